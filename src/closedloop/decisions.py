@@ -1,0 +1,312 @@
+"""`decision = decide(evidence, policy)`: the four judgements of the loop.
+
+Pure: no clock, no randomness, no I/O. A check is one claim that holds, fails or is unknown; unknown never opens a gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from closedloop.evidence import (
+    Comparison,
+    PromotionEvidence,
+    RetrainingEvidence,
+    RollbackEvidence,
+)
+from closedloop.policy import Policy, QuarantinePolicy
+
+
+class Outcome(StrEnum):
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+
+
+class Role(StrEnum):
+    """What a check is for: any trigger that holds asks for the action, every guard and every gate must hold to allow it,
+    a note only informs."""
+
+    TRIGGER = "trigger"
+    GUARD = "guard"
+    GATE = "gate"
+    NOTE = "note"
+
+
+class Kind(StrEnum):
+    RETRAINING = "retraining"
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+
+
+class Action(StrEnum):
+    RETRAIN = "retrain"
+    KEEP = "keep"
+    ESCALATE = "escalate"
+    PROMOTE = "promote"
+    REJECT = "reject"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim, what it wanted and what the evidence showed."""
+
+    claim: str
+    outcome: Outcome
+    role: Role
+    wanted: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.claim}: wanted {self.wanted}, got {self.got}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An action with every check behind it. `version` is the model version that the action is about, if any."""
+
+    kind: Kind
+    action: Action
+    window: str
+    checks: tuple[Check, ...]
+    version: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """The checks that settled it, in one line; the same text in the log, the journal, the tag and the report."""
+        triggers = [check for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS]
+        closed = [check for check in self.checks if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS]
+        if closed and (triggers or self.kind is not Kind.RETRAINING):
+            asked = f"{triggers[0].claim}, but " if triggers and self.action is Action.KEEP else ""
+            return asked + "; ".join(str(check) for check in closed)
+        if triggers:
+            return "; ".join(f"{check.claim}: {check.got}" for check in triggers)
+        if self.action is Action.KEEP:
+            return "no trigger fired"
+        return "; ".join(f"{check.claim}: {check.got}" for check in self.checks if check.role is not Role.NOTE)
+
+
+def _check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:
+    outcome = Outcome.UNKNOWN if holds is None else Outcome.HOLDS if holds else Outcome.FAILS
+    return Check(claim, outcome, role, wanted, got)
+
+
+def _all_hold(checks: list[Check], role: Role) -> bool:
+    return all(check.outcome is Outcome.HOLDS for check in checks if check.role is role)
+
+
+def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
+    """Did this window's drift_share pass its limit? None when it was not measured."""
+    share = evidence.drift.drift_share if evidence.drift else None
+    return None if share is None else share > policy.retraining.max_drift_share
+
+
+def auc_loss(evidence: RetrainingEvidence) -> float | None:
+    """What production was promoted with minus what it realised on this window; None without labels or production."""
+    expected, realised = evidence.state.expected_auc, evidence.realised_auc
+    return None if expected is None or realised is None else expected - realised.value
+
+
+def loss_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
+    """Is the AUC loss over its limit and beyond its confidence interval? None when it was not measured."""
+    loss, realised = auc_loss(evidence), evidence.realised_auc
+    if loss is None or realised is None or evidence.state.expected_auc is None:
+        return None
+    return loss > policy.retraining.max_auc_loss and realised.upper < evidence.state.expected_auc
+
+
+def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bool | None:
+    """n of the last m windows, the current one among the n."""
+    if now is None:
+        return None
+    recent = (*marks, now)[-policy.retraining.memory_windows :]
+    return now and sum(recent) >= policy.retraining.needed_windows
+
+
+def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
+    """ESCALATE a broken window, RETRAIN when a trigger fired and every guard allows it, otherwise KEEP."""
+    window, state, rules = evidence.window, evidence.state, policy.retraining
+    if evidence.violations:
+        broken = tuple(
+            Check(f"{violation.column} keeps the contract ({violation.rule})", Outcome.FAILS, Role.GUARD, violation.wanted, violation.got)
+            for violation in evidence.violations
+        )
+        return Decision(Kind.RETRAINING, Action.ESCALATE, window.name, broken, state.production)
+
+    memory = "" if rules.memory_windows == 1 else f" in {rules.needed_windows} of the last {rules.memory_windows} windows"
+    checks = [
+        _check("no production model", state.production is None, Role.TRIGGER, "none yet", f"version {state.production}" if state.production else "none"),
+        _check("asked for by a person", evidence.requested, Role.TRIGGER, "a request", "asked" if evidence.requested else "not asked"),
+    ]
+    if state.production is not None and rules.drift_trigger:
+        share = evidence.drift.drift_share if evidence.drift else None
+        names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
+        checks.append(
+            _check(
+                "drift_share over its limit",
+                _remembered(state.drift_marks, drift_over_limit(evidence, policy), policy),
+                Role.TRIGGER,
+                f"over {rules.max_drift_share:.2f}{memory}",
+                "not measured" if share is None else f"{share:.2f}" + (f" ({names})" if names else ""),
+            )
+        )
+    if state.production is not None and rules.auc_loss_trigger:
+        loss = auc_loss(evidence)
+        checks.append(
+            _check(
+                "realised AUC lost more than its limit",
+                _remembered(state.loss_marks, loss_over_limit(evidence, policy), policy),
+                Role.TRIGGER,
+                f"a significant loss over {rules.max_auc_loss:.3f}{memory}",
+                "not measured" if loss is None else f"{loss:+.4f}",
+            )
+        )
+    if state.production is not None and rules.age_trigger:
+        age = None if state.trained_through is None else window.index - state.trained_through
+        checks.append(
+            _check("production is old", None if age is None else age >= rules.max_age_windows, Role.TRIGGER,
+                   f"{rules.max_age_windows} windows", "unknown" if age is None else f"{age} windows")
+        )  # fmt: skip
+
+    labels = dict(evidence.new_labels)
+    rarest = min(labels.values(), default=0)
+    checks += [
+        _check("enough new labels", sum(labels.values()) >= rules.min_new_labels, Role.GUARD,
+               f"{rules.min_new_labels} labelled rows newer than production", str(sum(labels.values()))),
+        _check("enough new labels of each class", rarest >= rules.min_new_labels_per_class, Role.GUARD,
+               f"{rules.min_new_labels_per_class} of each", f"{rarest} of the rarest"),
+    ]  # fmt: skip
+    if not evidence.requested:
+        last = max(state.trained_at, default=None)
+        spent = sum(1 for index in state.trained_at if index > window.index - rules.budget_windows)
+        checks += [
+            _check("not trained for this window yet", window.index not in state.trained_at, Role.GUARD, "never twice for one window",
+                   "trained" if window.index in state.trained_at else "not yet"),
+            _check("cooldown is over", last is None or window.index - last > rules.cooldown_windows, Role.GUARD,
+                   f"more than {rules.cooldown_windows} windows since the last retraining", "none before" if last is None else f"{window.index - last}"),
+            _check("retraining budget is left", spent < rules.budget_trainings, Role.GUARD,
+                   f"fewer than {rules.budget_trainings} in {rules.budget_windows} windows", str(spent)),
+        ]  # fmt: skip
+    triggered = any(check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS for check in checks)
+    action = Action.RETRAIN if triggered and _all_hold(checks, Role.GUARD) else Action.KEEP
+    return Decision(Kind.RETRAINING, action, window.name, tuple(checks), state.production)
+
+
+def _allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
+    """Not significantly worse for production's own recipe, significantly better for another; None when unmeasured."""
+    if comparison.delta is None:
+        return None
+    if comparison.same_recipe:
+        return comparison.delta.upper >= -policy.promotion.max_loss
+    return comparison.delta.lower > policy.promotion.min_delta
+
+
+def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Comparison | None:
+    """The best candidate that its own delta rule lets through; failing that production's recipe, failing that the best.
+
+    All comparisons are on the same rows. None when nothing was compared.
+    """
+    ranked = sorted(comparisons, key=lambda one: (-(one.candidate.val_auc or 0.0), one.recipe))
+    for one in ranked:
+        if one.production is None or _allowed_by_delta(one, policy):
+            return one
+    return next((one for one in ranked if one.same_recipe), ranked[0] if ranked else None)
+
+
+def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
+    """PROMOTE when every gate holds, ESCALATE when production itself could not be scored, otherwise REJECT."""
+    rules, comparison = policy.promotion, evidence.comparison
+    if comparison is None:
+        nothing = _check("candidate was scored", None, Role.GATE, "scores on the evaluation window", "none")
+        return Decision(Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version)
+    scores = comparison.candidate
+    rarest = min((one.rows for one in scores.classes), default=0)
+    auc = scores.val_auc
+    checks = [
+        _check("enough evaluation rows", scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class, Role.GATE,
+               f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class", f"{scores.rows} rows, {rarest} of the rarest class"),
+        _check("val_auc", None if auc is None else auc >= rules.min_val_auc, Role.GATE, f"at least {rules.min_val_auc:.3f}",
+               "unknown" if auc is None else f"{auc:.4f}"),
+        _check("F1", scores.f1 >= rules.min_f1, Role.GATE, f"at least {rules.min_f1:.3f}", f"{scores.f1:.4f}"),
+        _check("better than the trivial baseline", None if auc is None else auc - comparison.baseline_auc >= rules.min_gain_over_baseline,
+               Role.GATE, f"val_auc at least {rules.min_gain_over_baseline:.3f} above {comparison.baseline_auc:.4f}",
+               "unknown" if auc is None else f"{auc - comparison.baseline_auc:+.4f}"),
+        _delta_check(evidence, comparison, policy),
+        *(_slice_checks(comparison, policy)),
+        *(_check(f"golden case {one.name}", one.passed, Role.GATE, one.wanted, one.got) for one in evidence.golden),
+        _check("packaged model answers like the fitted one",
+               None if evidence.packaging_difference is None else evidence.packaging_difference <= rules.max_packaging_difference,
+               Role.GATE, f"within {rules.max_packaging_difference:g}",
+               "not tried" if evidence.packaging_difference is None else f"{evidence.packaging_difference:.2g}"),
+    ]  # fmt: skip
+    if evidence.quarantined:
+        checks.append(_check("quarantined windows", True, Role.NOTE, "kept out of training", ", ".join(evidence.quarantined)))
+    if _all_hold(checks, Role.GATE):
+        action = Action.PROMOTE
+    elif evidence.production_error and rules.escalate_unscorable_production:
+        action = Action.ESCALATE
+    else:
+        action = Action.REJECT
+    return Decision(Kind.PROMOTION, action, evidence.window.name, tuple(checks), evidence.version)
+
+
+def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> Check:
+    rules = policy.promotion
+    claim = f"delta on {comparison.window}"
+    if evidence.production is None:
+        return _check(claim, True, Role.GATE, "a production model to compare with", "none: this is the first model")
+    if evidence.production_error:
+        # An unscorable production must not block every release for ever: a person decides, or the policy accepts the other gates.
+        accepted = None if rules.escalate_unscorable_production else True
+        return _check(claim, accepted, Role.GATE, f"production version {evidence.production} scored on the same rows", evidence.production_error)
+    if comparison.same_recipe:
+        wanted = f"not significantly worse than version {evidence.production}: upper bound at least {-rules.max_loss:+.4f}"
+    else:
+        wanted = f"significantly better than version {evidence.production}: lower bound over {rules.min_delta:+.4f}"
+    return _check(claim, _allowed_by_delta(comparison, policy), Role.GATE, wanted, "unknown" if comparison.delta is None else str(comparison.delta))
+
+
+def _slice_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+    """A protected slice must be known and unharmed; any other slice only informs."""
+    if comparison.production is None:
+        return []
+    checks = []
+    for one in comparison.slices:
+        enough = one.delta is not None and one.rows >= policy.promotion.min_slice_rows
+        unharmed = one.delta.upper >= -policy.promotion.max_loss if enough and one.delta is not None else None
+        checks.append(
+            _check(f"slice {one.name} is not harmed", unharmed, Role.GATE if one.protected else Role.NOTE,
+                   f"not significantly worse on at least {policy.promotion.min_slice_rows} rows",
+                   str(one.delta) if one.delta is not None else f"not measurable on {one.rows} rows")
+        )  # fmt: skip
+    return checks
+
+
+def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
+    """ROLLBACK when production, on probation, is significantly worse than the version it replaced; otherwise KEEP."""
+    rules, state, delta = policy.rollback, evidence.state, evidence.delta
+    since = None if state.promoted_at is None else evidence.window.index - state.promoted_at
+    on_probation = since is not None and 1 <= since <= rules.probation_windows
+    checks = (
+        _check("rollback is switched on", rules.enabled, Role.GUARD, "enabled", "enabled" if rules.enabled else "disabled"),
+        _check("a version to go back to", state.previous is not None, Role.GUARD, "previous", f"version {state.previous}" if state.previous else "none"),
+        _check("production is on probation", on_probation, Role.GUARD, f"1 to {rules.probation_windows} windows after promotion",
+               "never promoted" if since is None else f"{since} windows"),
+        _check("enough labelled rows", None if delta is None else delta.rows >= rules.min_rows, Role.GUARD, f"{rules.min_rows} rows",
+               "not measured" if delta is None else str(delta.rows)),
+        _check(f"production is significantly worse than version {state.previous}", None if delta is None else delta.upper < -rules.max_loss,
+               Role.TRIGGER, f"upper bound of delta below {-rules.max_loss:+.4f}", "not measured" if delta is None else str(delta)),
+    )  # fmt: skip
+    worse = checks[-1].outcome is Outcome.HOLDS
+    action = Action.ROLLBACK if worse and _all_hold(list(checks), Role.GUARD) else Action.KEEP
+    return Decision(Kind.ROLLBACK, action, evidence.window.name, checks, state.previous if action is Action.ROLLBACK else state.production)
+
+
+def is_quarantined(auc: float, earlier: tuple[float, ...], policy: QuarantinePolicy) -> bool:
+    """Is production's AUC on a window too far below the worst of its last windows to trust the labels?
+
+    Needs a full memory: with fewer earlier windows than `memory_windows` nothing is known, and nothing is kept out.
+    """
+    recent = earlier[-policy.memory_windows :]
+    return len(recent) == policy.memory_windows and auc < min(recent) - policy.max_auc_drop

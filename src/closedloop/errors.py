@@ -1,0 +1,54 @@
+"""The error tree. Every error says what was wanted, what came, where, and what to do next; none shows a traceback to a user.
+
+    ClosedLoopError            exit code 1
+      UseCaseError       2     loop.toml, golden cases or a command line that cannot be obeyed
+      SourceError        3     rows that cannot be read
+      RegistryError      4     MLflow cannot be reached or holds something unexpected
+      ModelError         5     a model that cannot be loaded, packaged or fitted
+      StoreError         6     records, journal or lock that cannot be read or written
+      LabelConflict      7     a label that contradicts one already recorded
+"""
+
+from __future__ import annotations
+
+
+class ClosedLoopError(Exception):
+    """Something the user can act on: `where: wanted ..., got ...: next`."""
+
+    exit_code = 1
+
+    def __init__(self, *, where: str, wanted: str, got: str, then: str) -> None:
+        self.where, self.wanted, self.got, self.then = where, wanted, got, then
+        super().__init__(f"{where}: wanted {wanted}, got {got}: {then}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments: pickling (Prefect hands exceptions between processes) needs to be told how to call us.
+        return (_rebuild, (type(self), self.where, self.wanted, self.got, self.then))
+
+
+def _rebuild(kind: type[ClosedLoopError], where: str, wanted: str, got: str, then: str) -> ClosedLoopError:
+    return kind(where=where, wanted=wanted, got=got, then=then)
+
+
+class UseCaseError(ClosedLoopError):
+    exit_code = 2
+
+
+class SourceError(ClosedLoopError):
+    exit_code = 3
+
+
+class RegistryError(ClosedLoopError):
+    exit_code = 4
+
+
+class ModelError(ClosedLoopError):
+    exit_code = 5
+
+
+class StoreError(ClosedLoopError):
+    exit_code = 6
+
+
+class LabelConflict(StoreError):
+    exit_code = 7

@@ -1,0 +1,216 @@
+"""What the loop has seen: facts, frozen, without judgement, clock or I/O.
+
+Every class here is what a sense measured or a hand read. Decisions take these and a policy, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """A named stretch of rows. `index` is its place in time order (0 is the oldest), `digest` a sha256 of its content."""
+
+    name: str
+    index: int
+    rows: int
+    labelled_rows: int
+    labels_per_class: tuple[tuple[str, int], ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One way in which a window breaks the contract."""
+
+    column: str
+    rule: str
+    wanted: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.column}: {self.rule}: wanted {self.wanted}, got {self.got}"
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """One watched column held against the reference: a distance (0 is no drift) and the limit it may not reach.
+
+    `score` is None when the column could not be measured; `note` then says why.
+    """
+
+    column: str
+    method: str
+    score: float | None
+    limit: float | None
+    note: str = ""
+
+    @property
+    def drifted(self) -> bool | None:
+        """True when the distance reached its limit; None when it could not be measured."""
+        if self.score is None or self.limit is None:
+            return None
+        return self.score >= self.limit
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """The reference window held against the current one, column by column."""
+
+    reference: str
+    current: str
+    reference_rows: int
+    current_rows: int
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def drift_share(self) -> float | None:
+        """Share of watched columns that drifted, 0 to 1; None when none could be measured."""
+        verdicts = [column.drifted for column in self.columns if column.drifted is not None]
+        return sum(verdicts) / len(verdicts) if verdicts else None
+
+    @property
+    def drifted_columns(self) -> tuple[str, ...]:
+        return tuple(column.column for column in self.columns if column.drifted)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value with its confidence interval and the rows behind it. More is better in everything estimated here."""
+
+    value: float
+    lower: float
+    upper: float
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.value:+.4f} [{self.lower:+.4f}, {self.upper:+.4f}] on {self.rows} rows"
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall and F1 of one class when the likeliest class is predicted; 0 to 1."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How one model did on one labelled window.
+
+    `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is missing from the rows.
+    `confusion` counts rows: actual class down, predicted class across, in the order of `classes`.
+    """
+
+    window: str
+    rows: int
+    val_auc: float | None
+    accuracy: float
+    log_loss: float
+    brier: float
+    classes: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def f1(self) -> float:
+        """F1 averaged over the classes, each weighing the same."""
+        return sum(scores.f1 for scores in self.classes) / len(self.classes)
+
+
+@dataclass(frozen=True)
+class SliceDelta:
+    """Candidate against production on one slice; `delta` is None when the slice is too small or has one class only."""
+
+    name: str
+    protected: bool
+    rows: int
+    delta: Estimate | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One candidate and production on the same rows, newer than both models' training rows.
+
+    `held_out` is True when no newer window existed and a held-out part of the training window was used (first model only).
+    `delta` is candidate val_auc minus production val_auc; None without a production model or when it could not be scored.
+    """
+
+    recipe: str
+    window: str
+    candidate: Scores
+    baseline_auc: float
+    held_out: bool
+    same_recipe: bool
+    production: Scores | None
+    delta: Estimate | None
+    slices: tuple[SliceDelta, ...]
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """One golden case: what was expected of the candidate and what it answered."""
+
+    name: str
+    passed: bool
+    wanted: str
+    got: str
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Where the loop stands before a turn, read from the registry and the journal.
+
+    Indexes count windows in time order. `drift_marks` and `loss_marks` say, oldest first and without the current window,
+    whether drift_share (the AUC loss) was over its limit; a broken window leaves no mark.
+    """
+
+    production: int | None = None
+    previous: int | None = None
+    trained_through: int | None = None
+    promoted_at: int | None = None
+    expected_auc: float | None = None
+    trained_at: tuple[int, ...] = ()
+    drift_marks: tuple[bool, ...] = ()
+    loss_marks: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class RetrainingEvidence:
+    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than production's training rows."""
+
+    window: Window
+    state: LoopState
+    violations: tuple[Violation, ...] = ()
+    drift: DriftReport | None = None
+    realised_auc: Estimate | None = None
+    new_labels: tuple[tuple[str, int], ...] = ()
+    requested: bool = False
+
+
+@dataclass(frozen=True)
+class PromotionEvidence:
+    """All that `decide_promotion` looks at. `packaging_difference` is the largest difference between a probability of the
+    packaged model and of the fitted one; None when the package was not tried."""
+
+    window: Window
+    version: int | None
+    production: int | None
+    comparison: Comparison | None
+    packaging_difference: float | None
+    golden: tuple[GoldenResult, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    production_error: str | None = None
+
+
+@dataclass(frozen=True)
+class RollbackEvidence:
+    """All that `decide_rollback` looks at. `delta` is production's val_auc minus previous's on the same rows of the window."""
+
+    window: Window
+    state: LoopState
+    delta: Estimate | None

@@ -1,0 +1,49 @@
+"""Where things are, never what to decide: read from the environment (and .env) by `Settings()`, once, by whoever starts up.
+
+The embedded default keeps everything under one folder, `var/`: MLflow and Prefect on SQLite, records and journal on SQLite.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from closedloop.use_case import DEFAULT_USE_CASE
+
+
+class Settings(BaseSettings):
+    """Every variable is documented in `.env.example`."""
+
+    model_config = SettingsConfigDict(env_prefix="CLOSEDLOOP_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+
+    home: Path = Path("var")
+    use_case: Path = DEFAULT_USE_CASE
+    data: Path | None = None
+    database_url: str | None = None
+    mlflow_url: str | None = Field(None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
+    host: str = "127.0.0.1"
+    port: int = 8080
+    mlflow_port: int = 5000
+    prefect_port: int = 4200
+    follow_seconds: float = 1.0
+
+    @property
+    def home_folder(self) -> Path:
+        return self.home.expanduser().resolve()
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy address of records and journal."""
+        return self.database_url or f"sqlite:///{self.home_folder / 'closedloop.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address: a server, or the embedded SQLite file."""
+        return self.mlflow_url or f"sqlite:///{self.home_folder / 'mlflow.db'}"
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Where the embedded MLflow keeps artifacts."""
+        return self.home_folder / "artifacts"
