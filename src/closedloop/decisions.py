@@ -34,9 +34,12 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
+    """What a decision is about. SERVING is no judgement: it notes which version began to answer."""
+
     RETRAINING = "retraining"
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
+    SERVING = "serving"
 
 
 class Action(StrEnum):
@@ -46,6 +49,7 @@ class Action(StrEnum):
     PROMOTE = "promote"
     REJECT = "reject"
     ROLLBACK = "rollback"
+    SERVE = "serve"
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,16 @@ class Decision:
         """The checks that settled it, in one line; the same text in the log, the journal, the tag and the report."""
         triggers = [check for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS]
         closed = [check for check in self.checks if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS]
-        if closed and (triggers or self.kind is not Kind.RETRAINING):
+        if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:
+            unknown = [check.claim for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.UNKNOWN]
+            return "no trigger fired" + (f"; not known: {', '.join(unknown)}" if unknown else "")
+        if closed:
             asked = f"{triggers[0].claim}, but " if triggers and self.action is Action.KEEP else ""
             return asked + "; ".join(str(check) for check in closed)
         if triggers:
             return "; ".join(f"{check.claim}: {check.got}" for check in triggers)
         if self.action is Action.KEEP:
-            return "no trigger fired"
+            return "; ".join(str(check) for check in self.checks if check.role is Role.TRIGGER)
         return "; ".join(f"{check.claim}: {check.got}" for check in self.checks if check.role is not Role.NOTE)
 
 
@@ -136,9 +143,17 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
 
     memory = "" if rules.memory_windows == 1 else f" in {rules.needed_windows} of the last {rules.memory_windows} windows"
     checks = [
-        _check("no production model", state.production is None, Role.TRIGGER, "none yet", f"version {state.production}" if state.production else "none"),
-        _check("asked for by a person", evidence.requested, Role.TRIGGER, "a request", "asked" if evidence.requested else "not asked"),
+        _check(
+            "no production model",
+            state.production is None,
+            Role.TRIGGER,
+            "none yet",
+            f"version {state.production}" if state.production else "nothing promoted yet",
+        ),
+        _check("asked for by a person", evidence.requested, Role.TRIGGER, "a request", "yes" if evidence.requested else "no"),
     ]
+    if evidence.production_error:
+        checks.append(_check("production cannot be scored", True, Role.TRIGGER, "an answer from production", evidence.production_error))
     if state.production is not None and rules.drift_trigger:
         share = evidence.drift.drift_share if evidence.drift else None
         names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
@@ -232,8 +247,9 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         _check("better than the trivial baseline", None if auc is None else auc - comparison.baseline_auc >= rules.min_gain_over_baseline,
                Role.GATE, f"val_auc at least {rules.min_gain_over_baseline:.3f} above {comparison.baseline_auc:.4f}",
                "unknown" if auc is None else f"{auc - comparison.baseline_auc:+.4f}"),
+        *_rows_checks(evidence, comparison),
         _delta_check(evidence, comparison, policy),
-        *(_slice_checks(comparison, policy)),
+        *_slice_checks(evidence, comparison, policy),
         *(_check(f"golden case {one.name}", one.passed, Role.GATE, one.wanted, one.got) for one in evidence.golden),
         _check("packaged model answers like the fitted one",
                None if evidence.packaging_difference is None else evidence.packaging_difference <= rules.max_packaging_difference,
@@ -251,25 +267,43 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     return Decision(Kind.PROMOTION, action, evidence.window.name, tuple(checks), evidence.version)
 
 
+def _is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
+    """Nothing is in production, by every part of the evidence; a version that merely is not named, or failed, is not nothing."""
+    return evidence.production is None and comparison.production is None and not evidence.production_error
+
+
+def _rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Check]:
+    """A part of the window that the candidate learns from shares that window's faults: it can judge the first model only."""
+    if not comparison.held_out:
+        return []
+    first = _is_first_model(evidence, comparison)
+    return [_check("evaluation rows are newer than the training rows", first, Role.NOTE if first else Role.GATE,
+                   "a newer labelled window, unless it is the first model", f"a held-out part of {comparison.window}")]  # fmt: skip
+
+
 def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> Check:
     rules = policy.promotion
     claim = f"delta on {comparison.window}"
-    if evidence.production is None:
+    if _is_first_model(evidence, comparison):
         return _check(claim, True, Role.GATE, "a production model to compare with", "none: this is the first model")
     if evidence.production_error:
         # An unscorable production must not block every release for ever: a person decides, or the policy accepts the other gates.
         accepted = None if rules.escalate_unscorable_production else True
-        return _check(claim, accepted, Role.GATE, f"production version {evidence.production} scored on the same rows", evidence.production_error)
+        return _check(
+            claim, accepted, Role.GATE, f"production version {evidence.production} scored on the same rows", evidence.production_error
+        )
     if comparison.same_recipe:
-        wanted = f"not significantly worse than version {evidence.production}: upper bound at least {-rules.max_loss:+.4f}"
+        wanted = f"not significantly worse than version {evidence.production}: upper bound at least {0 - rules.max_loss:+.4f}"
     else:
         wanted = f"significantly better than version {evidence.production}: lower bound over {rules.min_delta:+.4f}"
-    return _check(claim, _allowed_by_delta(comparison, policy), Role.GATE, wanted, "unknown" if comparison.delta is None else str(comparison.delta))
+    return _check(
+        claim, _allowed_by_delta(comparison, policy), Role.GATE, wanted, "unknown" if comparison.delta is None else str(comparison.delta)
+    )
 
 
-def _slice_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+def _slice_checks(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> list[Check]:
     """A protected slice must be known and unharmed; any other slice only informs."""
-    if comparison.production is None:
+    if evidence.production_error or _is_first_model(evidence, comparison):
         return []
     checks = []
     for one in comparison.slices:
@@ -295,8 +329,8 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
                "never promoted" if since is None else f"{since} windows"),
         _check("enough labelled rows", None if delta is None else delta.rows >= rules.min_rows, Role.GUARD, f"{rules.min_rows} rows",
                "not measured" if delta is None else str(delta.rows)),
-        _check(f"production is significantly worse than version {state.previous}", None if delta is None else delta.upper < -rules.max_loss,
-               Role.TRIGGER, f"upper bound of delta below {-rules.max_loss:+.4f}", "not measured" if delta is None else str(delta)),
+        _check(f"production is significantly worse than {'what it replaced' if state.previous is None else f'version {state.previous}'}", None if delta is None else delta.upper < -rules.max_loss,
+               Role.TRIGGER, f"upper bound of delta below {0 - rules.max_loss:+.4f}", "not measured" if delta is None else str(delta)),
     )  # fmt: skip
     worse = checks[-1].outcome is Outcome.HOLDS
     action = Action.ROLLBACK if worse and _all_hold(list(checks), Role.GUARD) else Action.KEEP

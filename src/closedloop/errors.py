@@ -1,12 +1,12 @@
 """The error tree. Every error says what was wanted, what came, where, and what to do next; none shows a traceback to a user.
 
-    ClosedLoopError            exit code 1
-      UseCaseError       2     loop.toml, golden cases or a command line that cannot be obeyed
-      SourceError        3     rows that cannot be read
-      RegistryError      4     MLflow cannot be reached or holds something unexpected
-      ModelError         5     a model that cannot be loaded, packaged or fitted
-      StoreError         6     records, journal or lock that cannot be read or written
-      LabelConflict      7     a label that contradicts one already recorded
+ClosedLoopError            exit code 1
+  UseCaseError       2     loop.toml, golden cases or a command line that cannot be obeyed
+  SourceError        3     rows that cannot be read
+  RegistryError      4     MLflow cannot be reached or holds something unexpected
+  ModelError         5     a model that cannot be loaded, packaged or fitted
+  StoreError         6     records, journal or lock that cannot be read or written
+    LabelConflict    7     a label that contradicts one already recorded
 """
 
 from __future__ import annotations

@@ -181,7 +181,8 @@ class LoopState:
 
 @dataclass(frozen=True)
 class RetrainingEvidence:
-    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than production's training rows."""
+    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than production's training rows;
+    `production_error` says why production could not be loaded or asked, if so."""
 
     window: Window
     state: LoopState
@@ -190,6 +191,7 @@ class RetrainingEvidence:
     realised_auc: Estimate | None = None
     new_labels: tuple[tuple[str, int], ...] = ()
     requested: bool = False
+    production_error: str | None = None
 
 
 @dataclass(frozen=True)

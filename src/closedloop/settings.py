@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     use_case: Path = DEFAULT_USE_CASE
     data: Path | None = None
     database_url: str | None = None
-    mlflow_url: str | None = Field(None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
+    mlflow_url: str | None = Field(default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
     host: str = "127.0.0.1"
     port: int = 8080
     mlflow_port: int = 5000
@@ -47,3 +47,17 @@ class Settings(BaseSettings):
     def artifacts_folder(self) -> Path:
         """Where the embedded MLflow keeps artifacts."""
         return self.home_folder / "artifacts"
+
+    def library_environment(self) -> dict[str, str]:
+        """What Prefect, MLflow and Evidently have to find in the environment before they are imported: their state under `home`,
+        no telemetry, little noise. A variable that the user has set is left as it is."""
+        return {
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_HOME": str(self.home_folder / "prefect"),
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            # The first start makes a database, which takes longer than Prefect's own patience on a busy machine.
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        }

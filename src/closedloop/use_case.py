@@ -164,7 +164,10 @@ class _File:
 
 @dataclass(frozen=True)
 class UseCase:
-    """One use case, read and checked. `columns` keeps the order of the file: it is the order of features everywhere."""
+    """One use case, read and checked. `columns` keeps the order of the file: it is the order of features everywhere.
+
+    `content` is the file as parsed; it travels with every model, so that a model knows the contract it was fitted under.
+    """
 
     name: str
     path: Path
@@ -179,6 +182,7 @@ class UseCase:
     labels: Labels
     policy: Policy
     fingerprint: str
+    content: dict[str, Any] = field(repr=False, compare=False)
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -236,7 +240,16 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     described["golden"] = [asdict(case) for case in golden]
     fingerprint = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
     values = {one.name: getattr(file, one.name) for one in fields(file)}
-    return UseCase(**{**values, "columns": MappingProxyType(file.columns), "golden": golden, "path": path.resolve(), "fingerprint": fingerprint})
+    return UseCase(
+        **{
+            **values,
+            "columns": MappingProxyType(file.columns),
+            "golden": golden,
+            "path": path.resolve(),
+            "fingerprint": fingerprint,
+            "content": content,
+        }
+    )
 
 
 def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None:

@@ -1,0 +1,64 @@
+"""The OpenAPI page: the request that the live model takes, with one of its own rows as the example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.messages import LabelsMessage
+from api.model import LoadedModel, Production
+
+_ANY_ROW = {"title": "Row", "type": "object", "description": "Feature name -> number, text or null. The live model names them here.",
+            "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}}  # fmt: skip
+
+
+def follow_model(app: FastAPI, production: Production) -> None:
+    """Make the app document the model that answers when the page is asked for; any row while there is none."""
+    written: dict[int | None, dict[str, Any]] = {}
+
+    def openapi() -> dict[str, Any]:
+        current = production.current
+        version = current.version if current else None
+        if version not in written:
+            written.clear()
+            written[version] = _write(app, current)
+        return written[version]
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _write(app: FastAPI, model: LoadedModel | None) -> dict[str, Any]:
+    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = page["components"]["schemas"]
+    labels = LabelsMessage.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(labels.pop("$defs"), LabelsMessage=labels, Row=_row_schema(model))
+    row = {"$ref": "#/components/schemas/Row"}
+    schemas["Rows"] = {"title": "Rows", "type": "object", "required": ["rows"], "additionalProperties": False,
+                       "properties": {"rows": {"type": "array", "minItems": 1, "items": row}}}  # fmt: skip
+    example = _example(model)
+    page["paths"]["/predict"]["post"]["requestBody"] = _body(
+        {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]}, {"many": {"value": {"rows": [example]}}, "one": {"value": example}}
+    )
+    label = model.bundle.facts.classes[-1] if model else "True"
+    page["paths"]["/labels"]["post"]["requestBody"] = _body(
+        {"$ref": "#/components/schemas/LabelsMessage"}, {"by id": {"value": {"labels": [{"id": "the id of a prediction", "label": label}]}}}
+    )
+    return page
+
+
+def _body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
+
+
+def _row_schema(model: LoadedModel | None) -> dict[str, Any]:
+    return _ANY_ROW if model is None else model.row_type.model.model_json_schema(by_alias=True)
+
+
+def _example(model: LoadedModel | None) -> dict[str, Any]:
+    if model is None:
+        return {"feature": 1.5}
+    tested = model.bundle.self_test.head(1).astype(object)
+    found: list[dict[str, Any]] = tested.where(tested.notna(), None).to_dict(orient="records")  # type: ignore[assignment]
+    return found[0] if found else dict.fromkeys(model.bundle.use_case.columns)

@@ -1,0 +1,234 @@
+"""The model that answers, and the thread that keeps it the one that `production` points at.
+
+A new version is loaded beside the working one, tried on its self-test and only then swapped in, whole: whoever took the working
+one answers with it to the end. Nothing that goes wrong on the way replaces what works.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from api.messages import Row, RowType
+from closedloop.errors import ModelError
+from closedloop.packaging import SELF_TEST_TOLERANCE, Bundle
+from closedloop.schema import MISSING, prepare
+from closedloop.use_case import UseCase
+
+_LOG = logging.getLogger("closedloop.service")
+_FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
+_REFUSALS_KEPT = 20
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one row."""
+
+    prediction: str
+    probabilities: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """One version, ready to answer. Never changed: a request that holds it is answered by it alone."""
+
+    version: int
+    bundle: Bundle
+    row_type: RowType
+    loaded_at: datetime
+
+    def answer(self, rows: Sequence[Row]) -> list[Answer]:
+        """One answer for each row, in their order."""
+        use_case, classes = self.bundle.use_case, self.bundle.facts.classes
+        values: dict[str, Any] = {}
+        for name, column in use_case.columns.items():
+            values[name] = pd.Series([row.features[name] for row in rows], dtype=float if column.type == "numeric" else object)
+        prepared = prepare(pd.DataFrame(values), use_case)
+        probabilities = self.bundle.probabilities(prepared)
+        if probabilities.shape != (len(rows), len(classes)) or not np.isfinite(probabilities).all():
+            raise ModelError(where=f"version {self.version}", wanted=f"{len(classes)} finite probabilities for each row",
+                             got=f"shape {probabilities.shape} or values not finite", then="go back with: closedloop rollback")  # fmt: skip
+        warnings = find_warnings(prepared, use_case)
+        likeliest = probabilities.argmax(axis=1)
+        return [
+            Answer(classes[best], dict(zip(classes, row, strict=True)), tuple(warnings.get(number, ())))
+            for number, (best, row) in enumerate(zip(likeliest, probabilities.tolist(), strict=True))
+        ]
+
+
+def find_warnings(prepared: pd.DataFrame, use_case: UseCase) -> dict[int, list[str]]:
+    """Row number -> the values of that row outside the contract's range or categories; null is inside."""
+    found: dict[int, list[str]] = {}
+    for name, column in use_case.columns.items():
+        values = prepared[name].to_numpy()
+        if column.minimum is not None:
+            for row in np.flatnonzero(values < column.minimum):
+                found.setdefault(int(row), []).append(f"{name} {values[row]:g} is below its minimum {column.minimum:g}")
+        if column.maximum is not None:
+            for row in np.flatnonzero(values > column.maximum):
+                found.setdefault(int(row), []).append(f"{name} {values[row]:g} is above its maximum {column.maximum:g}")
+        if column.allowed:
+            for row in np.flatnonzero(~prepared[name].isin([*column.allowed, MISSING])):
+                found.setdefault(int(row), []).append(f"{name} {values[row][:80]!r} is none of {', '.join(column.allowed)}")
+    return found
+
+
+@dataclass(frozen=True)
+class VersionRefusal:
+    """A version that did not come into service, why, and when it is tried again."""
+
+    reason: str
+    retry_at: datetime
+    wait: timedelta
+
+
+@dataclass(frozen=True)
+class Following:
+    """How following the registry goes. `wanted` is what `production` pointed at when the registry was last reached."""
+
+    wanted: int | None = None
+    registry_fault: str | None = None
+    asked: bool = False
+    refused: Mapping[int, VersionRefusal] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def registry(self) -> str:
+        if not self.asked:
+            return "not asked yet"
+        return f"unreachable: {self.registry_fault}" if self.registry_fault else "reachable"
+
+
+class Production:
+    """What is live: the model that answers (None before the first one) and how following goes. Both are swapped whole."""
+
+    def __init__(self) -> None:
+        self.current: LoadedModel | None = None
+        self.following = Following()
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing answers, or why the version that answers is not the one that `production` points at; None when all is well."""
+        current, following = self.current, self.following
+        refusal = following.refused.get(following.wanted) if following.wanted is not None else None
+        if refusal is not None and (current is None or current.version != following.wanted):
+            kept = "" if current is None else f"; version {current.version} goes on answering"
+            return f"version {following.wanted} was refused: {refusal.reason}{kept}"
+        if current is None:
+            if following.registry_fault:
+                return f"no model loaded and the registry is unreachable: {following.registry_fault}"
+            if not following.asked or following.wanted is not None:
+                return "the production model is being loaded: ask again in a moment"
+            return "no model in production yet: run closedloop monitor or closedloop train"
+        if following.wanted is None and following.asked and not following.registry_fault:
+            return f"nothing is in production any more; version {current.version} goes on answering"
+        return None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Follower:
+    """Keeps `production` the version that `find_production` names; `load` fetches one, `announce` is told after each swap.
+
+    A version that cannot be loaded or does not repeat its self-test is refused and tried again later: after 5 seconds, then
+    twice as long each time, up to 2 minutes.
+    """
+
+    def __init__(
+        self,
+        production: Production,
+        find_production: Callable[[], int | None],
+        load: Callable[[int], Bundle],
+        announce: Callable[[int], object],
+        *,
+        follow_seconds: float = 1.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.production = production
+        self._find_production, self._load, self._announce = find_production, load, announce
+        self._follow_seconds, self._now = follow_seconds, now
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Follow in a thread of its own until `stop`."""
+        self._stopping.clear()
+        self._thread = Thread(target=self._follow, name="follow-production", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            self.follow_once()
+            self._stopping.wait(self._follow_seconds)
+
+    def follow_once(self) -> None:
+        """Ask once what is in production, and load it when it is not what answers. Never raises."""
+        following = self.production.following
+        try:
+            wanted = self._find_production()
+        except Exception as error:
+            if not following.registry_fault:
+                _LOG.warning("the registry cannot be reached, what answers goes on answering: %s", error)
+            self.production.following = replace(following, registry_fault=_one_line(error), asked=True)
+            return
+        self.production.following = replace(following, wanted=wanted, registry_fault=None, asked=True)
+        current = self.production.current
+        if wanted is None or (current is not None and current.version == wanted):
+            return
+        refusal = following.refused.get(wanted)
+        if refusal is None or self._now() >= refusal.retry_at:
+            self._try(wanted, refusal)
+
+    def _try(self, version: int, refusal: VersionRefusal | None) -> None:
+        try:
+            loaded = self._load_checked(version)
+        except Exception as error:  # whatever a broken version does, it does it here and not to a request
+            self._refuse(version, _one_line(error), refusal)
+            return
+        self.production.current = loaded
+        self._forget_refusal(version)
+        _LOG.info("version %s answers from now on", version)
+        try:
+            self._announce(version)
+        except Exception:
+            _LOG.exception("version %s answers, but it could not be announced", version)
+
+    def _load_checked(self, version: int) -> LoadedModel:
+        bundle = self._load(version)
+        difference = bundle.measure_self_test()
+        if not difference <= SELF_TEST_TOLERANCE:  # NaN is no proof either
+            raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {SELF_TEST_TOLERANCE:g}",
+                             got=f"a difference of {difference:g}",
+                             then="compare the library versions of training and service, or roll back")  # fmt: skip
+        return LoadedModel(version, bundle, RowType(bundle.use_case), self._now())
+
+    def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
+        wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)
+        _LOG.error("version %s was refused, tried again in %.0f seconds: %s", version, wait.total_seconds(), reason)
+        refused = {**self.production.following.refused, version: VersionRefusal(reason, self._now() + wait, wait)}
+        newest = dict(sorted(refused.items())[-_REFUSALS_KEPT:])
+        self.production.following = replace(self.production.following, refused=MappingProxyType(newest))
+
+    def _forget_refusal(self, version: int) -> None:
+        left = {one: refusal for one, refusal in self.production.following.refused.items() if one != version}
+        self.production.following = replace(self.production.following, refused=MappingProxyType(left))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:500]
+    return text or type(error).__name__

@@ -1,0 +1,147 @@
+"""The service's routes. Each takes the production model once, so that one request is never answered by two versions."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from api import messages
+from api.messages import Refusal, Row, read_json, read_labels
+from api.metrics import CONTENT_TYPE, Metrics
+from api.model import Answer, LoadedModel, Production
+from closedloop.errors import LabelConflict, StoreError
+from closedloop.records import Label, Prediction, UnknownPrediction, make_prediction_ids
+
+_LOG = logging.getLogger("closedloop.service")
+T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    """What the service needs of `closedloop.records.Records`."""
+
+    def append(self, predictions: list[Prediction]) -> None: ...
+
+    def label_many(self, labels: list[Label], use_case: str) -> int: ...
+
+
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    413: {"model": messages.ErrorAnswer, "description": "Too many rows for one request"},
+    422: {"model": messages.RefusedAnswer, "description": "A field that cannot be accepted, named"},
+    503: {"model": messages.ErrorAnswer, "description": "No model, or nothing to record the answer in"},
+}
+_LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
+    404: {"model": messages.ErrorAnswer, "description": "Predictions that were never recorded, all named"},
+    409: {"model": messages.ErrorAnswer, "description": "A label that contradicts the one on record, both named"},
+}
+
+
+def _live_model(production: Production) -> LoadedModel:
+    current = production.current
+    if current is None:
+        raise Refusal(503, production.reason or "no model is loaded: ask again in a moment")
+    return current
+
+
+def build_router(production: Production, records: Recorder, metrics: Metrics, *, max_rows: int) -> APIRouter:
+    router = APIRouter()
+
+    def answer_rows(body: bytes) -> Response:
+        model = _live_model(production)
+        rows = model.row_type.read(read_json(body), max_rows)
+        answers = _answer(model, rows)
+        use_case, ids = model.bundle.use_case.name, make_prediction_ids(len(rows))
+        _record(metrics, lambda: records.append([
+            Prediction(id, use_case, model.version, row.key, row.features, answer.probabilities, answer.prediction)
+            for id, row, answer in zip(ids, rows, answers, strict=True)
+        ]))  # fmt: skip
+        for prediction, rows_of_it in Counter(answer.prediction for answer in answers).items():
+            metrics.predictions.labels(str(model.version), prediction).inc(rows_of_it)
+        metrics.warnings.inc(sum(bool(answer.warnings) for answer in answers))
+        predictions = [
+            {"id": id, "prediction": answer.prediction, "probabilities": answer.probabilities, "warnings": answer.warnings}
+            for id, answer in zip(ids, answers, strict=True)
+        ]
+        return JSONResponse({"model": model.bundle.facts.name, "version": model.version, "predictions": predictions})
+
+    def take_labels(body: bytes) -> Response:
+        bundle = _live_model(production).bundle
+        labels = read_labels(read_json(body), bundle.facts.classes, max_rows)
+        recorded = _record(metrics, lambda: records.label_many(labels, use_case=bundle.use_case.name))
+        metrics.labels.inc(recorded)
+        return JSONResponse({"recorded": recorded})
+
+    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
+    async def predict(request: Request) -> Response:
+        return await run_in_threadpool(answer_rows, await request.body())
+
+    @router.post("/labels", response_model=messages.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
+    async def label(request: Request) -> Response:
+        return await run_in_threadpool(take_labels, await request.body())
+
+    @router.get("/health", response_model=messages.HealthAnswer, summary="Is the process alive?")
+    async def health() -> Response:
+        return JSONResponse({"alive": True})
+
+    @router.get(
+        "/ready", response_model=messages.ReadyAnswer, responses={503: {"model": messages.ReadyAnswer}}, summary="Is a model loaded?"
+    )
+    async def ready() -> Response:
+        current, following = production.current, production.following
+        state = {"ready": current is not None, "version": current.version if current else None, "wanted": following.wanted,
+                 "registry": following.registry, "reason": production.reason, "refused": _refused(production)}  # fmt: skip
+        return JSONResponse(state, 200 if current is not None else 503)
+
+    @router.get(
+        "/model", response_model=messages.ModelAnswer, responses={503: {"model": messages.ErrorAnswer}}, summary="Which model answers?"
+    )
+    async def model() -> Response:
+        return JSONResponse(_describe(_live_model(production), _refused(production)))
+
+    @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def show_metrics() -> Response:
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    return router
+
+
+def _record(metrics: Metrics, write: Callable[[], T]) -> T:
+    """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when nothing can be recorded."""
+    try:
+        return write()
+    except UnknownPrediction as error:
+        raise Refusal(404, str(error)) from error
+    except LabelConflict as error:
+        raise Refusal(409, str(error)) from error
+    except StoreError as error:
+        metrics.records_failures.inc()
+        raise Refusal(503, f"not recorded, so not answered: {error}") from error
+
+
+def _answer(model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+    """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
+    try:
+        return model.answer(rows)
+    except Exception as error:
+        _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
+        raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
+
+
+def _refused(production: Production) -> dict[str, str]:
+    return {str(version): refusal.reason for version, refusal in production.following.refused.items()}
+
+
+def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
+    facts, use_case = model.bundle.facts, model.bundle.use_case
+    features = {
+        name: {"type": column.type, "minimum": column.minimum, "maximum": column.maximum, "allowed": column.allowed}
+        for name, column in use_case.columns.items()
+    }
+    return {"name": facts.name, "version": model.version, "recipe": facts.recipe, "classes": facts.classes, "val_auc": facts.val_auc,
+            "trained_windows": facts.trained_windows, "rows": facts.rows, "features": features,
+            "loaded_at": model.loaded_at.isoformat(), "refused": refused}  # fmt: skip

@@ -1,0 +1,89 @@
+"""A Prefect server of our own for the length of one command: it ends with that command, however it ends.
+
+Prefect's own temporary server is left running when its parent is killed; it also starts only when the first flow asks for it, which is
+too late to read data in the meantime.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from closedloop.attached import start_attached, stop_attached
+from closedloop.errors import ClosedLoopError
+
+START_SECONDS = 180.0
+# As few parts of the server as a single command needs: no page, no schedules, no cleaning up after others.
+_QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+
+
+class EmbeddedPrefect:
+    """The server's process; starting it returns at once, `wait` returns its address when it answers."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
+                   "--port", str(self._port), "--log-level", "error", "--lifespan", "on"]  # fmt: skip
+        self._process = start_attached(command, environment={**environment, **_QUIET}, log=log)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/api"
+
+    def wait(self) -> str:
+        """The server's address, once it answers; raises ClosedLoopError when it ended or took too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    return self.url
+            except (urllib.error.URLError, OSError):
+                # A server that starts has no event to wait for: its port answers or it does not.
+                time.sleep(0.1)
+        ended = self._process.poll()
+        got = f"exit code {ended}" if ended is not None else f"no answer in {START_SECONDS:.0f} s"
+        raise ClosedLoopError(where="embedded Prefect", wanted="a server that answers", got=got, then=f"read {self._log}")
+
+    def stop(self) -> None:
+        """End it and wait until it is gone."""
+        stop_attached(self._process)
+
+
+@contextmanager
+def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
+    """Start a server unless PREFECT_API_URL names one; inside the block flows find it once `use` was called on it."""
+    if os.environ.get("PREFECT_API_URL"):
+        yield None
+        return
+    server = EmbeddedPrefect(log)
+    try:
+        yield server
+    finally:
+        server.stop()
+        os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextmanager
+def using(server: EmbeddedPrefect | None) -> Iterator[None]:
+    """Wait for the server and let every flow of the block run on it."""
+    if server is None:
+        yield
+        return
+    os.environ["PREFECT_API_URL"] = server.wait()
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs a second a flow.
+    with temporary_settings(updates={PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

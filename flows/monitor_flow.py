@@ -1,0 +1,99 @@
+"""Hold the current window against the reference, decide, write the decision down, and act on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Literal
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.actions import carry_out
+from closedloop.decisions import Action, Decision, decide_retraining, decide_rollback
+from closedloop.gathering import History, Turn, gather_turn
+from closedloop.journal import Entry
+from closedloop.loop import Loop, open_loop
+from closedloop.timings import STOPWATCH
+from flows.train_and_compare_flow import describe, train_and_compare_flow
+
+
+@task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)
+def look_at_window(history: History) -> Turn:
+    """Contract, drift, realised performance: facts, no verdict."""
+    return gather_turn(history)
+
+
+@task(name="keep the report", cache_policy=NO_CACHE, persist_result=False)
+def keep_report(history: History, turn: Turn) -> dict[str, str]:
+    """Log what was measured, and Evidently's page, to MLflow; where to find them."""
+    registry, drift = history.loop.registry, turn.evidence.drift
+    found = {"drift_share": drift.drift_share if drift else None, "realised_auc": turn.details.get("realised_auc")}
+    metrics = {name: value for name, value in found.items() if value is not None}
+    facts = json.dumps(asdict(turn.evidence), indent=1)
+    files: dict[str, str | bytes] = {"evidence.json": facts, **({"drift_report.html": turn.report} if turn.report else {})}
+    with STOPWATCH.measure("mlflow logging"):
+        run_id = registry.log_run(turn.key, f"monitor {history.window}", metrics=metrics, parameters={"window": history.window},
+                                  tags={"closedloop.kind": "monitoring"}, files=files)  # fmt: skip
+    page = registry.run_link(run_id, history.loop.mlflow_ui)
+    return {"run": run_id, "report": f"{page}/drift_report.html" if turn.report else page}
+
+
+@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
+def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
+    """Roll back, or note that nothing had to move."""
+    return carry_out(loop, entry)
+
+
+@flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
+def monitor_flow(use_case: str = "", window: str | None = None, source: Literal["windows", "records"] = "windows") -> int:
+    """Look at one window (default: the newest) and do what its evidence asks for.
+
+    `use_case` is the path of a loop.toml (default: CLOSEDLOOP_USE_CASE); `source` says whether the service's own records follow the
+    windows. Returns the id of the turn's decision in the journal. Running it again for the same data finishes what was begun.
+    """
+    loop = open_loop(use_case or None, with_records=source == "records")
+    with loop.lock():
+        history = History(loop, window)
+        entry = decided_before(history) or decide_turn(history)
+        entry = carry_out_decision(loop, entry)
+    publish(entry)
+    if entry.decision.action is Action.RETRAIN and entry.outcome is None:
+        train_and_compare_flow(use_case=use_case, window=history.window, cause=entry.id, source=source)
+    return entry.id
+
+
+def decided_before(history: History) -> Entry | None:
+    """What an earlier run decided on the same data: a rollback ends a turn, otherwise the retraining decision does."""
+    journal = history.loop.journal
+    back = journal.find(history.key("rollback"))
+    return back if back and back.decision.action is Action.ROLLBACK else journal.find(history.key("retraining"))
+
+
+def decide_turn(history: History) -> Entry:
+    """Gather, decide on a rollback first and on a retraining next, and write down what was decided."""
+    turn = look_at_window(history)
+    details = {**turn.details, **keep_report(history, turn)}
+    policy = history.loop.use_case.policy
+    if turn.rollback is not None:
+        back = write_down(history, "rollback", decide_rollback(turn.rollback, policy), details)
+        if back.decision.action is Action.ROLLBACK:
+            return back
+    return write_down(history, "retraining", decide_retraining(turn.evidence, policy), details)
+
+
+def write_down(history: History, kind: str, decision: Decision, details: dict[str, object]) -> Entry:
+    """The decision with the facts behind it and the version that was live."""
+    live = history.production.version if history.production else None
+    entry = history.loop.journal.write(history.key(kind), history.loop.use_case.name, decision, details={**details, "production": live})
+    return carry_out(history.loop, entry) if decision.action is Action.KEEP else entry
+
+
+def publish(entry: Entry) -> None:
+    """Show the decision and the way to the drift report in the Prefect UI."""
+    create_markdown_artifact(
+        key="turn-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {entry.decision.window}"
+    )
+    if report := entry.details.get("report"):
+        create_link_artifact(key="drift-report", link=report, link_text=f"drift report of {entry.decision.window}")

@@ -1,0 +1,84 @@
+"""Train, compare on the same rows, decide, write the decision down, and only then move `production`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.actions import carry_out
+from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role, decide_promotion
+from closedloop.evidence import PromotionEvidence
+from closedloop.gathering import History
+from closedloop.journal import Entry
+from closedloop.loop import Loop, open_loop
+from closedloop.proposing import propose_candidate
+
+
+@task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
+def fit_and_register(history: History) -> PromotionEvidence:
+    """One candidate, registered, and what is known of it."""
+    return propose_candidate(history)
+
+
+@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
+def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
+    """Move or leave `production`."""
+    return carry_out(loop, entry)
+
+
+@flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
+def train_and_compare_flow(use_case: str = "", window: str | None = None, cause: int | None = None,
+                           source: Literal["windows", "records"] = "windows") -> int:  # fmt: skip
+    """Propose a candidate for a window (default: the newest) and promote it if it proves itself.
+
+    `use_case` is the path of a loop.toml (default: CLOSEDLOOP_USE_CASE), `cause` the id of the decision to retrain; without one a person
+    asked. Returns the id of the promotion decision in the journal. Running it again for the same data finishes what was begun.
+    """
+    loop = open_loop(use_case or None, with_records=source == "records")
+    with loop.lock():
+        history = History(loop, window)
+        asked = loop.journal.entry(cause) if cause is not None else write_request(history)
+        entry = loop.journal.find(history.key("promotion"))
+        if entry is None:
+            evidence = fit_and_register(history)
+            decision = decide_promotion(evidence, loop.use_case.policy)
+            entry = write_decision(history, evidence, decision, asked.id)
+        entry = carry_out_decision(loop, entry)
+        loop.journal.carried_out(asked)
+    create_markdown_artifact(key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {window}")
+    return entry.id
+
+
+def write_request(history: History) -> Entry:
+    """Note that a person asked for this retraining."""
+    asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", "asked")
+    decision = Decision(
+        Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), history.production.version if history.production else None
+    )
+    return history.loop.journal.write(history.key("requested"), history.loop.use_case.name, decision)
+
+
+def write_decision(history: History, evidence: PromotionEvidence, decision: Decision, cause: int) -> Entry:
+    """The decision with the facts that carrying it out and reading it later need."""
+    compared = evidence.comparison
+    details = {
+        "production": evidence.production,
+        "recipe": compared.recipe if compared else None,
+        "evaluated_on": compared.window if compared else None,
+        "val_auc": compared.candidate.val_auc if compared else None,
+        "production_val_auc": compared.production.val_auc if compared and compared.production else None,
+        "delta": compared.delta.value if compared and compared.delta else None,
+        "quarantined_windows": list(evidence.quarantined),
+    }
+    return history.loop.journal.write(history.key("promotion"), history.loop.use_case.name, decision, details=details, cause=cause)
+
+
+def describe(entry: Entry) -> str:
+    """A decision as a page: the action, the reason, and every check."""
+    decision = entry.decision
+    rows = "\n".join(f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |" for one in decision.checks)
+    title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
+    return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"

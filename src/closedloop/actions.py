@@ -1,0 +1,89 @@
+"""Carries decisions out, so that doing it again is safe; and writes down what people ask for by hand."""
+
+from __future__ import annotations
+
+from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.errors import RegistryError
+from closedloop.journal import Entry
+from closedloop.loop import Loop
+from closedloop.timings import STOPWATCH
+
+
+def carry_out(loop: Loop, entry: Entry) -> Entry:
+    """Do what a decision says and note what came of it; a decision that was carried out before is left alone.
+
+    A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then stands.
+    """
+    decision, production = entry.decision, entry.details.get("production")
+    if entry.outcome is not None or decision.action is Action.RETRAIN:
+        return entry
+    moved = True
+    with STOPWATCH.measure("registry"):
+        if decision.action is Action.PROMOTE and decision.version is not None:
+            moved = loop.registry.promote(decision.version, instead_of=production, reason=decision.reason)
+        elif decision.action is Action.ROLLBACK and decision.version is not None and production is not None:
+            moved = loop.registry.roll_back(decision.version, instead_of=production, reason=decision.reason)
+        elif decision.action is Action.REJECT and decision.version is not None:
+            loop.registry.reject(decision.version, reason=decision.reason)
+    if moved:
+        loop.journal.carried_out(entry)
+    else:
+        loop.journal.carried_out(entry, "superseded", f"production is meanwhile version {loop.registry.production()}")
+    return loop.journal.entry(entry.id)
+
+
+def promote_by_hand(loop: Loop, version: int) -> Entry:
+    """Move `production` to a version because a person says so; raises RegistryError when there is no such version or it is live."""
+    with loop.lock():
+        live = loop.registry.production()
+        loop.registry.version(version)
+        if live == version and (pending := _pending(loop)) is None:
+            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version that is not live", got=f"version {version}, which is production",
+                                then="nothing needs to be done")  # fmt: skip
+        entry = _pending(loop) if live == version else _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
+        assert entry is not None
+        return carry_out(loop, entry)
+
+
+def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
+    """Move `production` back to `previous`, or to the version given, because a person says so; RegistryError when there is none."""
+    with loop.lock():
+        live = loop.registry.production()
+        target = loop.registry.previous() if to is None else loop.registry.version(to).version
+        if live is None or target is None or target == live:
+            pending = _pending(loop)
+            if pending is not None and pending.decision.action is Action.ROLLBACK and pending.decision.version == live:
+                return carry_out(loop, pending)
+            got = "no production" if live is None else "no previous version" if target is None else f"version {live}, which is production"
+            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version to go back to", got=got,
+                                then="list the versions with: closedloop status, then: closedloop rollback --to N")  # fmt: skip
+        return carry_out(loop, _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live))
+
+
+def _pending(loop: Loop) -> Entry | None:
+    """The newest decision by hand, when a crash left it half carried out."""
+    entries = [one for one in loop.journal.history(loop.use_case.name) if "/by-hand/" in one.key]
+    return entries[-1] if entries and entries[-1].outcome is None else None
+
+
+def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: int | None) -> Entry:
+    asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", f"{action.value} version {version}")
+    history = loop.journal.history(loop.use_case.name)
+    # The same request before anything else was carried out is the same decision: a repeated command finishes it.
+    settled = max((one.id for one in history if one.outcome is not None), default=0)
+    window = history[-1].decision.window if history else "-"
+    decision = Decision(kind, action, window, (asked,), version)
+    return loop.journal.write(f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}", loop.use_case.name, decision,
+                              details={"production": live})  # fmt: skip
+
+
+def note_serving(loop: Loop, version: int, *, where: str, started: str) -> Entry:
+    """Write down that a service began to answer with a version: the journal then says what was live when."""
+    facts = loop.registry.version(version)
+    serving = Check("loaded and tried on its own rows", Outcome.HOLDS, Role.NOTE, "the answers of the fitted model", "the same")
+    decision = Decision(Kind.SERVING, Action.SERVE, facts.window, (serving,), version)
+    entry = loop.journal.write(
+        f"{loop.use_case.name}/serving/{where}/{version}/{started}", loop.use_case.name, decision, details={"service": where}
+    )
+    loop.journal.carried_out(entry)
+    return entry

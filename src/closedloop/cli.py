@@ -1,0 +1,305 @@
+"""The command line: `closedloop COMMAND`. It chooses nothing and judges nothing; it opens a use case and shows what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from closedloop.errors import ClosedLoopError, UseCaseError
+
+app = typer.Typer(
+    name="closedloop", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="A self-hosted closed loop for tabular classifiers: watch, retrain, prove, promote, serve, go back.",
+)  # fmt: skip
+console = Console()
+UseCasePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--use-case",
+        help="A loop.toml, or the folder that holds it. [default: CLOSEDLOOP_USE_CASE, else data/streamflow/loop.toml]",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+WindowName = Annotated[str | None, typer.Option("--window", help="The window to look at. [default: the newest]", show_default=False)]
+RowSource = Annotated[str, typer.Option("--source", help="windows: the use case's own source; records: the service's records follow it.")]
+
+
+def main() -> None:
+    """Run a command; a mistake ends in one sentence and the exit code of its kind."""
+    prepare_environment()
+    try:
+        app()
+    except ClosedLoopError as error:
+        _say_and_leave(str(error), error.exit_code)
+    except (KeyboardInterrupt, BrokenPipeError):
+        _say_and_leave("stopped", 130)
+    except Exception as error:
+        if os.environ.get("CLOSEDLOOP_DEBUG"):
+            raise
+        _say_and_leave(f"unexpected {type(error).__name__}: {error}: set CLOSEDLOOP_DEBUG=1 to see where, and run: closedloop doctor", 1)
+
+
+def _say_and_leave(sentence: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"closedloop: {sentence}", markup=False)
+    raise SystemExit(code)
+
+
+def prepare_environment() -> None:
+    """Tell Prefect, MLflow and Evidently where their state lives, before anything imports them."""
+    from closedloop.settings import Settings
+
+    for name, value in Settings().library_environment().items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def running_flows() -> Iterator[None]:
+    """Run the block's flows on the Prefect server that PREFECT_API_URL names, or on one of our own that ends with the command."""
+    from closedloop.settings import Settings
+
+    with console.status("starting Prefect ..."):
+        from flows.embedded import embedded_prefect, using
+
+        server = embedded_prefect(Settings().home_folder / "logs" / "prefect.log")
+        started = server.__enter__()
+    try:
+        with using(started):
+            yield
+    finally:
+        server.__exit__(None, None, None)
+
+
+def _print_json(content: Any) -> None:
+    # Not through rich: a program reads this, whatever the width of the terminal.
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+@app.command(epilog="Example: closedloop demo --timings")
+def demo(
+    timings: Annotated[bool, typer.Option("--timings", help="Print where the time went.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove what earlier demos left.")] = False,
+) -> None:
+    """Play seven months of a subscription business and watch the loop turn."""
+    from closedloop import cli_demo
+
+    if forget:
+        cli_demo.forget_demo(console)
+    else:
+        cli_demo.play_demo(console, timings=timings)
+
+
+@app.command(epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml")
+def init(
+    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
+    target: Annotated[str, typer.Option("--target", help="The column to predict.")],
+    key: Annotated[str | None, typer.Option("--key", help="The column that names a row.")] = None,
+    window_column: Annotated[str | None, typer.Option("--window-column", help="The column that puts rows into windows of time.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where to write.")] = Path("loop.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Look at a table and write a commented loop.toml for it."""
+    from closedloop.inspection import describe_table
+    from closedloop.sources import read_table
+    from closedloop.use_case import load_use_case
+
+    if out.exists() and not force:
+        raise UseCaseError(where=str(out), wanted="a new file", got="one that exists", then="choose another --out, or say --force")
+    text = describe_table(
+        read_table(table), table, name=_plain_name(table.stem), target=target, key=key, window_column=window_column, out=out
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    use_case = load_use_case(out)
+    console.print(
+        f"wrote {out}: {len(use_case.columns)} features, target {use_case.target.column} with classes {', '.join(use_case.target.classes)}",
+        highlight=False,
+    )
+    console.print(
+        f"next: read it, then: closedloop doctor --use-case {out}; closedloop monitor --use-case {out}", soft_wrap=True, highlight=False
+    )
+
+
+def _plain_name(stem: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in stem) or "use_case"
+
+
+@app.command(epilog="Example: closedloop generate --months 7")
+def generate(use_case: UseCasePath = None, months: Annotated[int, typer.Option("--months", min=1, help="How many windows.")] = 7) -> None:
+    """Write the built-in data of a use case that has a generator."""
+    from closedloop.loop import open_loop
+    from closedloop.sources import write_generated
+    from closedloop.synthetic import generate_windows
+
+    loop = open_loop(use_case)
+    generator = loop.use_case.source.generator
+    if generator is None:
+        raise UseCaseError(where=f"{loop.use_case.path}: source.generator", wanted="the name of a generator", got="none",
+                           then="this use case brings its own data: nothing is generated for it")  # fmt: skip
+    written = write_generated(loop.use_case, loop.settings.data, generate_windows(generator, months))
+    console.print(f"wrote {', '.join(written)}" if written else "every window is there already", highlight=False)
+
+
+@app.command(epilog="Example: closedloop monitor --window month_001")
+def monitor(use_case: UseCasePath = None, window: WindowName = None, source: RowSource = "windows", as_json: AsJson = False) -> None:
+    """Look at a window, decide, and act: the loop turns once."""
+    _turn("monitor", use_case, window, source, as_json)
+
+
+@app.command(epilog="Example: closedloop train --use-case data/iris")
+def train(use_case: UseCasePath = None, window: WindowName = None, source: RowSource = "windows", as_json: AsJson = False) -> None:
+    """Train a candidate now, compare it on the same rows, and promote it if it proves itself."""
+    _turn("train", use_case, window, source, as_json)
+
+
+def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | None, source: str, as_json: bool) -> None:
+    if source not in ("windows", "records"):
+        raise UseCaseError(where="--source", wanted="windows or records", got=source, then="choose one of the two")
+    from closedloop import cli_show
+    from closedloop.loop import open_loop
+
+    loop = open_loop(path, with_records=source == "records")
+    loop.source.windows()  # a mistake in the source shows before anything is started
+    with running_flows(), console.status(f"{what}: working ..."):
+        from flows.monitor_flow import monitor_flow
+        from flows.train_and_compare_flow import train_and_compare_flow
+
+        flow = monitor_flow if what == "monitor" else train_and_compare_flow
+        number = flow(use_case=str(loop.use_case.path), window=window, source=source)  # type: ignore[call-overload]
+    entry = loop.journal.entry(number)
+    led_to = [one for one in loop.journal.history(loop.use_case.name) if one.cause == entry.id]
+    if as_json:
+        _print_json({**entry.as_json(), "led_to": [one.as_json() for one in led_to]})
+        return
+    for one in (entry, *led_to):
+        cli_show.show_decision(console, one)
+
+
+@app.command(epilog="Example: closedloop status --json")
+def status(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
+    """What is live, what it replaced, every version, and what is left undone."""
+    from closedloop import cli_show
+    from closedloop.loop import open_loop
+
+    facts = cli_show.read_status(open_loop(use_case))
+    if as_json:
+        _print_json(facts)
+    else:
+        cli_show.show_status(console, facts)
+
+
+@app.command(epilog="Example: closedloop history --json")
+def history(use_case: UseCasePath = None, as_json: AsJson = False,
+            last: Annotated[int | None, typer.Option("--last", min=1, help="Only the newest N.")] = None) -> None:  # fmt: skip
+    """The journal: every decision, oldest first."""
+    from closedloop import cli_show
+    from closedloop.loop import open_loop
+
+    loop = open_loop(use_case)
+    entries = loop.journal.history(loop.use_case.name)[-(last or 0) :]
+    if as_json:
+        _print_json([one.as_json() for one in entries])
+    else:
+        cli_show.show_history(console, entries)
+
+
+@app.command(epilog="Example: closedloop why 7")
+def why(
+    decision: Annotated[int, typer.Argument(help="The id of a decision, from: closedloop history")],
+    use_case: UseCasePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every check behind a decision, and what came of it."""
+    from closedloop import cli_show
+    from closedloop.loop import open_loop
+
+    entry = open_loop(use_case).journal.entry(decision)
+    if as_json:
+        _print_json(entry.as_json())
+    else:
+        cli_show.show_decision(console, entry, every_check=True)
+
+
+@app.command(epilog="Example: closedloop promote 3")
+def promote(
+    version: Annotated[int, typer.Argument(help="The version to make production.")], use_case: UseCasePath = None, as_json: AsJson = False
+) -> None:
+    """Make a version production because you say so; the journal notes it."""
+    from closedloop.actions import promote_by_hand
+    from closedloop.loop import open_loop
+
+    _show_moved(promote_by_hand(open_loop(use_case), version), as_json)
+
+
+@app.command(epilog="Example: closedloop rollback --to 2")
+def rollback(use_case: UseCasePath = None, to: Annotated[int | None, typer.Option("--to", help="The version. [default: previous]", show_default=False)] = None,
+             as_json: AsJson = False) -> None:  # fmt: skip
+    """Go back to the version that production replaced, or to any other."""
+    from closedloop.actions import roll_back_by_hand
+    from closedloop.loop import open_loop
+
+    _show_moved(roll_back_by_hand(open_loop(use_case), to), as_json)
+
+
+def _show_moved(entry: Any, as_json: bool) -> None:
+    from closedloop import cli_show
+
+    if as_json:
+        _print_json(entry.as_json())
+    else:
+        cli_show.show_decision(console, entry)
+
+
+@app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
+def predict(table: Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file with the feature columns.")],
+            out: Annotated[Path, typer.Argument(metavar="OUT", help="A .csv or .parquet file to write.")], use_case: UseCasePath = None) -> None:  # fmt: skip
+    """Score a table with the production model."""
+    from closedloop.cli_predict import predict_table
+    from closedloop.loop import open_loop
+
+    rows, version = predict_table(open_loop(use_case), table, out)
+    console.print(f"scored {rows} rows with version {version}: {out}", highlight=False)
+
+
+@app.command(epilog="Example: closedloop serve --port 8080")
+def serve(use_case: UseCasePath = None, host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]", show_default=False)] = None,
+          port: Annotated[int | None, typer.Option("--port", help="[default: 8080]", show_default=False)] = None) -> None:  # fmt: skip
+    """Answer predictions over HTTP, following production without a restart."""
+    from closedloop.cli_serve import serve_forever
+    from closedloop.loop import open_loop
+
+    loop = open_loop(use_case)
+    serve_forever(loop, host or loop.settings.host, port or loop.settings.port)
+
+
+@app.command(epilog="Example: closedloop up")
+def up(use_case: UseCasePath = None, every: Annotated[str, typer.Option("--cron", help="When to monitor.")] = "0 6 * * *") -> None:
+    """MLflow UI, Prefect server with the scheduled deployments, and the API, until Ctrl-C."""
+    from closedloop.cli_up import run_everything
+    from closedloop.loop import open_loop
+
+    run_everything(console, open_loop(use_case), every)
+
+
+@app.command(epilog="Example: closedloop doctor")
+def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
+    """Find what is wrong with an installation, a use case or a loop that stopped turning."""
+    from closedloop.cli_doctor import examine
+
+    findings = examine(use_case)
+    if as_json:
+        _print_json([{"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings])
+    else:
+        from closedloop import cli_show
+
+        cli_show.show_findings(console, findings)
+    if not all(one.ok for one in findings):
+        raise typer.Exit(1)

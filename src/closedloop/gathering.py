@@ -1,0 +1,271 @@
+"""From a window's name to evidence: reads with the hands, measures with the senses, judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from closedloop.candidates import LabelledWindow, labelled_rows
+from closedloop.decisions import Action, Kind, drift_over_limit, is_quarantined, loss_over_limit
+from closedloop.errors import ModelError
+from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence, Violation, Window
+from closedloop.journal import Entry
+from closedloop.loop import Loop
+from closedloop.packaging import Bundle
+from closedloop.registry import VersionFacts
+from closedloop.schema import check_contract, digest, prepare
+from closedloop.scoring import estimate_auc, measure_delta
+from closedloop.timings import STOPWATCH
+from closedloop.windows import mature, position, up_to
+
+PREDICTION, TARGET = "(prediction)", "(target)"
+
+
+@dataclass(frozen=True)
+class ReadWindow:
+    """A window as read: its facts, its rows, and how it breaks the contract, if it does."""
+
+    facts: Window
+    prepared: pd.DataFrame
+    violations: tuple[Violation, ...]
+    labelled: LabelledWindow
+
+
+class History:
+    """The windows up to the current one, each read once, and what registry and journal say of them."""
+
+    def __init__(self, loop: Loop, window: str | None = None) -> None:
+        names = loop.source.windows()
+        self.loop = loop
+        self.window = names[-1] if window is None else window
+        self.names = up_to(names, self.window)
+        self._read: dict[str, ReadWindow] = {}
+
+    @property
+    def index(self) -> int:
+        return len(self.names) - 1
+
+    @property
+    def due(self) -> tuple[str, ...]:
+        """Windows whose labels are due, oldest first."""
+        return mature(self.names, self.window, self.loop.use_case.labels.delay_windows)
+
+    @cached_property
+    def production(self) -> VersionFacts | None:
+        version = self.loop.registry.production()
+        return None if version is None else self.loop.registry.version(version)
+
+    @cached_property
+    def _loaded(self) -> tuple[Bundle | None, str | None]:
+        if self.production is None:
+            return None, None
+        try:
+            with STOPWATCH.measure("registry"):
+                bundle = self.loop.registry.load(self.production.version)
+        except ModelError as error:
+            return None, str(error)
+        missing = sorted(set(bundle.use_case.columns) - set(self.loop.use_case.columns))
+        return (None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}") if missing else (bundle, None)
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Production, loaded; None when there is none or when it cannot be asked any more."""
+        return self._loaded[0]
+
+    @property
+    def production_error(self) -> str | None:
+        """Why production cannot be asked, if so."""
+        return self._loaded[1]
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.loop.journal.history(self.loop.use_case.name)
+
+    def place(self, name: str | None) -> int | None:
+        """The index of a window, None when it is not among those up to the current one."""
+        return position(self.names, name) if name in self.names else None
+
+    def read(self, name: str) -> ReadWindow:
+        """Read, prepare and check one window."""
+        if name not in self._read:
+            use_case = self.loop.use_case
+            with STOPWATCH.measure("data"):
+                raw = self.loop.source.read(name)
+                prepared = prepare(raw, use_case)
+                content = digest(prepared, use_case)
+                statistics = self.bundle.facts.statistics if self.bundle else None
+                violations = check_contract(raw, prepared, use_case, statistics)
+                labelled = labelled_rows(name, position(self.names, name), prepared, content, use_case)
+            counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))
+            per_class = tuple((label, int(count)) for label, count in zip(use_case.target.classes, counts, strict=True))
+            facts = Window(name, position(self.names, name), len(prepared), len(labelled.labels), per_class, content)
+            self._read[name] = ReadWindow(facts, prepared, violations, labelled)
+        return self._read[name]
+
+    @cached_property
+    def data_key(self) -> str:
+        """Changes when the rows of the current window, or the newest labels that are due, change."""
+        newest = (self.due[-1:] if self.due else ()) + (self.window,)
+        return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
+
+    def key(self, kind: str) -> str:
+        """Under which a decision of this turn is written: use case, window, kind, data and everything in loop.toml."""
+        return f"{self.loop.use_case.name}/{self.window}/{kind}/{self.data_key}/{self.loop.use_case.fingerprint}"
+
+    def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
+        """Windows with due labels that are newer than a model's training rows and keep the contract."""
+        after = self.place(trained_through)
+        names = self.due if after is None else tuple(name for name in self.due if position(self.names, name) > after)
+        return tuple(name for name in names if not self.read(name).violations)
+
+    def quarantined(self) -> frozenset[str]:
+        """Windows that an earlier turn found too bad to train on."""
+        found = (entry.details.get("realised_on") for entry in self.entries if entry.details.get("quarantined"))
+        return frozenset(name for name in found if name)
+
+    def realised_before(self, name: str) -> tuple[float, ...]:
+        """Production's AUC on each judged window before this one, oldest first, as the journal has it."""
+        latest: dict[str, float] = {}
+        for entry in self.entries:
+            judged = entry.details.get("realised_on")
+            if judged in self.names and position(self.names, judged) < position(self.names, name):
+                latest[judged] = entry.details["realised_auc"]
+        return tuple(latest[judged] for judged in sorted(latest, key=lambda one: position(self.names, one)))
+
+    def state(self) -> LoopState:
+        """Where the loop stood before this turn."""
+        live = self.production
+        turns: dict[int, Entry] = {}
+        trained, promoted_at = set(), None
+        for entry in self.entries:
+            index = self.place(entry.decision.window)
+            if entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK) and entry.outcome == "done" and live is not None:
+                if entry.decision.action is Action.PROMOTE:
+                    promoted_at = index if entry.decision.version == live.version else None
+                elif entry.decision.action is Action.ROLLBACK:
+                    promoted_at = None
+            if entry.decision.kind is Kind.RETRAINING and index is not None:
+                if entry.decision.action is Action.RETRAIN:
+                    trained.add(index)
+                if entry.decision.action is not Action.ESCALATE and index < self.index:
+                    turns[index] = entry
+        in_order = [turns[index].details for index in sorted(turns)]
+        return LoopState(
+            production=live.version if live else None,
+            previous=self.loop.registry.previous(),
+            trained_through=self.place(live.trained_through) if live else None,
+            promoted_at=promoted_at,
+            expected_auc=live.val_auc if live else None,
+            trained_at=tuple(sorted(trained)),
+            drift_marks=tuple(one["drift_over"] for one in in_order if one.get("drift_over") is not None),
+            loss_marks=tuple(one["loss_over"] for one in in_order if one.get("loss_over") is not None),
+        )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one look at a window showed. `details` are the facts that the journal keeps; `report` is Evidently's page."""
+
+    key: str
+    evidence: RetrainingEvidence
+    rollback: RollbackEvidence | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    report: str | None = field(default=None, repr=False)
+
+
+def gather_turn(history: History, *, requested: bool = False) -> Turn:
+    """Look at the current window: contract first, then drift, realised performance and what a rollback would have to know."""
+    policy, window = history.loop.use_case.policy, history.read(history.window)
+    state, key = history.state(), history.key("requested" if requested else "retraining")
+    details: dict[str, Any] = {"rows": window.facts.rows, "labelled_rows": window.facts.labelled_rows, "digest": window.facts.digest}
+    if window.violations:
+        return Turn(key, RetrainingEvidence(window.facts, state, violations=window.violations), None, details)
+
+    drift, report = _measure_drift(history, window) if history.bundle is not None else (None, None)
+    newer = history.newer_than(history.production.trained_through if history.production else None)
+    counts = np.sum([[count for _, count in history.read(name).facts.labels_per_class] for name in newer], axis=0) if newer else None
+    new_labels = () if counts is None else tuple(zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True))
+    judged = next((history.read(name).labelled for name in reversed(newer) if len(history.read(name).labelled.labels)), None)
+    realised = _measure_realised(history, judged) if judged is not None and history.bundle is not None else None
+
+    evidence = RetrainingEvidence(
+        window=window.facts, state=state, drift=drift, realised_auc=realised, new_labels=new_labels, requested=requested,
+        production_error=history.production_error,
+    )  # fmt: skip
+    details |= {
+        "drift_share": drift.drift_share if drift else None,
+        "drifted_columns": list(drift.drifted_columns) if drift else [],
+        "drift_over": drift_over_limit(evidence, policy),
+        "loss_over": loss_over_limit(evidence, policy),
+    }
+    if realised is not None and judged is not None:
+        suspicious = is_quarantined(realised.value, history.realised_before(judged.name), policy.quarantine)
+        details |= {"realised_on": judged.name, "realised_auc": realised.value, "quarantined": suspicious}
+    rollback = (
+        None
+        if state.promoted_at is None or state.previous is None
+        else RollbackEvidence(window.facts, state, _measure_regret(history, judged))
+    )
+    return Turn(key, evidence, rollback, details, report)
+
+
+def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, str | None]:
+    from closedloop.drift import measure_drift
+
+    use_case, bundle = history.loop.use_case, history.bundle
+    assert bundle is not None
+    with STOPWATCH.measure("scoring"):
+        current = watched_frame(window.prepared, bundle.probabilities(window.prepared), history)
+    reference = bundle.reference()
+    numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
+    categorical = [name for name in use_case.categorical if use_case.columns[name].watch]
+    (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
+    if window.facts.labelled_rows and TARGET in reference:
+        categorical.append(TARGET)
+    with STOPWATCH.measure("drift"):
+        return measure_drift(
+            reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
+            reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
+            seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
+        )  # fmt: skip
+
+
+def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History) -> pd.DataFrame:
+    """The columns that drift is measured on: features, production's prediction (the probability of the second of two classes,
+    else the likeliest class) and the target; missing where they are not known."""
+    use_case = history.loop.use_case
+    frame = prepared[list(use_case.columns)].copy()
+    classes = np.asarray(use_case.target.classes, dtype=object)
+    if len(classes) == 2:
+        frame[PREDICTION] = np.nan if probabilities is None else probabilities[:, 1]
+    else:
+        frame[PREDICTION] = None if probabilities is None else classes[probabilities.argmax(axis=1)]
+    frame[TARGET] = prepared[use_case.target.column] if use_case.target.column in prepared else None
+    return frame
+
+
+def _measure_realised(history: History, judged: LabelledWindow) -> Estimate | None:
+    assert history.bundle is not None
+    with STOPWATCH.measure("scoring"):
+        answers = history.bundle.probabilities(judged.frame)
+        return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
+
+
+def _measure_regret(history: History, judged: LabelledWindow | None) -> Estimate | None:
+    """Production minus previous on the newest labelled rows that are newer than both."""
+    state = history.state()
+    if judged is None or state.previous is None or history.bundle is None:
+        return None
+    before = history.loop.registry.version(state.previous)
+    fitted_through = history.place(before.trained_through)
+    if fitted_through is not None and judged.index <= fitted_through:
+        return None
+    with STOPWATCH.measure("registry"):
+        previous = history.loop.registry.load(state.previous)
+    with STOPWATCH.measure("scoring"):
+        confidence = history.loop.use_case.policy.rollback.confidence
+        return measure_delta(judged.labels, history.bundle.probabilities(judged.frame), previous.probabilities(judged.frame), confidence)

@@ -1,0 +1,173 @@
+"""The append-only diary of decisions and of what came of them: what was live when, and why.
+
+A decision is written before it is carried out, under a key; writing the same key again returns what was decided the first time.
+Rows are only ever added: a decision's outcome is a row of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.errors import StoreError
+
+_METADATA = MetaData()
+_DECISIONS = Table(
+    "decisions", _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("use_case", String(100), nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("window", String(200), nullable=False),
+    Column("version", Integer),
+    Column("checks", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("cause", Integer, ForeignKey("decisions.id")),
+    Column("at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+_OUTCOMES = Table(
+    "outcomes", _METADATA,
+    Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
+    Column("outcome", String(20), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decision as the journal holds it. `details` are the facts behind it (JSON); `cause` is the decision that led to it;
+    `outcome` is None until it was carried out, then `done` or `superseded`."""
+
+    id: int
+    key: str
+    use_case: str
+    decision: Decision
+    details: dict[str, Any]
+    cause: int | None
+    at: datetime
+    outcome: str | None
+    outcome_detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What `closedloop history --json` prints."""
+        decision = self.decision
+        return {
+            "id": self.id, "kind": decision.kind.value, "action": decision.action.value, "window": decision.window,
+            "version": decision.version, "reason": decision.reason, "checks": [asdict(check) for check in decision.checks],
+            "cause": self.cause, "outcome": self.outcome, "outcome_detail": self.outcome_detail,
+            "at": self.at.isoformat(timespec="seconds"), "use_case": self.use_case, "details": self.details,
+        }  # fmt: skip
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Journal:
+    """Reads and appends decisions. Safe to open from several processes at once."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = _now) -> None:
+        self._engine, self._now = engine, now
+        self._ready = False
+
+    def write(
+        self, key: str, use_case: str, decision: Decision, *, details: dict[str, Any] | None = None, cause: int | None = None
+    ) -> Entry:
+        """Write a decision down, once: a key that is there already returns its first entry unchanged."""
+        row = {
+            "key": key, "use_case": use_case, "kind": decision.kind.value, "action": decision.action.value, "window": decision.window,
+            "version": decision.version, "checks": json.dumps([asdict(check) for check in decision.checks]),
+            "details": json.dumps(details or {}, sort_keys=True), "cause": cause, "at": self._now(),
+        }  # fmt: skip
+        try:
+            with self._begin() as connection:
+                connection.execute(insert(_DECISIONS).values(row))
+        except IntegrityError:
+            pass
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+        entry = self.find(key)
+        if entry is None:
+            raise StoreError(
+                where="journal", wanted=f"to write decision {key}", got="it is not there after writing", then="run: closedloop doctor"
+            )
+        return entry
+
+    def carried_out(self, entry: Entry, outcome: str = "done", detail: str = "") -> None:
+        """Note what came of a decision; the first outcome stays."""
+        try:
+            with self._begin() as connection:
+                connection.execute(insert(_OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._now()))
+        except IntegrityError:
+            pass
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def find(self, key: str) -> Entry | None:
+        """The entry written under `key`, if any."""
+        found = self._read(_DECISIONS.c.key == key)
+        return found[0] if found else None
+
+    def entry(self, number: int) -> Entry:
+        """The entry with this id; raises StoreError when there is none."""
+        found = self._read(_DECISIONS.c.id == number)
+        if not found:
+            raise StoreError(where="journal", wanted="the id of a decision", got=str(number), then="list them with: closedloop history")
+        return found[0]
+
+    def history(self, use_case: str) -> tuple[Entry, ...]:
+        """All decisions of a use case, oldest first."""
+        return tuple(self._read(_DECISIONS.c.use_case == use_case))
+
+    def use_cases(self) -> tuple[str, ...]:
+        """Every use case that something was decided about, in alphabetical order."""
+        try:
+            with self._begin() as connection:
+                return tuple(connection.execute(select(_DECISIONS.c.use_case).distinct().order_by(_DECISIONS.c.use_case)).scalars())
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def _read(self, condition: Any) -> list[Entry]:
+        query = select(_DECISIONS, _OUTCOMES.c.outcome, _OUTCOMES.c.detail).outerjoin(_OUTCOMES).where(condition).order_by(_DECISIONS.c.id)
+        try:
+            with self._begin() as connection:
+                return [_entry(row) for row in connection.execute(query).mappings()]
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def _begin(self) -> Any:
+        if not self._ready:
+            self._create_tables()
+        return self._engine.begin()
+
+    def _create_tables(self) -> None:
+        # Two processes may do this at once; whoever comes second finds the tables there.
+        try:
+            _METADATA.create_all(self._engine, checkfirst=True)
+        except SQLAlchemyError:
+            _METADATA.create_all(self._engine, checkfirst=True)
+        self._ready = True
+
+    def _unreachable(self, error: SQLAlchemyError) -> StoreError:
+        return StoreError(where="journal", wanted=f"to reach {self._engine.url.render_as_string(hide_password=True)}",
+                          got=str(error).splitlines()[0], then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor")  # fmt: skip
+
+
+def _entry(row: Any) -> Entry:
+    checks = tuple(
+        Check(one["claim"], Outcome(one["outcome"]), Role(one["role"]), one["wanted"], one["got"]) for one in json.loads(row["checks"])
+    )
+    decision = Decision(Kind(row["kind"]), Action(row["action"]), row["window"], checks, row["version"])
+    at = row["at"] if row["at"].tzinfo else row["at"].replace(tzinfo=UTC)
+    return Entry(
+        row["id"], row["key"], row["use_case"], decision, json.loads(row["details"]), row["cause"], at, row["outcome"], row["detail"] or ""
+    )

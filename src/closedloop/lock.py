@@ -1,0 +1,66 @@
+"""One retraining at a time, on one machine or many: a lock that dies with its holder.
+
+On SQLite it is a lock on a file, which the operating system drops when the process ends, however it ends; on PostgreSQL an advisory
+lock, which the server drops when the connection ends. Nothing has to expire and nothing has to be repaired after a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from closedloop.errors import StoreError
+
+
+@contextmanager
+def hold_lock(name: str, engine: Engine) -> Iterator[None]:
+    """Hold the lock `name` for the duration of the block; waits until whoever holds it is done or dead.
+
+    Raises StoreError when the database (PostgreSQL) or the folder of the file (SQLite) cannot be reached. Not re-entrant.
+    """
+    if engine.url.get_backend_name() == "sqlite":
+        with _hold_file(Path(engine.url.database or "closedloop.db").with_name(f"{name}.lock")):
+            yield
+    else:
+        with _hold_advisory(name, engine):
+            yield
+
+
+@contextmanager
+def _hold_file(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(
+            where=f"lock {path.name}", wanted="a folder that can be written", got=str(error), then="mend its permissions"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _hold_advisory(name: str, engine: Engine) -> Iterator[None]:
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    try:
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+    except SQLAlchemyError as error:
+        raise StoreError(where=f"lock {name}", wanted="to reach the database", got=str(error).splitlines()[0],
+                         then="check CLOSEDLOOP_DATABASE_URL") from error  # fmt: skip
+    try:
+        yield
+    finally:
+        # Not handed back to the pool: closing the connection is what frees the lock, even when unlocking would fail.
+        connection.invalidate()
+        connection.close()

@@ -1,0 +1,70 @@
+"""Where the real parts of one use case are chosen: everything else gets them as arguments."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from closedloop.database import open_engine
+from closedloop.journal import Journal
+from closedloop.lock import hold_lock
+from closedloop.records import Records, RecordsSource
+from closedloop.registry import Registry
+from closedloop.settings import Settings
+from closedloop.sources import ChainedSource, WindowSource, open_source
+from closedloop.use_case import UseCase, load_use_case
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One use case with its parts, opened."""
+
+    use_case: UseCase
+    settings: Settings
+    source: WindowSource
+    records: Records
+    journal: Journal
+    registry: Registry
+    engine: Engine
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One turn or one retraining of this use case at a time, wherever it runs."""
+        with hold_lock(f"{self.use_case.name}-turn", self.engine):
+            yield
+
+    @property
+    def mlflow_ui(self) -> str:
+        """Where `closedloop up` shows MLflow."""
+        return f"http://{self.settings.host}:{self.settings.mlflow_port}"
+
+
+def open_loop(use_case: Path | str | None = None, *, settings: Settings | None = None, with_records: bool = False) -> Loop:
+    """Open a use case: the source, the stores and the registry that the environment names.
+
+    `with_records` lets the service's own records follow the windows of the source. Nothing is connected before it is used.
+    """
+    settings = settings or Settings()
+    read = load_use_case(use_case or settings.use_case)
+    engine = open_engine(settings.store_url)
+    records = Records(engine)
+    source = open_source(read, settings.data)
+    if with_records:
+        source = ChainedSource(source, RecordsSource(records, read, unfinished=True))
+    registry = Registry(read.name, settings.tracking_uri, artifacts=settings.artifacts_folder, downloads=settings.home_folder / "bundles")
+    return Loop(read, settings, source, records, Journal(engine), registry, engine)
+
+
+def read_git_revision(folder: Path) -> str:
+    """The commit that a folder is at, `-dirty` behind it when files differ; `unknown` outside a repository."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=folder,
+                              capture_output=True, text=True, timeout=10, check=True)  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

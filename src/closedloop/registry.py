@@ -1,0 +1,324 @@
+"""Register, promote, reject, roll back and load model versions. MLflow's only door.
+
+Aliases `production` and `previous` say what is live; the tag `closedloop.status` says what became of every other version.
+Every change can be repeated after a crash: it looks at what is there before it moves anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+
+from closedloop.errors import ClosedLoopError, RegistryError
+from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, read_bundle
+
+PRODUCTION, PREVIOUS = "production", "previous"
+STATUS, KEY, DIGEST = "closedloop.status", "closedloop.key", "closedloop.sha256"
+MODEL_PATH = "model"
+
+
+@dataclass(frozen=True)
+class VersionFacts:
+    """What the registry says of one version, without loading it."""
+
+    version: int
+    status: str
+    aliases: tuple[str, ...]
+    key: str
+    recipe: str
+    window: str
+    trained_through: str
+    val_auc: float | None
+    run_id: str
+
+
+class Registry:
+    """One use case's models in MLflow. `home` is where downloads go; `artifacts` where an embedded MLflow keeps files."""
+
+    def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, downloads: Path) -> None:
+        self.name, self.tracking_uri = name, tracking_uri
+        self._artifacts, self._downloads = artifacts, downloads
+        self._client_made: Any = None
+        self._experiment_made: str | None = None
+
+    # What is live
+
+    def production(self) -> int | None:
+        """The version that `production` points at, if any."""
+        return self._aliased(PRODUCTION)
+
+    def previous(self) -> int | None:
+        """The version that production replaced, if there is one to go back to."""
+        return self._aliased(PREVIOUS)
+
+    def versions(self) -> tuple[VersionFacts, ...]:
+        """Every version, oldest first."""
+        with self._reaching("list the versions"):
+            if not self._model_exists():
+                return ()
+            aliases: dict[int, list[str]] = {}
+            for alias, version in self._client.get_registered_model(self.name).aliases.items():
+                aliases.setdefault(int(version), []).append(alias)
+            found = self._client.search_model_versions(f"name='{self.name}'", max_results=10_000)
+        facts = (_facts(one, tuple(sorted(aliases.get(int(one.version), ())))) for one in found)
+        return tuple(sorted(facts, key=lambda one: one.version))
+
+    def version(self, number: int) -> VersionFacts:
+        """One version; raises RegistryError, naming those that exist, when there is no such version."""
+        versions = self.versions()
+        for one in versions:
+            if one.version == number:
+                return one
+        known = ", ".join(str(one.version) for one in versions) or "none yet"
+        raise RegistryError(where=f"model {self.name}", wanted=f"version {number}", got=f"versions {known}", then="choose one of those")
+
+    def find_candidate(self, key: str) -> int | None:
+        """The version registered under `key`, so that a repeated command finds its own work."""
+        return next((one.version for one in self.versions() if one.key == key), None)
+
+    def load(self, number: int) -> Bundle:
+        """Fetch a version's bundle and read it.
+
+        Raises RegistryError when MLflow cannot be reached or the files are not those that were registered, ModelError when
+        the bundle itself is damaged.
+        """
+        with self._reaching(f"load version {number}"):
+            found = self._client.get_model_version(self.name, str(number))
+            folder = self._fetch(found.source, number)
+        if (digest := model_digest(folder)) != found.tags.get(DIGEST):
+            raise RegistryError(where=f"model {self.name} version {number}", wanted=f"files with sha256 {str(found.tags.get(DIGEST))[:12]}",
+                                got=digest[:12], then="the files were changed after registration: roll back, or train again")  # fmt: skip
+        return read_bundle(folder)
+
+    def _fetch(self, source: str, number: int) -> Path:
+        parsed = urlparse(source)
+        if parsed.scheme in ("", "file"):
+            return Path(unquote(parsed.path))
+        import mlflow
+
+        target = self._downloads / self.name / str(number)
+        target.mkdir(parents=True, exist_ok=True)
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(target), tracking_uri=self.tracking_uri))
+
+    # What is written
+
+    def save_model(self, pipeline: Any, folder: Path, sample: pd.DataFrame) -> None:
+        """Write the pipeline in MLflow's own format, so that any MLflow client can load `models:/NAME@production`."""
+        import mlflow.sklearn
+        from mlflow.models import infer_signature
+
+        with self._reaching("write the model file"):
+            mlflow.sklearn.save_model(
+                pipeline, str(folder), serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES),
+                signature=infer_signature(sample, pipeline.predict_proba(sample)), pip_requirements=_requirements(),
+                pyfunc_predict_fn="predict_proba",
+            )  # fmt: skip
+
+    def log_run(self, key: str, title: str, *, metrics: dict[str, float], parameters: dict[str, Any], tags: dict[str, str],
+                files: dict[str, str | bytes], data: dict[str, str] | None = None, folder: Path | None = None) -> str:  # fmt: skip
+        """Log one finished run and return its id; the run already logged under `key` is returned as it is.
+
+        `files` maps names to content, `data` names the windows used to their sha256, `folder` is logged under `model/`.
+        A run that a crash left half-written is marked killed.
+        """
+        with self._reaching("log a run"):
+            for run in self._runs(key):
+                if run.info.status == "FINISHED":
+                    return str(run.info.run_id)
+                self._client.set_terminated(run.info.run_id, status="KILLED")
+            run_id = str(self._client.create_run(self._experiment(), run_name=title, tags={KEY: key, **tags}).info.run_id)
+            from mlflow.entities import Metric, Param
+
+            self._client.log_batch(run_id, metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
+                                   params=[Param(name, str(value)[:500]) for name, value in parameters.items()])  # fmt: skip
+            with tempfile.TemporaryDirectory() as temporary:
+                for name, content in files.items():
+                    path = Path(temporary) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content.encode() if isinstance(content, str) else content)
+                if files:
+                    self._client.log_artifacts(run_id, temporary)
+            if data:
+                self._client.log_inputs(run_id, datasets=[_data_input(name, digest) for name, digest in data.items()])
+            if folder is not None:
+                self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
+            self._client.set_terminated(run_id, status="FINISHED")
+            return run_id
+
+    def register(self, key: str, run_id: str, folder: Path, tags: dict[str, str]) -> int:
+        """Register the model of a run as a candidate, once per key; returns its version."""
+        if (known := self.find_candidate(key)) is not None:
+            return known
+        with self._reaching("register a model"):
+            if not self._model_exists():
+                self._client.create_registered_model(self.name)
+            run = self._client.get_run(run_id)
+            made = self._client.create_model_version(
+                self.name, source=f"{run.info.artifact_uri}/{MODEL_PATH}", run_id=run_id,
+                tags={KEY: key, STATUS: "candidate", DIGEST: model_digest(folder), **{f"closedloop.{name}": value for name, value in tags.items()}},
+            )  # fmt: skip
+        return int(made.version)
+
+    def read_file(self, number: int, name: str) -> str:
+        """The text of a file that was logged with the run of a version."""
+        facts = self.version(number)
+        import mlflow
+
+        with self._reaching(f"read {name} of version {number}"), tempfile.TemporaryDirectory() as temporary:
+            uri = f"{self._client.get_run(facts.run_id).info.artifact_uri}/{name}"
+            return Path(
+                mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri)
+            ).read_text()
+
+    def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
+        """Move `production` to a version and keep the replaced one as `previous`.
+
+        False, with nothing changed, when production is meanwhile neither of the two: another decision came in between.
+        """
+        live = self.production()
+        if live not in (number, instead_of):
+            return False
+        self.version(number)
+        with self._reaching("move the alias production"):
+            if live != number:
+                # previous first: a crash in between leaves production where it was and a way back that is never wrong.
+                if live is not None:
+                    self._client.set_registered_model_alias(self.name, PREVIOUS, str(live))
+                self._client.set_registered_model_alias(self.name, PRODUCTION, str(number))
+            if instead_of is not None and instead_of != number:
+                self._tag(instead_of, "archived", f"replaced by version {number}")
+            self._tag(number, PRODUCTION, reason)
+        return True
+
+    def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
+        """Move `production` back to a version; what it leaves is archived and is no longer a version to go back to.
+
+        False, with nothing changed, when production is meanwhile neither of the two.
+        """
+        if self.production() not in (to, instead_of):
+            return False
+        self.version(to)
+        with self._reaching("move the alias production"):
+            self._client.set_registered_model_alias(self.name, PRODUCTION, str(to))
+            if self.previous() is not None:
+                self._client.delete_registered_model_alias(self.name, PREVIOUS)
+            self._tag(instead_of, "archived", f"rolled back to version {to}: {reason}")
+            self._tag(to, PRODUCTION, reason)
+        return True
+
+    def reject(self, number: int, *, reason: str) -> None:
+        """Tag a candidate as rejected, with the reason; a version that is live is left alone."""
+        if number != self.production():
+            with self._reaching("tag a version"):
+                self._tag(number, "rejected", reason)
+
+    def ping(self) -> None:
+        """Raise RegistryError when MLflow cannot be reached."""
+        with self._reaching("answer"):
+            self._client.search_experiments(max_results=1)
+
+    def local_file(self, run_id: str, name: str) -> Path | None:
+        """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""
+        with self._reaching("find a file of a run"):
+            parsed = urlparse(self._client.get_run(run_id).info.artifact_uri)
+        path = Path(unquote(parsed.path)) / name
+        return path if parsed.scheme in ("", "file") and path.exists() else None
+
+    def run_link(self, run_id: str, ui: str) -> str:
+        """Where a person sees a run: `ui` is the address of the MLflow UI."""
+        base = self.tracking_uri if self.tracking_uri.startswith("http") else ui
+        return f"{base.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
+
+    # Inside
+
+    def _tag(self, number: int, status: str, reason: str) -> None:
+        self._client.set_model_version_tag(self.name, str(number), STATUS, status)
+        self._client.set_model_version_tag(self.name, str(number), "closedloop.reason", reason[:5000])
+
+    def _aliased(self, alias: str) -> int | None:
+        with self._reaching(f"read the alias {alias}"):
+            if not self._model_exists():
+                return None
+            version = self._client.get_registered_model(self.name).aliases.get(alias)
+        return None if version is None else int(version)
+
+    def _model_exists(self) -> bool:
+        return bool(self._client.search_registered_models(f"name='{self.name}'", max_results=1))
+
+    def _runs(self, key: str) -> Any:
+        return self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = '{key}'")
+
+    @property
+    def _client(self) -> Any:
+        if self._client_made is None:
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+            os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
+            if self.tracking_uri.startswith("sqlite:///"):
+                Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            from mlflow import MlflowClient
+
+            self._client_made = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        return self._client_made
+
+    def _experiment(self) -> str:
+        if self._experiment_made is None:
+            found = self._client.get_experiment_by_name(self.name)
+            if found is None:
+                embedded = not self.tracking_uri.startswith("http")
+                location = (self._artifacts / self.name).as_uri() if embedded else None
+                try:
+                    self._experiment_made = str(self._client.create_experiment(self.name, artifact_location=location))
+                except Exception:
+                    # Another process may have made it in this moment; if it did not, the look-up below says so.
+                    found = self._client.get_experiment_by_name(self.name)
+                    if found is None:
+                        raise
+            if found is not None:
+                self._experiment_made = str(found.experiment_id)
+        assert self._experiment_made is not None
+        return self._experiment_made
+
+    @contextmanager
+    def _reaching(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except ClosedLoopError:
+            raise
+        except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
+            raise RegistryError(where=f"MLflow at {self.tracking_uri}", wanted=f"to {purpose}", got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                                then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+
+
+def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
+    tags = found.tags
+    auc = tags.get("closedloop.val_auc")
+    return VersionFacts(
+        version=int(found.version), status=tags.get(STATUS, "unknown"), aliases=aliases, key=tags.get(KEY, ""),
+        recipe=tags.get("closedloop.recipe", "unknown"), window=tags.get("closedloop.window", ""),
+        trained_through=tags.get("closedloop.trained_through", ""), val_auc=float(auc) if auc else None, run_id=found.run_id or "",
+    )  # fmt: skip
+
+
+def _data_input(window: str, digest: str) -> Any:
+    """A window as MLflow shows the inputs of a run; its own digest of a frame ignores most rows, so ours is given (36 of 64 digits fit)."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    described = Dataset(name=window, digest=digest[:36], source_type="closedloop", source=json.dumps({"window": window}))
+    return DatasetInput(described, [InputTag("mlflow.data.context", "training")])
+
+
+def _requirements() -> list[str]:
+    """Pins of what a pipeline needs; given explicitly because inferring them takes MLflow ten seconds."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name)}" for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")]

@@ -1,0 +1,90 @@
+"""Fixtures that start a real PostgreSQL of their own, where its programs are installed, and stop it again.
+
+`postgres` is the cluster (it can be stopped and started), `postgres_url` the address of a fresh, empty database in it.
+Load them with `pytest_plugins` or import both names into a test module.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+
+def find_programs() -> Path | None:
+    """The folder of initdb and pg_ctl, the newest when there are several; None when PostgreSQL's server is not installed."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    found = [str(path) for path in installed] + [path for path in (shutil.which("initdb"),) if path]
+    folders = [Path(path).resolve().parent for path in found]
+    return next((folder for folder in reversed(folders) if (folder / "pg_ctl").exists()), None)
+
+
+@dataclass
+class Cluster:
+    """A temporary PostgreSQL that listens on a Unix socket in its own folder only."""
+
+    programs: Path
+    folder: Path
+    owner: str | None
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def create(self) -> None:
+        if self.owner:
+            shutil.chown(self.folder, self.owner)
+        self._run("initdb", "-D", "data", "-U", "closedloop", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off -c max_connections=50"
+        self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", "data", "-w", "-m", "immediate", "stop")
+
+    def make_database(self) -> str:
+        """SQLAlchemy address of a new, empty database."""
+        name = f"test_{next(self.numbers)}"
+        self._run("createdb", "-h", str(self.folder), "-U", "closedloop", name)
+        return f"postgresql://closedloop@/{name}?host={self.folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # PostgreSQL refuses to run as root.
+        as_owner = {"user": self.owner, "group": pwd.getpwnam(self.owner).pw_gid, "extra_groups": []} if self.owner else {}
+        done = subprocess.run([self.programs / program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, timeout=120, **as_owner)  # type: ignore[call-overload]  # fmt: skip
+        if done.returncode:
+            log = self.folder / "log"
+            raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql")
+    owner = None
+    if os.getuid() == 0:
+        names = {user.pw_name for user in pwd.getpwall()}
+        owner = "postgres" if "postgres" in names else "nobody"
+    # Not under tmp_path: pytest's folders are closed to other users, and a socket's path may not exceed 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="closedloop-pg-"))
+    cluster = Cluster(programs, folder, owner)
+    try:
+        cluster.create()
+        yield cluster
+        cluster.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster) -> str:
+    return postgres.make_database()

@@ -1,0 +1,244 @@
+"""Records: predictions and labels survive, agree and come back as windows, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from closedloop.database import open_engine
+from closedloop.errors import LabelConflict, StoreError
+from closedloop.records import Label, Prediction, RecordCounts, Records, RecordsSource, UnknownPrediction, make_prediction_ids
+from closedloop.use_case import UseCase, parse_use_case
+from tests.postgres import postgres, postgres_url  # noqa: F401
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "sqlite":
+        return open_engine(f"sqlite:///{tmp_path / 'records.db'}")
+    return open_engine(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def records(engine: Engine) -> Records:
+    return Records(engine, now=lambda: NOON)
+
+
+@pytest.fixture
+def use_case(tmp_path: Path) -> UseCase:
+    content = {
+        "name": "shop", "key": "customer", "target": {"column": "label", "classes": ["False", "True"]},
+        "source": {"query": "select 1", "windows": "*.csv"},
+        "columns": {"spend": {"type": "numeric"}, "plan": {"type": "categorical"}},
+    }  # fmt: skip
+    return parse_use_case(content, tmp_path / "loop.toml")
+
+
+def prediction(
+    id: str, *, key: str | None = None, at: datetime | None = None, use_case: str = "shop", spend: float | None = 1.5
+) -> Prediction:
+    return Prediction(id, use_case, 3, key, {"spend": spend, "plan": "gold"}, {"False": 0.2, "True": 0.8}, "True", at)
+
+
+def test_rows_come_back_as_they_were_asked(records: Records, use_case: UseCase) -> None:
+    """Features, key and label of a recorded row are those that were appended, nulls and unknown labels included."""
+    records.append([prediction("a", key="c1", spend=0.1 + 0.2), prediction("b", key="c2", spend=None)])
+    records.label("a", "False")
+    frame = records.read(use_case)
+    assert list(frame.columns) == ["customer", "spend", "plan", "label"]
+    assert frame["customer"].tolist() == ["c1", "c2"]
+    assert frame["spend"].iloc[0] == 0.1 + 0.2
+    assert np.isnan(frame["spend"].iloc[1])
+    assert frame["label"].tolist() == ["False", None]
+
+
+def test_reading_nothing_gives_an_empty_frame_with_all_columns(records: Records, use_case: UseCase) -> None:
+    """A use case without records reads as zero rows, not as an error."""
+    assert list(records.read(use_case).columns) == ["customer", "spend", "plan", "label"]
+    assert len(records.read(use_case)) == 0
+
+
+def test_append_is_all_or_nothing(records: Records, use_case: UseCase) -> None:
+    """One row that cannot be recorded keeps its whole request out."""
+    records.append([prediction("a")])
+    with pytest.raises(StoreError, match="records, to record predictions"):
+        records.append([prediction("b"), prediction("a")])
+    assert len(records.read(use_case)) == 1
+
+
+def test_the_same_label_twice_is_no_fault(records: Records) -> None:
+    """Sending a label again is answered as before and counted once."""
+    records.append([prediction("a")])
+    assert records.label("a", "True") is True
+    assert records.label("a", "True") is False
+    assert records.count("shop") == RecordCounts(predictions=1, labels=1)
+
+
+def test_a_contradicting_label_names_both_values_and_changes_nothing(records: Records, use_case: UseCase) -> None:
+    """The recorded label stays, the other labels of the request stay out, and the error shows both values."""
+    records.append([prediction("a"), prediction("b")])
+    records.label("a", "True")
+    with pytest.raises(LabelConflict, match=r"'True'.*'False'"):
+        records.label_many([Label("True", id="b"), Label("False", id="a")])
+    assert records.read(use_case)["label"].tolist() == ["True", None]
+
+
+def test_labels_that_contradict_each_other_in_one_request_are_refused(records: Records) -> None:
+    """A batch with two truths for one prediction records neither."""
+    records.append([prediction("a", key="c1")])
+    with pytest.raises(LabelConflict, match=r"'True'.*'False'"):
+        records.label_many([Label("True", id="a"), Label("False", key="c1")], use_case="shop")
+    assert records.count("shop").labels == 0
+
+
+def test_every_unknown_id_and_key_is_named_and_nothing_recorded(records: Records) -> None:
+    """Two unknown names in a batch of three are both named, and the known one is not labelled."""
+    records.append([prediction("a")])
+    with pytest.raises(UnknownPrediction, match="id x, key c9"):
+        records.label_many([Label("True", id="a"), Label("True", id="x"), Label("True", key="c9")], use_case="shop")
+    assert records.count("shop").labels == 0
+
+
+def test_a_label_by_key_means_the_newest_prediction_of_that_use_case(records: Records, use_case: UseCase) -> None:
+    """Older predictions of the key and those of other use cases are left alone."""
+    older, newer = NOON - timedelta(hours=2), NOON - timedelta(hours=1)
+    records.append(
+        [prediction("new", key="c1", at=newer), prediction("old", key="c1", at=older), prediction("other", key="c1", use_case="else")]
+    )
+    records.label_many([Label("True", key="c1")], use_case="shop")
+    assert records.read(use_case)["label"].tolist() == [None, "True"]
+    assert records.count("else").labels == 0
+
+
+def test_a_label_for_another_use_cases_prediction_is_unknown(records: Records) -> None:
+    """An id belongs to its use case: the service of another one does not know it."""
+    records.append([prediction("a", use_case="else")])
+    with pytest.raises(UnknownPrediction, match="id a"):
+        records.label_many([Label("True", id="a")], use_case="shop")
+
+
+def test_more_labels_than_fit_one_query_are_recorded(records: Records) -> None:
+    """1,201 labels at once are all recorded, and all counted."""
+    ids = make_prediction_ids(1201)
+    records.append([prediction(id) for id in ids])
+    assert records.label_many([Label("True", id=id) for id in ids]) == 1201
+    assert records.count("shop") == RecordCounts(1201, 1201)
+
+
+def test_two_processes_may_create_the_tables_at_once(engine: Engine) -> None:
+    """Eight stores that meet an empty database at the same moment all succeed."""
+    barrier = Barrier(8)
+
+    def start(number: int) -> None:
+        store = Records(open_engine(engine.url.render_as_string(hide_password=False)), now=lambda: NOON)
+        barrier.wait()
+        store.append([prediction(f"p{number}")])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start, range(8)))
+    assert Records(engine).count("shop").predictions == 8
+
+
+def test_two_writers_of_contradicting_labels_leave_one_winner(engine: Engine) -> None:
+    """Of simultaneous labels that differ exactly one is recorded; the other writer is told of the conflict."""
+    stores = [Records(engine, now=lambda: NOON) for _ in range(2)]
+    stores[0].append([prediction(f"p{number}") for number in range(20)])
+    barrier = Barrier(2)
+
+    def write(store: Records, label: str) -> int:
+        won = 0
+        for number in range(20):
+            barrier.wait()
+            try:
+                won += store.label(f"p{number}", label)
+            except LabelConflict:
+                continue
+        return won
+
+    with ThreadPoolExecutor(2) as pool:
+        wins = list(pool.map(write, stores, ["True", "False"]))
+    assert sum(wins) == 20
+    assert stores[0].count("shop").labels == 20
+
+
+def test_windows_are_the_utc_days_with_answers(engine: Engine, use_case: UseCase) -> None:
+    """Days come sorted, by UTC whatever zone the time was given in, without empty days and without the day that still runs."""
+    records = Records(engine, now=lambda: NOON)
+    late = datetime(2026, 11, 18, 1, tzinfo=timezone(timedelta(hours=3)))  # 22:00 of the 17th in UTC
+    times = [
+        NOON,
+        NOON - timedelta(days=1),
+        late,
+        datetime(2026, 11, 17, tzinfo=UTC),
+        datetime(2026, 11, 18, tzinfo=UTC) - timedelta(microseconds=1),
+    ]
+    records.append([prediction(f"p{number}", at=at) for number, at in enumerate(times)])
+    source = RecordsSource(records, use_case)
+    assert source.windows() == ("records_2026-11-17", "records_2026-11-19")
+    assert len(source.read("records_2026-11-17")) == 3
+    assert len(source.read("records_2026-11-19")) == 1
+    assert RecordsSource(records, use_case, unfinished=True).windows()[-1] == "records_2026-11-20"
+
+
+@pytest.mark.parametrize(
+    ("period", "windows"),
+    [
+        ("hour", ("records_2026-01-31T23", "records_2026-02-01T00")),
+        ("day", ("records_2026-01-31", "records_2026-02-01")),
+        ("month", ("records_2026-01", "records_2026-02")),
+    ],
+)
+def test_windows_split_at_the_end_of_their_period(records: Records, use_case: UseCase, period: str, windows: tuple[str, ...]) -> None:
+    """The microsecond before and the one at midnight of a month's end fall into different windows of every period."""
+    midnight = datetime(2026, 2, 1, tzinfo=UTC)
+    records.append([prediction("before", at=midnight - timedelta(microseconds=1)), prediction("at", at=midnight)])
+    source = RecordsSource(records, use_case, period)  # type: ignore[arg-type]
+    assert source.windows() == windows
+    assert [len(source.read(window)) for window in windows] == [1, 1]
+
+
+def test_a_window_of_another_source_is_refused(records: Records, use_case: UseCase) -> None:
+    """A name that is no day says what a name looks like."""
+    with pytest.raises(StoreError, match="wanted records_%Y-%m-%d, got month_004"):
+        RecordsSource(records, use_case).read("month_004")
+
+
+def test_a_time_without_zone_is_refused(records: Records) -> None:
+    """A naive time would be read as another moment elsewhere, so it is not recorded."""
+    with pytest.raises(StoreError, match="no time zone"):
+        records.append([prediction("a", at=NOON.replace(tzinfo=None))])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda records, use_case: records.append([prediction("b")]),
+        lambda records, use_case: records.label("a", "True"),
+        lambda records, use_case: records.read(use_case),
+        lambda records, use_case: records.count("shop"),
+        lambda records, use_case: RecordsSource(records, use_case).windows(),
+    ],
+)
+def test_no_database_is_a_store_error_and_the_store_recovers(
+    tmp_path: Path, use_case: UseCase, use: Callable[[Records, UseCase], object]
+) -> None:
+    """Nothing of SQLAlchemy leaks out when the database cannot be opened, and the same store works once it can."""
+    folder = tmp_path / "store"
+    engine = open_engine(f"sqlite:///{folder / 'records.db'}")
+    records = Records(engine, now=lambda: NOON)
+    folder.rmdir()
+    with pytest.raises(StoreError, match="unable to open database file"):
+        use(records, use_case)
+    folder.mkdir()
+    records.append([replace(prediction("a"), at=NOON)])
+    use(records, use_case)
