@@ -17,6 +17,9 @@ def carry_out(loop: Loop, entry: Entry) -> Entry:
     decision, production = entry.decision, entry.details.get("production")
     if entry.outcome is not None or decision.action is Action.RETRAIN:
         return entry
+    if (later := _overtaken_by(loop, entry)) is not None:
+        loop.journal.carried_out(entry, "superseded", f"decision {later.id} ({later.decision.action.value}) was carried out meanwhile")
+        return loop.journal.entry(entry.id)
     moved = True
     with STOPWATCH.measure("registry"):
         if decision.action is Action.PROMOTE and decision.version is not None:
@@ -32,16 +35,31 @@ def carry_out(loop: Loop, entry: Entry) -> Entry:
     return loop.journal.entry(entry.id)
 
 
+def _overtaken_by(loop: Loop, entry: Entry) -> Entry | None:
+    """The first later decision that moved `production`: after it, what this one wanted to move is no longer what it looked at.
+
+    The version that is live can't tell: a promotion that a crash cut short and a person took back finds production where it began.
+    """
+    moves = (Action.PROMOTE, Action.ROLLBACK)
+    if entry.decision.action not in moves:
+        return None
+    later = (one for one in loop.journal.history(entry.use_case) if one.id > entry.id and one.outcome == "done")
+    return next((one for one in later if one.decision.action in moves), None)
+
+
 def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version because a person says so; raises RegistryError when there is no such version or it is live."""
     with loop.lock():
         live = loop.registry.production()
         loop.registry.version(version)
-        if live == version and (pending := _pending(loop)) is None:
-            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version that is not live", got=f"version {version}, which is production",
-                                then="nothing needs to be done")  # fmt: skip
-        entry = _pending(loop) if live == version else _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
-        assert entry is not None
+        entry = (
+            _pending(loop, Action.PROMOTE, version)
+            if live == version
+            else _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
+        )
+        if entry is None:
+            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version that is not live",
+                                got=f"version {version}, which is production", then="nothing needs to be done")  # fmt: skip
         return carry_out(loop, entry)
 
 
@@ -51,8 +69,7 @@ def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
         live = loop.registry.production()
         target = loop.registry.previous() if to is None else loop.registry.version(to).version
         if live is None or target is None or target == live:
-            pending = _pending(loop)
-            if pending is not None and pending.decision.action is Action.ROLLBACK and pending.decision.version == live:
+            if live is not None and (pending := _pending(loop, Action.ROLLBACK, live)) is not None:
                 return carry_out(loop, pending)
             got = "no production" if live is None else "no previous version" if target is None else f"version {live}, which is production"
             raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version to go back to", got=got,
@@ -60,10 +77,12 @@ def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
         return carry_out(loop, _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live))
 
 
-def _pending(loop: Loop) -> Entry | None:
-    """The newest decision by hand, when a crash left it half carried out."""
+def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
+    """The newest decision by hand, when it is this one and a crash left it half carried out."""
     entries = [one for one in loop.journal.history(loop.use_case.name) if "/by-hand/" in one.key]
-    return entries[-1] if entries and entries[-1].outcome is None else None
+    newest = entries[-1] if entries else None
+    asked = newest is not None and newest.outcome is None and (newest.decision.action, newest.decision.version) == (action, version)
+    return newest if asked else None
 
 
 def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: int | None) -> Entry:

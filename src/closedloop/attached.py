@@ -6,6 +6,7 @@ started, is ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -35,20 +36,30 @@ def stop_attached(process: subprocess.Popen[bytes]) -> None:
 
 def main(command: list[str]) -> int:
     """Run the command to its end or to the parent's; returns its exit code."""
-    # The session is ours alone: what the command starts is in it, and is ended with it.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    # A process group of its own: signals reach the command and all that it starts, and leave us to see to it that they obey.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    signal.signal(signal.SIGTERM, lambda *_: _signal_group(child.pid, signal.SIGTERM))
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()
-        os.killpg(os.getpgrp(), signal.SIGTERM)
+        # Not sys.stdin: its buffer's lock, held by a thread that waits, aborts the interpreter when the command ends first.
+        while os.read(0, 1024):
+            pass
+        _signal_group(child.pid, signal.SIGTERM)
         try:
             child.wait(timeout=GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            _signal_group(child.pid, signal.SIGKILL)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    # Whatever it started and left behind has nobody to answer to any more.
+    _signal_group(child.pid, signal.SIGKILL)
+    return code if code >= 0 else 128 - code
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 if __name__ == "__main__":

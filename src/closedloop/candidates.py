@@ -79,8 +79,9 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], newest: int, us
         ages = np.concatenate([np.full(len(one.labels), newest - one.index, dtype=float) for one in windows])
         weights = recency_weights(ages, use_case.training.half_life_windows)
     return fit(
-        learner, frame, labels, numeric=use_case.numeric, categorical=use_case.categorical, weights=weights, seed=use_case.training.seed
-    )
+        learner, frame, labels, numeric=use_case.numeric, categorical=use_case.categorical, weights=weights, seed=use_case.training.seed,
+        classes=use_case.target.classes,
+    )  # fmt: skip
 
 
 def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:

@@ -51,7 +51,7 @@ def play_demo(console: Console, *, timings: bool) -> None:
             write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
         progress.update(task, advance=1, description="starting MLflow and Prefect")
         with STOPWATCH.measure("start-up"):
-            loop.registry.ping()
+            loop.registry.start()
             from flows.monitor_flow import monitor_flow
 
             load_evidently()

@@ -8,12 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from closedloop.evidence import (
-    Comparison,
-    PromotionEvidence,
-    RetrainingEvidence,
-    RollbackEvidence,
-)
+from closedloop.evidence import Comparison, PromotionEvidence, RetrainingEvidence, RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
 
 
@@ -63,7 +58,8 @@ class Check:
     got: str
 
     def __str__(self) -> str:
-        return f"{self.claim}: wanted {self.wanted}, got {self.got}"
+        verb = "is unknown" if self.outcome is Outcome.UNKNOWN else self.outcome.value
+        return f"'{self.claim}' {verb}: wanted {self.wanted}, got {self.got}"
 
 
 @dataclass(frozen=True)
@@ -143,15 +139,10 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
 
     memory = "" if rules.memory_windows == 1 else f" in {rules.needed_windows} of the last {rules.memory_windows} windows"
     checks = [
-        _check(
-            "no production model",
-            state.production is None,
-            Role.TRIGGER,
-            "none yet",
-            f"version {state.production}" if state.production else "nothing promoted yet",
-        ),
+        _check("no production model", state.production is None, Role.TRIGGER, "none yet",
+               "nothing promoted yet" if state.production is None else f"version {state.production}"),
         _check("asked for by a person", evidence.requested, Role.TRIGGER, "a request", "yes" if evidence.requested else "no"),
-    ]
+    ]  # fmt: skip
     if evidence.production_error:
         checks.append(_check("production cannot be scored", True, Role.TRIGGER, "an answer from production", evidence.production_error))
     if state.production is not None and rules.drift_trigger:
@@ -199,7 +190,8 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
             _check("not trained for this window yet", window.index not in state.trained_at, Role.GUARD, "never twice for one window",
                    "trained" if window.index in state.trained_at else "not yet"),
             _check("cooldown is over", last is None or window.index - last > rules.cooldown_windows, Role.GUARD,
-                   f"more than {rules.cooldown_windows} windows since the last retraining", "none before" if last is None else f"{window.index - last}"),
+                   f"more than {rules.cooldown_windows} windows since the last retraining",
+                   "none before" if last is None else f"{window.index - last}"),
             _check("retraining budget is left", spent < rules.budget_trainings, Role.GUARD,
                    f"fewer than {rules.budget_trainings} in {rules.budget_windows} windows", str(spent)),
         ]  # fmt: skip
@@ -276,8 +268,8 @@ def _rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Ch
     """A part of the window that the candidate learns from shares that window's faults: it can judge the first model only."""
     if not comparison.held_out:
         return []
-    first = _is_first_model(evidence, comparison)
-    return [_check("evaluation rows are newer than the training rows", first, Role.NOTE if first else Role.GATE,
+    role = Role.NOTE if _is_first_model(evidence, comparison) else Role.GATE
+    return [_check("evaluation rows are newer than the training rows", False, role,
                    "a newer labelled window, unless it is the first model", f"a held-out part of {comparison.window}")]  # fmt: skip
 
 
@@ -321,15 +313,17 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
     """ROLLBACK when production, on probation, is significantly worse than the version it replaced; otherwise KEEP."""
     rules, state, delta = policy.rollback, evidence.state, evidence.delta
     since = None if state.promoted_at is None else evidence.window.index - state.promoted_at
+    before = "what it replaced" if state.previous is None else f"version {state.previous}"
     on_probation = since is not None and 1 <= since <= rules.probation_windows
     checks = (
         _check("rollback is switched on", rules.enabled, Role.GUARD, "enabled", "enabled" if rules.enabled else "disabled"),
-        _check("a version to go back to", state.previous is not None, Role.GUARD, "previous", f"version {state.previous}" if state.previous else "none"),
+        _check("a version to go back to", state.previous is not None, Role.GUARD, "previous",
+               "none" if state.previous is None else before),
         _check("production is on probation", on_probation, Role.GUARD, f"1 to {rules.probation_windows} windows after promotion",
                "never promoted" if since is None else f"{since} windows"),
         _check("enough labelled rows", None if delta is None else delta.rows >= rules.min_rows, Role.GUARD, f"{rules.min_rows} rows",
                "not measured" if delta is None else str(delta.rows)),
-        _check(f"production is significantly worse than {'what it replaced' if state.previous is None else f'version {state.previous}'}", None if delta is None else delta.upper < -rules.max_loss,
+        _check(f"production is significantly worse than {before}", None if delta is None else delta.upper < -rules.max_loss,
                Role.TRIGGER, f"upper bound of delta below {0 - rules.max_loss:+.4f}", "not measured" if delta is None else str(delta)),
     )  # fmt: skip
     worse = checks[-1].outcome is Outcome.HOLDS

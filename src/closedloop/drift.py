@@ -39,6 +39,7 @@ WASSERSTEIN, JENSENSHANNON = "wasserstein", "jensenshannon"  # Evidently's names
 NULL_SHARE, SAME_SHARE = "jensenshannon of the null share", "jensenshannon of the share of the constant"
 MISSING = "(missing)"
 
+_SIDES = ("the reference", "the current window")
 _LARGEST_JENSENSHANNON = float(np.sqrt(np.log(2)))
 _SMALLEST_NORM = 0.001  # Evidently divides by no smaller standard deviation
 _CONSTANT = 1e-9  # a spread this small against the values is rounding
@@ -75,9 +76,9 @@ def measure_drift(
 ) -> tuple[DriftReport, str | None]:
     """Hold the current window against the reference; columns in the order of `numeric`, then `categorical`.
 
-    `ignore_nulls` names numeric columns whose nulls mean nothing. A column that cannot be measured has score None and a note; no
-    column stops the others. The second value is Evidently's page for the values of the columns (about 5 MB; None without
-    `with_html`, or when there was nothing to draw); `max_drift_share` is only what its headline is held against.
+    `ignore_nulls` names columns whose nulls mean nothing: such rows are left out of the column. A column that cannot be measured
+    has score None and a note; no column stops the others. The second value is Evidently's page for the values of the columns
+    (about 5 MB; None without `with_html`, or when there was nothing to draw); `max_drift_share` is only what its headline is held against.
     The report's row counts are those of the frames given, not of the sample.
     """
     sides = _sample(reference, policy.sample_rows, [seed, 0]), _sample(current, policy.sample_rows, [seed, 1])
@@ -102,14 +103,17 @@ def _compare_column(
     column: str, sides: tuple[pd.DataFrame, pd.DataFrame], is_numeric: bool, with_nulls: bool, resamples: int, rng: np.random.Generator
 ) -> list[_Comparison]:
     """The one or two comparisons of a column; one without noise, with a note, when it cannot be measured."""
-    for name, side in zip(("the reference", "the current window"), sides, strict=True):
+    for name, side in zip(_SIDES, sides, strict=True):
         if column not in side or side.empty:
             return [_Comparison(column, "none", np.empty(0), note=f"no {'rows' if column in side else 'such column'} in {name}")]
     if is_numeric:
         reference, current = (_numbers(side[column]) for side in sides)
         return _compare_numbers(column, reference, current, with_nulls, resamples, rng)
-    reference, current = (_categories(side[column]) for side in sides)
-    noise = _jensenshannon_noise(reference.value_counts().to_numpy(), len(current), resamples, rng)
+    reference, current = (_categories(side[column], with_nulls) for side in sides)
+    empty = [name for name, side in zip(_SIDES, (reference, current), strict=True) if not side.count()]
+    if empty:
+        return [_Comparison(column, "none", np.empty(0), note=f"no values in {' and '.join(empty)}")]
+    noise = _jensenshannon_noise(reference.value_counts().to_numpy(), int(current.count()), resamples, rng)
     return [_Comparison(column, JENSENSHANNON, noise, reference=reference, current=current)]
 
 
@@ -118,8 +122,10 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
 
 
-def _categories(column: pd.Series[Any]) -> pd.Series[Any]:
-    return column.astype(object).where(column.notna(), MISSING).map(str).astype(object)
+def _categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
+    """As text; a null is the category "(missing)", or stays null when nulls mean nothing."""
+    text = column.astype(object).where(column.notna(), MISSING).map(str).astype(object)
+    return text if with_nulls else text.where(text != MISSING, np.nan)
 
 
 def _compare_numbers(
@@ -127,7 +133,7 @@ def _compare_numbers(
 ) -> list[_Comparison]:
     before, now = reference.dropna().to_numpy(), current.dropna().to_numpy()
     found = []
-    empty = [name for name, side in (("the reference", before), ("the current window", now)) if not len(side)]
+    empty = [name for name, side in zip(_SIDES, (before, now), strict=True) if not len(side)]
     if len(empty) == 2 or (empty and not with_nulls):
         return [_Comparison(column, "none", np.empty(0), note=f"no values in {' and '.join(empty)}")]
     if with_nulls and len(before) + len(now) < len(reference) + len(current):

@@ -22,6 +22,8 @@ _MAX_CLASSES = 20
 _MAX_ALLOWED = 30
 _ID_LIKE = re.compile(r"(^|[\s_.-])(id|key|uuid|guid|nr|number)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z](Id|ID)$")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
+_A_DATE = "a date or time: derive an age or a season from it"
 _PAIRS = {("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"), ("bad", "good")}
 
 
@@ -88,7 +90,8 @@ def _classes(column: pd.Series[Any], path: Path, target: str) -> tuple[str, ...]
     if len(counts) > _MAX_CLASSES:
         kind = "looks like a quantity, not a class" if fractional or not np.isnan(numbers).all() else "has too many values for classes"
         raise UseCaseError(where=f"{path}: {target}", wanted=f"a target of 2 to {_MAX_CLASSES} classes",
-                           got=f"{len(counts)} different values; it {kind}", then="choose another --target, or add a column that puts it into classes")  # fmt: skip
+                           got=f"{len(counts)} different values; it {kind}",
+                           then="choose another --target, or add a column that puts it into classes")  # fmt: skip
     if len(counts) < 2:
         raise UseCaseError(where=f"{path}: {target}", wanted=f"a target of 2 to {_MAX_CLASSES} classes",
                            got=f"only {counts.index[0]!r}" if len(counts) else "nulls only", then="bring rows of every class")  # fmt: skip
@@ -126,12 +129,14 @@ def _describe(name: str, column: pd.Series[Any], windows: pd.Series[str]) -> _Fe
     if not len(present):
         return _Feature(name, left_out="always null")
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        return _Feature(name, left_out="a date or time: derive an age or a season from it")
+        return _Feature(name, left_out=_A_DATE)
     texts = pd.Series(read_categories(column))
     known = texts[texts != MISSING]
     distinct = known.nunique()
     if distinct <= 1:
         return _Feature(name, left_out="constant" if distinct else "always null")
+    if known.str.fullmatch(_DATE).mean() > 0.99:
+        return _Feature(name, left_out=_A_DATE)
     numbers = read_numbers(column)
     if not pd.api.types.is_bool_dtype(present) and not _is_boolean(known) and np.isfinite(numbers[known.index]).mean() > 0.99:
         return _numeric(name, numbers, windows)
@@ -222,12 +227,13 @@ def _head(name: str, path: Path, key: str | None) -> str:
 
 def _source(path: Path, out: Path, window_column: str | None) -> str:
     root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
-    reader = "read_parquet" if path.suffix.lower() == ".parquet" else "read_csv"
+    # CSV as text: guessed types differ from file to file, and 'yes' and 'no' would become booleans.
+    reader, options = ("read_parquet", "") if path.suffix.lower() == ".parquet" else ("read_csv", ", all_varchar = true")
     lines = ["[source]", 'kind = "files"', f"root = {_quoted(root)}  # beside this file; CLOSEDLOOP_DATA replaces it"]
     if window_column is None:
         bare, ending = _split(path)
         pattern = re.sub(r"([\[*?])", r"[\1]", path.name)
-        query = f"SELECT * FROM {reader}('{{root}}/{{window}}{ending}')"
+        query = f"SELECT * FROM {reader}('{{root}}/{{window}}{ending}'{options})"
         lines += [
             f"# One window, {_quoted(bare)}. To add more, put files with the same columns beside it and widen the pattern:",
             f"# windows = {_quoted('*' + ending)} makes every such file there a window, in the order of their names.",
@@ -236,7 +242,7 @@ def _source(path: Path, out: Path, window_column: str | None) -> str:
         ]
     else:
         column = _identifier(window_column)
-        table = "{reader}('{{root}}/{file}')".format(reader=reader, file=path.name.replace("'", "''"))
+        table = "{reader}('{{root}}/{file}'{options})".format(reader=reader, file=path.name.replace("'", "''"), options=options)
         lines += [
             "# Each value is a window; sorted values are time order.",
             "windows_query = " + _quoted(f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM {table} WHERE {column} IS NOT NULL"),

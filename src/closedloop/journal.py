@@ -86,7 +86,7 @@ class Journal:
         row = {
             "key": key, "use_case": use_case, "kind": decision.kind.value, "action": decision.action.value, "window": decision.window,
             "version": decision.version, "checks": json.dumps([asdict(check) for check in decision.checks]),
-            "details": json.dumps(details or {}, sort_keys=True), "cause": cause, "at": self._now(),
+            "details": json.dumps(details or {}, sort_keys=True), "cause": cause, "at": self._moment(),
         }  # fmt: skip
         try:
             with self._begin() as connection:
@@ -106,7 +106,7 @@ class Journal:
         """Note what came of a decision; the first outcome stays."""
         try:
             with self._begin() as connection:
-                connection.execute(insert(_OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._now()))
+                connection.execute(insert(_OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._moment()))
         except IntegrityError:
             pass
         except SQLAlchemyError as error:
@@ -144,6 +144,10 @@ class Journal:
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
+    def _moment(self) -> datetime:
+        # In UTC, because SQLite drops the zone.
+        return self._now().astimezone(UTC)
+
     def _begin(self) -> Any:
         if not self._ready:
             self._create_tables()
@@ -158,8 +162,9 @@ class Journal:
         self._ready = True
 
     def _unreachable(self, error: SQLAlchemyError) -> StoreError:
-        return StoreError(where="journal", wanted=f"to reach {self._engine.url.render_as_string(hide_password=True)}",
-                          got=str(error).splitlines()[0], then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor")  # fmt: skip
+        address = self._engine.url.render_as_string(hide_password=True)
+        return StoreError(where="journal", wanted=f"to reach {address}", got=str(error).splitlines()[0],
+                          then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor")  # fmt: skip
 
 
 def _entry(row: Any) -> Entry:
@@ -167,7 +172,8 @@ def _entry(row: Any) -> Entry:
         Check(one["claim"], Outcome(one["outcome"]), Role(one["role"]), one["wanted"], one["got"]) for one in json.loads(row["checks"])
     )
     decision = Decision(Kind(row["kind"]), Action(row["action"]), row["window"], checks, row["version"])
-    at = row["at"] if row["at"].tzinfo else row["at"].replace(tzinfo=UTC)
+    # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
+    at = row["at"].replace(tzinfo=UTC) if row["at"].tzinfo is None else row["at"].astimezone(UTC)
     return Entry(
         row["id"], row["key"], row["use_case"], decision, json.loads(row["details"]), row["cause"], at, row["outcome"], row["detail"] or ""
     )

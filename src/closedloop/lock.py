@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -35,32 +35,29 @@ def hold_lock(name: str, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _hold_file(path: Path) -> Iterator[None]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreError(
-            where=f"lock {path.name}", wanted="a folder that can be written", got=str(error), then="mend its permissions"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not inherited by programs that we start: a child that outlives us does not keep the lock.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreError(where=f"lock {path.name}", wanted="a file that can be written and locked", got=str(error),
+                             then="mend the permissions of its folder") from error  # fmt: skip
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
 def _hold_advisory(name: str, engine: Engine) -> Iterator[None]:
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    try:
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
-    except SQLAlchemyError as error:
-        raise StoreError(where=f"lock {name}", wanted="to reach the database", got=str(error).splitlines()[0],
-                         then="check CLOSEDLOOP_DATABASE_URL") from error  # fmt: skip
-    try:
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+            # Not handed back to the pool: closing the connection is what frees the lock, even when unlocking would fail.
+            stack.callback(connection.invalidate)
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+        except SQLAlchemyError as error:
+            raise StoreError(where=f"lock {name}", wanted="to reach the database", got=str(error).splitlines()[0],
+                             then="check CLOSEDLOOP_DATABASE_URL") from error  # fmt: skip
         yield
-    finally:
-        # Not handed back to the pool: closing the connection is what frees the lock, even when unlocking would fail.
-        connection.invalidate()
-        connection.close()

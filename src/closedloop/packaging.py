@@ -67,9 +67,7 @@ class Bundle:
 
     def measure_self_test(self) -> float:
         """Largest difference between today's answers to the self-test rows and those of the fitted pipeline."""
-        if self.self_test.empty:
-            return 0.0
-        return float(np.abs(self.probabilities(self.self_test) - self.self_test_answers).max())
+        return _largest_difference(self.probabilities(self.self_test), self.self_test_answers) if len(self.self_test) else 0.0
 
     def reference(self) -> pd.DataFrame:
         """The sample of training rows, prepared, with `prediction` (NaN where no honest prediction exists) and the target."""
@@ -140,6 +138,14 @@ def _load_pipeline(path: Path) -> Any:
 
 def measure_difference(bundle: Bundle, fitted: Any, prepared: pd.DataFrame) -> float:
     """Largest difference between a probability of the packaged model and one of the fitted pipeline, on the rows given."""
-    ours = bundle.probabilities(prepared)
-    theirs = np.asarray(fitted.predict_proba(prepared[list(bundle.use_case.columns)]), dtype=float)
-    return float(np.abs(ours - theirs).max()) if len(prepared) else 0.0
+    if prepared.empty:
+        return 0.0
+    return _largest_difference(bundle.probabilities(prepared), fitted.predict_proba(prepared[list(bundle.use_case.columns)]))
+
+
+def _largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Infinite when an answer is not a number, or when there are more classes on one side: neither is below any limit."""
+    if ours.shape != theirs.shape:
+        return float("inf")
+    difference = float(np.abs(ours - np.asarray(theirs, dtype=float)).max())
+    return difference if np.isfinite(difference) else float("inf")

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, fit_recipe, probabilities, split_windows
 from closedloop.decisions import choose_candidate, is_quarantined
 from closedloop.errors import ModelError
-from closedloop.evidence import (
-    ClassScores,
-    Comparison,
-    Estimate,
-    GoldenResult,
-    PromotionEvidence,
-    Scores,
-    SliceDelta,
-    Window,
-)
+from closedloop.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
 from closedloop.loop import read_git_revision
 from closedloop.packaging import Facts, measure_difference, read_bundle, write_facts
@@ -35,8 +27,27 @@ from closedloop.schema import MISSING, measure_statistics, prepare
 from closedloop.scoring import check_golden, measure_auc
 from closedloop.timings import STOPWATCH
 
+EVIDENCE_FILE = "evidence.json"
 SELF_TEST_ROWS = 50
 REFERENCE_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was chosen and why: `refitted` are the windows that the pipeline to be shipped was fitted on."""
+
+    split: Split
+    twins: Twins
+    chosen: Comparison
+    pipeline: Any
+    refitted: tuple[LabelledWindow, ...]
+    quarantined: tuple[str, ...]
+    production_error: str | None
+
+    @property
+    def honest_predictions(self) -> np.ndarray:
+        """The chosen twin's probabilities on the evaluation rows, which it had not seen."""
+        return self.twins.predictions[self.chosen.recipe]
 
 
 def propose_candidate(history: History) -> PromotionEvidence:
@@ -47,21 +58,29 @@ def propose_candidate(history: History) -> PromotionEvidence:
     registry, key = history.loop.registry, history.key("promotion")
     known = registry.find_candidate(key)
     if known is not None:
-        return _evidence_from_json(json.loads(registry.read_file(known, "evidence.json")), known)
+        return replace(TypeAdapter(PromotionEvidence).validate_json(registry.read_file(known, EVIDENCE_FILE)), version=known)
+    candidate = _fit(history)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        facts, evidence = _package(history, candidate, folder)
+        return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
-    windows = _trainable(history)
-    split = split_windows(windows, history.loop.use_case)
+
+def _fit(history: History) -> Candidate:
+    """Twins on the same rows as production, the choice between them, and the refit of the chosen recipe through the newest labels."""
+    use_case, windows = history.loop.use_case, _trainable(history)
+    split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
     with STOPWATCH.measure("fitting"):
-        twins = compare_twins(split, production, history.production.recipe if history.production else None, history.loop.use_case)
-    chosen = choose_candidate(twins.comparisons, history.loop.use_case.policy)
+        twins = compare_twins(split, production, history.production.recipe if history.production else None, use_case)
+    chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(where="training", wanted="at least one recipe", got="none", then="name recipes under [training]")
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(one for one in windows if one.name not in quarantined)
     with STOPWATCH.measure("fitting"):
-        pipeline = fit_recipe(chosen.recipe, refitted, max(one.index for one in refitted), history.loop.use_case)
-    return _package_and_register(history, split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
+        pipeline = fit_recipe(chosen.recipe, refitted, max(one.index for one in refitted), use_case)
+    return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
 
 
 def _trainable(history: History) -> tuple[LabelledWindow, ...]:
@@ -101,65 +120,62 @@ def _quarantined_now(history: History, split: Split, production: np.ndarray | No
     return {split.evaluation.name} if bad else set()
 
 
-def _package_and_register(history: History, split: Split, twins: Twins, chosen: Comparison, pipeline: Any,
-                          refitted: tuple[LabelledWindow, ...], quarantined: tuple[str, ...], error: str | None) -> PromotionEvidence:  # fmt: skip
-    use_case, registry, key = history.loop.use_case, history.loop.registry, history.key("promotion")
-    columns = list(use_case.columns)
-    trained = pd.concat([one.frame for one in refitted], ignore_index=True)
+def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Facts, PromotionEvidence]:
+    """Write the bundle, and try what was written: the proof is about the files that will be served."""
+    use_case, chosen, columns = history.loop.use_case, candidate.chosen, list(history.loop.use_case.columns)
+    trained = pd.concat([one.frame for one in candidate.refitted], ignore_index=True)
     facts = Facts(
-        name=use_case.name, key=key, recipe=chosen.recipe, classes=use_case.target.classes, trained_windows=tuple(one.name for one in refitted),
-        evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc, statistics=measure_statistics(trained, use_case),
-        use_case={name: value for name, value in use_case.content.items() if name != "golden"}, rows=len(trained),
-        data_digest="-".join(one.digest[:12] for one in refitted),
+        name=use_case.name, key=history.key("promotion"), recipe=chosen.recipe, classes=use_case.target.classes,
+        trained_windows=tuple(one.name for one in candidate.refitted), evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc,
+        statistics=measure_statistics(trained, use_case), use_case={name: value for name, value in use_case.content.items() if name != "golden"},
+        rows=len(trained), data_digest="-".join(one.digest[:12] for one in candidate.refitted),
     )  # fmt: skip
-    self_test = (
-        trained[columns].iloc[np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)].reset_index(drop=True)
-    )
-    with tempfile.TemporaryDirectory() as temporary, STOPWATCH.measure("packaging"):
-        folder = Path(temporary) / "model"
-        registry.save_model(pipeline, folder, self_test)
-        write_facts(folder, facts, self_test, pipeline.predict_proba(self_test), _reference(history, split, twins, chosen, refitted))
+    spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
+    self_test = trained[columns].iloc[spread].reset_index(drop=True)
+    with STOPWATCH.measure("packaging"):
+        history.loop.registry.save_model(candidate.pipeline, folder, self_test)
+        write_facts(folder, facts, self_test, candidate.pipeline.predict_proba(self_test), _reference(history, candidate))
         bundle = read_bundle(folder)
-        rows = pd.concat(
-            [split.evaluation.frame[columns], _awkward_rows(self_test, use_case.numeric, use_case.categorical)], ignore_index=True
-        )
-        golden = _check_golden(history, bundle)
+    awkward = _awkward_rows(self_test, use_case.numeric, use_case.categorical)
+    with STOPWATCH.measure("scoring"):
+        tried = pd.concat([candidate.split.evaluation.frame[columns], awkward], ignore_index=True)
         evidence = PromotionEvidence(
             window=history.read(history.window).facts, version=None, production=history.production.version if history.production else None,
-            comparison=chosen, packaging_difference=measure_difference(bundle, pipeline, rows), golden=golden,
-            quarantined=quarantined, production_error=error,
+            comparison=chosen, packaging_difference=measure_difference(bundle, candidate.pipeline, tried), golden=_check_golden(history, bundle),
+            quarantined=candidate.quarantined, production_error=candidate.production_error,
         )  # fmt: skip
-        with STOPWATCH.measure("mlflow logging"):
-            run_id = registry.log_run(
-                key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
-                parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
-                            "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
-                tags={"closedloop.kind": "training", "mlflow.source.git.commit": read_git_revision(use_case.path.parent)},
-                data={one.name: one.digest for one in refitted},
-                files={"evidence.json": json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
-                       "comparisons.json": json.dumps([asdict(one) for one in twins.comparisons], indent=1),
-                       **draw_scores(split.evaluation.labels, twins.predictions[chosen.recipe], use_case.target.classes, chosen)},
-            )  # fmt: skip
-            version = registry.register(key, run_id, folder, {
-                "recipe": chosen.recipe, "window": history.window, "trained_through": refitted[-1].name,
-                "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
-            })  # fmt: skip
-    return PromotionEvidence(**{**evidence.__dict__, "version": version})
+    return facts, evidence
 
 
-def _reference(history: History, split: Split, twins: Twins, chosen: Comparison, refitted: tuple[LabelledWindow, ...]) -> pd.DataFrame:
+def _register(history: History, candidate: Candidate, facts: Facts, evidence: PromotionEvidence, folder: Path) -> int:
+    """Log everything that was measured, then register the version; the evidence is there before the version is."""
+    use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
+    with STOPWATCH.measure("scoring"):
+        picture = draw_scores(candidate.split.evaluation.labels, candidate.honest_predictions, use_case.target.classes, chosen)
+    with STOPWATCH.measure("mlflow logging"):
+        run_id = registry.log_run(
+            facts.key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
+            parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
+                        "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
+            tags={"closedloop.kind": "training", "mlflow.source.git.commit": read_git_revision(use_case.path.parent)},
+            data={one.name: one.digest for one in candidate.refitted},
+            files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
+                   "comparisons.json": json.dumps([asdict(one) for one in candidate.twins.comparisons], indent=1), "scores.png": picture},
+        )  # fmt: skip
+        tags = {"recipe": chosen.recipe, "window": history.window, "trained_through": facts.trained_windows[-1],
+                "val_auc": "" if facts.val_auc is None else repr(facts.val_auc)}  # fmt: skip
+        return registry.register(facts.key, run_id, tags)
+
+
+def _reference(history: History, candidate: Candidate) -> pd.DataFrame:
     """A bounded sample of the training rows. Predictions are the twin's on the evaluation rows, which it had not seen: what a model
     says of its own training rows is too sure of itself to be held against what it says of new ones."""
-    parts = []
-    for one in refitted:
+    parts, judged = [], candidate.split.evaluation
+    for one in candidate.refitted:
         frame = watched_frame(one.frame, None, history)
-        if one.name == split.evaluation.name and not split.held_out:
-            frame = watched_frame(one.frame, twins.predictions[chosen.recipe], history)
-        elif one.name == split.evaluation.name:
-            judged = one.frame.index.isin(split.evaluation.frame.index)
-            frame.loc[judged, PREDICTION] = watched_frame(split.evaluation.frame, twins.predictions[chosen.recipe], history)[
-                PREDICTION
-            ].to_numpy()
+        if one.name == judged.name:
+            seen = watched_frame(judged.frame, candidate.honest_predictions, history)
+            frame.loc[frame.index.isin(seen.index), PREDICTION] = seen[PREDICTION].to_numpy()
         parts.append(frame)
     whole = pd.concat(parts, ignore_index=True)
     if len(whole) > REFERENCE_ROWS:
@@ -205,38 +221,3 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
 def _metric_name(name: str) -> str:
     """MLflow allows letters, digits and a few signs in names."""
     return "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)
-
-
-def _evidence_from_json(content: dict[str, Any], version: int) -> PromotionEvidence:
-    """What `asdict` wrote, read back."""
-
-    def estimate(one: dict[str, Any] | None) -> Estimate | None:
-        return None if one is None else Estimate(**one)
-
-    def scores(one: dict[str, Any] | None) -> Scores | None:
-        if one is None:
-            return None
-        lists = {
-            "classes": tuple(ClassScores(**each) for each in one["classes"]),
-            "confusion": tuple(tuple(row) for row in one["confusion"]),
-        }
-        return Scores(**{**one, **lists})
-
-    compared, comparison = content["comparison"], None
-    if compared is not None:
-        candidate = scores(compared["candidate"])
-        assert candidate is not None
-        slices = tuple(SliceDelta(**{**each, "delta": estimate(each["delta"])}) for each in compared["slices"])
-        parts = {
-            "candidate": candidate,
-            "production": scores(compared["production"]),
-            "delta": estimate(compared["delta"]),
-            "slices": slices,
-        }
-        comparison = Comparison(**{**compared, **parts})
-    window = Window(
-        **{**content["window"], "labels_per_class": tuple((label, count) for label, count in content["window"]["labels_per_class"])}
-    )
-    golden = tuple(GoldenResult(**one) for one in content["golden"])
-    return PromotionEvidence(**{**content, "window": window, "comparison": comparison, "golden": golden,
-                                "quarantined": tuple(content["quarantined"]), "version": version})  # fmt: skip

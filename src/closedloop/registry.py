@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+from sqlalchemy import make_url
 
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, read_bundle
@@ -24,6 +28,18 @@ from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, read_bundl
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS, KEY, DIGEST = "closedloop.status", "closedloop.key", "closedloop.sha256"
 MODEL_PATH = "model"
+# What MLflow's client is told unless the environment says otherwise.
+_CLIENT_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # The addresses that a server signs for direct transfers are often known inside its own network only.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+    # By itself it tries for four minutes to reach a server that is away, and waits two minutes for each answer. Whoever calls us can
+    # be called again, and a person wants to know soon: about three seconds for a server that is away, one minute for one that hangs.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 @dataclass(frozen=True)
@@ -88,26 +104,40 @@ class Registry:
     def load(self, number: int) -> Bundle:
         """Fetch a version's bundle and read it.
 
-        Raises RegistryError when MLflow cannot be reached or the files are not those that were registered, ModelError when
-        the bundle itself is damaged.
+        Raises RegistryError when there is no such version, when MLflow cannot be reached or when the files are not those that were
+        registered, ModelError when the bundle itself is damaged.
         """
+        self.version(number)
         with self._reaching(f"load version {number}"):
             found = self._client.get_model_version(self.name, str(number))
-            folder = self._fetch(found.source, number)
-        if (digest := model_digest(folder)) != found.tags.get(DIGEST):
-            raise RegistryError(where=f"model {self.name} version {number}", wanted=f"files with sha256 {str(found.tags.get(DIGEST))[:12]}",
-                                got=digest[:12], then="the files were changed after registration: roll back, or train again")  # fmt: skip
-        return read_bundle(folder)
+            return read_bundle(self._fetch(found.source, number, found.tags.get(DIGEST, "")))
 
-    def _fetch(self, source: str, number: int) -> Path:
+    def _fetch(self, source: str, number: int, digest: str) -> Path:
+        """The folder of a version's files, fetched once; raises RegistryError when their sha256 is not `digest`."""
         parsed = urlparse(source)
         if parsed.scheme in ("", "file"):
-            return Path(unquote(parsed.path))
+            return self._proven(Path(unquote(parsed.path)), number, digest)
+        kept = self._downloads / self.name / f"{number}-{digest[:16]}"
+        if kept.exists() and model_digest(kept) == digest:
+            return kept
         import mlflow
 
-        target = self._downloads / self.name / str(number)
-        target.mkdir(parents=True, exist_ok=True)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(target), tracking_uri=self.tracking_uri))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
+            fetched = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary, tracking_uri=self.tracking_uri)
+            proven = self._proven(Path(fetched), number, digest)
+            # Whole or not at all: another process may load the same version in this moment, and then its copy is as good.
+            shutil.rmtree(kept, ignore_errors=True)
+            with suppress(OSError):
+                proven.rename(kept)
+        return self._proven(kept, number, digest)
+
+    def _proven(self, folder: Path, number: int, digest: str) -> Path:
+        if (got := model_digest(folder)) != digest:
+            wanted = f"files with sha256 {digest[:12]}" if digest else "files whose sha256 was noted at registration"
+            raise RegistryError(where=f"model {self.name} version {number}", wanted=wanted, got=got[:12],
+                                then="the files were changed after registration: roll back, or train again")  # fmt: skip
+        return folder
 
     # What is written
 
@@ -130,12 +160,14 @@ class Registry:
         `files` maps names to content, `data` names the windows used to their sha256, `folder` is logged under `model/`.
         A run that a crash left half-written is marked killed.
         """
+        packed = {} if folder is None else {DIGEST: model_digest(folder)}
         with self._reaching("log a run"):
             for run in self._runs(key):
                 if run.info.status == "FINISHED":
                     return str(run.info.run_id)
-                self._client.set_terminated(run.info.run_id, status="KILLED")
-            run_id = str(self._client.create_run(self._experiment(), run_name=title, tags={KEY: key, **tags}).info.run_id)
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, status="KILLED")
+            run_id = str(self._client.create_run(self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}).info.run_id)
             from mlflow.entities import Metric, Param
 
             self._client.log_batch(run_id, metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
@@ -154,19 +186,27 @@ class Registry:
             self._client.set_terminated(run_id, status="FINISHED")
             return run_id
 
-    def register(self, key: str, run_id: str, folder: Path, tags: dict[str, str]) -> int:
-        """Register the model of a run as a candidate, once per key; returns its version."""
+    def register(self, key: str, run_id: str, tags: dict[str, str]) -> int:
+        """Register the model of a run as a candidate, once per key; returns its version.
+
+        The digest is the one that was logged with the files: after a crash, a repeated command has packaged the model anew, and no
+        two packages are the same to the byte.
+        """
         if (known := self.find_candidate(key)) is not None:
             return known
         with self._reaching("register a model"):
             if not self._model_exists():
                 self._client.create_registered_model(self.name)
             run = self._client.get_run(run_id)
-            made = self._client.create_model_version(
+            facts = {f"closedloop.{name}": value for name, value in tags.items()}
+            self._client.create_model_version(
                 self.name, source=f"{run.info.artifact_uri}/{MODEL_PATH}", run_id=run_id,
-                tags={KEY: key, STATUS: "candidate", DIGEST: model_digest(folder), **{f"closedloop.{name}": value for name, value in tags.items()}},
+                tags={KEY: key, STATUS: "candidate", DIGEST: run.data.tags.get(DIGEST, ""), **facts},
             )  # fmt: skip
-        return int(made.version)
+        # Not the version that was just made: MLflow's client repeats a request whose answer was lost, and then there are two.
+        registered = self.find_candidate(key)
+        assert registered is not None
+        return registered
 
     def read_file(self, number: int, name: str) -> str:
         """The text of a file that was logged with the run of a version."""
@@ -226,6 +266,11 @@ class Registry:
         with self._reaching("answer"):
             self._client.search_experiments(max_results=1)
 
+    def start(self) -> None:
+        """Make an embedded database and import what saving a model needs: seconds that need not fall into the first turn."""
+        self.ping()
+        import mlflow.sklearn  # noqa: F401
+
     def local_file(self, run_id: str, name: str) -> Path | None:
         """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""
         with self._reaching("find a file of a run"):
@@ -236,7 +281,8 @@ class Registry:
     def run_link(self, run_id: str, ui: str) -> str:
         """Where a person sees a run: `ui` is the address of the MLflow UI."""
         base = self.tracking_uri if self.tracking_uri.startswith("http") else ui
-        return f"{base.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
+        with self._reaching("find the experiment"):
+            return f"{base.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
 
     # Inside
 
@@ -255,16 +301,16 @@ class Registry:
         return bool(self._client.search_registered_models(f"name='{self.name}'", max_results=1))
 
     def _runs(self, key: str) -> Any:
-        return self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = '{key}'")
+        quote = '"' if "'" in key else "'"  # a window may be named after a file that somebody named freely
+        return self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = {quote}{key}{quote}")
 
     @property
     def _client(self) -> Any:
         if self._client_made is None:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
-            os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
-            if self.tracking_uri.startswith("sqlite:///"):
-                Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            for name, value in _CLIENT_DEFAULTS.items():
+                os.environ.setdefault(name, value)
+            if self.tracking_uri.startswith("sqlite:"):
+                _open_once(Path(make_url(self.tracking_uri).database or "mlflow.db"))
             from mlflow import MlflowClient
 
             self._client_made = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
@@ -295,8 +341,17 @@ class Registry:
         except ClosedLoopError:
             raise
         except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
-            raise RegistryError(where=f"MLflow at {self.tracking_uri}", wanted=f"to {purpose}", got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            address = re.sub(r"//[^/@]*@", "//***@", self.tracking_uri)
+            raise RegistryError(where=f"MLflow at {address}", wanted=f"to {purpose}", got=said,
                                 then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+
+
+def _open_once(database: Path) -> None:
+    """Fail at once where MLflow would try for minutes to open a file that cannot be opened."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA schema_version")
 
 
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:

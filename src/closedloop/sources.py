@@ -217,7 +217,7 @@ def _names(source: WindowSource) -> tuple[str, ...]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """All rows of one CSV, TSV or Parquet file, types as DuckDB finds them. Raises SourceError when it cannot be read."""
+    """All rows of one CSV, TSV (all text) or Parquet file (types as stored). Raises SourceError when it cannot be read."""
     if not path.is_file():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
@@ -227,8 +227,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise SourceError(where=str(path), wanted=f"a file ending in {', '.join(_TABLE_ENDINGS)} (or .csv.gz)",
                           got=path.suffix or "no ending", then="convert or rename the file")  # fmt: skip
     name = str(path.resolve()).replace("'", "''")
-    reader = "read_parquet" if table_ending(path) == ".parquet" else "read_csv"
-    return _query(f"SELECT * FROM {reader}('{name}')", str(path))
+    table = f"read_parquet('{name}')" if table_ending(path) == ".parquet" else f"read_csv('{name}', all_varchar = true)"
+    return _query(f"SELECT * FROM {table}", str(path))
 
 
 def table_ending(path: Path) -> str:

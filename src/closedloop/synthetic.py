@@ -71,7 +71,7 @@ CAMPAIGN = Regime(
 PRICE_RISE = Regime(
     Reasons(fee=0.1, churn=0.28), size=1.2, price=1.35, plan_share=0.35, watch_mean=27.0, watch_spread=8.2,
     device_shares=(0.46, 0.32, 0.22), skips=5.8, rebuffers=3.0, tickets=0.6, failed_payments=0.34,
-    resolution_hours=11.2, resolution_spread=4.8, paperless_share=0.7,
+    resolution_hours=11.2, resolution_spread=4.8, paperless_share=0.77,
 )  # fmt: skip
 NEW_NORMAL = replace(PRICE_RISE, reasons=Reasons(behaviour=-0.35, fee=0.5, churn=0.3))
 # Month 1 hints at what the campaign will do to behaviour, too little to be noticed: a model that knows it is no worse in month 2.

@@ -1,0 +1,199 @@
+"""A service with real models, real records and a registry that is a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sqlalchemy import Engine
+
+from api.app import create_app
+from api.model import Follower, Production
+from closedloop.database import open_engine
+from closedloop.packaging import MODEL_FILE, Bundle, Facts, read_bundle, write_facts
+from closedloop.records import Records
+from closedloop.schema import prepare
+from closedloop.use_case import UseCase, parse_use_case
+
+CONTENT: dict[str, Any] = {
+    "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},
+    "source": {"query": "select 1", "windows": "*.csv"},
+    "columns": {
+        "monthly spend": {"type": "numeric", "minimum": 0, "maximum": 500},
+        "visits": {"type": "numeric"},
+        "plan": {"type": "categorical", "allowed": ["basic", "gold"]},
+        "returning": {"type": "categorical"},
+    },
+}  # fmt: skip
+GOOD_ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
+
+
+def build_bundle(folder: Path, seed: int, content: dict[str, Any] = CONTENT, classes: tuple[str, ...] = ("False", "True")) -> Bundle:
+    """Fit a small pipeline on made-up rows and package it; another seed is another model."""
+    folder.mkdir(parents=True)
+    use_case = parse_use_case({**content, "target": {**content["target"], "classes": list(classes)}}, folder / "loop.toml")
+    draw = np.random.default_rng(seed)
+    raw = pd.DataFrame({
+        name: draw.normal(50, 20, 200) if column.type == "numeric" else draw.choice(["basic", "gold", "True", "False"], 200)
+        for name, column in use_case.columns.items()
+    })  # fmt: skip
+    prepared = prepare(raw, use_case)[list(use_case.columns)]
+    labels = draw.integers(0, len(classes), 200)
+    numeric = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = ColumnTransformer(
+        [("n", numeric, list(use_case.numeric)), ("c", OneHotEncoder(handle_unknown="ignore"), list(use_case.categorical))]
+    )
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(prepared, labels)
+    skops.io.dump(pipeline, folder / MODEL_FILE)
+    facts = Facts(use_case.name, f"key-{seed}", "logistic/all", classes, ("w0", "w1"), "w2", 0.7, {}, {**use_case.content}, 200, "0" * 64)
+    tested = prepared.head(20)
+    write_facts(folder, facts, tested, pipeline.predict_proba(tested), prepared.assign(prediction=np.nan, left="True"))
+    return read_bundle(folder)
+
+
+@dataclass
+class Versions:
+    """A registry that works: versions in a dictionary, `production` one of them, and faults on demand."""
+
+    bundles: dict[int, Bundle] = field(default_factory=dict)
+    production: int | None = None
+    unreachable: Exception | None = None
+    load_faults: dict[int, Exception] = field(default_factory=dict)
+    loads: list[int] = field(default_factory=list)
+    announced: list[int] = field(default_factory=list)
+    announce_fault: Exception | None = None
+
+    def find_production(self) -> int | None:
+        if self.unreachable:
+            raise self.unreachable
+        return self.production
+
+    def load(self, version: int) -> Bundle:
+        self.loads.append(version)
+        if version in self.load_faults:
+            raise self.load_faults[version]
+        return self.bundles[version]
+
+    def announce(self, version: int) -> None:
+        if self.announce_fault:
+            raise self.announce_fault
+        self.announced.append(version)
+
+
+@dataclass
+class Clock:
+    moment: datetime = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+@dataclass
+class Service:
+    """The service and everything behind it. The follower's thread is not started: `follow` takes one turn of it."""
+
+    versions: Versions
+    records: Records
+    engine: Engine
+    clock: Clock
+    production: Production
+    follower: Follower
+    app: FastAPI
+    client: TestClient
+    use_case: UseCase
+
+    def follow(self) -> None:
+        self.follower.follow_once()
+
+    def promote(self, version: int) -> None:
+        self.versions.production = version
+        self.follow()
+
+    def predict(self, *rows: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.post("/predict", json={"rows": list(rows or (GOOD_ROW,))})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def metric(self, name: str) -> float | None:
+        """Value of one line of /metrics, None when there is no such line."""
+        lines = [line.rsplit(" ", 1) for line in self.client.get("/metrics").text.splitlines()]
+        return next((float(line[1]) for line in lines if line[0] == name), None)
+
+
+def spoil_self_test(bundle: Bundle) -> Bundle:
+    """The same model with a proof that it does not repeat."""
+    return replace(bundle, self_test_answers=bundle.self_test_answers + 0.001)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
+    """Versions 1 to 3, different models of one use case."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {version: build_bundle(folder / str(version), seed=version) for version in (1, 2, 3)}
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
+    def make(name: str, **kinds: Any) -> Bundle:
+        return build_bundle(tmp_path / name, seed=9, **kinds)
+
+    return make
+
+
+@pytest.fixture
+def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Callable[..., Service]:
+    def make(database_url: str | None = None, follow_seconds: float = 3600, max_rows: int = 10_000) -> Service:
+        clock, production = Clock(), Production()
+        versions = Versions(dict(bundles))
+        engine = open_engine(database_url or f"sqlite:///{tmp_path / 'store' / 'records.db'}")
+        records = Records(engine, now=clock)
+        follower = Follower(
+            production, versions.find_production, versions.load, versions.announce, follow_seconds=follow_seconds, now=clock
+        )
+        app = create_app(follower, records, max_rows=max_rows)
+        # Without the context manager the lifespan does not run, so no thread interferes with `follow`.
+        client = TestClient(app, raise_server_exceptions=True)
+        return Service(versions, records, engine, clock, production, follower, app, client, bundles[1].use_case)
+
+    return make
+
+
+@pytest.fixture
+def empty_service(make_service: Callable[..., Service]) -> Service:
+    """A service before its first model."""
+    return make_service()
+
+
+@pytest.fixture
+def service(empty_service: Service) -> Service:
+    """A service that answers with version 1."""
+    empty_service.promote(1)
+    return empty_service
+
+
+@pytest.fixture
+def good_row() -> dict[str, Any]:
+    return dict(GOOD_ROW)
+
+
+@pytest.fixture
+def spoiled(bundles: dict[int, Bundle]) -> Bundle:
+    return spoil_self_test(bundles[2])

@@ -1,0 +1,29 @@
+"""What every test needs: no telemetry, quiet libraries, and Hypothesis that tries the same examples everywhere."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# Set before any library is imported: MLflow and Prefect read these once. What the caller has set stays.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+for name, value in QUIET.items():
+    os.environ.setdefault(name, value)
+# A developer's own installation must not leak into a test; a test that wants a variable sets it itself.
+for name in [name for name in os.environ if name.startswith("CLOSEDLOOP_") or name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")]:
+    del os.environ[name]
+
+# `HYPOTHESIS_PROFILE=searching` looks for new examples; the default fails alike for everyone, and a slow machine is no failure.
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.register_profile("searching", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

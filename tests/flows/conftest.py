@@ -1,0 +1,171 @@
+"""A small use case on disk, a real Prefect server for the session, and processes that can be killed at any step."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.loop import Loop, open_loop
+from closedloop.settings import Settings
+from closedloop.sources import write_generated
+from closedloop.synthetic import subscription_month
+from closedloop.use_case import load_use_case
+from flows.embedded import embedded_prefect, using
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROWS = 900
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server; flows of this process and of its children run on it."""
+    home = tmp_path_factory.mktemp("prefect")
+    before = dict(os.environ)
+    for name, value in Settings(home=home).library_environment().items():
+        os.environ[name] = value
+    os.environ.pop("PREFECT_API_URL", None)
+    with embedded_prefect(home / "prefect.log") as server, using(server):
+        assert server is not None
+        yield server.url
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A use case with its own home: `settings` and the path of its loop.toml."""
+
+    settings: Settings
+    path: Path
+
+    def open(self) -> Loop:
+        return open_loop(self.path, settings=self.settings)
+
+
+def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Path:
+    """StreamFlow's loop.toml with the logistic recipe only and limits for small months; `changes` replaces text in it."""
+    text = (REPOSITORY / "data/streamflow/loop.toml").read_text(encoding="utf-8")
+    for old, new in {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]', "min_new_labels = 500": "min_new_labels = 100",
+                     "min_rows = 500": "min_rows = 100", **(changes or {})}.items():  # fmt: skip
+        assert old in text, f"loop.toml no longer says {old!r}: mend this test's use case"
+        text = text.replace(old, new)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "loop.toml").write_text(text, encoding="utf-8")
+    shutil.copy(REPOSITORY / "data/streamflow/golden.json", folder / "golden.json")
+    return folder / "loop.toml"
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Callable[..., Place]:
+    """Make a use case with the months given, each month of the generator under the name of its place in time."""
+
+    def make(*months: int, name: str = "case", changes: dict[str, str] | None = None) -> Place:
+        path = write_use_case(tmp_path / name, changes=changes)
+        add_months(path, *months)
+        return Place(Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None), path)
+
+    return make
+
+
+def add_months(path: Path, *months: int) -> None:
+    """Write generated months as month_000, month_001, ... after those that are there."""
+    use_case = load_use_case(path)
+    root = path.parent / use_case.source.root
+    already = len(list(root.glob("month_*"))) if root.exists() else 0
+    windows = {f"month_{already + place:03d}": subscription_month(month, seed=place, rows=ROWS) for place, month in enumerate(months)}
+    write_generated(use_case, None, windows)
+
+
+PRELOADED = ["closedloop.proposing", "closedloop.actions", "flows.monitor_flow", "mlflow.sklearn", "skops.io", "lightgbm", "matplotlib.figure"]
+
+
+@pytest.fixture(scope="session")
+def processes(prefect: str) -> Any:
+    """A multiprocessing context whose children have everything imported: a process that can be killed costs a fork, not ten seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def run_flow(name: str, place: Place, window: str, kill_at: int | None, calls: Any, check: Callable[..., None] | None) -> None:
+    """In a child process: run a flow, and die by SIGKILL when the step `kill_at` is reached; a step is a call that changes
+    something outside the process, and the process dies before it, or after the last one."""
+    os.environ["CLOSEDLOOP_HOME"] = str(place.settings.home)
+    steps = Steps(kill_at)
+    _watch(steps)
+    from flows.monitor_flow import monitor_flow
+    from flows.train_and_compare_flow import train_and_compare_flow
+
+    {"monitor": monitor_flow, "train": train_and_compare_flow}[name](use_case=str(place.path), window=window)
+    steps.reach("the end")
+    calls.put(steps.taken)
+    if check is not None:
+        check(place, window)
+
+
+class Steps:
+    """Counts the steps of a process, and ends it when its last one has come."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.taken: list[str] = []
+        self._kill_at = kill_at
+
+    def reach(self, step: str) -> None:
+        if len(self.taken) == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.taken.append(step)
+
+
+def _watch(steps: Steps) -> None:
+    from mlflow import MlflowClient
+
+    from closedloop.journal import Journal
+    from closedloop.registry import Registry
+
+    def watch(owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            steps.reach(name)
+            return original(*arguments, **named)
+
+        setattr(owner, name, watched)
+
+    watch(Registry, "save_model")
+    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "create_registered_model", "create_model_version",
+                 "set_registered_model_alias", "delete_registered_model_alias", "set_model_version_tag"):  # fmt: skip
+        watch(MlflowClient, name)
+    watch(Journal, "write")
+    watch(Journal, "carried_out")
+
+
+@pytest.fixture
+def run(processes: Any) -> Callable[..., tuple[int, list[str]]]:
+    """Run a flow in a process of its own; returns its exit code (-9 when it was killed, 1 when `check` failed) and the steps it took.
+
+    `check(place, window)` runs in that process after the flow: no open connection of ours then sees the state of an earlier round.
+    """
+
+    def run_in_process(name: str, place: Place, window: str, *, kill_at: int | None = None,
+                       check: Callable[..., None] | None = None) -> tuple[int, list[str]]:  # fmt: skip
+        calls = processes.SimpleQueue()
+        child = processes.Process(target=run_flow, args=(name, place, window, kill_at, calls, check))
+        child.start()
+        child.join()
+        assert child.exitcode is not None
+        return child.exitcode, ([] if calls.empty() else calls.get())
+
+    return run_in_process
+
+
+if sys.platform == "win32":
+    pytest.skip("the lock and the kills need a POSIX system", allow_module_level=True)

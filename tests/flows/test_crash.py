@@ -1,0 +1,48 @@
+"""A retraining that dies anywhere is finished by running it again: one candidate, one decision, carried out once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.decisions import Kind
+
+
+def assert_turned_once(place: Any, window: str) -> None:
+    """One candidate for the window, one decision, carried out once, and version 2 in production."""
+    loop = place.open()
+    versions = [one for one in loop.registry.versions() if one.window == window]
+    assert len(versions) == 1, f"{window} has {len(versions)} candidate versions"
+    decisions = [one for one in loop.journal.history("streamflow") if one.decision.window == window and one.decision.kind is Kind.PROMOTION]
+    assert [one.outcome for one in decisions] == ["done"]
+    assert decisions[0].decision.version == versions[0].version
+    assert all(one.outcome == "done" for one in loop.journal.history("streamflow"))
+    assert loop.registry.production() == 2, "the candidate was not promoted"
+    assert loop.registry.previous() == 1
+    assert [one.status for one in loop.registry.versions()] == ["archived", "production"]
+    assert loop.registry.load(2).measure_self_test() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_retraining_killed_at_every_step_is_finished_by_the_same_command(
+    make_place: Callable[..., Any], run: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    """kill -9 before every call that writes somewhere, then the same command: one version, one decision, done once."""
+    place = make_place(0, 1)
+    assert run("monitor", place, "month_000")[0] == 0
+    home, kept = place.settings.home, tmp_path / "after month_000"
+    shutil.copytree(home, kept)
+    code, steps = run("train", place, "month_001", check=assert_turned_once)
+    assert code == 0
+    assert len(steps) > 15, f"too few steps are watched: {steps}"
+    for number, step in enumerate(steps):
+        shutil.rmtree(home)
+        shutil.copytree(kept, home)
+        assert run("train", place, "month_001", kill_at=number)[0] == -9, f"was not killed at step {number} ({step})"
+        code, _ = run("train", place, "month_001", check=assert_turned_once)
+        assert code == 0, f"not as it should be after a kill at step {number} ({step}): see above"

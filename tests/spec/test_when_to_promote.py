@@ -1,0 +1,79 @@
+# ruff: noqa: E501 - a table is read across, one situation a line
+"""The manual of `decide_promotion`, one line a situation. The defaults of the policy apply unless a row brings its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from closedloop.decisions import Action, decide_promotion
+from tests.spec.examples import Row, delta, first_model, golden, promotion, scores, sliced, with_promotion
+
+ESCALATE, PROMOTE, REJECT = Action.ESCALATE, Action.PROMOTE, Action.REJECT
+DELTA, ROWS, BASELINE = "delta on month_010", "enough evaluation rows", "better than the trivial baseline"
+PACKAGE, NEWER = "packaged model answers like the fitted one", "evaluation rows are newer than the training rows"
+SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
+UNSCORABLE = {"production": None, "delta": None}
+LENIENT = with_promotion(escalate_unscorable_production=False)
+
+# fmt: off
+TABLE = [
+    # situation                                   evidence                                                      action    settled by
+    # -- a refit of production's recipe: not significantly worse
+    Row("a refit that is a little better",        promotion(),                                                  PROMOTE,  (f"{DELTA} holds",)),
+    Row("a refit that may be worse by chance",    promotion({"delta": delta(-0.009)}),                          PROMOTE,  (f"{DELTA} holds",)),
+    Row("a refit that is surely worse",           promotion({"delta": delta(-0.011)}),                          REJECT,   (f"{DELTA} fails",)),
+    Row("surely worse, within the accepted loss", promotion({"delta": delta(-0.014)}),                          PROMOTE,  (f"{DELTA} holds",), with_promotion(max_loss=0.005)),
+    # -- another recipe: significantly better
+    Row("another recipe, surely better",          promotion({"same_recipe": False, "delta": delta(0.011)}),     PROMOTE,  (f"{DELTA} holds",)),
+    Row("another recipe, better by chance",       promotion({"same_recipe": False, "delta": delta(0.009)}),     REJECT,   (f"{DELTA} fails",)),
+    Row("another recipe, exactly as good",        promotion({"same_recipe": False, "delta": delta(0, 0)}),      REJECT,   (f"{DELTA} fails",)),
+    Row("surely better, not by enough",           promotion({"same_recipe": False, "delta": delta(0.014)}),     REJECT,   (f"{DELTA} fails",), with_promotion(min_delta=0.005)),
+    # -- nothing to compare with
+    Row("the first model",                        first_model(),                                                PROMOTE,  (f"{DELTA} holds",)),
+    Row("the first model, on held-out rows",      first_model({"held_out": True}),                              PROMOTE,  (f"{DELTA} holds", f"{NEWER} fails")),
+    Row("the first model is no good",             first_model({"candidate": scores(0.55)}),                     REJECT,   ("val_auc fails",)),
+    Row("held-out rows of the training window",   promotion({"held_out": True}),                                REJECT,   (f"{NEWER} fails",)),
+    Row("production was not named, but scored",   promotion({"delta": delta(-0.05)}, production=None),          REJECT,   (f"{DELTA} fails",)),
+    # -- production cannot be scored
+    Row("production cannot be loaded",            promotion(UNSCORABLE, production_error="file is gone"),       ESCALATE, (f"{DELTA} unknown",)),
+    Row("the same; the other gates are to do",    promotion(UNSCORABLE, production_error="file is gone"),       PROMOTE,  (f"{DELTA} holds",), LENIENT),
+    Row("the same; and another gate fails",       promotion({**UNSCORABLE, "candidate": scores(0.55)}, production_error="file is gone"),
+                                                                                                                REJECT,   ("val_auc fails",), LENIENT),
+    Row("it failed and its version is not known", promotion(UNSCORABLE, production=None, production_error="registry is empty"),
+                                                                                                                ESCALATE, (f"{DELTA} unknown",)),
+    # -- the absolute gates
+    Row("too few rows",                           promotion({"candidate": scores(rows=499, rarest=100)}),       REJECT,   (f"{ROWS} fails",)),
+    Row("just enough rows",                       promotion({"candidate": scores(rows=500, rarest=30)}),        PROMOTE,  (f"{DELTA} holds",)),
+    Row("too few of one class",                   promotion({"candidate": scores(rarest=29)}),                  REJECT,   (f"{ROWS} fails",)),
+    Row("val_auc below its limit",                promotion({"candidate": scores(0.599)}),                      REJECT,   ("val_auc fails",)),
+    Row("val_auc at its limit",                   promotion({"candidate": scores(0.6)}),                        PROMOTE,  (f"{DELTA} holds",)),
+    Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 fails",)),
+    Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81}),                            REJECT,   (f"{BASELINE} fails",)),
+    # -- slices
+    Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
+    Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),
+    Row("a protected slice is harmed",            promotion(sliced(delta(-0.05))),                              REJECT,   (f"{SLICE} fails",)),
+    Row("another slice is harmed",                promotion(sliced(delta(-0.05), protected=False)),             PROMOTE,  (f"{SLICE} fails",)),
+    Row("a protected slice has too few rows",     promotion(sliced(delta(0.0), rows=99)),                       REJECT,   (f"{SLICE} unknown",)),
+    Row("a first model cannot harm a slice",      first_model(sliced(None)),                                    PROMOTE,  (f"{DELTA} holds",)),
+    # -- golden cases and the package
+    Row("a golden case passes",                   promotion(golden=golden(True)),                               PROMOTE,  (f"{GOLDEN} holds",)),
+    Row("a golden case fails",                    promotion(golden=golden(False)),                              REJECT,   (f"{GOLDEN} fails",)),
+    Row("the package answers differently",        promotion(packaging_difference=2e-5),                         REJECT,   (f"{PACKAGE} fails",)),
+    Row("a window was kept out of training",      promotion(quarantined=("month_009",)),                        PROMOTE,  ("quarantined windows holds",)),
+    # -- blanks never open a gate
+    Row("the candidate was not scored",           promotion(comparison=None),                                   REJECT,   ("candidate was scored unknown",)),
+    Row("a class is missing: no val_auc",         promotion({"candidate": scores(None)}),                       REJECT,   ("val_auc unknown", f"{BASELINE} unknown")),
+    Row("no delta, and nobody says why",          promotion({"delta": None}),                                   REJECT,   (f"{DELTA} unknown",)),
+    Row("a protected slice is not measurable",    promotion(sliced(None)),                                      REJECT,   (f"{SLICE} unknown",)),
+    Row("production's scores are missing",        promotion({"production": None, **sliced(None)}),              REJECT,   (f"{SLICE} unknown",)),
+    Row("the package was not tried",              promotion(packaging_difference=None),                         REJECT,   (f"{PACKAGE} unknown",)),
+    Row("a delta that is no number",              promotion({"delta": delta(float("nan"))}),                    REJECT,   (f"{DELTA} fails",)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
+def test_when_to_promote(row: Row) -> None:
+    """Each situation of the table leads to its action, by the checks that it names and no other."""
+    row.assert_holds(decide_promotion(row.evidence, row.policy))

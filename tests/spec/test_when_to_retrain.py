@@ -1,0 +1,85 @@
+# ruff: noqa: E501 - a table is read across, one situation a line
+"""The manual of `decide_retraining`, one line a situation. The defaults of the policy apply unless a row brings its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from closedloop.decisions import Action, decide_retraining
+from closedloop.evidence import LoopState, RetrainingEvidence
+from tests.spec.examples import BROKEN, QUIET, WINDOW, Row, auc, drifted, labels, retraining, with_retraining
+
+ESCALATE, KEEP, RETRAIN = Action.ESCALATE, Action.KEEP, Action.RETRAIN
+DRIFT, LOSS, OLD = "drift_share over its limit", "realised AUC lost more than its limit", "production is old"
+LABELS, EACH_CLASS = "enough new labels", "enough new labels of each class"
+TWICE, COOLDOWN, BUDGET = "not trained for this window yet", "cooldown is over", "retraining budget is left"
+DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
+TWO_OF_THREE = with_retraining(needed_windows=2, memory_windows=3)
+
+# fmt: off
+TABLE = [
+    # situation                                        evidence                                       action    settled by
+    # -- nothing asks for it
+    Row("all is as it was",                            retraining(),                                  KEEP,     (f"{DRIFT} fails", f"{LOSS} fails", f"{OLD} fails")),
+    Row("drift exactly at its limit",                  retraining(drift=drifted(0.5, *[0.0] * 4)),    KEEP,     (f"{DRIFT} fails",), with_retraining(max_drift_share=0.2)),
+    Row("a loss that may be chance",                   retraining(realised_auc=auc(0.77, 0.04)),      KEEP,     (f"{LOSS} fails",)),
+    Row("a sure loss, but a small one",                retraining(realised_auc=auc(0.785, 0.005)),    KEEP,     (f"{LOSS} fails",)),
+    Row("better than expected",                        retraining(realised_auc=auc(0.90)),            KEEP,     (f"{LOSS} fails",)),
+    # -- one trigger each
+    Row("nothing was ever promoted",                   RetrainingEvidence(WINDOW, LoopState(), new_labels=labels(900, 90)),
+                                                                                                      RETRAIN,  ("no production model holds",)),
+    Row("half of the columns drifted",                 retraining(drift=DRIFTING),                    RETRAIN,  (f"{DRIFT} holds",)),
+    Row("a sure loss over its limit",                  retraining(realised_auc=auc(0.75)),            RETRAIN,  (f"{LOSS} holds",)),
+    Row("production is four windows old",              retraining({"trained_through": 6, "trained_at": (6,)}), RETRAIN, (f"{OLD} holds",)),
+    Row("a person asks",                               retraining(requested=True),                    RETRAIN,  ("asked for by a person holds",)),
+    Row("production cannot be loaded",                 retraining(production_error="file is gone", realised_auc=None),
+                                                                                                      RETRAIN,  ("production cannot be scored holds", f"{LOSS} unknown")),
+    Row("two triggers at once",                        retraining(drift=DRIFTING, realised_auc=auc(0.7)), RETRAIN, (f"{DRIFT} holds", f"{LOSS} holds")),
+    # -- a trigger that is switched off asks for nothing
+    Row("drift, but its trigger is off",               retraining(drift=DRIFTING),                    KEEP,     (f"{LOSS} fails",), with_retraining(drift_trigger=False)),
+    Row("a loss, but its trigger is off",              retraining(realised_auc=auc(0.7)),             KEEP,     (f"{DRIFT} fails",), with_retraining(auc_loss_trigger=False)),
+    Row("old, but its trigger is off",                 retraining({"trained_through": 1}),            KEEP,     (f"{DRIFT} fails",), with_retraining(age_trigger=False)),
+    # -- blanks never fire
+    Row("drift was not measured",                      retraining(drift=None),                        KEEP,     (f"{DRIFT} unknown",)),
+    Row("no column could be measured",                 retraining(drift=drifted(None, None)),         KEEP,     (f"{DRIFT} unknown",)),
+    Row("no labels for the window yet",                retraining(realised_auc=None),                 KEEP,     (f"{LOSS} unknown",)),
+    Row("nobody knows what production promised",       retraining({"expected_auc": None}, realised_auc=auc(0.6)), KEEP, (f"{LOSS} unknown",)),
+    Row("nobody knows what production was trained on", retraining({"trained_through": None}),         KEEP,     (f"{OLD} unknown",)),
+    Row("drift counts although labels are missing",    retraining(drift=DRIFTING, realised_auc=None), RETRAIN,  (f"{DRIFT} holds", f"{LOSS} unknown")),
+    # -- memory: n of the last m windows
+    Row("first drifting window of two needed",         retraining({"drift_marks": (False, False)}, drift=DRIFTING), KEEP, (f"{DRIFT} fails",), TWO_OF_THREE),
+    Row("second drifting window of three",             retraining({"drift_marks": (True, False)}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",), TWO_OF_THREE),
+    Row("the other one is too long ago",               retraining({"drift_marks": (True, False, False)}, drift=DRIFTING), KEEP, (f"{DRIFT} fails",), TWO_OF_THREE),
+    Row("it drifted before, not now",                  retraining({"drift_marks": (True, True)}, drift=QUIET), KEEP, (f"{DRIFT} fails",), TWO_OF_THREE),
+    Row("second window with a loss",                   retraining({"loss_marks": (True,)}, realised_auc=auc(0.7)), RETRAIN, (f"{LOSS} holds",), TWO_OF_THREE),
+    # -- guards
+    Row("too few new labels",                          retraining(drift=DRIFTING, new_labels=labels(400, 99)), KEEP, (f"{DRIFT} holds", f"{LABELS} fails")),
+    Row("just enough new labels",                      retraining(drift=DRIFTING, new_labels=labels(470, 30)), RETRAIN, (f"{DRIFT} holds",)),
+    Row("too few of one class",                        retraining(drift=DRIFTING, new_labels=labels(1971, 29)), KEEP, (f"{DRIFT} holds", f"{EACH_CLASS} fails")),
+    Row("no new labels at all",                        retraining(drift=DRIFTING, new_labels=()),     KEEP,     (f"{DRIFT} holds", f"{LABELS} fails", f"{EACH_CLASS} fails")),
+    Row("trained in the window before",                retraining({"trained_at": (9,)}, drift=DRIFTING), KEEP,  (f"{DRIFT} holds", f"{COOLDOWN} fails")),
+    Row("the cooldown is just over",                   retraining({"trained_at": (8,)}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",)),
+    Row("no cooldown wanted",                          retraining({"trained_at": (9,)}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",), with_retraining(cooldown_windows=0)),
+    Row("already trained for this window",             retraining({"trained_at": (10,)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{TWICE} fails", f"{COOLDOWN} fails")),
+    Row("the same, with no cooldown",                  retraining({"trained_at": (10,)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{TWICE} fails", f"{COOLDOWN} fails"), with_retraining(cooldown_windows=0)),
+    Row("the budget is spent",                         retraining({"trained_at": (3, 5, 6, 8)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{BUDGET} fails")),
+    Row("one training has left the budget's windows",  retraining({"trained_at": (2, 5, 6, 8)}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",)),
+    Row("an old window is played again",               retraining({"trained_at": (12,)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{COOLDOWN} fails")),
+    Row("first model, but too few labels",             retraining({"production": None}, new_labels=labels(100, 10)), KEEP,
+                                                                                                      ("no production model holds", f"{LABELS} fails", f"{EACH_CLASS} fails")),
+    # -- a person goes over cooldown and budget, never over missing labels or broken data
+    Row("a person asks within the cooldown",           retraining({"trained_at": (3, 5, 6, 10)}, requested=True), RETRAIN, ("asked for by a person holds",)),
+    Row("a person asks without new labels",            retraining(requested=True, new_labels=()),     KEEP,
+                                                                                                      ("asked for by a person holds", f"{LABELS} fails", f"{EACH_CLASS} fails")),
+    # -- broken is not drifted
+    Row("the window breaks the contract",              retraining(drift=DRIFTING, violations=(BROKEN,)), ESCALATE, ("fee keeps the contract (maximum) fails",)),
+    Row("it is broken and a person asks",              retraining(requested=True, violations=(BROKEN,)), ESCALATE, ("fee keeps the contract (maximum) fails",)),
+    Row("it is broken and there is no model",          retraining({"production": None}, violations=(BROKEN,)), ESCALATE, ("fee keeps the contract (maximum) fails",)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
+def test_when_to_retrain(row: Row) -> None:
+    """Each situation of the table leads to its action, by the checks that it names and no other."""
+    row.assert_holds(decide_retraining(row.evidence, row.policy))

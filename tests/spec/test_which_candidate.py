@@ -1,0 +1,46 @@
+# ruff: noqa: E501 - a table is read across, one situation a line
+"""The manual of `choose_candidate`: of several candidates on the same rows, which one goes before the gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from closedloop.decisions import choose_candidate
+from closedloop.evidence import Comparison
+from closedloop.policy import Policy
+from tests.spec.examples import comparison, delta, scores
+
+
+def one(recipe: str, val_auc: float | None, **changes: Any) -> Comparison:
+    return comparison(recipe=recipe, candidate=scores(val_auc), same_recipe=recipe.startswith("logistic"), **changes)
+
+
+BETTER, SAME, WORSE = delta(0.02), delta(0.0), delta(-0.02)
+ALONE = {"production": None, "delta": None}
+
+# fmt: off
+TABLE = [
+    # situation                                             candidates                                                               chosen
+    ("nothing was compared",                                (),                                                                      None),
+    ("one candidate, good or bad",                          (one("lightgbm/all", 0.5, delta=WORSE),),                                "lightgbm/all"),
+    ("both allowed: the better",                            (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=BETTER)), "lightgbm/all"),
+    ("the better one is another recipe, not surely better", (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=SAME)), "logistic/all"),
+    ("the better refit of the same recipe",                 (one("logistic/all", 0.81, delta=SAME), one("logistic/recent", 0.82, delta=SAME)), "logistic/recent"),
+    ("none is allowed: production's recipe",                (one("lightgbm/all", 0.83, delta=SAME), one("logistic/all", 0.78, delta=WORSE)), "logistic/all"),
+    ("none is allowed, none is production's recipe",        (one("lightgbm/all", 0.79, delta=WORSE), one("lightgbm/recent", 0.80, delta=SAME)), "lightgbm/recent"),
+    ("no production model: the best",                       (one("logistic/all", 0.81, **ALONE), one("lightgbm/all", 0.82, **ALONE)), "lightgbm/all"),
+    ("a tie goes by name",                                  (one("logistic/recent", 0.81, delta=SAME), one("logistic/all", 0.81, delta=SAME)), "logistic/all"),
+    ("an unknown val_auc is last",                          (one("logistic/all", None, delta=SAME), one("logistic/recent", 0.70, delta=SAME)), "logistic/recent"),
+    ("an unknown delta allows nothing",                     (one("lightgbm/all", 0.90, delta=None), one("logistic/all", 0.80, delta=SAME)), "logistic/all"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("situation", "candidates", "chosen"), TABLE, ids=[row[0] for row in TABLE])
+def test_which_candidate(situation: str, candidates: tuple[Comparison, ...], chosen: str | None) -> None:
+    """Each set of candidates sends the named recipe before the gate, in whatever order they come."""
+    for order in (candidates, candidates[::-1]):
+        found = choose_candidate(order, Policy())
+        assert (found.recipe if found else None) == chosen, situation

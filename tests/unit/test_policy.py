@@ -1,0 +1,76 @@
+"""The policy checks itself when it is built and tells itself apart from any other."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import pytest
+
+from closedloop.policy import DriftPolicy, Policy, PromotionPolicy, QuarantinePolicy, RetrainingPolicy, RollbackPolicy
+
+KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
+NUMBERS = [(kind, one.name) for kind in KINDS for one in fields(kind) if not isinstance(one.default, bool)]
+
+
+def _ids(case: tuple[type, str]) -> str:
+    return f"{case[0].__name__}.{case[1]}"
+
+
+@pytest.mark.parametrize("case", NUMBERS, ids=_ids)
+@pytest.mark.parametrize("value", [-1, 2e9, float("nan"), float("inf")])
+def test_a_number_out_of_its_bounds_is_refused_by_name(case: tuple[type, str], value: float) -> None:
+    """Every number of the policy has bounds, and the refusal names the number."""
+    kind, name = case
+    with pytest.raises(ValueError, match=rf"^{name} must be between .* got "):
+        kind(**{name: value})
+
+
+def test_the_refusal_says_what_was_wanted_and_what_came() -> None:
+    """The text of a refused number can be obeyed as it stands."""
+    with pytest.raises(ValueError, match=r"^max_drift_share must be between 0 and 1, got 1\.5$"):
+        RetrainingPolicy(max_drift_share=1.5)
+
+
+def test_more_windows_cannot_be_needed_than_are_remembered() -> None:
+    """A trigger that could never fire is refused."""
+    with pytest.raises(ValueError, match="needed_windows must be between 1 and 2, got 3"):
+        RetrainingPolicy(needed_windows=3, memory_windows=2)
+
+
+def test_the_budget_cannot_exceed_its_windows() -> None:
+    """A budget that allows more than a training a window is no budget, and refused."""
+    with pytest.raises(ValueError, match="budget_trainings must be between 1 and 3, got 4"):
+        RetrainingPolicy(budget_trainings=4, budget_windows=3)
+
+
+def test_equal_policies_share_a_fingerprint() -> None:
+    """Two policies built apart with the same numbers cannot be told apart, and twelve hex digits name them."""
+    one, other = Policy(), Policy(retraining=RetrainingPolicy(max_drift_share=0.3))
+    assert one.fingerprint == other.fingerprint
+    assert len(one.fingerprint) == 12
+    assert set(one.fingerprint) <= set("0123456789abcdef")
+
+
+def test_any_changed_number_changes_the_fingerprint() -> None:
+    """No number is left out of the fingerprint: each one alone, changed, gives a new one."""
+    prints = {Policy().fingerprint}
+    changed = 0
+    for part in fields(Policy):
+        rules = getattr(Policy(), part.name)
+        for one in fields(rules):
+            value = getattr(rules, one.name)
+            # Halving stays within the bounds of every number but the memory of one window, which is doubled with what depends on it.
+            other = not value if isinstance(value, bool) else value + 1 if one.name in ("memory_windows", "cooldown_windows") else None
+            if other is None:
+                other = {"needed_windows": 1, "probation_windows": 3, "confidence": 0.9}.get(one.name, value / 2 if value else 0.5)
+            if other != value:
+                prints.add(replace(Policy(), **{part.name: replace(rules, **{one.name: other})}).fingerprint)
+                changed += 1
+    assert changed > 30
+    assert len(prints) == changed + 1
+
+
+def test_a_policy_cannot_be_changed_after_it_was_built() -> None:
+    """The policy that decided is the policy that was fingerprinted."""
+    with pytest.raises(FrozenInstanceError):
+        Policy().retraining.max_drift_share = 0.9  # type: ignore[misc]
