@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,47 +18,90 @@ from closedloop.errors import ClosedLoopError, UseCaseError
 app = typer.Typer(
     name="closedloop", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     help="A self-hosted closed loop for tabular classifiers: watch, retrain, prove, promote, serve, go back.",
+    epilog="New here? closedloop demo. Your own table: closedloop init TABLE --target COLUMN. Something is wrong: closedloop doctor",
 )  # fmt: skip
 console = Console()
+# What a command is busy with is nobody's result: it goes where a pipe does not read.
+progress = Console(stderr=True)
 UseCasePath = Annotated[
     Path | None,
     typer.Option(
         "--use-case",
-        help="A loop.toml, or the folder that holds it. [default: CLOSEDLOOP_USE_CASE, else data/streamflow/loop.toml]",
-        show_default=False,
+        help="A loop.toml, or the folder that holds it.",
+        show_default="CLOSEDLOOP_USE_CASE, else data/streamflow/loop.toml",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-WindowName = Annotated[str | None, typer.Option("--window", help="The window to look at. [default: the newest]", show_default=False)]
+WindowName = Annotated[str | None, typer.Option("--window", help="The window to look at.", show_default="the newest")]
 RowSource = Annotated[str, typer.Option("--source", help="windows: the use case's own source; records: the service's records follow it.")]
+# A command says in one sentence what went wrong; these would say it before, in a page.
+QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 def main() -> None:
-    """Run a command; a mistake ends in one sentence and the exit code of its kind."""
-    prepare_environment()
+    """The command `closedloop`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; a mistake ends in one sentence on stderr and the code of its kind.
+
+    With CLOSEDLOOP_DEBUG set, what went wrong is raised instead, with its traceback.
+    """
     try:
-        app()
+        app(list(arguments), prog_name="closedloop")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except ClosedLoopError as error:
-        _say_and_leave(str(error), error.exit_code)
-    except (KeyboardInterrupt, BrokenPipeError):
-        _say_and_leave("stopped", 130)
+        if os.environ.get("CLOSEDLOOP_DEBUG"):
+            raise
+        return _say(str(error), error.exit_code)
     except Exception as error:
         if os.environ.get("CLOSEDLOOP_DEBUG"):
             raise
-        _say_and_leave(f"unexpected {type(error).__name__}: {error}: set CLOSEDLOOP_DEBUG=1 to see where, and run: closedloop doctor", 1)
+        return _say(f"unexpected {type(error).__name__}: {error}: set CLOSEDLOOP_DEBUG=1 to see where, and run: closedloop doctor", 1)
+    return 0
 
 
-def _say_and_leave(sentence: str, code: int) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"closedloop: {sentence}", markup=False)
-    raise SystemExit(code)
+def _say(sentence: str, code: int) -> int:
+    sys.stderr.write(f"closedloop: {' '.join(sentence.split())}\n")
+    return code
+
+
+@app.callback()
+def prepare(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=lambda asked: asked and _say_version())] = False,
+) -> None:  # fmt: skip
+    # Without a docstring: the help of the whole command is said above.
+    prepare_environment()
+
+
+def _say_version() -> None:
+    from importlib.metadata import version
+
+    sys.stdout.write(f"closedloop {version('closedloop')}\n")
+    raise typer.Exit
 
 
 def prepare_environment() -> None:
-    """Tell Prefect, MLflow and Evidently where their state lives, before anything imports them."""
+    """Tell Prefect, MLflow and Evidently where their state lives, before anything imports them.
+
+    Raises UseCaseError when a CLOSEDLOOP_ variable holds what it cannot hold.
+    """
+    from pydantic import ValidationError
+
     from closedloop.settings import Settings
 
-    for name, value in Settings().library_environment().items():
-        os.environ.setdefault(name, value)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise UseCaseError(where=name if name.isupper() else f"CLOSEDLOOP_{name.upper()}", wanted=first["msg"].removeprefix("Input should be "),
+                           got=repr(first["input"]), then="mend it in the environment or in .env") from None  # fmt: skip
+    quiet = {} if os.environ.get("CLOSEDLOOP_DEBUG") else QUIET
+    for variable, value in {**settings.library_environment(), **quiet}.items():
+        os.environ.setdefault(variable, value)
 
 
 @contextmanager
@@ -66,16 +109,15 @@ def running_flows() -> Iterator[None]:
     """Run the block's flows on the Prefect server that PREFECT_API_URL names, or on one of our own that ends with the command."""
     from closedloop.settings import Settings
 
-    with console.status("starting Prefect ..."):
-        from flows.embedded import embedded_prefect, using
+    with ExitStack() as stack:
+        with progress.status("starting Prefect ..."):
+            from flows.embedded import embedded_prefect, using
 
-        server = embedded_prefect(Settings().home_folder / "logs" / "prefect.log")
-        started = server.__enter__()
-    try:
-        with using(started):
-            yield
-    finally:
-        server.__exit__(None, None, None)
+            server = stack.enter_context(embedded_prefect(Settings().home_folder / "logs" / "prefect.log"))
+            import flows.monitor_flow  # noqa: F401  # takes as long as the server needs to start
+
+            stack.enter_context(using(server))
+        yield
 
 
 def _print_json(content: Any) -> None:

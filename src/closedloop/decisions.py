@@ -13,6 +13,8 @@ from closedloop.policy import Policy, QuarantinePolicy
 
 
 class Outcome(StrEnum):
+    """Three answers, not two: what could not be measured is unknown, and never counts as yes."""
+
     HOLDS = "holds"
     FAILS = "fails"
     UNKNOWN = "unknown"
@@ -38,6 +40,8 @@ class Kind(StrEnum):
 
 
 class Action(StrEnum):
+    """What to do about it. ESCALATE calls a person: the loop itself changes nothing."""
+
     RETRAIN = "retrain"
     KEEP = "keep"
     ESCALATE = "escalate"

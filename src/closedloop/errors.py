@@ -31,24 +31,36 @@ def _rebuild(kind: type[ClosedLoopError], where: str, wanted: str, got: str, the
 
 
 class UseCaseError(ClosedLoopError):
+    """A loop.toml, a golden case or a command line cannot be obeyed."""
+
     exit_code = 2
 
 
 class SourceError(ClosedLoopError):
+    """Rows cannot be read."""
+
     exit_code = 3
 
 
 class RegistryError(ClosedLoopError):
+    """MLflow cannot be reached or holds something unexpected."""
+
     exit_code = 4
 
 
 class ModelError(ClosedLoopError):
+    """A model cannot be loaded, packaged or fitted."""
+
     exit_code = 5
 
 
 class StoreError(ClosedLoopError):
+    """Records, journal or lock cannot be read or written."""
+
     exit_code = 6
 
 
 class LabelConflict(StoreError):
+    """A label contradicts one already recorded."""
+
     exit_code = 7

@@ -231,6 +231,7 @@ def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, s
             reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
             reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
             seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
+            max_drift_share=use_case.policy.retraining.max_drift_share,
         )  # fmt: skip
 
 

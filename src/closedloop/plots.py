@@ -47,7 +47,9 @@ def _draw_calibration(axes: Any, labels: np.ndarray, probabilities: np.ndarray, 
         edges = np.unique(np.quantile(said, np.linspace(0, 1, 11)))
         place = np.clip(np.searchsorted(edges, said, side="right") - 1, 0, max(len(edges) - 2, 0))
         parts = [place == one for one in range(max(len(edges) - 1, 1)) if (place == one).any()]
-        axes.plot([said[part].mean() for part in parts], [(labels[part] == number).mean() for part in parts], marker="o", label=classes[number])
+        axes.plot(
+            [said[part].mean() for part in parts], [(labels[part] == number).mean() for part in parts], marker="o", label=classes[number]
+        )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     axes.set(title="calibration", xlabel="probability said", ylabel="share that happened")
     axes.legend(fontsize=8)

@@ -24,6 +24,7 @@ from closedloop.errors import ModelError
 Recipe = Literal["logistic", "lightgbm", "baseline"]
 History = Literal["all", "recent"]
 
+FEW_ROWS = 50_000
 # What a fitted pipeline is made of beyond the types that skops trusts by itself.
 SERIALISED_TYPES = (
     "collections.OrderedDict",
@@ -135,7 +136,8 @@ def _model(recipe: Recipe, rows: int, seed: int) -> Any:
         min_child_samples=min(40, max(5, rows // 20)),  # 40 rows a leaf would leave a small table without a single split
         deterministic=True,
         force_row_wise=True,
-        n_jobs=2,
+        # On few rows threads spend their time waiting for one another, on a busy machine most of it.
+        n_jobs=1 if rows < FEW_ROWS else -1,
         verbosity=-1,
         random_state=seed,
     )

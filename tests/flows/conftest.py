@@ -52,10 +52,11 @@ class Place:
 
 
 def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Path:
-    """StreamFlow's loop.toml with the logistic recipe only and limits for small months; `changes` replaces text in it."""
+    """StreamFlow's loop.toml with the logistic recipe only, limits for small months and no cooldown; `changes` replaces text in it."""
     text = (REPOSITORY / "data/streamflow/loop.toml").read_text(encoding="utf-8")
     for old, new in {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]', "min_new_labels = 500": "min_new_labels = 100",
-                     "min_rows = 500": "min_rows = 100", **(changes or {})}.items():  # fmt: skip
+                     "min_rows = 500": "min_rows = 100", "cooldown_windows = 1": "cooldown_windows = 0",
+                     **(changes or {})}.items():  # fmt: skip
         assert old in text, f"loop.toml no longer says {old!r}: mend this test's use case"
         text = text.replace(old, new)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,24 +69,32 @@ def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Pa
 def make_place(tmp_path: Path) -> Callable[..., Place]:
     """Make a use case with the months given, each month of the generator under the name of its place in time."""
 
-    def make(*months: int, name: str = "case", changes: dict[str, str] | None = None) -> Place:
+    def make(*months: int, name: str = "case", changes: dict[str, str] | None = None, rows: int = ROWS) -> Place:
         path = write_use_case(tmp_path / name, changes=changes)
-        add_months(path, *months)
+        add_months(path, *months, rows=rows)
         return Place(Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None), path)
 
     return make
 
 
-def add_months(path: Path, *months: int) -> None:
+def add_months(path: Path, *months: int, rows: int = ROWS) -> None:
     """Write generated months as month_000, month_001, ... after those that are there."""
     use_case = load_use_case(path)
     root = path.parent / use_case.source.root
     already = len(list(root.glob("month_*"))) if root.exists() else 0
-    windows = {f"month_{already + place:03d}": subscription_month(month, seed=place, rows=ROWS) for place, month in enumerate(months)}
+    windows = {f"month_{already + place:03d}": subscription_month(month, seed=place, rows=rows) for place, month in enumerate(months)}
     write_generated(use_case, None, windows)
 
 
-PRELOADED = ["closedloop.proposing", "closedloop.actions", "flows.monitor_flow", "mlflow.sklearn", "skops.io", "lightgbm", "matplotlib.figure"]
+PRELOADED = [
+    "closedloop.proposing",
+    "closedloop.actions",
+    "flows.monitor_flow",
+    "mlflow.sklearn",
+    "skops.io",
+    "lightgbm",
+    "matplotlib.figure",
+]
 
 
 @pytest.fixture(scope="session")

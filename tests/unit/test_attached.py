@@ -17,27 +17,32 @@ from closedloop.attached import start_attached, stop_attached
 
 PATIENCE_SECONDS = 30.0
 
-# A command with a child and a grandchild, none of which ends by itself; each writes its id into the pipe that it is given.
+# A command with a child and a grandchild, none of which ends by itself; each writes its id into the named pipe.
 TREE = """
 import os, signal, sys
-pipe, deaf = int(sys.argv[1]), sys.argv[2] == "deaf"
 for _ in range(2):
-    if os.fork() == 0:
-        if deaf:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    else:
+    if os.fork():
         break
-os.write(pipe, f"{os.getpid()}\\n".encode())
-signal.pause()
+    if sys.argv[2] == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.write(os.open(sys.argv[1], os.O_WRONLY), f"{os.getpid()}\\n".encode())
+while True:
+    signal.pause()
 """
 PARENT = """
-import os, subprocess, sys
-os.set_inheritable(int(sys.argv[2]), True)
-real = subprocess.Popen
-subprocess.Popen = lambda *given, **named: real(*given, **named, close_fds=False)
+import os, sys
 from closedloop.attached import start_attached
-start_attached([sys.executable, *sys.argv[3:]], environment=dict(os.environ), log=sys.argv[1])
+start_attached([sys.executable, *sys.argv[2:]], environment=dict(os.environ), log=sys.argv[1])
 sys.stdin.read()
+"""
+TIDY = """
+import signal, sys
+def tidy(*_):
+    open(sys.argv[2], "w").write("yes")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, tidy)
+open(sys.argv[1], "w").close()
+signal.pause()
 """
 
 
@@ -46,9 +51,7 @@ def read_ids(pipe: int, count: int) -> list[int]:
     said = b""
     while said.count(b"\n") < count:
         assert select.select([pipe], [], [], PATIENCE_SECONDS)[0], f"only {said!r} within {PATIENCE_SECONDS} s"
-        part = os.read(pipe, 4096)
-        assert part, f"all of them ended after {said!r}"
-        said += part
+        said += os.read(pipe, 4096)
     return [int(number) for number in said.split()]
 
 
@@ -73,12 +76,10 @@ def wait_for_the_end(descriptors: list[int]) -> None:
 @pytest.mark.parametrize("hearing", ["polite", "deaf"])
 def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path, hearing: str) -> None:
     """After kill -9 of the parent the command, its child and its grandchild end, also those that ignore SIGTERM."""
-    reading, writing = os.pipe()
-    tree = tmp_path / "tree.py"
-    tree.write_text(TREE)
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), str(writing), str(tree), str(writing), hearing]
-    parent = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writing])
-    os.close(writing)
+    fifo, log = tmp_path / "ids", str(tmp_path / "log")
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDWR)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, log, "-c", TREE, str(fifo), hearing], stdin=subprocess.PIPE)
     try:
         with watching(read_ids(reading, 3)) as descriptors:
             parent.kill()
@@ -116,10 +117,8 @@ def test_a_command_that_was_killed_reports_the_signal_as_shells_do(tmp_path: Pat
 @pytest.mark.parametrize("way", ["stop", "terminate"])
 def test_a_stopped_command_may_tidy_up(tmp_path: Path, way: str) -> None:
     """Closing its input, or SIGTERM to the wrapper, reaches the command as SIGTERM, and it ends in its own way."""
-    script = f"import signal; signal.signal(15, lambda *_: exit(open({str(tmp_path / 'tidy')!r}, 'w').write('yes') - 3)); "
-    script += f"open({str(tmp_path / 'ready')!r}, 'w').close(); signal.pause()"
     os.mkfifo(tmp_path / "ready")
-    process = run_attached(tmp_path, "-c", script)
+    process = run_attached(tmp_path, "-c", TIDY, str(tmp_path / "ready"), str(tmp_path / "tidy"))
     (tmp_path / "ready").read_bytes()  # opens, and ends, when the command has got there
     if way == "terminate":
         process.terminate()

@@ -52,10 +52,14 @@ def test_the_same_name_adds_up_also_inside_itself(clock: Clock) -> None:
 def test_work_that_fails_is_counted_and_does_not_swallow_what_follows(clock: Clock) -> None:
     """After an exception inside nested work the outer name goes on counting its own time."""
     watch = Stopwatch()
+
+    def fail_after(seconds: float) -> None:
+        clock.pass_seconds(seconds)
+        raise RuntimeError
+
     with watch.measure("turn"):
         with pytest.raises(RuntimeError), watch.measure("fitting"):
-            clock.pass_seconds(2)
-            raise RuntimeError
+            fail_after(2)
         clock.pass_seconds(1)
     assert watch.seconds == {"turn": 1, "fitting": 2}
 

@@ -1,0 +1,69 @@
+# The same commands for people and CI. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The first Python that really runs, fits pyproject.toml and can make environments; a name on the PATH may be a shim that fails.
+PYTHON ?= $(shell for one in python3.13 python3.12 python3.11 python3; do \
+	$$one -c 'import ensurepip, sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && echo $$one && break; done)
+BIN := .venv/bin
+# Twice quiet: errors only.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+INSTALLED := .venv/.installed
+
+# Nothing is sent anywhere; the program sets the same for itself.
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help install demo clean-demo test unit lint format lock smoke clean
+
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with the exact packages of requirements.lock; does nothing when it is up to date.
+
+# --no-deps, because the lock is complete, and because pip refuses hashes where a dependency asks for an extra of a pinned package;
+# `pip check` then proves that nothing is missing.
+$(INSTALLED): requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "wanted Python 3.11 to 3.13 with venv, found none: install one, or name it: make install PYTHON=/path/to/python" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv --clear .venv; }
+	@echo "installing requirements.lock into .venv (some minutes the first time)"
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps -e .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+demo: install ## Play seven months of a subscription business and watch the loop turn.
+	@$(BIN)/closedloop demo
+
+clean-demo: install ## Forget what the demo made.
+	@$(BIN)/closedloop demo --forget
+
+test: lint ## All that CI runs: lint, types and the whole test suite.
+	$(BIN)/pytest
+
+unit: install ## The tests that need no server: the decisions, the units, the rules of the house.
+	$(BIN)/pytest tests/spec tests/properties tests/unit tests/house
+
+lint: install ## Ruff and mypy.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Let Ruff format and mend what it can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: install ## Write requirements.lock anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
+	@$(BIN)/python -m venv .venv/lock
+	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		--extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
+
+smoke: ## Start the Compose stack, wait until every service is healthy, and take it down again.
+	@trap 'docker compose down --volumes' EXIT; docker compose up --build --detach --wait --wait-timeout 900
+
+clean: ## Remove the environment and all caches; var/ (your models and journal) stays.
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

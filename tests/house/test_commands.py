@@ -1,0 +1,101 @@
+"""The commands that people, CI and the documents use are the same, and they exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.house.tree import ROOT
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, flags=re.MULTILINE))
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+
+
+def _commands(document: str, program: str) -> list[str]:
+    """The words after a program's name in code blocks and code spans of a document."""
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip(f"{document} is not written yet")
+    text = path.read_text(encoding="utf-8")
+    code = re.findall(r"^```[^\n]*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+    lines = [line.strip() for block in code for line in block.splitlines()]
+    return [match[1] for line in lines if (match := re.match(rf"(?:\$ )?(?:\.venv/bin/)?{program} ([a-z][a-z-]*)", line))]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_alone_lists_every_command() -> None:
+    """`make` without an argument changes nothing and shows each target with a sentence."""
+    shown = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True).stdout
+    listed = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", shown, flags=re.MULTILINE))
+    assert set(listed) == TARGETS
+    assert all(sentence.endswith(".") for sentence in listed.values())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_in_a_document_exists(document: str) -> None:
+    """What a document tells people to make can be made."""
+    assert set(_commands(document, "make")) <= TARGETS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_in_a_document_exists(document: str) -> None:
+    """What a document tells people to run is a command of closedloop."""
+    named = _commands(document, "closedloop")
+    from typer.main import get_command
+
+    from closedloop.cli import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(named) <= known
+
+
+def test_ci_runs_the_commands_that_people_run() -> None:
+    """Each step of the workflow that runs something runs a target of the Makefile."""
+    ran = [step["run"].split()[:2] for step in STEPS if "run" in step]
+    assert ran
+    assert all(program == "make" and target in TARGETS for program, target in ran)
+
+
+def test_ci_can_only_read() -> None:
+    """The workflow asks for no permission but to read the repository, and no job for more."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert not [name for name, job in WORKFLOW["jobs"].items() if "permissions" in job]
+
+
+def test_ci_actions_are_pinned_by_major_version() -> None:
+    """An action is used at a major version, so that a new one does not come in by itself."""
+    used = [step["uses"] for step in STEPS if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", one) for one in used)
+
+
+def test_ci_tries_every_python_that_is_promised() -> None:
+    """The matrix is the range of pyproject.toml: 3.11, 3.12 and 3.13."""
+    assert WORKFLOW["jobs"]["unit"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert 'requires-python = ">=3.11,<3.14"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_run_for_bare_machines_ends_in_make_test() -> None:
+    """.ci/run can be executed, is valid bash, and its last line is what a person types."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(script)], capture_output=True).returncode == 0
+    assert script.read_text(encoding="utf-8").rstrip().splitlines()[-1] == "make test"
+
+
+def test_hooks_need_no_network() -> None:
+    """pre-commit runs the locked tools of .venv and fetches none."""
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert {one["repo"] for one in repositories} == {"local"}
+    entries = [hook["entry"] for one in repositories for hook in one["hooks"]]
+    assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy"}
+    assert all(entry.startswith(".venv/bin/") for entry in entries)

@@ -1,0 +1,102 @@
+"""What may stand in the tree at all: nothing of the machine it was written on, nothing that is not what it says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from closedloop.settings import Settings
+from tests.house.tree import ROOT, modules, texts
+
+# Written in two parts, because this file is searched too.
+MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users")]
+INDEX_ADDRESSES = [
+    "".join(parts)
+    for parts in (("index", "-url"), ("find", "-links"), ("pypi.org", "/simple"), ("files.", "pythonhosted"), ("registry = ", '"http'))
+]
+
+
+def _found(patterns: list[str]) -> list[str]:
+    return [
+        f"{path}:{number}: {line.strip()[:100]}"
+        for path, text in texts()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if any(pattern in line for pattern in patterns)
+    ]
+
+
+def test_no_path_of_a_machine_is_committed() -> None:
+    """A path that exists on one machine only would break on every other."""
+    assert _found(MACHINE_PATHS) == []
+
+
+def test_no_address_of_a_package_index_is_committed() -> None:
+    """Which index to install from is the installer's choice: the tree names packages, versions and hashes."""
+    assert _found(INDEX_ADDRESSES) == []
+
+
+def _locked() -> dict[str, list[str]]:
+    """Name -> versions; a package has two when Pythons or systems need different ones."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", line):
+            found.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), []).append(match[2])
+    return found
+
+
+def test_the_lock_holds_names_versions_and_hashes_only() -> None:
+    """Every line is a pin, a hash or a comment, and every pin has a hash: pip refuses anything that was exchanged on the way."""
+    pin = r"[A-Za-z0-9._-]+(\[[^]]+\])?==[^ ;]+( ; [^\\]+)? \\"
+    allowed = re.compile(rf"(#.*|\s+#.*|{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?)?")
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not allowed.fullmatch(line)] == []
+    assert not [line for line in lines if "://" in line]
+    for pinned, following in zip(lines, [*lines[1:], ""], strict=True):
+        assert "==" not in pinned or pinned.lstrip().startswith("#") or "--hash=" in following, f"no hash: {pinned}"
+
+
+def test_the_lock_satisfies_pyproject() -> None:
+    """Each dependency, the developers' too, is locked to a version within its range; `make lock` mends it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = _locked()
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        wanted = Requirement(text)
+        versions = locked.get(re.sub(r"[-_.]+", "-", wanted.name).lower(), [])
+        assert versions, f"{text} is not in requirements.lock: run make lock"
+        assert all(wanted.specifier.contains(version, prereleases=True) for version in versions), (
+            f"{text} against {versions}: run make lock"
+        )
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    """.env.example names each field of Settings once, with its prefix, and no variable that nobody reads."""
+    prefix = Settings.model_config["env_prefix"]
+    documented = re.findall(r"^# ?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(documented) == sorted(f"{prefix}{name}".upper() for name in Settings.model_fields)
+
+
+def test_the_documented_defaults_are_the_defaults() -> None:
+    """A line of .env.example shows the default of its setting, where the setting has one."""
+    shown = dict(re.findall(r"^# ?CLOSEDLOOP_([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        if field.default is not None:
+            assert shown[name.upper()] == str(field.default), name
+
+
+@pytest.mark.parametrize(
+    "variable", sorted({name for one in modules() for name in re.findall(r"CLOSEDLOOP_[A-Z_]+", one.path.read_text(encoding="utf-8"))})
+)
+def test_every_variable_that_the_program_names_exists(variable: str) -> None:
+    """A variable in a message, a help text or a call is a setting, or CLOSEDLOOP_DEBUG, which the shell sets to see a traceback."""
+    assert variable in {f"CLOSEDLOOP_{name}".upper() for name in Settings.model_fields} | {"CLOSEDLOOP_DEBUG"}
+
+
+def test_the_licence_is_whole() -> None:
+    """LICENSE is the full text that pyproject.toml names."""
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"] == "Apache-2.0"

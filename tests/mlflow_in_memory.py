@@ -1,0 +1,70 @@
+"""A small MLflow model registry in memory, and a client that crashes where a test says so.
+
+The contract tests of the registry hold it against the real ones; it has no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+
+class MemoryClient:
+    """As much of MLflow's client as moving aliases and tags takes."""
+
+    def __init__(self) -> None:
+        self._aliases: dict[str, dict[str, str]] = {}
+        self._versions: dict[str, list[SimpleNamespace]] = {}
+
+    def search_registered_models(self, filter_string: str, max_results: int) -> list[str]:
+        return [name for name in self._versions if filter_string == f"name='{name}'"]
+
+    def create_registered_model(self, name: str) -> None:
+        assert name not in self._versions
+        self._versions[name], self._aliases[name] = [], {}
+
+    def get_registered_model(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(aliases=dict(self._aliases[name]))
+
+    def get_run(self, run_id: str) -> SimpleNamespace:
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"memory/{run_id}"), data=SimpleNamespace(tags={}))
+
+    def create_model_version(self, name: str, source: str, run_id: str, tags: dict[str, str]) -> SimpleNamespace:
+        versions = self._versions[name]
+        # Text, as it comes over HTTP.
+        versions.append(SimpleNamespace(version=str(len(versions) + 1), source=source, run_id=run_id, tags=dict(tags)))
+        return versions[-1]
+
+    def search_model_versions(self, filter_string: str, max_results: int) -> list[SimpleNamespace]:
+        # Newest first, as MLflow has it.
+        return [one for name, versions in self._versions.items() if filter_string == f"name='{name}'" for one in reversed(versions)]
+
+    def get_model_version(self, name: str, version: str) -> SimpleNamespace:
+        return self._versions[name][int(version) - 1]
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        self.get_model_version(name, version).tags[key] = value
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        self.get_model_version(name, version)
+        self._aliases[name][alias] = version
+
+    def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        self._aliases[name].pop(alias, None)
+
+
+class CrashingClient:
+    """Another client whose first `calls` calls are carried out and whose next ones fail, as after a crash or a lost connection."""
+
+    def __init__(self, client: Any, calls: int) -> None:
+        self._client, self.left = client, calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if self.left == 0:
+                raise ConnectionError("cut off here")
+            self.left -= 1
+            return getattr(self._client, name)(*given, **named)
+
+        return call
