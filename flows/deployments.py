@@ -12,6 +12,7 @@ def serve_deployments(use_case: str, cron: str) -> None:
     """
     from prefect import serve
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.types.entrypoint import EntrypointType
 
     from flows.monitor_flow import monitor_flow
     from flows.train_and_compare_flow import train_and_compare_flow
@@ -22,12 +23,14 @@ def serve_deployments(use_case: str, cron: str) -> None:
             cron=cron,
             parameters={"use_case": use_case},
             tags=["closedloop"],
+            entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever the run is started
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         ),
         train_and_compare_flow.to_deployment(  # type: ignore[arg-type]
             name="on-demand",
             parameters={"use_case": use_case},
             tags=["closedloop"],
+            entrypoint_type=EntrypointType.MODULE_PATH,  # found wherever the run is started
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         ),
         pause_on_shutdown=False,  # a schedule that stops with its process would have to be switched on again by hand

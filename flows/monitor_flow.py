@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Literal
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import carry_out
@@ -92,8 +92,7 @@ def write_down(history: History, kind: str, decision: Decision, details: dict[st
 
 def publish(entry: Entry) -> None:
     """Show the decision and the way to the drift report in the Prefect UI."""
-    create_markdown_artifact(
-        key="turn-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {entry.decision.window}"
-    )
-    if report := entry.details.get("report"):
-        create_link_artifact(key="drift-report", link=report, link_text=f"drift report of {entry.decision.window}")
+    report = entry.details.get("report")
+    way = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
+    create_markdown_artifact(key="turn-decision", markdown=describe(entry) + way,
+                             description=f"{entry.decision.action.value}: {entry.decision.window}")  # fmt: skip

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,8 +33,13 @@ UseCasePath = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WindowName = Annotated[str | None, typer.Option("--window", help="The window to look at.", show_default="the newest")]
 RowSource = Annotated[str, typer.Option("--source", help="windows: the use case's own source; records: the service's records follow it.")]
-# A command says in one sentence what went wrong; these would say it before, in a page.
-QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+Newest = Annotated[int | None, typer.Option("--last", min=1, help="Only the newest N.", show_default="all")]
+BackTo = Annotated[int | None, typer.Option("--to", help="The version to go back to.", show_default="previous")]
+InTable = Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file with the feature columns.")]
+OutTable = Annotated[Path, typer.Argument(metavar="OUT", help="A .csv or .parquet file to write; it replaces one of that name.")]
+Host = Annotated[str | None, typer.Option("--host", help="Where to listen.", show_default="CLOSEDLOOP_HOST, else 127.0.0.1")]
+Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its port.", show_default="CLOSEDLOOP_PORT, else 8080")]
+Cron = Annotated[str, typer.Option("--cron", help="When to monitor, as a cron line, in UTC.")]
 
 
 def main() -> None:
@@ -68,56 +72,22 @@ def _say(sentence: str, code: int) -> int:
     return code
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        _tell(f"closedloop {version('closedloop')}")
+        raise typer.Exit
+
+
 @app.callback()
 def prepare(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=lambda asked: asked and _say_version())] = False,
-) -> None:  # fmt: skip
-    # Without a docstring: the help of the whole command is said above.
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version)] = False,
+) -> None:
+    """Before any command: what the libraries have to find in the environment."""
+    from closedloop.cli_start import prepare_environment
+
     prepare_environment()
-
-
-def _say_version() -> None:
-    from importlib.metadata import version
-
-    sys.stdout.write(f"closedloop {version('closedloop')}\n")
-    raise typer.Exit
-
-
-def prepare_environment() -> None:
-    """Tell Prefect, MLflow and Evidently where their state lives, before anything imports them.
-
-    Raises UseCaseError when a CLOSEDLOOP_ variable holds what it cannot hold.
-    """
-    from pydantic import ValidationError
-
-    from closedloop.settings import Settings
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise UseCaseError(where=name if name.isupper() else f"CLOSEDLOOP_{name.upper()}", wanted=first["msg"].removeprefix("Input should be "),
-                           got=repr(first["input"]), then="mend it in the environment or in .env") from None  # fmt: skip
-    quiet = {} if os.environ.get("CLOSEDLOOP_DEBUG") else QUIET
-    for variable, value in {**settings.library_environment(), **quiet}.items():
-        os.environ.setdefault(variable, value)
-
-
-@contextmanager
-def running_flows() -> Iterator[None]:
-    """Run the block's flows on the Prefect server that PREFECT_API_URL names, or on one of our own that ends with the command."""
-    from closedloop.settings import Settings
-
-    with ExitStack() as stack:
-        with progress.status("starting Prefect ..."):
-            from flows.embedded import embedded_prefect, using
-
-            server = stack.enter_context(embedded_prefect(Settings().home_folder / "logs" / "prefect.log"))
-            import flows.monitor_flow  # noqa: F401  # takes as long as the server needs to start
-
-            stack.enter_context(using(server))
-        yield
 
 
 def _print_json(content: Any) -> None:
@@ -141,7 +111,7 @@ def demo(
 
 @app.command(epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml")
 def init(
-    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
+    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.", metavar="TABLE")],
     target: Annotated[str, typer.Option("--target", help="The column to predict.")],
     key: Annotated[str | None, typer.Option("--key", help="The column that names a row.")] = None,
     window_column: Annotated[str | None, typer.Option("--window-column", help="The column that puts rows into windows of time.")] = None,
@@ -149,29 +119,18 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Look at a table and write a commented loop.toml for it."""
-    from closedloop.inspection import describe_table
-    from closedloop.sources import read_table
-    from closedloop.use_case import load_use_case
+    from closedloop.cli_init import write_use_case
 
-    if out.exists() and not force:
-        raise UseCaseError(where=str(out), wanted="a new file", got="one that exists", then="choose another --out, or say --force")
-    text = describe_table(
-        read_table(table), table, name=_plain_name(table.stem), target=target, key=key, window_column=window_column, out=out
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
-    use_case = load_use_case(out)
-    console.print(
-        f"wrote {out}: {len(use_case.columns)} features, target {use_case.target.column} with classes {', '.join(use_case.target.classes)}",
-        highlight=False,
-    )
-    console.print(
-        f"next: read it, then: closedloop doctor --use-case {out}; closedloop monitor --use-case {out}", soft_wrap=True, highlight=False
-    )
+    with progress.status(f"looking at {table} ..."):
+        use_case = write_use_case(table, target, out, key=key, window_column=window_column, force=force)
+    columns, classes = len(use_case.columns), ", ".join(use_case.target.classes)
+    _tell(f"wrote {out}: {columns} features, target {use_case.target.column} with classes {classes}")
+    _tell(f"next: read it, correct what was guessed, then: closedloop doctor --use-case {out}; closedloop monitor --use-case {out}")
 
 
-def _plain_name(stem: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in stem) or "use_case"
+def _tell(sentence: str) -> None:
+    # A line that may be copied or read by a program is not broken at the width of the terminal.
+    sys.stdout.write(sentence + "\n")
 
 
 @app.command(epilog="Example: closedloop generate --months 7")
@@ -186,8 +145,9 @@ def generate(use_case: UseCasePath = None, months: Annotated[int, typer.Option("
     if generator is None:
         raise UseCaseError(where=f"{loop.use_case.path}: source.generator", wanted="the name of a generator", got="none",
                            then="this use case brings its own data: nothing is generated for it")  # fmt: skip
-    written = write_generated(loop.use_case, loop.settings.data, generate_windows(generator, months))
-    console.print(f"wrote {', '.join(written)}" if written else "every window is there already", highlight=False)
+    with progress.status(f"writing {months} windows ..."):
+        written = write_generated(loop.use_case, loop.settings.data, generate_windows(generator, months))
+    _tell(f"wrote {', '.join(written)}" if written else "every window is there already")
 
 
 @app.command(epilog="Example: closedloop monitor --window month_001")
@@ -205,12 +165,16 @@ def train(use_case: UseCasePath = None, window: WindowName = None, source: RowSo
 def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | None, source: str, as_json: bool) -> None:
     if source not in ("windows", "records"):
         raise UseCaseError(where="--source", wanted="windows or records", got=source, then="choose one of the two")
-    from closedloop import cli_show
-    from closedloop.loop import open_loop
+    with progress.status("reading the use case ..."):
+        from closedloop import cli_show
+        from closedloop.cli_start import running_flows
+        from closedloop.loop import open_loop
+        from closedloop.windows import position
 
-    loop = open_loop(path, with_records=source == "records")
-    loop.source.windows()  # a mistake in the source shows before anything is started
-    with running_flows(), console.status(f"{what}: working ..."):
+        loop = open_loop(path, with_records=source == "records")
+        names = loop.source.windows()  # a mistake in the source or the name shows before anything is started
+        position(names, window or names[-1])
+    with running_flows(progress), progress.status(f"{what} {window or names[-1]}: working ..."):
         from flows.monitor_flow import monitor_flow
         from flows.train_and_compare_flow import train_and_compare_flow
 
@@ -222,25 +186,25 @@ def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | No
         _print_json({**entry.as_json(), "led_to": [one.as_json() for one in led_to]})
         return
     for one in (entry, *led_to):
-        cli_show.show_decision(console, one)
+        cli_show.show_decision(console, one, report=cli_show.report_link(loop, one))
 
 
 @app.command(epilog="Example: closedloop status --json")
 def status(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """What is live, what it replaced, every version, and what is left undone."""
-    from closedloop import cli_show
-    from closedloop.loop import open_loop
+    with progress.status("asking the registry ..."):
+        from closedloop import cli_show
+        from closedloop.loop import open_loop
 
-    facts = cli_show.read_status(open_loop(use_case))
+        facts = cli_show.read_status(open_loop(use_case))
     if as_json:
         _print_json(facts)
     else:
         cli_show.show_status(console, facts)
 
 
-@app.command(epilog="Example: closedloop history --json")
-def history(use_case: UseCasePath = None, as_json: AsJson = False,
-            last: Annotated[int | None, typer.Option("--last", min=1, help="Only the newest N.")] = None) -> None:  # fmt: skip
+@app.command(epilog="Example: closedloop history --last 5")
+def history(use_case: UseCasePath = None, as_json: AsJson = False, last: Newest = None) -> None:
     """The journal: every decision, oldest first."""
     from closedloop import cli_show
     from closedloop.loop import open_loop
@@ -255,7 +219,7 @@ def history(use_case: UseCasePath = None, as_json: AsJson = False,
 
 @app.command(epilog="Example: closedloop why 7")
 def why(
-    decision: Annotated[int, typer.Argument(help="The id of a decision, from: closedloop history")],
+    decision: Annotated[int, typer.Argument(help="The id of a decision, from: closedloop history", metavar="DECISION")],
     use_case: UseCasePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -263,32 +227,38 @@ def why(
     from closedloop import cli_show
     from closedloop.loop import open_loop
 
-    entry = open_loop(use_case).journal.entry(decision)
+    loop = open_loop(use_case)
+    entry = loop.journal.entry(decision)
     if as_json:
         _print_json(entry.as_json())
     else:
-        cli_show.show_decision(console, entry, every_check=True)
+        cli_show.show_decision(console, entry, report=cli_show.report_link(loop, entry), every_check=True)
 
 
 @app.command(epilog="Example: closedloop promote 3")
 def promote(
-    version: Annotated[int, typer.Argument(help="The version to make production.")], use_case: UseCasePath = None, as_json: AsJson = False
+    version: Annotated[int, typer.Argument(help="The version to make production, from: closedloop status", metavar="N")],
+    use_case: UseCasePath = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a version production because you say so; the journal notes it."""
-    from closedloop.actions import promote_by_hand
-    from closedloop.loop import open_loop
+    with progress.status(f"promoting version {version} ..."):
+        from closedloop.actions import promote_by_hand
+        from closedloop.loop import open_loop
 
-    _show_moved(promote_by_hand(open_loop(use_case), version), as_json)
+        entry = promote_by_hand(open_loop(use_case), version)
+    _show_moved(entry, as_json)
 
 
 @app.command(epilog="Example: closedloop rollback --to 2")
-def rollback(use_case: UseCasePath = None, to: Annotated[int | None, typer.Option("--to", help="The version. [default: previous]", show_default=False)] = None,
-             as_json: AsJson = False) -> None:  # fmt: skip
+def rollback(use_case: UseCasePath = None, to: BackTo = None, as_json: AsJson = False) -> None:
     """Go back to the version that production replaced, or to any other."""
-    from closedloop.actions import roll_back_by_hand
-    from closedloop.loop import open_loop
+    with progress.status("rolling back ..."):
+        from closedloop.actions import roll_back_by_hand
+        from closedloop.loop import open_loop
 
-    _show_moved(roll_back_by_hand(open_loop(use_case), to), as_json)
+        entry = roll_back_by_hand(open_loop(use_case), to)
+    _show_moved(entry, as_json)
 
 
 def _show_moved(entry: Any, as_json: bool) -> None:
@@ -301,47 +271,55 @@ def _show_moved(entry: Any, as_json: bool) -> None:
 
 
 @app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
-def predict(table: Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file with the feature columns.")],
-            out: Annotated[Path, typer.Argument(metavar="OUT", help="A .csv or .parquet file to write.")], use_case: UseCasePath = None) -> None:  # fmt: skip
+def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """Score a table with the production model."""
-    from closedloop.cli_predict import predict_table
-    from closedloop.loop import open_loop
+    with progress.status(f"scoring {table} ..."):
+        from closedloop.cli_predict import predict_table
+        from closedloop.loop import open_loop
 
-    rows, version = predict_table(open_loop(use_case), table, out)
-    console.print(f"scored {rows} rows with version {version}: {out}", highlight=False)
+        scored = predict_table(open_loop(use_case), table, out)
+    if as_json:
+        _print_json({"rows": scored.rows, "version": scored.version, "out": str(out), "warnings": [str(one) for one in scored.violations]})
+        return
+    for violation in scored.violations:
+        _say(f"{table} breaks the contract, its answers are worth little: {violation}", 0)
+    _tell(f"scored {scored.rows} rows with version {scored.version}: {out}")
 
 
 @app.command(epilog="Example: closedloop serve --port 8080")
-def serve(use_case: UseCasePath = None, host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]", show_default=False)] = None,
-          port: Annotated[int | None, typer.Option("--port", help="[default: 8080]", show_default=False)] = None) -> None:  # fmt: skip
+def serve(use_case: UseCasePath = None, host: Host = None, port: Port = None) -> None:
     """Answer predictions over HTTP, following production without a restart."""
-    from closedloop.cli_serve import serve_forever
-    from closedloop.loop import open_loop
+    with progress.status("starting the API ..."):
+        from closedloop.cli_serve import prepare_service
+        from closedloop.loop import open_loop
 
-    loop = open_loop(use_case)
-    serve_forever(loop, host or loop.settings.host, port or loop.settings.port)
+        loop = open_loop(use_case)
+        answer = prepare_service(loop, host or loop.settings.host, port or loop.settings.port)
+    answer()
 
 
 @app.command(epilog="Example: closedloop up")
-def up(use_case: UseCasePath = None, every: Annotated[str, typer.Option("--cron", help="When to monitor.")] = "0 6 * * *") -> None:
+def up(use_case: UseCasePath = None, every: Cron = "0 6 * * *") -> None:
     """MLflow UI, Prefect server with the scheduled deployments, and the API, until Ctrl-C."""
-    from closedloop.cli_up import run_everything
-    from closedloop.loop import open_loop
+    with progress.status("reading the use case ..."):
+        from closedloop.cli_up import run_everything
+        from closedloop.loop import open_loop
 
-    run_everything(console, open_loop(use_case), every)
+        loop = open_loop(use_case)
+    run_everything(console, progress, loop, every)
 
 
 @app.command(epilog="Example: closedloop doctor")
 def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """Find what is wrong with an installation, a use case or a loop that stopped turning."""
-    from closedloop.cli_doctor import examine
+    with progress.status("looking at everything ..."):
+        from closedloop import cli_show
+        from closedloop.cli_doctor import examine
 
-    findings = examine(use_case)
+        findings = examine(use_case)
     if as_json:
         _print_json([{"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings])
     else:
-        from closedloop import cli_show
-
         cli_show.show_findings(console, findings)
     if not all(one.ok for one in findings):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -57,7 +58,11 @@ def _try(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, True, look())
     except ClosedLoopError as error:
-        return Finding(check, False, f"{error.where}: wanted {error.wanted}, got {error.got}", error.then)
+        # Sending the reader of these lines to the doctor would send them round in a circle.
+        then = re.sub(r"(:|,? and run:|,? run:)? closedloop doctor$", "", error.then)
+        return Finding(check, False, f"{error.where}: wanted {error.wanted}, got {error.got}", then)
+    except Exception as error:  # one thing that is broken must not hide the others
+        return Finding(check, False, f"{type(error).__name__}: {error}", "set CLOSEDLOOP_DEBUG=1 and run the command that fails")
 
 
 def _python() -> Finding:
@@ -94,8 +99,8 @@ def _newest_window(loop: Loop) -> str:
     raw = loop.source.read(names[-1])
     violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, None)
     if violations:
-        raise ClosedLoopError(where=f"window {names[-1]}", wanted="a window that keeps the contract", got="; ".join(str(one) for one in violations),
-                              then="mend the data or the [columns] of loop.toml")  # fmt: skip
+        raise ClosedLoopError(where=f"window {names[-1]}", wanted="a window that keeps the contract",
+                              got="; ".join(str(one) for one in violations), then="mend the data or the [columns] of loop.toml")  # fmt: skip
     return f"{names[-1]} of {len(names)} ({names[0]} first), {len(raw)} rows, keeps the contract"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -35,17 +36,29 @@ def build_service(loop: Loop, where: str) -> FastAPI:
     return create_app(follower, loop.records, title=f"closedloop: {loop.use_case.name}")
 
 
-def serve_forever(loop: Loop, host: str, port: int) -> None:
-    """Answer until the process is told to stop; raises ClosedLoopError when the port is taken."""
+def prepare_service(loop: Loop, host: str, port: int) -> Callable[[], None]:
+    """All that can go wrong before answering; what is returned answers until the process is told to stop.
+
+    Raises ClosedLoopError when the address cannot be listened on.
+    """
     from api.app import run
 
-    with socket.socket() as probe:
+    refuse_taken(host, port, then="choose another --port, or stop what uses it")
+    app = build_service(loop, f"{host}:{port}/{os.getpid()}")
+    return lambda: run(app, host, port)
+
+
+def refuse_taken(host: str, port: int, *, then: str) -> None:
+    """Raise ClosedLoopError unless this process could listen there; `then` says what to do about a port that is taken."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ClosedLoopError(where=f"{host}:{port}", wanted="a free address", got=str(error), then="choose another --port") from None
-    run(build_service(loop, f"{host}:{port}/{os.getpid()}"), host, port)
+            if error.errno == errno.EADDRINUSE:
+                raise ClosedLoopError(where=f"port {port} on {host}", wanted="a free port", got="one that is in use", then=then) from None
+            raise ClosedLoopError(where=f"{host}:{port}", wanted="an address of this machine and a port that may be opened",
+                                  got=error.strerror or str(error), then="choose another --host or --port") from None  # fmt: skip
 
 
 @contextmanager

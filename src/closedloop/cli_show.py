@@ -11,9 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from closedloop.cli_doctor import Finding
-from closedloop.decisions import Outcome, Role
+from closedloop.decisions import Action, Decision, Kind, Outcome, Role
 from closedloop.journal import Entry
 from closedloop.loop import Loop
+from closedloop.registry import VersionFacts
 
 COLOURS = {
     "promote": "green",
@@ -24,6 +25,8 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
 }
+BRIEF_CLAIMS = 2
+WIDE = 100
 _SIGNS = {Outcome.HOLDS: "[green]holds[/green]", Outcome.FAILS: "[red]fails[/red]", Outcome.UNKNOWN: "[yellow]unknown[/yellow]"}
 
 
@@ -33,17 +36,37 @@ def coloured(action: str) -> str:
     return f"[{colour}]{action}[/{colour}]"
 
 
-def show_decision(console: Console, entry: Entry, *, every_check: bool = False) -> None:
+def reason_of(decision: Decision) -> str:
+    """The whole reason; of a decision that only notes something, what it notes."""
+    return decision.reason or "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
+
+
+def brief_reason(decision: Decision) -> str:
+    """The reason in a line or two: what was measured of candidate against production comes first, and what is left out is counted."""
+    claims = sorted(reason_of(decision).split("; "), key=lambda claim: not claim.startswith("delta on "))
+    left_out = len(claims) - BRIEF_CLAIMS
+    return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
+
+
+def report_link(loop: Loop, entry: Entry) -> str | None:
+    """Where the report of a decision can be seen: at the MLflow server that the environment names now, whatever it was then."""
+    link = entry.details.get("report")
+    if link is None or "/#/" not in link:
+        return link
+    page = str(link).partition("/#/")[2]
+    # Without it MLflow shows these runs as evaluations of language models.
+    return f"{(loop.settings.mlflow_url or loop.mlflow_ui).rstrip('/')}/#/{page}?workflowType=machine_learning"
+
+
+def show_decision(console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False) -> None:
     """A decision and its reason; with `every_check` the whole table behind it."""
     decision = entry.decision
     version = f", version {decision.version}" if decision.version is not None else ""
     outcome = entry.outcome or "not carried out yet"
     title = f"decision {entry.id}: {coloured(decision.action.value)} ({decision.kind.value}, {escape(decision.window)}{version}, {outcome})"
-    lines = [escape(decision.reason)]
+    lines = [escape(reason_of(decision))]
     if entry.outcome_detail:
         lines.append(escape(entry.outcome_detail))
-    if report := entry.details.get("report"):
-        lines.append(f"[dim]report: {escape(report)} (while closedloop up runs)[/dim]")
     if not every_check:
         lines.append(f"[dim]every check: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -52,35 +75,54 @@ def show_decision(console: Console, entry: Entry, *, every_check: bool = False) 
         for check in sorted(decision.checks, key=lambda one: list(Role).index(one.role)):
             table.add_row(check.role.value, escape(check.claim), _SIGNS[check.outcome], escape(check.wanted), escape(check.got))
         console.print(table)
-        if entry.cause is not None:
-            console.print(f"led to by decision {entry.cause}", style="dim", highlight=False)
+    if entry.cause is not None:
+        console.print(f"led to by decision {entry.cause}", style="dim", highlight=False)
+    if report:
+        # Outside of the box and in one line, so that it can be clicked and copied.
+        console.print(f"report, while closedloop up runs: {escape(report)}", soft_wrap=True, highlight=False)
 
 
 def show_history(console: Console, entries: Sequence[Entry]) -> None:
-    """One line a decision."""
-    table = Table("id", "at (UTC)", "window", "kind", "action", "version", "outcome", "why", box=None, pad_edge=False)
+    """A line or two a decision, narrower where the terminal is."""
+    if not entries:
+        console.print("nothing was decided yet: closedloop monitor", highlight=False)
+        return
+    wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", *(("at (UTC)",) if wide else ()), "window", "decision"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("version", justify="right")
+    table.add_column("why")
     for one in entries:
         decision = one.decision
-        table.add_row(str(one.id), one.at.strftime("%Y-%m-%d %H:%M"), escape(decision.window), decision.kind.value, coloured(decision.action.value),
-                      "" if decision.version is None else str(decision.version), one.outcome or "open", escape(decision.reason))  # fmt: skip
-    console.print(table if entries else "nothing was decided yet: closedloop monitor")
+        at = (one.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
+        outcome = "" if one.outcome == "done" else f" ({one.outcome or 'open'})"
+        table.add_row(str(one.id), *at, escape(decision.window), coloured(decision.action.value) + outcome,
+                      "" if decision.version is None else str(decision.version), escape(brief_reason(decision)))  # fmt: skip
+    console.print(table)
+    console.print("every check of one: closedloop why ID", style="dim", highlight=False)
 
 
 def read_status(loop: Loop) -> dict[str, Any]:
     """What `closedloop status --json` prints."""
     entries = loop.journal.history(loop.use_case.name)
-    versions = loop.registry.versions()
+    judged = [one for one in entries if one.decision.kind is not Kind.SERVING]
+    acting = [one for one in entries if one.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)]
     records = loop.records.count(loop.use_case.name)
     return {
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
-        "versions": [{"version": one.version, "status": one.status, "aliases": list(one.aliases), "recipe": one.recipe, "window": one.window,
-                      "trained_through": one.trained_through, "val_auc": one.val_auc} for one in versions],
-        "last_decision": entries[-1].as_json() if entries else None,
-        "open_decisions": [one.id for one in entries if one.outcome is None and one.decision.action.value in ("promote", "rollback", "retrain")],
+        "versions": [_version_facts(one) for one in loop.registry.versions()],
+        "last_decision": {**judged[-1].as_json(), "brief": brief_reason(judged[-1].decision)} if judged else None,
+        "open_decisions": [one.id for one in acting if one.outcome is None],
         "records": {"predictions": records.predictions, "labels": records.labels},
-    }  # fmt: skip
+    }
+
+
+def _version_facts(one: VersionFacts) -> dict[str, Any]:
+    return {"version": one.version, "status": one.status, "aliases": list(one.aliases), "recipe": one.recipe, "window": one.window,
+            "trained_through": one.trained_through, "val_auc": one.val_auc}  # fmt: skip
 
 
 def show_status(console: Console, facts: dict[str, Any]) -> None:
@@ -102,7 +144,7 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
     console.print(f"records: {facts['records']['predictions']} predictions, {facts['records']['labels']} labels", highlight=False)
     if last := facts["last_decision"]:
         console.print(
-            f"last decision: {last['id']}, {last['window']}: {coloured(last['action'])}: {escape(last['reason'])}", highlight=False
+            f"last decision: {last['id']}, {escape(last['window'])}: {coloured(last['action'])}: {escape(last['brief'])}", highlight=False
         )
     for number in facts["open_decisions"]:
         console.print(f"decision {number} was not carried out: run closedloop monitor again", style="yellow", highlight=False)
@@ -113,7 +155,7 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     for one in findings:
         sign = "[green]ok  [/green]" if one.ok else "[red]mend[/red]"
         console.print(
-            f"{sign} {escape(one.check)}: {escape(one.found)}" + ("" if one.ok else f" -> {escape(one.then)}"),
+            f"{sign} {escape(one.check)}: {escape(one.found)}" + ("" if one.ok or not one.then else f" -> {escape(one.then)}"),
             soft_wrap=True,
             highlight=False,
         )

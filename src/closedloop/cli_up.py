@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from closedloop.attached import start_attached, stop_attached
+from closedloop.cli_serve import refuse_taken
 from closedloop.errors import ClosedLoopError
 from closedloop.loop import Loop
 
 START_SECONDS = 180.0
+MONITOR, TRAIN = "monitor/scheduled", "train-and-compare/on-demand"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
-    """One process of the stack: `probe` answers 200 when it is up (empty: nothing to ask), `page` is where a person goes."""
+    """One process of the stack: `probe` answers 200 when it is up (empty: nothing to ask), `pages` are where a person goes, by name.
+
+    `variable` sets the `port` that it listens on, if it does. Servers have to be up before the rest is started.
+    """
 
     name: str
     command: list[str]
-    page: str = ""
+    server: bool
     probe: str = ""
+    pages: dict[str, str] = field(default_factory=dict)
+    port: int | None = None
+    variable: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -39,67 +48,83 @@ def parts_of(loop: Loop, cron: str) -> tuple[Part, ...]:
     """The processes of the embedded stack; MLflow and Prefect are left out when the environment names servers that run elsewhere."""
     settings, path = loop.settings, str(loop.use_case.path)
     mlflow, prefect, api = (f"http://{settings.host}:{port}" for port in (settings.mlflow_port, settings.prefect_port, settings.port))
-    prefect_url = os.environ.get("PREFECT_API_URL") or f"{prefect}/api"
-    shown = {"PREFECT_API_URL": prefect_url, "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}
+    elsewhere = os.environ.get("PREFECT_API_URL")
+    # Runs are started in folders of Prefect's choice: what is relative to ours must not be.
+    placed = {"CLOSEDLOOP_HOME": str(settings.home_folder), "CLOSEDLOOP_USE_CASE": path,
+              **({"CLOSEDLOOP_DATA": str(settings.data.resolve())} if settings.data else {})}  # fmt: skip
     parts = []
     if settings.mlflow_url is None:
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri, "--workers", "1",
-                   "--default-artifact-root", settings.artifacts_folder.as_uri(), "--host", settings.host, "--port", str(settings.mlflow_port)]  # fmt: skip
-        parts.append(Part("MLflow", command, mlflow, f"{mlflow}/health", {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}))
-    if not os.environ.get("PREFECT_API_URL"):
+                   "--default-artifact-root", settings.artifacts_folder.as_uri(),
+                   "--host", settings.host, "--port", str(settings.mlflow_port)]  # fmt: skip
+        pages = {
+            "MLflow runs": f"{mlflow}/#/experiments?workflowType=machine_learning",
+            "MLflow models": f"{mlflow}/#/models/{loop.use_case.name}",
+        }
+        parts.append(Part("MLflow", command, True, f"{mlflow}/health", pages, settings.mlflow_port, "CLOSEDLOOP_MLFLOW_PORT",
+                          {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}))  # fmt: skip
+    if not elsewhere:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)]
-        allowed = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect, "PREFECT_UI_API_URL": f"{prefect}/api", "PREFECT_API_URL": ""}
-        parts.append(Part("Prefect", command, prefect, f"{prefect}/api/health", allowed))
-    parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], environment=shown))
+        # Only its own pages may use it, by either name of this machine.
+        allowed = ",".join(f"http://{name}:{settings.prefect_port}" for name in dict.fromkeys([settings.host, "localhost", "127.0.0.1"]))
+        parts.append(Part("Prefect", command, True, f"{prefect}/api/health", {"Prefect": f"{prefect}/deployments"}, settings.prefect_port,
+                          "CLOSEDLOOP_PREFECT_PORT", {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": allowed, "PREFECT_UI_API_URL": f"{prefect}/api",
+                                                      "PREFECT_API_URL": "", "PREFECT_LOGGING_LEVEL": "WARNING"}))  # fmt: skip
+    shown = {"PREFECT_API_URL": elsewhere or f"{prefect}/api", "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}
+    parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], False,
+                      "" if elsewhere else f"{prefect}/api/deployments/name/{TRAIN}", environment={**shown, **placed}))  # fmt: skip
     serve = [sys.executable, "-m", "closedloop", "serve", "--use-case", path, "--host", settings.host, "--port", str(settings.port)]
-    parts.append(Part("API", serve, f"{api}/docs", f"{api}/health"))
+    parts.append(Part("API", serve, False, f"{api}/health", {"API": f"{api}/docs"}, settings.port, "CLOSEDLOOP_PORT"))
     return tuple(parts)
 
 
-def run_everything(console: Console, loop: Loop, cron: str) -> None:
+def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -> None:
     """Start every part, say where they are, and wait for Ctrl-C or SIGTERM, or for one of them to end.
 
     Raises ClosedLoopError when a port is taken, when a part does not start, or when one ends by itself.
     """
     parts, logs = parts_of(loop, cron), loop.settings.home_folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    _refuse_taken_ports(parts)
+    for part in parts:
+        if part.port is not None:
+            refuse_taken(loop.settings.host, part.port, then=f"stop what uses it, or set {part.variable} to another port for {part.name}")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    running: list[tuple[Part, subprocess.Popen[bytes]]] = []
-    try:
-        loop.registry.ping()  # makes the database before two processes try to
-        for part in parts:
-            with console.status(f"starting {part.name} ..."):
-                environment = {name: value for name, value in {**os.environ, **part.environment}.items() if value}
-                running.append((part, start_attached(part.command, environment=environment, log=logs / f"{part.name.lower()}.log")))
-                _wait_for(part, running[-1][1], logs, stopping)
-            if stopping.is_set():
-                return
-        _show(console, parts, logs, cron)
+    with progress.status("preparing the registry ..."):
+        live = loop.registry.production()  # also makes the database, before two processes try to
+    with _running(progress) as running:
+        for servers in (True, False):
+            group = [part for part in parts if part.server is servers]
+            with progress.status(f"starting {' and '.join(part.name for part in group)} ..."):
+                for part in group:
+                    environment = {name: value for name, value in {**os.environ, **part.environment}.items() if value}
+                    running[part] = start_attached(part.command, environment=environment, log=_log_of(part, logs))
+                for part in group:
+                    _wait_for(part, running[part], logs, stopping)
+        if not stopping.is_set():
+            _show(console, parts, logs, cron, live)
         while not stopping.wait(1.0):
-            for part, process in running:
+            for part, process in running.items():
                 if process.poll() is not None:
-                    raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to keep running", got=f"it ended with code {process.returncode}",
-                                          then=f"read {logs / (part.name.lower() + '.log')}")  # fmt: skip
+                    raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to keep running",
+                                          got=f"an end with code {process.returncode}", then=f"read {_log_of(part, logs)}")  # fmt: skip
+
+
+@contextmanager
+def _running(progress: Console) -> Iterator[dict[Part, subprocess.Popen[bytes]]]:
+    """The processes that the block starts; at its end all are stopped, servers after those that need them."""
+    running: dict[Part, subprocess.Popen[bytes]] = {}
+    try:
+        yield running
     finally:
-        with console.status("stopping ..."):
-            for _, process in reversed(running):
-                stop_attached(process)
+        with progress.status("stopping ..."), ThreadPoolExecutor() as side_by_side:
+            for servers in (False, True):
+                list(side_by_side.map(stop_attached, [process for part, process in running.items() if part.server is servers]))
 
 
-def _refuse_taken_ports(parts: tuple[Part, ...]) -> None:
-    for part in parts:
-        if part.probe:
-            host, port = part.probe.split("/")[2].rsplit(":", 1)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((host, int(port)))
-                except OSError as error:
-                    raise ClosedLoopError(where=f"port {port} for {part.name}", wanted="a free port", got=str(error),
-                                          then="stop what uses it, or set CLOSEDLOOP_PORT, CLOSEDLOOP_MLFLOW_PORT or CLOSEDLOOP_PREFECT_PORT") from None  # fmt: skip
+def _log_of(part: Part, logs: Path) -> Path:
+    return logs / f"{part.name.lower()}.log"
 
 
 def _wait_for(part: Part, process: subprocess.Popen[bytes], logs: Path, stopping: threading.Event) -> None:
@@ -112,14 +137,17 @@ def _wait_for(part: Part, process: subprocess.Popen[bytes], logs: Path, stopping
             ended = process.poll()
         if ended is not None or time.monotonic() > deadline:
             got = f"exit code {ended}" if ended is not None else f"no answer in {START_SECONDS:.0f} s"
-            raise ClosedLoopError(
-                where="closedloop up", wanted=f"{part.name} to start", got=got, then=f"read {logs / (part.name.lower() + '.log')}"
-            )
+            raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to start", got=got, then=f"read {_log_of(part, logs)}")
 
 
-def _show(console: Console, parts: tuple[Part, ...], logs: Path, cron: str) -> None:
-    table = Table("part", "where", box=None)
-    for part in parts:
-        table.add_row(part.name, part.page or f"monitor/scheduled ({cron}), train-and-compare/on-demand")
-    console.print(table)
-    console.print(f"logs: {logs}; Ctrl-C stops everything", highlight=False, soft_wrap=True)
+def _show(console: Console, parts: tuple[Part, ...], logs: Path, cron: str, live: int | None) -> None:
+    # One line each and unbroken: addresses are clicked.
+    for name, page in [page for part in parts for page in part.pages.items()]:
+        console.print(f"{name:14}{page}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{'deployments':14}{MONITOR} ({cron}, UTC), {TRAIN}", soft_wrap=True, highlight=False)
+    console.print(f"{'logs':14}{logs}", soft_wrap=True, highlight=False)
+    if live is None:
+        console.print(
+            f"no model yet, the API answers 503: closedloop monitor, or run {MONITOR} in Prefect", soft_wrap=True, highlight=False
+        )
+    console.print("Ctrl-C stops everything", highlight=False)

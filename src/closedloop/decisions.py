@@ -91,7 +91,9 @@ class Decision:
             return "; ".join(f"{check.claim}: {check.got}" for check in triggers)
         if self.action is Action.KEEP:
             return "; ".join(str(check) for check in self.checks if check.role is Role.TRIGGER)
-        return "; ".join(f"{check.claim}: {check.got}" for check in self.checks if check.role is not Role.NOTE)
+        gates = [check for check in self.checks if check.role is Role.GATE]
+        telling = [check for check in gates if check.claim == "val_auc" or check.claim.startswith("delta on ")] or list(self.checks)
+        return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(f"{check.claim}: {check.got}" for check in telling)
 
 
 def _check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:

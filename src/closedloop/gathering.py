@@ -64,7 +64,7 @@ class History:
         if self.production is None:
             return None, None
         try:
-            with STOPWATCH.measure("registry"):
+            with STOPWATCH.measure("scoring"):
                 bundle = self.loop.registry.load(self.production.version)
         except ModelError as error:
             return None, str(error)
@@ -265,8 +265,7 @@ def _measure_regret(history: History, judged: LabelledWindow | None) -> Estimate
     fitted_through = history.place(before.trained_through)
     if fitted_through is not None and judged.index <= fitted_through:
         return None
-    with STOPWATCH.measure("registry"):
-        previous = history.loop.registry.load(state.previous)
     with STOPWATCH.measure("scoring"):
+        previous = history.loop.registry.load(state.previous)
         confidence = history.loop.use_case.policy.rollback.confidence
         return measure_delta(judged.labels, history.bundle.probabilities(judged.frame), previous.probabilities(judged.frame), confidence)

@@ -83,7 +83,8 @@ def write_facts(folder: Path, facts: Facts, self_test: pd.DataFrame, answers: np
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    # Unsorted: the order of the columns is the order of features everywhere.
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def model_digest(folder: Path) -> str:

@@ -79,10 +79,11 @@ class Registry:
     def versions(self) -> tuple[VersionFacts, ...]:
         """Every version, oldest first."""
         with self._reaching("list the versions"):
-            if not self._model_exists():
+            model = self._model()
+            if model is None:
                 return ()
             aliases: dict[int, list[str]] = {}
-            for alias, version in self._client.get_registered_model(self.name).aliases.items():
+            for alias, version in model.aliases.items():
                 aliases.setdefault(int(version), []).append(alias)
             found = self._client.search_model_versions(f"name='{self.name}'", max_results=10_000)
         facts = (_facts(one, tuple(sorted(aliases.get(int(one.version), ())))) for one in found)
@@ -195,7 +196,7 @@ class Registry:
         if (known := self.find_candidate(key)) is not None:
             return known
         with self._reaching("register a model"):
-            if not self._model_exists():
+            if self._model() is None:
                 self._client.create_registered_model(self.name)
             run = self._client.get_run(run_id)
             facts = {f"closedloop.{name}": value for name, value in tags.items()}
@@ -292,13 +293,19 @@ class Registry:
 
     def _aliased(self, alias: str) -> int | None:
         with self._reaching(f"read the alias {alias}"):
-            if not self._model_exists():
-                return None
-            version = self._client.get_registered_model(self.name).aliases.get(alias)
-        return None if version is None else int(version)
+            model = self._model()
+        return None if model is None or alias not in model.aliases else int(model.aliases[alias])
 
-    def _model_exists(self) -> bool:
-        return bool(self._client.search_registered_models(f"name='{self.name}'", max_results=1))
+    def _model(self) -> Any:
+        """MLflow's registered model with its aliases; None before the first version."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def _runs(self, key: str) -> Any:
         quote = '"' if "'" in key else "'"  # a window may be named after a file that somebody named freely

@@ -231,7 +231,7 @@ def test_the_decision_is_shown_in_prefect(make_place: Callable[..., Any], turn: 
     with get_client(sync_client=True) as client:
         shown = {one.key: one.data for one in client.read_latest_artifacts()}
     assert "month_001" in shown["turn-decision"]
-    assert "drift_report.html" in shown["drift-report"]
+    assert "drift_report.html" in shown["turn-decision"]
     assert "delta on month_001" in shown["promotion-decision"]
 
 

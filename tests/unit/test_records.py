@@ -11,7 +11,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from closedloop.database import open_engine
 from closedloop.errors import LabelConflict, StoreError
@@ -137,7 +137,7 @@ def test_more_labels_than_fit_one_query_are_recorded(records: Records) -> None:
 
 def test_two_processes_may_create_the_tables_at_once(engine: Engine) -> None:
     """Eight stores that meet an empty database at the same moment all succeed."""
-    barrier = Barrier(8)
+    barrier = Barrier(8, timeout=20)
 
     def start(number: int) -> None:
         store = Records(open_engine(engine.url.render_as_string(hide_password=False)), now=lambda: NOON)
@@ -153,7 +153,7 @@ def test_two_writers_of_contradicting_labels_leave_one_winner(engine: Engine) ->
     """Of simultaneous labels that differ exactly one is recorded; the other writer is told of the conflict."""
     stores = [Records(engine, now=lambda: NOON) for _ in range(2)]
     stores[0].append([prediction(f"p{number}") for number in range(20)])
-    barrier = Barrier(2)
+    barrier = Barrier(2, timeout=20)
 
     def write(store: Records, label: str) -> int:
         won = 0
@@ -242,3 +242,16 @@ def test_no_database_is_a_store_error_and_the_store_recovers(
     folder.mkdir()
     records.append([replace(prediction("a"), at=NOON)])
     use(records, use_case)
+
+
+def test_a_database_that_comes_back_empty_gets_its_tables_again(engine: Engine) -> None:
+    """A store that had its tables before finds them missing once, says so, and then records again without a restart."""
+    records = Records(engine, now=lambda: NOON)
+    records.append([prediction("a")])
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE labels"))
+        connection.execute(text("DROP TABLE predictions"))
+    with pytest.raises(StoreError, match="predictions"):
+        records.append([prediction("b")])
+    records.append([prediction("b")])
+    assert records.count("shop").predictions == 1
