@@ -82,8 +82,11 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
         yield
         return
     os.environ["PREFECT_API_URL"] = server.wait()
+    from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs a second a flow.
     with temporary_settings(updates={PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with get_client(sync_client=True) as client:
+            client.raise_for_api_version_mismatch_once()
         yield

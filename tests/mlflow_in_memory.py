@@ -9,6 +9,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
 
 class MemoryClient:
     """As much of MLflow's client as moving aliases and tags takes."""
@@ -17,14 +20,13 @@ class MemoryClient:
         self._aliases: dict[str, dict[str, str]] = {}
         self._versions: dict[str, list[SimpleNamespace]] = {}
 
-    def search_registered_models(self, filter_string: str, max_results: int) -> list[str]:
-        return [name for name in self._versions if filter_string == f"name='{name}'"]
-
     def create_registered_model(self, name: str) -> None:
         assert name not in self._versions
         self._versions[name], self._aliases[name] = [], {}
 
     def get_registered_model(self, name: str) -> SimpleNamespace:
+        if name not in self._versions:
+            raise MlflowException(f"no model {name}", error_code=RESOURCE_DOES_NOT_EXIST)
         return SimpleNamespace(aliases=dict(self._aliases[name]))
 
     def get_run(self, run_id: str) -> SimpleNamespace:

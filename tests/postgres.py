@@ -65,24 +65,34 @@ class Cluster:
             raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
 
 
+_RUNNING = pytest.StashKey[Cluster]()
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql")
+def postgres(request: pytest.FixtureRequest) -> Cluster:
+    # pytest takes a fixture that several modules import for several fixtures; the cluster is one for all of them.
+    config = request.config
+    if _RUNNING not in config.stash:
+        programs = find_programs()
+        if programs is None:
+            pytest.skip("no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql")
+        config.stash[_RUNNING] = _start(programs, config)
+    return config.stash[_RUNNING]
+
+
+def _start(programs: Path, config: pytest.Config) -> Cluster:
+    """A new cluster, stopped and removed at the end of the whole run."""
     owner = None
     if os.getuid() == 0:
         names = {user.pw_name for user in pwd.getpwall()}
         owner = "postgres" if "postgres" in names else "nobody"
     # Not under tmp_path: pytest's folders are closed to other users, and a socket's path may not exceed 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="closedloop-pg-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     cluster = Cluster(programs, folder, owner)
-    try:
-        cluster.create()
-        yield cluster
-        cluster.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    cluster.create()
+    config.add_cleanup(cluster.stop)  # the last one added runs first
+    return cluster
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.markup import escape
@@ -38,34 +39,29 @@ def play_demo(console: Console, *, timings: bool) -> None:
     # The demo brings its own data, whatever CLOSEDLOOP_DATA says.
     loop = open_loop(DEFAULT_USE_CASE, settings=Settings(data=None))
     home = loop.settings.home_folder
-    console.print(Panel(f"{MONTHS} months of a subscription business: who will cancel?\nuse case {DEFAULT_USE_CASE}, everything kept under {home}",
-                        title="closedloop demo", title_align="left"), highlight=False)  # fmt: skip
+    opening = f"{MONTHS} months of a subscription business: who will cancel?\nuse case {DEFAULT_USE_CASE}, everything kept under {home}"
+    console.print(Panel(opening, title="closedloop demo", title_align="left"), highlight=False)
     from flows.embedded import embedded_prefect, using
 
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )
-    with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress:
+    with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress, ExitStack() as running:
         task = progress.add_task("writing the months", total=MONTHS + 2)
         with STOPWATCH.measure("data"):
             write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
         progress.update(task, advance=1, description="starting MLflow and Prefect")
         with STOPWATCH.measure("start-up"):
             loop.registry.start()
+            load_evidently()
             from flows.monitor_flow import monitor_flow
 
-            load_evidently()
-        with STOPWATCH.measure("start-up"):
-            running = using(prefect)
-            running.__enter__()
-        try:
-            for month in loop.source.windows()[:MONTHS]:
-                progress.update(task, description=f"{month}: the loop turns")
-                monitor_flow(use_case=str(loop.use_case.path), window=month)
-                _show_month(console, month, loop)
-                progress.advance(task)
-        finally:
-            running.__exit__(None, None, None)
+            running.enter_context(using(prefect))
+        for month in loop.source.windows()[:MONTHS]:
+            progress.update(task, description=f"{month}: the loop turns")
+            monitor_flow(use_case=str(loop.use_case.path), window=month)
+            _show_month(console, month, loop)
+            progress.advance(task)
         progress.update(task, description="asking the API")
         _ask_api(console, loop)
         progress.advance(task)
@@ -86,7 +82,7 @@ def forget_demo(console: Console) -> None:
         others = sorted({one for one in loop.journal.use_cases() if one != loop.use_case.name})
         if others:
             raise StoreError(where=str(home), wanted="nothing but the demo", got=f"decisions about {', '.join(others)}",
-                             then="keep it, or remove the folder yourself; CLOSEDLOOP_HOME gives other use cases a home of their own")  # fmt: skip
+                             then="remove the folder yourself, or keep it; CLOSEDLOOP_HOME gives others their own home")  # fmt: skip
     loop.engine.dispose()
     for folder in (home, generated):
         if folder.exists():
@@ -131,15 +127,12 @@ def _ask_api(console: Console, loop: Loop) -> None:
     with STOPWATCH.measure("data"):
         rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
         asked = json.loads(rows.to_json(orient="records"))
-    with STOPWATCH.measure("start-up"):
-        running = serving(loop, "127.0.0.1", 0)
-        address = running.__enter__()
-    try:
+    with ExitStack() as running:
+        with STOPWATCH.measure("start-up"):
+            address = running.enter_context(serving(loop, "127.0.0.1", 0))
         request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
         with STOPWATCH.measure("scoring"), urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
-    finally:
-        running.__exit__(None, None, None)
     table = Table(title=f"the API answers from version {answer['version']}", title_justify="left", title_style="bold")
     for name in ("prediction", "probability of each class", "prediction id"):
         table.add_column(name)
@@ -192,17 +185,19 @@ def _show_outcomes(console: Console, loop: Loop) -> None:
 def _show_next(console: Console, loop: Loop) -> None:
     drifted = [one for one in loop.journal.history(loop.use_case.name) if one.details.get("drift_over")]
     report = loop.registry.local_file(drifted[-1].details["run"], "drift_report.html") if drifted else None
-    lines = [
-        "closedloop history            every decision; closedloop why 3 shows one with all its checks",
-        "closedloop up                 MLflow UI, Prefect UI with schedules, and the API:",
-        f"                              MLflow  {loop.mlflow_ui}",
-        f"                              Prefect http://{loop.settings.host}:{loop.settings.prefect_port}",
-        f"                              API     http://{loop.settings.host}:{loop.settings.port}/docs",
-        "closedloop init TABLE --target COLUMN   your own table",
-    ]
-    if report:
-        lines.insert(1, f"drift report                  {report}")
-    console.print(Panel("\n".join(lines), title="where to look next", title_align="left"), highlight=False, soft_wrap=True)
+    # No box and no breaks: paths and addresses are clicked and copied.
+    places = {
+        "closedloop history": "every decision; closedloop why 3 shows one with all its checks",
+        **({"drift report": str(report)} if report else {}),
+        "closedloop up": "MLflow, Prefect with its schedules, and the API, at:",
+        "  MLflow": f"{loop.mlflow_ui}/#/experiments?workflowType=machine_learning",
+        "  Prefect": f"http://{loop.settings.host}:{loop.settings.prefect_port}",
+        "  API": f"http://{loop.settings.host}:{loop.settings.port}/docs",
+        "your own table": "closedloop init TABLE --target COLUMN",
+    }
+    console.print("where to look next", style="bold")
+    for name, place in places.items():
+        console.print(f"{name:20}{place}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _show_timings(console: Console, whole: float) -> None:

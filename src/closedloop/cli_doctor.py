@@ -100,7 +100,7 @@ def _newest_window(loop: Loop) -> str:
     violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, None)
     if violations:
         raise ClosedLoopError(where=f"window {names[-1]}", wanted="a window that keeps the contract",
-                              got="; ".join(str(one) for one in violations), then="mend the data or the [columns] of loop.toml")  # fmt: skip
+                              got="; ".join(map(str, violations)), then="mend the data or the [columns] of loop.toml")  # fmt: skip
     return f"{names[-1]} of {len(names)} ({names[0]} first), {len(raw)} rows, keeps the contract"
 
 

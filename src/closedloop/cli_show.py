@@ -25,7 +25,7 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
 }
-BRIEF_CLAIMS = 2
+BRIEF_CLAIMS = 3
 WIDE = 100
 _SIGNS = {Outcome.HOLDS: "[green]holds[/green]", Outcome.FAILS: "[red]fails[/red]", Outcome.UNKNOWN: "[yellow]unknown[/yellow]"}
 
@@ -38,12 +38,14 @@ def coloured(action: str) -> str:
 
 def reason_of(decision: Decision) -> str:
     """The whole reason; of a decision that only notes something, what it notes."""
-    return decision.reason or "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
+    if any(check.role is not Role.NOTE for check in decision.checks):
+        return decision.reason
+    return "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
 
 
 def brief_reason(decision: Decision) -> str:
-    """The reason in a line or two: what was measured of candidate against production comes first, and what is left out is counted."""
-    claims = sorted(reason_of(decision).split("; "), key=lambda claim: not claim.startswith("delta on "))
+    """The first claims of the reason; how many more there are is said."""
+    claims = reason_of(decision).split("; ")
     left_out = len(claims) - BRIEF_CLAIMS
     return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 

@@ -57,19 +57,17 @@ def parts_of(loop: Loop, cron: str) -> tuple[Part, ...]:
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri, "--workers", "1",
                    "--default-artifact-root", settings.artifacts_folder.as_uri(),
                    "--host", settings.host, "--port", str(settings.mlflow_port)]  # fmt: skip
-        pages = {
-            "MLflow runs": f"{mlflow}/#/experiments?workflowType=machine_learning",
-            "MLflow models": f"{mlflow}/#/models/{loop.use_case.name}",
-        }
+        pages = {"MLflow": f"{mlflow}/#/experiments?workflowType=machine_learning", "its models": f"{mlflow}/#/models/{loop.use_case.name}"}
         parts.append(Part("MLflow", command, True, f"{mlflow}/health", pages, settings.mlflow_port, "CLOSEDLOOP_MLFLOW_PORT",
                           {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}))  # fmt: skip
     if not elsewhere:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)]
         # Only its own pages may use it, by either name of this machine.
         allowed = ",".join(f"http://{name}:{settings.prefect_port}" for name in dict.fromkeys([settings.host, "localhost", "127.0.0.1"]))
+        environment = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": allowed, "PREFECT_UI_API_URL": f"{prefect}/api", "PREFECT_API_URL": "",
+                       "PREFECT_LOGGING_LEVEL": "WARNING"}  # fmt: skip
         parts.append(Part("Prefect", command, True, f"{prefect}/api/health", {"Prefect": f"{prefect}/deployments"}, settings.prefect_port,
-                          "CLOSEDLOOP_PREFECT_PORT", {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": allowed, "PREFECT_UI_API_URL": f"{prefect}/api",
-                                                      "PREFECT_API_URL": "", "PREFECT_LOGGING_LEVEL": "WARNING"}))  # fmt: skip
+                          "CLOSEDLOOP_PREFECT_PORT", environment))  # fmt: skip
     shown = {"PREFECT_API_URL": elsewhere or f"{prefect}/api", "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}
     parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], False,
                       "" if elsewhere else f"{prefect}/api/deployments/name/{TRAIN}", environment={**shown, **placed}))  # fmt: skip
@@ -147,7 +145,5 @@ def _show(console: Console, parts: tuple[Part, ...], logs: Path, cron: str, live
     console.print(f"{'deployments':14}{MONITOR} ({cron}, UTC), {TRAIN}", soft_wrap=True, highlight=False)
     console.print(f"{'logs':14}{logs}", soft_wrap=True, highlight=False)
     if live is None:
-        console.print(
-            f"no model yet, the API answers 503: closedloop monitor, or run {MONITOR} in Prefect", soft_wrap=True, highlight=False
-        )
+        console.print(f"no model yet, so the API answers 503: closedloop monitor, or run {MONITOR} in Prefect", highlight=False)
     console.print("Ctrl-C stops everything", highlight=False)

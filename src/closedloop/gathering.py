@@ -245,7 +245,7 @@ def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, hist
         frame[PREDICTION] = np.nan if probabilities is None else probabilities[:, 1]
     else:
         frame[PREDICTION] = None if probabilities is None else classes[probabilities.argmax(axis=1)]
-    frame[TARGET] = prepared[use_case.target.column] if use_case.target.column in prepared else None
+    frame[TARGET] = prepared.get(use_case.target.column)
     return frame
 
 

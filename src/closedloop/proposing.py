@@ -127,7 +127,8 @@ def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Fact
     facts = Facts(
         name=use_case.name, key=history.key("promotion"), recipe=chosen.recipe, classes=use_case.target.classes,
         trained_windows=tuple(one.name for one in candidate.refitted), evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc,
-        statistics=measure_statistics(trained, use_case), use_case={name: value for name, value in use_case.content.items() if name != "golden"},
+        statistics=measure_statistics(trained, use_case),
+        use_case={name: value for name, value in use_case.content.items() if name != "golden"},
         rows=len(trained), data_digest="-".join(one.digest[:12] for one in candidate.refitted),
     )  # fmt: skip
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
@@ -141,7 +142,8 @@ def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Fact
         tried = pd.concat([candidate.split.evaluation.frame[columns], awkward], ignore_index=True)
         evidence = PromotionEvidence(
             window=history.read(history.window).facts, version=None, production=history.production.version if history.production else None,
-            comparison=chosen, packaging_difference=measure_difference(bundle, candidate.pipeline, tried), golden=_check_golden(history, bundle),
+            comparison=chosen, packaging_difference=measure_difference(bundle, candidate.pipeline, tried),
+            golden=_check_golden(history, bundle),
             quarantined=candidate.quarantined, production_error=candidate.production_error,
         )  # fmt: skip
     return facts, evidence

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -127,8 +126,9 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
             fetched = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary, tracking_uri=self.tracking_uri)
             proven = self._proven(Path(fetched), number, digest)
-            # Whole or not at all: another process may load the same version in this moment, and then its copy is as good.
-            shutil.rmtree(kept, ignore_errors=True)
+            # Whole or not at all, and never under the eyes of another process that loads the same version: its copy is as good.
+            if kept.exists() and model_digest(kept) != digest:
+                kept.rename(Path(temporary) / "damaged")
             with suppress(OSError):
                 proven.rename(kept)
         return self._proven(kept, number, digest)
@@ -349,9 +349,12 @@ class Registry:
             raise
         except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
             said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            address = re.sub(r"//[^/@]*@", "//***@", self.tracking_uri)
-            raise RegistryError(where=f"MLflow at {address}", wanted=f"to {purpose}", got=said,
+            raise RegistryError(where=f"MLflow at {_without_password(self.tracking_uri)}", wanted=f"to {purpose}", got=_without_password(said),
                                 then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def _open_once(database: Path) -> None:

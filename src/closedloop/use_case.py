@@ -290,7 +290,7 @@ def _check_names(file: _File, path: Path) -> None:
             raise UseCaseError(where=f"{path}: slice {one.name}", wanted="a column of [columns]", got=one.column,
                                then=f"did you mean {near[0]}?" if near else "name one of the feature columns")  # fmt: skip
         if bool(one.values) != (file.columns[one.column].type == "categorical"):
-            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="values for a categorical column, minimum/maximum for a numeric one",
+            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="values for categories, minimum/maximum for numbers",
                                got=f"the other for {one.column}", then="mend the slice")  # fmt: skip
 
 
@@ -309,6 +309,6 @@ def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
         unknown = sorted(set(case.row) - set(file.columns))
         if missing or unknown or case.label not in file.target.classes:
             got = f"missing {missing}" if missing else f"unknown {unknown}" if unknown else f"label {case.label!r}"
-            raise UseCaseError(where=f"{golden}: case {case.name}", wanted=f"every feature column and a label of {list(file.target.classes)}",
+            raise UseCaseError(where=f"{golden}: case {case.name}", wanted=f"every feature and a label of {list(file.target.classes)}",
                                got=got, then="mend the case")  # fmt: skip
     return cases

@@ -150,7 +150,8 @@ def _watch(steps: Steps) -> None:
         setattr(owner, name, watched)
 
     watch(Registry, "save_model")
-    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "create_registered_model", "create_model_version",
+    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "create_registered_model",
+                 "create_model_version",
                  "set_registered_model_alias", "delete_registered_model_alias", "set_model_version_tag"):  # fmt: skip
         watch(MlflowClient, name)
     watch(Journal, "write")

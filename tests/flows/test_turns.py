@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_no_retrain_storm_when_every_window_drifts(make_place: Callable[..., Any
     loop = place.open()
     indexes = [int(one.decision.window[-3:]) for one in loop.journal.history("streamflow") if one.decision.action is Action.RETRAIN]
     assert trainings == len(indexes)
-    assert all(later - earlier > 1 for earlier, later in zip(indexes, indexes[1:], strict=False))
+    assert all(later - earlier > 1 for earlier, later in pairwise(indexes))
 
 
 def test_two_monitors_started_at_once_train_once(make_place: Callable[..., Any], processes: Any, run: Callable[..., Any]) -> None:
@@ -128,7 +129,7 @@ def test_two_monitors_started_at_once_train_once(make_place: Callable[..., Any],
 def test_a_monitor_killed_before_its_retraining_is_finished_by_the_next(make_place: Callable[..., Any], run: Callable[..., Any]) -> None:
     """The decision to retrain was written down, the process died: the next monitor carries it out, and decides nothing again."""
     place = make_place(0)
-    code, steps = run("monitor", place, "month_000", kill_at=None)
+    _, steps = run("monitor", place, "month_000")
     first_training = steps.index("save_model")
     other = make_place(0, name="other")
     assert run("monitor", other, "month_000", kill_at=first_training)[0] == -9
