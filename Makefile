@@ -58,7 +58,7 @@ format: install ## Let Ruff format and mend what it can.
 lock: install ## Write requirements.lock anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
 	@$(BIN)/python -m venv .venv/lock
 	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
-	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
 
 smoke: ## Start the Compose stack, wait until every service is healthy, and take it down again.

@@ -290,7 +290,7 @@ def _check_names(file: _File, path: Path) -> None:
             raise UseCaseError(where=f"{path}: slice {one.name}", wanted="a column of [columns]", got=one.column,
                                then=f"did you mean {near[0]}?" if near else "name one of the feature columns")  # fmt: skip
         if bool(one.values) != (file.columns[one.column].type == "categorical"):
-            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="values for categories, minimum/maximum for numbers",
+            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="values for a category, minimum/maximum for a numeric one",
                                got=f"the other for {one.column}", then="mend the slice")  # fmt: skip
 
 
