@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from closedloop.errors import StoreError
+from closedloop.lock import hold_file
 
 
 def open_engine(url: str) -> Engine:
@@ -36,10 +38,19 @@ def open_engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Transactions begin in `_begin_immediate`; the driver's own begin would come too late to take the write lock.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA busy_timeout=30000")
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            _switch_to_wal(cursor)
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Once in the life of a file. SQLite does not wait when two do it at once, it fails: they take turns here."""
+    path = cursor.execute("PRAGMA database_list").fetchone()[2]
+    with hold_file(Path(f"{path}.lock")) if path else nullcontext():
+        cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_immediate(connection: Any) -> None:

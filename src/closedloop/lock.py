@@ -26,7 +26,7 @@ def hold_lock(name: str, engine: Engine) -> Iterator[None]:
     Raises StoreError when the database (PostgreSQL) or the folder of the file (SQLite) cannot be reached. Not re-entrant.
     """
     if engine.url.get_backend_name() == "sqlite":
-        with _hold_file(Path(engine.url.database or "closedloop.db").with_name(f"{name}.lock")):
+        with hold_file(Path(engine.url.database or "closedloop.db").with_name(f"{name}.lock")):
             yield
     else:
         with _hold_advisory(name, engine):
@@ -34,7 +34,8 @@ def hold_lock(name: str, engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _hold_file(path: Path) -> Iterator[None]:
+def hold_file(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, made when missing, for the duration of the block; StoreError when it cannot be written."""
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

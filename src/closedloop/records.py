@@ -99,6 +99,8 @@ class Label:
 
 @dataclass(frozen=True)
 class RecordCounts:
+    """How many rows were answered for a use case, and how many of them have a label."""
+
     predictions: int
     labels: int
 

@@ -348,8 +348,9 @@ class Registry:
         except ClosedLoopError:
             raise
         except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
-            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            raise RegistryError(where=f"MLflow at {_without_password(self.tracking_uri)}", wanted=f"to {purpose}", got=_without_password(said),
+            address = _without_password(f"MLflow at {self.tracking_uri}")
+            said = _without_password(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            raise RegistryError(where=address, wanted=f"to {purpose}", got=said,
                                 then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
 
 
