@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -89,9 +90,9 @@ def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    with progress.status("preparing the registry ..."):
-        live = loop.registry.production()  # also makes the database, before two processes try to
-    with _running(progress) as running:
+    with _alone(loop.settings.home_folder), _running(progress) as running:
+        with progress.status("preparing the registry ..."):
+            live = loop.registry.production()  # also makes the database, before two processes try to
         for servers in (True, False):
             group = [part for part in parts if part.server is servers]
             with progress.status(f"starting {' and '.join(part.name for part in group)} ..."):
@@ -107,6 +108,18 @@ def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -
                 if process.poll() is not None:
                     raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to keep running",
                                           got=f"an end with code {process.returncode}", then=f"read {_log_of(part, logs)}")  # fmt: skip
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Two stacks on one home would share one Prefect database and overwrite each other's logs: the second is refused."""
+    with open(home / "up.lock", "w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ClosedLoopError(where=str(home), wanted="one closedloop up for one CLOSEDLOOP_HOME", got="another one that runs",
+                                  then="stop that one first, or set CLOSEDLOOP_HOME to another folder") from None  # fmt: skip
+        yield
 
 
 @contextmanager

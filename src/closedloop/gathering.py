@@ -19,6 +19,7 @@ from closedloop.packaging import Bundle
 from closedloop.registry import VersionFacts
 from closedloop.schema import check_contract, digest, prepare
 from closedloop.scoring import estimate_auc, measure_delta
+from closedloop.sources import in_time_order
 from closedloop.timings import STOPWATCH
 from closedloop.windows import mature, position, up_to
 
@@ -39,10 +40,10 @@ class History:
     """The windows up to the current one, each read once, and what registry and journal say of them."""
 
     def __init__(self, loop: Loop, window: str | None = None) -> None:
-        names = loop.source.windows()
+        self._all_names = loop.source.windows()
         self.loop = loop
-        self.window = names[-1] if window is None else window
-        self.names = up_to(names, self.window)
+        self.window = self._all_names[-1] if window is None else window
+        self.names = up_to(self._all_names, self.window)
         self._read: dict[str, ReadWindow] = {}
 
     @property
@@ -86,8 +87,14 @@ class History:
         return self.loop.journal.history(self.loop.use_case.name)
 
     def place(self, name: str | None) -> int | None:
-        """The index of a window, None when it is not among those up to the current one."""
-        return position(self.names, name) if name in self.names else None
+        """The index of a window, which may be newer than the current one; None when none is named.
+
+        A window that is gone is older than all that are left when its name says so, and otherwise newer than all: nothing may pass for
+        new to a model when that is not known.
+        """
+        if name is None or name in self._all_names:
+            return None if name is None else position(self._all_names, name)
+        return -1 if in_time_order({name, *self._all_names})[0] == name else len(self._all_names)
 
     def read(self, name: str) -> ReadWindow:
         """Read, prepare and check one window."""

@@ -87,6 +87,14 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
+def pinned_requirements() -> list[str]:
+    """The packages that a pipeline needs, in the versions that it was fitted with, as pip takes them."""
+    from importlib.metadata import version
+
+    # Listed rather than inferred, which takes MLflow ten seconds.
+    return [f"{name}=={version(name)}" for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")]
+
+
 def model_digest(folder: Path) -> str:
     """sha256 over every file of the bundle, names included; 64 hex digits."""
     total = hashlib.sha256()

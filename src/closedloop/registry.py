@@ -7,38 +7,22 @@ Every change can be repeated after a crash: it looks at what is there before it 
 from __future__ import annotations
 
 import json
-import os
-import re
-import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
-from sqlalchemy import make_url
 
-from closedloop.errors import ClosedLoopError, RegistryError
-from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, read_bundle
+from closedloop.errors import RegistryError
+from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, pinned_requirements, read_bundle
+from closedloop.tracking import prepare_client, reaching
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS, KEY, DIGEST = "closedloop.status", "closedloop.key", "closedloop.sha256"
 MODEL_PATH = "model"
-# What MLflow's client is told unless the environment says otherwise.
-_CLIENT_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # The addresses that a server signs for direct transfers are often known inside its own network only.
-    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
-    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # By itself it tries for four minutes to reach a server that is away, and waits two minutes for each answer. Whoever calls us can
-    # be called again, and a person wants to know soon: about three seconds for a server that is away, one minute for one that hangs.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 
 
 @dataclass(frozen=True)
@@ -150,7 +134,7 @@ class Registry:
         with self._reaching("write the model file"):
             mlflow.sklearn.save_model(
                 pipeline, str(folder), serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES),
-                signature=infer_signature(sample, pipeline.predict_proba(sample)), pip_requirements=_requirements(),
+                signature=infer_signature(sample, pipeline.predict_proba(sample)), pip_requirements=pinned_requirements(),
                 pyfunc_predict_fn="predict_proba",
             )  # fmt: skip
 
@@ -314,10 +298,7 @@ class Registry:
     @property
     def _client(self) -> Any:
         if self._client_made is None:
-            for name, value in _CLIENT_DEFAULTS.items():
-                os.environ.setdefault(name, value)
-            if self.tracking_uri.startswith("sqlite:"):
-                _open_once(Path(make_url(self.tracking_uri).database or "mlflow.db"))
+            prepare_client(self.tracking_uri)
             from mlflow import MlflowClient
 
             self._client_made = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
@@ -341,28 +322,8 @@ class Registry:
         assert self._experiment_made is not None
         return self._experiment_made
 
-    @contextmanager
-    def _reaching(self, purpose: str) -> Iterator[None]:
-        try:
-            yield
-        except ClosedLoopError:
-            raise
-        except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
-            address = _without_password(f"MLflow at {self.tracking_uri}")
-            said = _without_password(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
-            raise RegistryError(where=address, wanted=f"to {purpose}", got=said,
-                                then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
-
-
-def _open_once(database: Path) -> None:
-    """Fail at once where MLflow would try for minutes to open a file that cannot be opened."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA schema_version")
+    def _reaching(self, purpose: str) -> AbstractContextManager[None]:
+        return reaching(self.tracking_uri, purpose)
 
 
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
@@ -381,10 +342,3 @@ def _data_input(window: str, digest: str) -> Any:
 
     described = Dataset(name=window, digest=digest[:36], source_type="closedloop", source=json.dumps({"window": window}))
     return DatasetInput(described, [InputTag("mlflow.data.context", "training")])
-
-
-def _requirements() -> list[str]:
-    """Pins of what a pipeline needs; given explicitly because inferring them takes MLflow ten seconds."""
-    from importlib.metadata import version
-
-    return [f"{name}=={version(name)}" for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")]

@@ -179,6 +179,18 @@ def test_scores_of_different_windows_are_never_compared(make_place: Callable[...
     assert abs(compared["production"]["val_auc"] - (loop.registry.version(1).val_auc or 0)) > 0.005
 
 
+def test_a_look_back_never_scores_production_on_rows_it_was_trained_on(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
+    """Nothing looks ahead: held against an older window, production has no newer rows there to be judged on, and nothing is trained."""
+    place = make_place(0, 1, 2)
+    turn(place, "month_000")
+    turn(place, "month_002", "train")
+    assert place.open().registry.production() == 2
+    assert turn(place, "month_001") == [("retraining", "keep")]
+    entry = place.open().journal.history("streamflow")[-1]
+    assert "realised_auc" not in entry.details
+    assert "enough new labels" in [check.claim for check in entry.decision.checks if check.outcome == "fails"]
+
+
 def test_a_champion_that_needs_a_lost_column_does_not_block_every_release(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
     """A column leaves loop.toml: production cannot be asked any more, a retraining follows and a person is asked, who can promote."""
     place = make_place(0, 0)
