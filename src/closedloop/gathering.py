@@ -212,11 +212,10 @@ def gather_turn(history: History, *, requested: bool = False) -> Turn:
     if realised is not None and judged is not None:
         suspicious = is_quarantined(realised.value, history.realised_before(judged.name), policy.quarantine)
         details |= {"realised_on": judged.name, "realised_auc": realised.value, "quarantined": suspicious}
-    rollback = (
-        None
-        if state.promoted_at is None or state.previous is None
-        else RollbackEvidence(window.facts, state, _measure_regret(history, judged))
-    )
+    since = None if state.promoted_at is None else history.index - state.promoted_at
+    # Only while it can matter: production against previous costs loading and asking a second model.
+    watched = since is not None and 1 <= since <= policy.rollback.probation_windows and state.previous is not None
+    rollback = RollbackEvidence(window.facts, state, _measure_regret(history, judged)) if watched else None
     return Turn(key, evidence, rollback, details, report)
 
 
