@@ -16,7 +16,10 @@ from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.timings import STOPWATCH
+from closedloop.tracking import HAS_FILE
 from flows.train_and_compare_flow import describe, train_and_compare_flow
+
+REPORT = "drift_report.html"
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)
@@ -32,12 +35,14 @@ def keep_report(history: History, turn: Turn) -> dict[str, str]:
     found = {"drift_share": drift.drift_share if drift else None, "realised_auc": turn.details.get("realised_auc")}
     metrics = {name: value for name, value in found.items() if value is not None}
     facts = json.dumps(asdict(turn.evidence), indent=1)
-    files: dict[str, str | bytes] = {"evidence.json": facts, **({"drift_report.html": turn.report} if turn.report else {})}
+    files: dict[str, str | bytes] = {"evidence.json": facts, **({REPORT: turn.report} if turn.report else {})}
+    tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if turn.report else {})}
     with STOPWATCH.measure("mlflow logging"):
         run_id = registry.log_run(turn.key, f"monitor {history.window}", metrics=metrics, parameters={"window": history.window},
-                                  tags={"closedloop.kind": "monitoring"}, files=files)  # fmt: skip
+                                  tags=tags, files=files)  # fmt: skip
+        registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
-    return {"run": run_id, "report": f"{page}/drift_report.html" if turn.report else page}
+    return {"run": run_id, "report": f"{page}/{REPORT}" if turn.report else page}
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from closedloop.errors import UseCaseError
 
-# A command says in one sentence what went wrong; these would say it before, in a page, or keep asking for two minutes.
-QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+# A command says in one sentence what it did or what went wrong; these would say it before, in a page.
+QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
 
 def prepare_environment() -> None:
@@ -31,6 +31,11 @@ def prepare_environment() -> None:
         wanted = first["msg"].removeprefix("Input should be ")
         raise UseCaseError(where=name if name.isupper() else f"CLOSEDLOOP_{name.upper()}", wanted=wanted, got=repr(first["input"]),
                            then="mend it in the environment or in .env") from None  # fmt: skip
+    above = next(one for one in (settings.home_folder, *settings.home_folder.parents) if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        got = f"{above}, which " + ("cannot be written" if above.is_dir() else "is a file")
+        raise UseCaseError(where="CLOSEDLOOP_HOME", wanted=f"to keep everything under {settings.home_folder}", got=got,
+                           then="set it to a folder of your own")  # fmt: skip
     quiet = {} if os.environ.get("CLOSEDLOOP_DEBUG") else QUIET
     for variable, value in {**settings.library_environment(), **quiet}.items():
         os.environ.setdefault(variable, value)

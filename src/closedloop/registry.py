@@ -6,9 +6,8 @@ Every change can be repeated after a crash: it looks at what is there before it 
 
 from __future__ import annotations
 
-import json
 import tempfile
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ import pandas as pd
 
 from closedloop.errors import RegistryError
 from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, pinned_requirements, read_bundle
-from closedloop.tracking import prepare_client, reaching
+from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking
 
 PRODUCTION, PREVIOUS = "production", "previous"
-STATUS, KEY, DIGEST = "closedloop.status", "closedloop.key", "closedloop.sha256"
-MODEL_PATH = "model"
+STATUS = "closedloop.status"
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,12 @@ class VersionFacts:
     run_id: str
 
 
-class Registry:
-    """One use case's models in MLflow. `home` is where downloads go; `artifacts` where an embedded MLflow keeps files."""
+class Registry(Tracking):
+    """One use case's models in MLflow, beside the runs that made them. `downloads` is where fetched bundles are kept."""
 
     def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, downloads: Path) -> None:
-        self.name, self.tracking_uri = name, tracking_uri
-        self._artifacts, self._downloads = artifacts, downloads
-        self._client_made: Any = None
-        self._experiment_made: str | None = None
+        super().__init__(name, tracking_uri, artifacts=artifacts)
+        self._downloads = downloads
 
     # What is live
 
@@ -138,39 +134,6 @@ class Registry:
                 pyfunc_predict_fn="predict_proba",
             )  # fmt: skip
 
-    def log_run(self, key: str, title: str, *, metrics: dict[str, float], parameters: dict[str, Any], tags: dict[str, str],
-                files: dict[str, str | bytes], data: dict[str, str] | None = None, folder: Path | None = None) -> str:  # fmt: skip
-        """Log one finished run and return its id; the run already logged under `key` is returned as it is.
-
-        `files` maps names to content, `data` names the windows used to their sha256, `folder` is logged under `model/`.
-        A run that a crash left half-written is marked killed.
-        """
-        packed = {} if folder is None else {DIGEST: model_digest(folder)}
-        with self._reaching("log a run"):
-            for run in self._runs(key):
-                if run.info.status == "FINISHED":
-                    return str(run.info.run_id)
-                if run.info.status == "RUNNING":
-                    self._client.set_terminated(run.info.run_id, status="KILLED")
-            run_id = str(self._client.create_run(self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}).info.run_id)
-            from mlflow.entities import Metric, Param
-
-            self._client.log_batch(run_id, metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
-                                   params=[Param(name, str(value)[:500]) for name, value in parameters.items()])  # fmt: skip
-            with tempfile.TemporaryDirectory() as temporary:
-                for name, content in files.items():
-                    path = Path(temporary) / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content.encode() if isinstance(content, str) else content)
-                if files:
-                    self._client.log_artifacts(run_id, temporary)
-            if data:
-                self._client.log_inputs(run_id, datasets=[_data_input(name, digest) for name, digest in data.items()])
-            if folder is not None:
-                self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
-            self._client.set_terminated(run_id, status="FINISHED")
-            return run_id
-
     def register(self, key: str, run_id: str, tags: dict[str, str]) -> int:
         """Register the model of a run as a candidate, once per key; returns its version.
 
@@ -195,14 +158,7 @@ class Registry:
 
     def read_file(self, number: int, name: str) -> str:
         """The text of a file that was logged with the run of a version."""
-        facts = self.version(number)
-        import mlflow
-
-        with self._reaching(f"read {name} of version {number}"), tempfile.TemporaryDirectory() as temporary:
-            uri = f"{self._client.get_run(facts.run_id).info.artifact_uri}/{name}"
-            return Path(
-                mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri)
-            ).read_text()
+        return self.read_run_file(self.version(number).run_id, name)
 
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
         """Move `production` to a version and keep the replaced one as `previous`.
@@ -246,29 +202,6 @@ class Registry:
             with self._reaching("tag a version"):
                 self._tag(number, "rejected", reason)
 
-    def ping(self) -> None:
-        """Raise RegistryError when MLflow cannot be reached."""
-        with self._reaching("answer"):
-            self._client.search_experiments(max_results=1)
-
-    def start(self) -> None:
-        """Make an embedded database and import what saving a model needs: seconds that need not fall into the first turn."""
-        self.ping()
-        import mlflow.sklearn  # noqa: F401
-
-    def local_file(self, run_id: str, name: str) -> Path | None:
-        """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""
-        with self._reaching("find a file of a run"):
-            parsed = urlparse(self._client.get_run(run_id).info.artifact_uri)
-        path = Path(unquote(parsed.path)) / name
-        return path if parsed.scheme in ("", "file") and path.exists() else None
-
-    def run_link(self, run_id: str, ui: str) -> str:
-        """Where a person sees a run: `ui` is the address of the MLflow UI."""
-        base = self.tracking_uri if self.tracking_uri.startswith("http") else ui
-        with self._reaching("find the experiment"):
-            return f"{base.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
-
     # Inside
 
     def _tag(self, number: int, status: str, reason: str) -> None:
@@ -291,40 +224,6 @@ class Registry:
                 return None
             raise
 
-    def _runs(self, key: str) -> Any:
-        quote = '"' if "'" in key else "'"  # a window may be named after a file that somebody named freely
-        return self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = {quote}{key}{quote}")
-
-    @property
-    def _client(self) -> Any:
-        if self._client_made is None:
-            prepare_client(self.tracking_uri)
-            from mlflow import MlflowClient
-
-            self._client_made = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
-        return self._client_made
-
-    def _experiment(self) -> str:
-        if self._experiment_made is None:
-            found = self._client.get_experiment_by_name(self.name)
-            if found is None:
-                embedded = not self.tracking_uri.startswith("http")
-                location = (self._artifacts / self.name).as_uri() if embedded else None
-                try:
-                    self._experiment_made = str(self._client.create_experiment(self.name, artifact_location=location))
-                except Exception:
-                    # Another process may have made it in this moment; if it did not, the look-up below says so.
-                    found = self._client.get_experiment_by_name(self.name)
-                    if found is None:
-                        raise
-            if found is not None:
-                self._experiment_made = str(found.experiment_id)
-        assert self._experiment_made is not None
-        return self._experiment_made
-
-    def _reaching(self, purpose: str) -> AbstractContextManager[None]:
-        return reaching(self.tracking_uri, purpose)
-
 
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
     tags = found.tags
@@ -334,11 +233,3 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         recipe=tags.get("closedloop.recipe", "unknown"), window=tags.get("closedloop.window", ""),
         trained_through=tags.get("closedloop.trained_through", ""), val_auc=float(auc) if auc else None, run_id=found.run_id or "",
     )  # fmt: skip
-
-
-def _data_input(window: str, digest: str) -> Any:
-    """A window as MLflow shows the inputs of a run; its own digest of a frame ignores most rows, so ours is given (36 of 64 digits fit)."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    described = Dataset(name=window, digest=digest[:36], source_type="closedloop", source=json.dumps({"window": window}))
-    return DatasetInput(described, [InputTag("mlflow.data.context", "training")])

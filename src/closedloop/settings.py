@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     mlflow_port: int = 5000
     prefect_port: int = 4200
     follow_seconds: float = 1.0
+    keep_reports: int = 100
 
     @property
     def home_folder(self) -> Path:

@@ -234,6 +234,23 @@ def test_the_report_is_kept_where_the_journal_says(make_place: Callable[..., Any
     assert entry.details["run"] in entry.details["report"]
 
 
+def test_the_disk_does_not_fill_with_reports(
+    make_place: Callable[..., Any], turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops never delete: of the drift reports only the newest are kept, and what was measured stays."""
+    monkeypatch.setenv("CLOSEDLOOP_KEEP_REPORTS", "1")
+    place = make_place(
+        0, 0, 1, changes={"drift_trigger = true": "drift_trigger = false", "auc_loss_trigger = true": "auc_loss_trigger = false"}
+    )
+    for number in range(3):
+        turn(place, f"month_{number:03d}")
+    loop = place.open()
+    runs = [one.details["run"] for one in loop.journal.history("streamflow") if one.details.get("drift_share") is not None]
+    assert len(runs) == 2
+    assert [loop.registry.local_file(run, "drift_report.html") is not None for run in runs] == [False, True]
+    assert all("drift" in loop.registry.read_run_file(run, "evidence.json") for run in runs)
+
+
 def test_the_decision_is_shown_in_prefect(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
     """The Prefect UI gets the decision as a page and a link to the drift report."""
     from prefect.client.orchestration import get_client
