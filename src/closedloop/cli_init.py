@@ -33,7 +33,8 @@ def write_use_case(table: Path, target: str, out: Path, *, key: str | None, wind
             where=str(out), wanted="a file that can be written", got=error.strerror or str(error), then="choose another --out"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
     return load_use_case(out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -232,6 +233,35 @@ def test_the_report_is_kept_where_the_journal_says(make_place: Callable[..., Any
     assert page is not None
     assert page.stat().st_size > 100_000
     assert entry.details["run"] in entry.details["report"]
+
+
+def test_serving_follows_the_registry(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
+    """The alias moves in MLflow, nobody restarts anything, and the API answers with the version it points at; the journal notes both."""
+    import urllib.request
+
+    from closedloop.cli_serve import serving
+
+    place = make_place(0, 2)
+    turn(place, "month_000")
+    turn(place, "month_001")
+    loop = place.open()
+    rows = prepare(loop.source.read("month_001"), loop.use_case)[list(loop.use_case.columns)].head(1)
+    body = rows.replace({"(missing)": None}).to_json(orient="records")
+    with serving(loop, "127.0.0.1", 0) as address:
+
+        def answering() -> int:
+            request = urllib.request.Request(f"{address}/predict", f'{{"rows": {body}}}'.encode(), {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return int(json.load(response)["version"])
+
+        assert answering() == 2
+        roll_back_by_hand(loop, None)
+        deadline = time.monotonic() + 60
+        while answering() != 1 and time.monotonic() < deadline:
+            pass
+        assert answering() == 1
+    served = [one.decision.version for one in loop.journal.history("streamflow") if one.decision.kind is Kind.SERVING]
+    assert served == [2, 1]
 
 
 def test_the_disk_does_not_fill_with_reports(

@@ -99,3 +99,11 @@ def test_hooks_need_no_network() -> None:
     entries = [hook["entry"] for one in repositories for hook in one["hooks"]]
     assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy"}
     assert all(entry.startswith(".venv/bin/") for entry in entries)
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    """A failure that the architecture promises to guard against has its test, under the name given there."""
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z_]+)`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    assert missing == []

@@ -131,7 +131,7 @@ def test_limits_never_lie_below_the_floor() -> None:
     assert {one.limit for one in found.values()} == {0.3}
 
 
-def test_no_more_rows_than_the_sample_are_measured() -> None:
+def test_huge_frames_are_measured_on_a_bounded_sample() -> None:
     """With 100 rows a side drawn from 5,000, limits are those of 100 rows, and the report still counts the rows it was given."""
     report, _ = _measure(_twenty(5_000, 0), _twenty(5_000, 1), policy=DriftPolicy(sample_rows=100))
     assert min(one.limit or 0 for one in report.columns if one.method == "wasserstein") > 0.25
