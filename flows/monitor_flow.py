@@ -52,15 +52,20 @@ def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
-def monitor_flow(use_case: str = "", window: str | None = None, source: Literal["windows", "records"] = "windows") -> int:
-    """Look at one window (default: the newest) and do what its evidence asks for.
+def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows") -> int:
+    """Look at one window and do what its evidence asks for. Running it again for the same data finishes what was begun.
 
-    `use_case` is the path of a loop.toml (default: CLOSEDLOOP_USE_CASE); `source` says whether the service's own records follow the
-    windows. Returns the id of the turn's decision in the journal. Running it again for the same data finishes what was begun.
+    Args:
+        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        window: Name of the window to look at. Empty: the newest.
+        source: windows: the use case's own source. records: the service's own records follow it.
+
+    Returns:
+        The id of the turn's decision in the journal.
     """
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
-        history = History(loop, window)
+        history = History(loop, window or None)
         entry = decided_before(history) or decide_turn(history)
         entry = carry_out_decision(loop, entry)
     publish(entry)

@@ -30,17 +30,23 @@ def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
-def train_and_compare_flow(use_case: str = "", window: str | None = None, cause: int | None = None,
+def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
                            source: Literal["windows", "records"] = "windows") -> int:  # fmt: skip
-    """Propose a candidate for a window (default: the newest) and promote it if it proves itself.
+    """Propose a candidate and promote it if it proves itself. Running it again for the same data finishes what was begun.
 
-    `use_case` is the path of a loop.toml (default: CLOSEDLOOP_USE_CASE), `cause` the id of the decision to retrain; without one a person
-    asked. Returns the id of the promotion decision in the journal. Running it again for the same data finishes what was begun.
+    Args:
+        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        window: Name of the newest window to train for. Empty: the newest there is.
+        cause: Id of the decision to retrain. 0: a person asks.
+        source: windows: the use case's own source. records: the service's own records follow it.
+
+    Returns:
+        The id of the promotion decision in the journal.
     """
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
-        history = History(loop, window)
-        asked = loop.journal.entry(cause) if cause is not None else write_request(history)
+        history = History(loop, window or None)
+        asked = loop.journal.entry(cause) if cause else write_request(history)
         entry = loop.journal.find(history.key("promotion"))
         if entry is None:
             evidence = fit_and_register(history)
@@ -48,7 +54,9 @@ def train_and_compare_flow(use_case: str = "", window: str | None = None, cause:
             entry = write_decision(history, evidence, decision, asked.id)
         entry = carry_out_decision(loop, entry)
         loop.journal.carried_out(asked)
-    create_markdown_artifact(key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {window}")
+    create_markdown_artifact(
+        key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {history.window}"
+    )
     return entry.id
 
 

@@ -43,6 +43,8 @@ class MemoryClient:
         return [one for name, versions in self._versions.items() if filter_string == f"name='{name}'" for one in reversed(versions)]
 
     def get_model_version(self, name: str, version: str) -> SimpleNamespace:
+        if not 1 <= int(version) <= len(self._versions.get(name, [])):
+            raise MlflowException(f"no version {version} of {name}", error_code=RESOURCE_DOES_NOT_EXIST)
         return self._versions[name][int(version) - 1]
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:

@@ -179,7 +179,7 @@ def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | No
         from flows.train_and_compare_flow import train_and_compare_flow
 
         flow = monitor_flow if what == "monitor" else train_and_compare_flow
-        number = flow(use_case=str(loop.use_case.path), window=window, source=source)  # type: ignore[call-overload]
+        number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
     entry = loop.journal.entry(number)
     led_to = [one for one in loop.journal.history(loop.use_case.name) if one.cause == entry.id]
     if as_json:

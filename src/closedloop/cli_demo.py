@@ -19,6 +19,7 @@ from closedloop.drift import load_evidently
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
+from closedloop.packaging import load_libraries
 from closedloop.settings import Settings
 from closedloop.sources import write_generated
 from closedloop.synthetic import generate_windows
@@ -54,6 +55,7 @@ def play_demo(console: Console, *, timings: bool) -> None:
         with STOPWATCH.measure("start-up"):
             loop.registry.start()
             load_evidently()
+            load_libraries()
             from flows.monitor_flow import monitor_flow
 
             running.enter_context(using(prefect))

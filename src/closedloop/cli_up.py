@@ -69,7 +69,9 @@ def parts_of(loop: Loop, cron: str) -> tuple[Part, ...]:
                        "PREFECT_LOGGING_LEVEL": "WARNING"}  # fmt: skip
         parts.append(Part("Prefect", command, True, f"{prefect}/api/health", {"Prefect": f"{prefect}/deployments"}, settings.prefect_port,
                           "CLOSEDLOOP_PREFECT_PORT", environment))  # fmt: skip
-    shown = {"PREFECT_API_URL": elsewhere or f"{prefect}/api", "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}
+    # Whoever presses "run" on Prefect's page sees it start soon, and sees its log there.
+    shown = {"PREFECT_API_URL": elsewhere or f"{prefect}/api", "PREFECT_RUNNER_POLL_FREQUENCY": "3",
+             "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # fmt: skip
     parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], False,
                       "" if elsewhere else f"{prefect}/api/deployments/name/{TRAIN}", environment={**shown, **placed}))  # fmt: skip
     serve = [sys.executable, "-m", "closedloop", "serve", "--use-case", path, "--host", settings.host, "--port", str(settings.port)]

@@ -195,7 +195,8 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
         checks += [
             _check("not trained for this window yet", window.index not in state.trained_at, Role.GUARD, "never twice for one window",
                    "trained" if window.index in state.trained_at else "not yet"),
-            _check("cooldown is over", last is None or window.index - last > rules.cooldown_windows, Role.GUARD,
+            # There is nothing to rest from while nothing is in production; the budget still holds.
+            _check("cooldown is over", last is None or state.production is None or window.index - last > rules.cooldown_windows, Role.GUARD,
                    f"more than {rules.cooldown_windows} windows since the last retraining",
                    "none before" if last is None else f"{window.index - last}"),
             _check("retraining budget is left", spent < rules.budget_trainings, Role.GUARD,

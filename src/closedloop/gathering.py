@@ -16,7 +16,7 @@ from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvid
 from closedloop.journal import Entry
 from closedloop.loop import Loop
 from closedloop.packaging import Bundle
-from closedloop.registry import VersionFacts
+from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.schema import check_contract, digest, prepare
 from closedloop.scoring import estimate_auc, measure_delta
 from closedloop.sources import in_time_order
@@ -56,9 +56,19 @@ class History:
         return mature(self.names, self.window, self.loop.use_case.labels.delay_windows)
 
     @cached_property
+    def _versions(self) -> tuple[VersionFacts, ...]:
+        with STOPWATCH.measure("registry"):
+            return self.loop.registry.versions()
+
+    @property
     def production(self) -> VersionFacts | None:
-        version = self.loop.registry.production()
-        return None if version is None else self.loop.registry.version(version)
+        """The version that was live when this history was opened."""
+        return next((one for one in self._versions if PRODUCTION in one.aliases), None)
+
+    @property
+    def previous(self) -> VersionFacts | None:
+        """The version that production replaced, if there is one to go back to."""
+        return next((one for one in self._versions if PREVIOUS in one.aliases), None)
 
     @cached_property
     def _loaded(self) -> tuple[Bundle | None, str | None]:
@@ -163,7 +173,7 @@ class History:
         in_order = [turns[index].details for index in sorted(turns)]
         return LoopState(
             production=live.version if live else None,
-            previous=self.loop.registry.previous(),
+            previous=self.previous.version if self.previous else None,
             trained_through=self.place(live.trained_through) if live else None,
             promoted_at=promoted_at,
             expected_auc=live.val_auc if live else None,
@@ -264,14 +274,13 @@ def _measure_realised(history: History, judged: LabelledWindow) -> Estimate | No
 
 def _measure_regret(history: History, judged: LabelledWindow | None) -> Estimate | None:
     """Production minus previous on the newest labelled rows that are newer than both."""
-    state = history.state()
-    if judged is None or state.previous is None or history.bundle is None:
+    before = history.previous
+    if judged is None or before is None or history.bundle is None:
         return None
-    before = history.loop.registry.version(state.previous)
     fitted_through = history.place(before.trained_through)
     if fitted_through is not None and judged.index <= fitted_through:
         return None
     with STOPWATCH.measure("scoring"):
-        previous = history.loop.registry.load(state.previous)
+        previous = history.loop.registry.load(before.version)
         confidence = history.loop.use_case.policy.rollback.confidence
         return measure_delta(judged.labels, history.bundle.probabilities(judged.frame), previous.probabilities(judged.frame), confidence)

@@ -59,7 +59,7 @@ def describe_table(
         _source(path, out, window_column),
         _target(target, classes),
         _columns(features),
-        _policy(frame[target], windows, single=window_column is None),
+        _policy(frame[target], windows),
     ]
     return "\n".join(parts)
 
@@ -274,13 +274,13 @@ def _columns(features: Iterable[_Feature]) -> str:
     return "\n".join([head, *left_out, "", *kept])
 
 
-def _policy(target: pd.Series[Any], windows: pd.Series[str], *, single: bool) -> str:
-    """Minimums that windows of this size can meet; a single window is judged on its held-out quarter."""
+def _policy(target: pd.Series[Any], windows: pd.Series[str]) -> str:
+    """Minimums that windows of this size can meet: the first model is judged on a held-out quarter of one window."""
     labels = pd.Series(read_categories(target))
     labelled = labels != MISSING
     rows = int(labelled.groupby(windows.to_numpy()).sum().median())
     rarest = float(labels[labelled].value_counts(normalize=True).min())
-    judged = min(500, max(10, int(rows * (0.15 if single else 0.5))))
+    judged = min(500, max(10, int(rows * 0.15)))
     each = min(30, max(2, int(judged * rarest / 2)))
     return f"""# Policy: every number that can change a decision. These fit windows of about {rows} labelled rows;
 # what is not named here has the value it has in data/streamflow/loop.toml.

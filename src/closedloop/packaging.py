@@ -74,6 +74,11 @@ class Bundle:
         return pd.read_parquet(self.folder / "reference.parquet")
 
 
+def load_libraries() -> None:
+    """Import now what the first package would import in the middle of a training."""
+    import skops.io  # noqa: F401
+
+
 def write_facts(folder: Path, facts: Facts, self_test: pd.DataFrame, answers: np.ndarray, reference: pd.DataFrame) -> None:
     """Add facts, self-test and reference to a folder that already holds the saved model."""
     _write_json(folder / "facts.json", asdict(facts))

@@ -7,6 +7,7 @@ Every change can be repeated after a crash: it looks at what is there before it 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,12 @@ class Registry(Tracking):
         Raises RegistryError when there is no such version, when MLflow cannot be reached or when the files are not those that were
         registered, ModelError when the bundle itself is damaged.
         """
-        self.version(number)
         with self._reaching(f"load version {number}"):
-            found = self._client.get_model_version(self.name, str(number))
-            return read_bundle(self._fetch(found.source, number, found.tags.get(DIGEST, "")))
+            found = self._version(number)
+            if found is not None:
+                return read_bundle(self._fetch(found.source, number, found.tags.get(DIGEST, "")))
+        self.version(number)
+        raise AssertionError(f"version {number} appeared while it was looked for")
 
     def _fetch(self, source: str, number: int, digest: str) -> Path:
         """The folder of a version's files, fetched once; raises RegistryError when their sha256 is not `digest`."""
@@ -215,14 +218,22 @@ class Registry(Tracking):
 
     def _model(self) -> Any:
         """MLflow's registered model with its aliases; None before the first version."""
-        from mlflow.exceptions import MlflowException
+        return _found(lambda: self._client.get_registered_model(self.name))
 
-        try:
-            return self._client.get_registered_model(self.name)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+    def _version(self, number: int) -> Any:
+        """MLflow's model version; None when there is none with this number."""
+        return _found(lambda: self._client.get_model_version(self.name, str(number)))
+
+
+def _found(look: Callable[[], Any]) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return look()
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
 
 
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:

@@ -16,7 +16,9 @@ from closedloop.use_case import DEFAULT_USE_CASE
 class Settings(BaseSettings):
     """Every variable is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_prefix="CLOSEDLOOP_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CLOSEDLOOP_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
 
     home: Path = Path("var")
     use_case: Path = DEFAULT_USE_CASE

@@ -83,7 +83,7 @@ def regime_of(month: int) -> Regime:
     return _STORY[month] if month < len(_STORY) else NEW_NORMAL
 
 
-def subscription_month(month: int, seed: int = 0, rows: int = 3000) -> dict[str, pd.DataFrame]:
+def subscription_month(month: int, seed: int = 0, rows: int = 4000) -> dict[str, pd.DataFrame]:
     """Six tables of one month, joined one to one on `user_id`: users, subscriptions, usage_agg_30d, payments_agg_90d,
     support_agg_90d and labels. `rows` is the size of an everyday month."""
     regime = regime_of(month)

@@ -64,7 +64,9 @@ class Tracking:
     def start(self) -> None:
         """Make an embedded database and import what saving a model needs: seconds that need not fall into the first turn."""
         self.ping()
-        import mlflow.sklearn  # noqa: F401
+        import mlflow.models
+        import mlflow.sklearn
+        import mlflow.store.artifact.artifact_repository_registry  # noqa: F401
 
     def local_file(self, run_id: str, name: str) -> Path | None:
         """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""

@@ -1,0 +1,247 @@
+"""A newcomer's story: a CSV file, `init`, `doctor`, the loop turned window by window, and every command that looks back or moves on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from closedloop.cli import run
+from closedloop.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+ROWS = 2400
+MONTHS = ("2026-01", "2026-02", "2026-03")
+# What a program may count on.
+DECISION_KEYS = {"id", "kind", "action", "window", "checks", "version", "reason", "cause", "outcome", "at"}
+CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, read as a program reads it."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+def closedloop(*arguments: str) -> Result:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(arguments)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def customers() -> pd.DataFrame:
+    """Three months of customers with keys like 007; who leaves depends on all of age, plan and visits."""
+    random, months = np.random.default_rng(5), []
+    for number, month in enumerate(MONTHS):
+        age = random.normal(40, 10, ROWS).round(1)
+        plan = random.choice(["basic", "plus", "pro"], ROWS, p=[0.5, 0.3, 0.2])
+        visits = random.poisson(4, ROWS)
+        logit = -0.5 + 0.06 * (age - 40) + np.where(plan == "basic", 1.0, -0.5) - 0.25 * visits
+        keys = [f"{number * ROWS + place:05d}" for place in range(ROWS)]
+        left = np.where(random.random(ROWS) < 1 / (1 + np.exp(-logit)), "yes", "no")
+        months.append(pd.DataFrame({"customer_id": keys, "month": month, "age": age, "plan": plan, "visits": visits, "left": left}))
+    return pd.concat(months, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Story:
+    """The folder it happened in, and what each step left behind."""
+
+    folder: Path
+    init: Result
+    doctor: Result
+    turns: tuple[Result, ...]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the others share one Prefect server."""
+    folder = tmp_path_factory.mktemp("story")
+    customers().to_csv(folder / "customers.csv", index=False)
+    before, came_from = dict(os.environ), Path.cwd()
+    os.chdir(folder)
+    os.environ.update({"CLOSEDLOOP_HOME": str(folder / "home"), "CLOSEDLOOP_USE_CASE": "loop.toml", "COLUMNS": "100"})
+    try:
+        written = closedloop("init", "customers.csv", "--target", "left", "--window-column", "month", "--key", "customer_id")
+        examined = closedloop("doctor")
+        first = subprocess.run([sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
+                               capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
+        os.environ.update(Settings().library_environment())
+        from flows.embedded import embedded_prefect, using
+
+        with embedded_prefect(folder / "prefect.log") as server, using(server):
+            others = [closedloop("monitor", "--window", month, "--json") for month in MONTHS[1:]]
+            yield Story(folder, written, examined, (Result(first.returncode, first.stdout, first.stderr), *others))
+    finally:
+        os.chdir(came_from)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:
+    """The file is written, its guesses are told in a line, and the next commands can be copied."""
+    assert (story.init.code, story.init.err) == (0, "")
+    assert "wrote loop.toml: 3 features, target left with classes no, yes" in story.init.out
+    assert "closedloop doctor --use-case loop.toml" in story.init.out
+    again = closedloop("init", "customers.csv", "--target", "left")
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+def test_the_doctor_finds_a_new_use_case_well(story: Story) -> None:
+    """Before anything was decided nothing is wrong, and the doctor says how to begin."""
+    assert story.doctor.code == 0, story.doctor.out
+    assert "2026-03 of 3 (2026-01 first)" in story.doctor.out
+    assert "none yet: closedloop monitor" in story.doctor.out
+
+
+def test_the_doctor_speaks_to_programs(story: Story) -> None:
+    """--json lists every check with what was found; all is well after the loop has turned."""
+    findings = closedloop("doctor", "--json").json
+    assert all(set(one) == {"check", "ok", "found", "next"} and one["ok"] for one in findings)
+    assert {"use case", "newest window", "journal", "MLflow", "production"} <= {one["check"] for one in findings}
+
+
+def test_the_loop_turns_on_a_table_it_never_saw(story: Story) -> None:
+    """The first window makes and promotes a model; later ones, from the same customers, are watched; stdout is JSON and nothing else."""
+    for turn, month in zip(story.turns, MONTHS, strict=True):
+        assert turn.json["window"] == month
+        assert set(turn.json) >= {*DECISION_KEYS, "led_to"}
+    first = story.turns[0].json
+    assert (first["action"], [one["action"] for one in first["led_to"]]) == ("retrain", ["promote"]), first["led_to"]
+    assert closedloop("status", "--json").json["production"] >= 1
+
+
+def test_a_turn_that_works_says_nothing_on_stderr(story: Story) -> None:
+    """No library's greeting, warning or progress reaches a terminal that asked for JSON."""
+    assert [turn.err for turn in story.turns] == [""] * len(MONTHS)
+
+
+def test_an_unknown_window_is_refused_before_anything_starts(story: Story) -> None:
+    """The sentence names the windows there are; no traceback of a flow comes with it."""
+    refused = closedloop("monitor", "--window", "2031-01", "--json")
+    assert (refused.code, refused.out) == (3, "")
+    assert refused.err.count("\n") == 1
+    assert "2026-01 to 2026-03" in refused.err
+
+
+def test_history_has_the_promised_keys(story: Story) -> None:
+    """An array of decisions, oldest first, each with id, kind, action, window, checks and version; --last shortens it from the front."""
+    entries = closedloop("history", "--json").json
+    assert all(set(one) >= DECISION_KEYS for one in entries)
+    assert all(set(check) == CHECK_KEYS for one in entries for check in one["checks"])
+    assert [one["id"] for one in entries] == sorted(one["id"] for one in entries)
+    assert closedloop("history", "--json", "--last", "1").json == entries[-1:]
+
+
+def test_why_tells_the_same_as_history(story: Story) -> None:
+    """One decision, with every check: as JSON the journal's own entry, for people the claims, and the report's address in one piece."""
+    entry = next(one for one in closedloop("history", "--json").json if "drift_report" in str(one["details"].get("report")))
+    assert closedloop("why", str(entry["id"]), "--json").json == entry
+    shown = closedloop("why", str(entry["id"])).out
+    assert all(check["claim"].split()[0] in shown for check in entry["checks"])
+    link = next(line for line in shown.splitlines() if "drift_report.html" in line)
+    assert f"/runs/{entry['details']['run']}/artifacts/drift_report.html?workflowType=machine_learning" in link
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_what_people_read_fits_their_terminal(story: Story, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line of status and history is wider than the terminal, and no decision of the history is a page long."""
+    monkeypatch.setattr("closedloop.cli.console._width", int(columns))
+    for command in ("status", "history"):
+        lines = closedloop(command).out.splitlines()
+        assert lines
+        assert max(len(line) for line in lines) <= int(columns)
+    assert len(closedloop("history", "--last", "1").out.splitlines()) < 12
+
+
+def test_status_has_the_promised_keys(story: Story) -> None:
+    """What is live, what it replaced, every version and what is open, for a program."""
+    facts = closedloop("status", "--json").json
+    assert set(facts) == {"use_case", "production", "previous", "versions", "last_decision", "open_decisions", "records"}
+    assert facts["use_case"] == "customers"
+    assert {"version", "status", "aliases", "recipe", "window", "trained_through", "val_auc"} == set(facts["versions"][0])
+    assert facts["open_decisions"] == []
+
+
+def test_predict_answers_as_the_api_does(story: Story) -> None:
+    """CSV in and CSV out, Parquet in and Parquet out, and the API give the same scores for the same rows, with keys and order kept."""
+    rows = customers().sample(200, random_state=3).drop(columns=["month", "left"])
+    rows.to_csv("some.csv", index=False)
+    rows.to_parquet("some.parquet", index=False)
+    said = closedloop("predict", "some.csv", "scores.csv", "--json").json
+    assert said == {"rows": 200, "version": said["version"], "out": "scores.csv", "warnings": []}
+    assert closedloop("predict", "some.parquet", "deep/scores.parquet").code == 0
+    from_csv, from_parquet = pd.read_csv("scores.csv", dtype={"customer_id": str}), pd.read_parquet("deep/scores.parquet")
+    assert list(from_csv.columns) == ["customer_id", "prediction", "probability_no", "probability_yes", "version"]
+    assert from_csv["customer_id"].tolist() == rows["customer_id"].tolist() == from_parquet["customer_id"].tolist()
+    np.testing.assert_allclose(from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12)
+
+    from closedloop.cli_serve import serving
+    from closedloop.loop import open_loop
+
+    asked = rows.drop(columns="customer_id").to_dict(orient="records")
+    with serving(open_loop("loop.toml"), "127.0.0.1", 0) as address:
+        request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+    assert answer["version"] == said["version"]
+    np.testing.assert_allclose([one["probabilities"]["yes"] for one in answer["predictions"]], from_csv["probability_yes"], atol=1e-9)
+    assert [one["prediction"] for one in answer["predictions"]] == from_csv["prediction"].tolist()
+
+
+def test_predict_names_what_is_missing_and_warns_of_what_is_odd(story: Story) -> None:
+    """Absent feature columns are named, an empty table gives an empty file, and rows that break the contract are scored with a warning."""
+    rows = customers().head(50)
+    rows.drop(columns=["age", "plan"]).to_csv("less.csv", index=False)
+    refused = closedloop("predict", "less.csv", "never.csv")
+    assert refused.code == 3
+    assert "no age, plan" in refused.err
+    assert not Path("never.csv").exists()
+    rows.head(0).to_csv("empty.csv", index=False)
+    assert closedloop("predict", "empty.csv", "none.csv").code == 0
+    assert len(pd.read_csv("none.csv")) == 0
+    rows.assign(plan="gold").to_csv("odd.csv", index=False)
+    odd = closedloop("predict", "odd.csv", "odd_scores.csv")
+    assert odd.code == 0
+    assert "plan: categories" in odd.err
+
+
+def test_a_person_moves_production_and_goes_back(story: Story) -> None:
+    """train, promote and rollback speak JSON, are in the journal, and a version that does not exist or is live is refused."""
+    trained = closedloop("train", "--json").json
+    assert (trained["kind"], trained["window"]) == ("promotion", MONTHS[-1])
+    facts = closedloop("status", "--json").json
+    live, other = facts["production"], next(one["version"] for one in facts["versions"] if one["version"] != facts["production"])
+    assert closedloop("promote", str(live)).code == 4
+    assert "versions 1, 2" in closedloop("promote", "77").err
+    assert closedloop("promote", str(other), "--json").json["action"] == "promote"
+    assert closedloop("status", "--json").json["production"] == other
+    back = closedloop("rollback", "--json").json
+    assert (back["action"], back["version"]) == ("rollback", live)
+    assert closedloop("rollback", "--to", "77").code == 4
+    assert closedloop("history", "--json").json[-1]["id"] == back["id"]
