@@ -10,38 +10,47 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.diary import Diary
 from api.documentation import follow_model
 from api.messages import Refusal
 from api.metrics import Metrics
 from api.model import Follower
-from api.routes import Recorder, build_router
+from api.routes import Store, build_router
+from closedloop.recorder import Recorder
 
 _LOG = logging.getLogger("closedloop.service")
 MAX_ROWS = 10_000
 
 
-def create_app(follower: Follower, records: Recorder, *, title: str = "closedloop", max_rows: int = MAX_ROWS) -> FastAPI:
+def create_app(
+    follower: Follower, records: Store, *, title: str = "closedloop", max_rows: int = MAX_ROWS, answer_without_records: bool = False
+) -> FastAPI:
     """The service that answers with `follower.production` and records in `records`.
 
     The follower runs from the app's start to its end; nothing waits for the first model: until it is there, `/ready` and
-    `/predict` say 503 and why.
+    `/predict` say 503 and why. `answer_without_records` prefers an answer without a record over no answer.
     """
+    recorder = Recorder(records)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         follower.start()
+        recorder.start()
         try:
             yield
         finally:
             follower.stop()
+            await run_in_threadpool(recorder.close)  # what was accepted is recorded first
 
-    metrics = Metrics(follower.production)
+    metrics = Metrics(follower.production, recorder)
     app = FastAPI(title=title, description="Answers with the production model and records every answer.", lifespan=lifespan)
-    app.include_router(build_router(follower.production, records, metrics, max_rows=max_rows))
+    diary = Diary(recorder, metrics, answer_without_records=answer_without_records)
+    app.include_router(build_router(follower.production, records, diary, metrics, max_rows=max_rows))
     app.add_exception_handler(Refusal, _say_refusal)
     app.add_middleware(Watch, metrics=metrics)
     follow_model(app, follower.production)
@@ -57,7 +66,7 @@ def run(app: FastAPI, host: str, port: int) -> None:
 
 async def _say_refusal(_request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
-    return JSONResponse({"detail": refusal.detail}, refusal.status)
+    return JSONResponse({"detail": refusal.detail}, refusal.status, headers=refusal.headers)
 
 
 class Watch:

@@ -34,10 +34,11 @@ MAX_NUMBER = 3.4e38  # trees and ONNX compute in 32 bits; beyond it a model fail
 
 
 class Refusal(Exception):
-    """An answer other than the one that was asked for: the status and the `detail` of its body."""
+    """An answer other than the one that was asked for: the status, the `detail` of its body, and when to ask again."""
 
-    def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
+    def __init__(self, status: int, detail: str | list[dict[str, Any]], retry_seconds: int | None = None) -> None:
         self.status, self.detail = status, detail
+        self.headers = None if retry_seconds is None else {"retry-after": str(retry_seconds)}
         super().__init__(f"{status}: {detail}")
 
 
@@ -260,6 +261,7 @@ class ReadyAnswer(BaseModel):
     version: int | None = Field(description="the version that answers")
     wanted: int | None = Field(description="the version that production points at, as last seen")
     registry: str = Field(description="`reachable`, or what went wrong")
+    records: str = Field(description="`writable`, or why answers cannot be recorded")
     reason: str | None = Field(description="why it is not ready, or why another version than the wanted one answers")
     refused: dict[int, str] = Field(description="versions that could not be loaded or failed their self-test, with the reason")
 

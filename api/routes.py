@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api import messages
+from api.diary import Diary
 from api.messages import Refusal, Row, read_json, read_labels
 from api.metrics import CONTENT_TYPE, Metrics
 from api.model import Answer, LoadedModel, Production
@@ -19,13 +20,14 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.records import Label, Prediction, UnknownPrediction, make_prediction_ids
 
 _LOG = logging.getLogger("closedloop.service")
-T = TypeVar("T")
 
 
-class Recorder(Protocol):
+class Store(Protocol):
     """What the service needs of `closedloop.records.Records`."""
 
-    def append(self, predictions: list[Prediction]) -> None: ...
+    def append(self, predictions: Sequence[Prediction]) -> None: ...
+
+    def probe(self) -> None: ...
 
     def label_many(self, labels: list[Label], use_case: str) -> int: ...
 
@@ -48,18 +50,30 @@ def _live_model(production: Production) -> LoadedModel:
     return current
 
 
-def build_router(production: Production, records: Recorder, metrics: Metrics, *, max_rows: int) -> APIRouter:
+def build_router(production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int) -> APIRouter:
     router = APIRouter()
 
-    def answer_rows(body: bytes) -> Response:
+    def answer_rows(body: bytes) -> tuple[LoadedModel, list[str], list[Answer], list[Prediction]]:
         model = _live_model(production)
         rows = model.row_type.read(read_json(body), max_rows)
         answers = _answer(model, rows)
         use_case, ids = model.bundle.use_case.name, make_prediction_ids(len(rows))
-        _record(metrics, lambda: records.append([
+        return model, ids, answers, [
             Prediction(id, use_case, model.version, row.key, row.features, answer.probabilities, answer.prediction)
             for id, row, answer in zip(ids, rows, answers, strict=True)
-        ]))  # fmt: skip
+        ]  # fmt: skip
+
+    def take_labels(body: bytes) -> Response:
+        bundle = _live_model(production).bundle
+        labels = read_labels(read_json(body), bundle.facts.classes, max_rows)
+        recorded = _label(metrics, lambda: records.label_many(labels, use_case=bundle.use_case.name))
+        metrics.labels.inc(recorded)
+        return JSONResponse({"recorded": recorded})
+
+    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
+    async def predict(request: Request) -> Response:
+        model, ids, answers, asked = await run_in_threadpool(answer_rows, await request.body())
+        await diary.record(asked)
         for prediction, rows_of_it in Counter(answer.prediction for answer in answers).items():
             metrics.predictions.labels(str(model.version), prediction).inc(rows_of_it)
         metrics.warnings.inc(sum(bool(answer.warnings) for answer in answers))
@@ -69,17 +83,6 @@ def build_router(production: Production, records: Recorder, metrics: Metrics, *,
         ]
         return JSONResponse({"model": model.bundle.facts.name, "version": model.version, "predictions": predictions})
 
-    def take_labels(body: bytes) -> Response:
-        bundle = _live_model(production).bundle
-        labels = read_labels(read_json(body), bundle.facts.classes, max_rows)
-        recorded = _record(metrics, lambda: records.label_many(labels, use_case=bundle.use_case.name))
-        metrics.labels.inc(recorded)
-        return JSONResponse({"recorded": recorded})
-
-    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
-    async def predict(request: Request) -> Response:
-        return await run_in_threadpool(answer_rows, await request.body())
-
     @router.post("/labels", response_model=messages.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
     async def label(request: Request) -> Response:
         return await run_in_threadpool(take_labels, await request.body())
@@ -88,14 +91,14 @@ def build_router(production: Production, records: Recorder, metrics: Metrics, *,
     async def health() -> Response:
         return JSONResponse({"alive": True})
 
-    @router.get(
-        "/ready", response_model=messages.ReadyAnswer, responses={503: {"model": messages.ReadyAnswer}}, summary="Is a model loaded?"
-    )
+    @router.get("/ready", response_model=messages.ReadyAnswer, responses={503: {"model": messages.ReadyAnswer}}, summary="Can it answer?")
     async def ready() -> Response:
         current, following = production.current, production.following
-        state = {"ready": current is not None, "version": current.version if current else None, "wanted": following.wanted,
-                 "registry": following.registry, "reason": production.reason, "refused": _refused(production)}  # fmt: skip
-        return JSONResponse(state, 200 if current is not None else 503)
+        is_ready = current is not None and (diary.fault is None or diary.answer_without_records)
+        state = {"ready": is_ready, "version": current.version if current else None, "wanted": following.wanted,
+                 "registry": following.registry, "records": diary.state, "reason": production.reason or diary.fault,
+                 "refused": _refused(production)}  # fmt: skip
+        return JSONResponse(state, 200 if is_ready else 503)
 
     @router.get(
         "/model", response_model=messages.ModelAnswer, responses={503: {"model": messages.ErrorAnswer}}, summary="Which model answers?"
@@ -110,7 +113,7 @@ def build_router(production: Production, records: Recorder, metrics: Metrics, *,
     return router
 
 
-def _record(metrics: Metrics, write: Callable[[], T]) -> T:
+def _label(metrics: Metrics, write: Callable[[], int]) -> int:
     """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when nothing can be recorded."""
     try:
         return write()
@@ -120,7 +123,7 @@ def _record(metrics: Metrics, write: Callable[[], T]) -> T:
         raise Refusal(409, str(error)) from error
     except StoreError as error:
         metrics.records_failures.inc()
-        raise Refusal(503, f"not recorded, so not answered: {error}") from error
+        raise Refusal(503, f"nothing was recorded: {error}") from error
 
 
 def _answer(model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:

@@ -33,7 +33,9 @@ def build_service(loop: Loop, where: str) -> FastAPI:
         note_serving(loop, version, where=where, started=started)
 
     follower = Follower(Production(), loop.registry.production, loop.registry.load, announce, follow_seconds=loop.settings.follow_seconds)
-    return create_app(follower, loop.records, title=f"closedloop: {loop.use_case.name}")
+    return create_app(
+        follower, loop.records, title=f"closedloop: {loop.use_case.name}", answer_without_records=loop.settings.answer_without_records
+    )
 
 
 def prepare_service(loop: Loop, host: str, port: int) -> Callable[[], None]:

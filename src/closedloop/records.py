@@ -5,6 +5,7 @@ A prediction is recorded before it is given; a label arrives later, names the pr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import LabelConflict, StoreError
+from closedloop.prediction_rows import insert_statements
 from closedloop.use_case import UseCase
 
 MAX_KEY_LENGTH = 500  # PostgreSQL refuses index entries over 2,700 bytes
 _BATCH = 500  # names in one query; SQLite's older limit is 999
+_PADDING = "." * 65_536  # what a probe writes: a disk with less room is full
 _TABLES_LOCK = 7_203_301_771  # any number that nothing else locks
 
 
@@ -67,6 +70,7 @@ _LABELS = sa.Table(
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("at", _UtcDateTime, nullable=False),
 )  # fmt: skip
+_PROBES = sa.Table("record_probes", _METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("padding", sa.Text, nullable=False))
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,11 @@ class RecordCounts:
 
 
 def make_prediction_ids(rows: int) -> list[str]:
-    """Ids for the rows of one request: never used before, and in the order of the rows when sorted."""
-    request = uuid4().hex
+    """Ids for the rows of one request: never used before, and in the order of the rows when sorted.
+
+    They begin with the time, so that the index of a large table grows at its end instead of everywhere at once.
+    """
+    request = f"{time.time_ns() // 1_000_000:012x}{uuid4().hex[:20]}"
     return [f"{request}-{row:06d}" for row in range(rows)]
 
 
@@ -124,15 +131,16 @@ class Records:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record all of them or, raising StoreError, none."""
-        now = self.now()
-        rows = [
-            {"id": one.id, "use_case": one.use_case, "version": one.version, "at": one.at or now, "key": one.key,
-             "features": dict(one.features), "probabilities": dict(one.probabilities), "prediction": one.prediction}
-            for one in predictions
-        ]  # fmt: skip
+        statements = list(insert_statements(predictions, self.now(), self._engine.dialect.name))
         with self._transaction("record predictions") as connection:
-            if rows:
-                connection.execute(sa.insert(_PREDICTIONS), rows)
+            for statement, values in statements:
+                connection.exec_driver_sql(statement, values)
+
+    def probe(self) -> None:
+        """Write something of no meaning; raises StoreError when predictions could not be recorded either."""
+        with self._transaction("try the store") as connection:
+            connection.execute(sa.delete(_PROBES))
+            connection.execute(sa.insert(_PROBES), {"id": 1, "padding": _PADDING})
 
     def label(self, prediction_id: str, label: str) -> bool:
         """Record the truth about one prediction; True when it is news. Raises as `label_many` does."""

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     prefect_port: int = 4200
     follow_seconds: float = 1.0
     keep_reports: int = 100
+    answer_without_records: bool = False
 
     @property
     def home_folder(self) -> Path:

@@ -160,7 +160,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
 
 @pytest.fixture
 def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Callable[..., Service]:
-    def make(database_url: str | None = None, follow_seconds: float = 3600, max_rows: int = 10_000) -> Service:
+    def make(database_url: str | None = None, follow_seconds: float = 3600, **limits: Any) -> Service:
         clock, production = Clock(), Production()
         versions = Versions(dict(bundles))
         engine = open_engine(database_url or f"sqlite:///{tmp_path / 'store' / 'records.db'}")
@@ -168,7 +168,7 @@ def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Callable[..., Se
         follower = Follower(
             production, versions.find_production, versions.load, versions.announce, follow_seconds=follow_seconds, now=clock
         )
-        app = create_app(follower, records, max_rows=max_rows)
+        app = create_app(follower, records, **limits)
         # Without the context manager the lifespan does not run, so no thread interferes with `follow`.
         client = TestClient(app, raise_server_exceptions=True)
         return Service(versions, records, engine, clock, production, follower, app, client, bundles[1].use_case)

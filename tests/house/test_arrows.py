@@ -15,7 +15,20 @@ ROOMS = {
     # frames in, facts out
     "senses": {"schema", "windows", "drift", "scoring", "training", "packaging", "synthetic", "inspection", "plots"},
     # the world, without judgement
-    "hands": {"use_case", "sources", "records", "journal", "registry", "tracking", "settings", "database", "lock", "attached"},
+    "hands": {
+        "use_case",
+        "sources",
+        "records",
+        "prediction_rows",
+        "recorder",
+        "journal",
+        "registry",
+        "tracking",
+        "settings",
+        "database",
+        "lock",
+        "attached",
+    },
     # puts senses and hands together, for flows, api and the command line
     "composition": {"loop", "actions", "candidates", "gathering", "proposing"},
     # where a program starts; modules named cli_* belong here too

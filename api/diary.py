@@ -1,0 +1,38 @@
+"""No answer without its record, unless it was decided otherwise: the service's side of the recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.messages import Refusal
+from api.metrics import Metrics
+from closedloop.errors import StoreError
+from closedloop.recorder import Recorder, RecorderBusy
+from closedloop.records import Prediction
+
+
+class Diary:
+    """Records what is about to be answered. With `answer_without_records` a fault of the store is counted instead of refused."""
+
+    def __init__(self, recorder: Recorder, metrics: Metrics, *, answer_without_records: bool = False) -> None:
+        self._recorder, self._metrics, self.answer_without_records = recorder, metrics, answer_without_records
+
+    @property
+    def fault(self) -> str | None:
+        """Why the last try to record failed, None when it did not."""
+        return self._recorder.fault
+
+    @property
+    def state(self) -> str:
+        return "writable" if self.fault is None else f"not writable: {self.fault}"
+
+    async def record(self, predictions: Sequence[Prediction]) -> None:
+        """Return when all of them would survive a crash. Raises Refusal 503 when they cannot be recorded."""
+        try:
+            await self._recorder.record(predictions)
+        except StoreError as error:
+            self._metrics.records_failures.inc()
+            if not self.answer_without_records:
+                seconds = 1 if isinstance(error, RecorderBusy) else None
+                raise Refusal(503, f"not recorded, so not answered: {error}", seconds) from error
+            self._metrics.unrecorded.inc(len(predictions))

@@ -1,0 +1,180 @@
+"""Many requests, one transaction: predictions that arrive while one commit runs share the next one.
+
+A writer thread owns the commits, so that a request costs a place in a queue and not a write to disk. Whoever waits is told only
+when the transaction that holds its rows is committed; nothing is delayed on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import Protocol
+
+from closedloop.errors import StoreError
+from closedloop.records import Prediction
+
+_LOG = logging.getLogger("closedloop.service")
+MOST_WAITING = 50_000
+MOST_AT_ONCE = 4_000
+PROBE_SECONDS = 1.0
+
+
+class RecorderBusy(StoreError):
+    """More rows wait to be recorded than the queue holds, or the recorder is closed: nothing was accepted."""
+
+
+class Store(Protocol):
+    """What a recorder needs of `closedloop.records.Records`."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None: ...
+
+    def probe(self) -> None: ...
+
+
+Waiter = Future[None] | asyncio.Future[None]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    predictions: Sequence[Prediction]
+    waiter: Waiter
+
+
+class Recorder:
+    """Records predictions in `store` from one thread, which starts with the first of them and ends with `close`.
+
+    At most `most_waiting` rows wait (one request may be larger when nothing else waits), and a transaction takes about
+    `most_at_once`. After a fault the store is tried again with each request and, without any, every `probe_seconds`.
+    """
+
+    def __init__(
+        self, store: Store, *, most_waiting: int = MOST_WAITING, most_at_once: int = MOST_AT_ONCE, probe_seconds: float = PROBE_SECONDS
+    ) -> None:
+        self._store, self._most_waiting, self._most_at_once, self._probe_seconds = store, most_waiting, most_at_once, probe_seconds
+        self._entries: deque[_Entry] = deque()
+        self._rows = 0
+        self._changed = Condition()
+        self._closing = self._try_soon = False
+        self._thread: Thread | None = None
+        self.fault: str | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are accepted and not committed yet."""
+        return self._rows
+
+    def start(self) -> None:
+        """Start the thread before the first prediction: a store that is away is then known at once."""
+        with self._changed:
+            if self._thread is None and not self._closing:
+                self._try_soon = True
+                self._start_thread()
+
+    def append(self, predictions: Sequence[Prediction]) -> Future[None]:
+        """Done when all of them are committed, failed with StoreError when none is. Raises RecorderBusy when the queue is full."""
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # what is accepted is recorded, whoever still waits for it
+        self._accept(_Entry(predictions, done))
+        return done
+
+    async def record(self, predictions: Sequence[Prediction]) -> None:
+        """The same for a coroutine: returns when all are committed. Raises StoreError when none is."""
+        done = asyncio.get_running_loop().create_future()
+        self._accept(_Entry(predictions, done))
+        await done
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Accept nothing more and commit what was accepted."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def _accept(self, entry: _Entry) -> None:
+        rows = len(entry.predictions)
+        with self._changed:
+            if self._closing or (self._rows and self._rows + rows > self._most_waiting):
+                raise RecorderBusy(where="records", wanted=f"at most {self._most_waiting} rows that wait to be recorded",
+                                   got="a service that stops" if self._closing else f"{self._rows} of them and {rows} more",
+                                   then="ask again in a moment")  # fmt: skip
+            self._entries.append(entry)
+            self._rows += rows
+            self._start_thread()
+            self._changed.notify()
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._write, name="record-predictions", daemon=True)
+            self._thread.start()
+
+    def _write(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            error = self._try_store([one for entry in batch for one in entry.predictions])
+            with self._changed:
+                self._rows -= sum(len(entry.predictions) for entry in batch)
+            _settle([entry.waiter for entry in batch], error)
+
+    def _next_batch(self) -> list[_Entry] | None:
+        """What waits, as soon as something does; nothing when it is time to probe; None at the end."""
+        with self._changed:
+            while not self._entries and not self._closing:
+                if self._try_soon or not self._changed.wait(None if self.fault is None else self._probe_seconds):
+                    self._try_soon = False
+                    return []
+            if not self._entries:
+                return None
+            batch, rows = [self._entries.popleft()], 0
+            while self._entries and (rows := rows + len(batch[-1].predictions)) < self._most_at_once:
+                batch.append(self._entries.popleft())
+            return batch
+
+    def _try_store(self, predictions: Sequence[Prediction]) -> Exception | None:
+        """Record, or only probe when there is nothing to record; what went wrong is returned and kept as `fault`."""
+        try:
+            self._store.append(predictions) if predictions else self._store.probe()
+        except Exception as error:
+            if self.fault is None:
+                _LOG.error("answers cannot be recorded: %s", error)
+            self.fault = " ".join(str(error).split())[:500] or type(error).__name__
+            return error
+        if self.fault is not None:
+            _LOG.warning("answers are recorded again")
+        self.fault = None
+        return None
+
+
+def _settle(waiters: Sequence[Waiter], error: Exception | None) -> None:
+    """Tell all of them; each event loop is woken once, however many of its coroutines wait."""
+    of_loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for waiter in waiters:
+        if isinstance(waiter, asyncio.Future):
+            of_loops.setdefault(waiter.get_loop(), []).append(waiter)
+        else:
+            _tell(waiter, error)
+    for loop, futures in of_loops.items():
+        try:
+            loop.call_soon_threadsafe(_tell_all, futures, error)
+        except RuntimeError:  # the loop is closed, so nobody waits there any more
+            continue
+
+
+def _tell_all(futures: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in futures:
+        if not future.done():  # a client that left has cancelled its own
+            _tell(future, error)
+
+
+def _tell(waiter: Waiter, error: Exception | None) -> None:
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)

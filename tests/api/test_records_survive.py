@@ -1,0 +1,166 @@
+"""What a client was answered is on record: after kill -9, on a full disk, and when the database was away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from closedloop.database import open_engine
+from tests.api.serving_child import serve_bundle
+from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
+
+Service = Any  # tests/api/conftest.py
+ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
+KILLS = 20
+ANSWERS = 12  # before each kill
+CLIENTS = 3
+
+
+def ask_until_killed(url: str, enough: Event) -> list[str]:
+    """Ids of all predictions that were answered until the connection broke."""
+    answered: list[str] = []
+    with httpx.Client(base_url=url, timeout=60) as client:
+        try:
+            while True:
+                answer = client.post("/predict", json={"rows": [ROW, ROW]})
+                answered += [one["id"] for one in answer.json()["predictions"]]
+                if len(answered) >= ANSWERS:
+                    enough.set()
+        except (httpx.TransportError, ValueError):
+            return answered
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked, which this system cannot")
+def test_every_answer_that_a_client_received_survives_kill_9(bundles: dict[int, Any], tmp_path: Path) -> None:
+    """A real server is killed twenty times while clients ask: each answer they received has its record, and each start is clean."""
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.api.serving_child", "skops.io", "sklearn.pipeline"])
+    answered: list[str] = []
+    for _ in range(KILLS):
+        listening = socket.create_server(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        child = context.Process(target=serve_listening, args=(bundles[1].folder, url, listening), daemon=True)
+        child.start()
+        listening.close()
+        enough = Event()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(ask_until_killed, address, enough) for _ in range(CLIENTS)]
+            try:
+                assert enough.wait(60), "the service did not come up clean"
+            finally:
+                child.kill()
+                child.join()
+            for client in clients:
+                answered += client.result(60)
+    with open_engine(url).begin() as connection:
+        recorded = set(connection.execute(text("SELECT id FROM predictions")).scalars())
+        assert connection.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+    assert len(answered) >= KILLS * ANSWERS
+    assert set(answered) <= recorded
+
+
+def serve_listening(folder: Path, url: str, listening: socket.socket) -> None:
+    serve_bundle(folder, url, listening.fileno())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("a small disk cannot be mounted here: run as root to try what a full one does")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_said_and_survived(make_service: Callable[..., Service], small_disk: Path) -> None:
+    """On a full disk /predict is 503 with the reason and /ready fails; with room again the recorder finds out by itself, and all
+    that was answered is on record."""
+    service = make_service(f"sqlite:///{small_disk / 'records.db'}")
+    service.promote(1)
+    answered = len(service.predict()["predictions"])
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space left"):
+        ballast.write_bytes(bytes(4 * 1024 * 1024))
+    refused = None
+    for _ in range(200):  # the log of the database has some room of its own
+        answer = service.client.post("/predict", json={"rows": [ROW] * 50})
+        if answer.status_code != 200:
+            refused = answer
+            break
+        answered += 50
+    assert refused is not None
+    assert refused.status_code == 503
+    assert "not recorded, so not answered" in refused.json()["detail"]
+    assert "full" in refused.json()["detail"]
+    ready = service.client.get("/ready")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert "full" in ready.json()["records"]
+    assert service.metric("closedloop_records_writable") == 0
+    ballast.unlink()
+    wait_until_ready(service)
+    assert service.metric("closedloop_records_writable") == 1
+    answered += len(service.predict()["predictions"])
+    assert service.records.count("shop").predictions == answered
+
+
+def wait_until_ready(service: Service) -> None:
+    waiting = Event()
+    for _ in range(600):
+        if service.client.get("/ready").status_code == 200:
+            return
+        waiting.wait(0.05)
+    raise AssertionError(service.client.get("/ready").text)
+
+
+def test_a_stopped_postgresql_fails_readiness_until_it_is_back(
+    make_service: Callable[..., Service],
+    postgres: Cluster,  # noqa: F811
+    postgres_url: str,  # noqa: F811
+) -> None:
+    """While the server is down /ready says so; once it is up the service becomes ready without a request."""
+    service = make_service(postgres_url)
+    service.promote(1)
+    service.predict()
+    postgres.stop()
+    try:
+        assert service.client.post("/predict", json=ROW).status_code == 503
+        assert service.client.get("/ready").status_code == 503
+    finally:
+        postgres.start()
+    wait_until_ready(service)
+    assert service.client.get("/ready").json()["records"] == "writable"
+
+
+def test_answers_may_be_preferred_over_records(make_service: Callable[..., Service], tmp_path: Path) -> None:
+    """With the switch on, a lost database costs the record and not the answer: it is counted, and /ready stays and says it."""
+    service = make_service(answer_without_records=True)
+    service.promote(1)
+    service.predict()
+    assert service.metric("closedloop_unrecorded_answers_total") == 0
+    service.engine.dispose()
+    shutil.move(tmp_path / "store", tmp_path / "away")
+    assert len(service.predict(ROW, ROW)["predictions"]) == 2
+    assert service.metric("closedloop_unrecorded_answers_total") == 2
+    ready = service.client.get("/ready")
+    assert ready.status_code == 200
+    assert "not writable" in ready.json()["records"]
+    shutil.move(tmp_path / "away", tmp_path / "store")
+    wait_until_ready(service)
+    service.predict()
+    assert service.metric("closedloop_unrecorded_answers_total") == 2

@@ -1,0 +1,175 @@
+"""The recorder: many requests share a commit, nobody is told before it, and a store that comes back is found by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from closedloop.database import open_engine
+from closedloop.errors import StoreError
+from closedloop.recorder import Recorder, RecorderBusy
+from closedloop.records import Prediction, Records
+from tests.postgres import postgres, postgres_url  # noqa: F401
+
+LOST = StoreError(where="records", wanted="a database", got="none", then="wait")
+
+
+def prediction(id: str) -> Prediction:
+    return Prediction(id, "shop", 3, None, {"spend": 1.5}, {"False": 0.2, "True": 0.8}, "True")
+
+
+@dataclass
+class Store:
+    """A store that works, holds its commits back while `open` is not set, and fails while it has a `fault`."""
+
+    transactions: list[list[str]] = field(default_factory=list)
+    open: Event = field(default_factory=Event)
+    began: Event = field(default_factory=Event)
+    probed: Event = field(default_factory=Event)
+    fault: Exception | None = None
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        self.began.set()
+        assert self.open.wait(30)
+        if self.fault:
+            raise self.fault
+        self.transactions.append([one.id for one in predictions])
+
+    def probe(self) -> None:
+        if self.fault:
+            raise self.fault
+        self.probed.set()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def recorder(store: Store) -> Iterator[Recorder]:
+    made = Recorder(store, most_waiting=10, probe_seconds=0.01)
+    yield made
+    store.open.set()
+    made.close(30)
+
+
+def hold_first_commit(store: Store, recorder: Recorder) -> None:
+    recorder.append([prediction("first")])
+    assert store.began.wait(30)
+
+
+def test_what_arrives_during_a_commit_shares_the_next_one(store: Store, recorder: Recorder) -> None:
+    """Eight requests that come while one commit runs are one transaction, in their order, and none is done before it."""
+    hold_first_commit(store, recorder)
+    waiting = [recorder.append([prediction(f"p{number}")]) for number in range(8)]
+    assert not any(one.done() for one in waiting)
+    store.open.set()
+    assert [one.result(30) for one in waiting] == [None] * 8
+    assert store.transactions == [["first"], [f"p{number}" for number in range(8)]]
+
+
+def test_coroutines_wait_without_a_thread_each(store: Store, recorder: Recorder) -> None:
+    """Coroutines wait for the same commit, and the event loop goes on meanwhile."""
+
+    async def ask() -> list[bool]:
+        recording = [asyncio.create_task(recorder.record([prediction(f"p{number}")])) for number in range(5)]
+        await asyncio.to_thread(store.began.wait, 30)
+        before = [one.done() for one in recording]
+        store.open.set()
+        await asyncio.gather(*recording)
+        return before
+
+    assert asyncio.run(ask()) == [False] * 5
+    assert sum(len(one) for one in store.transactions) == 5
+
+
+def test_a_coroutine_that_gave_up_does_not_stop_the_others(store: Store, recorder: Recorder) -> None:
+    """A client that left is recorded all the same, and those beside it are told."""
+
+    async def ask() -> None:
+        hold_first_commit(store, recorder)
+        left, stayed = (asyncio.create_task(recorder.record([prediction(id)])) for id in ("left", "stayed"))
+        await asyncio.sleep(0)
+        left.cancel()
+        store.open.set()
+        await stayed
+
+    asyncio.run(ask())
+    assert store.transactions[1:] == [["left", "stayed"]]
+
+
+def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_again(store: Store, recorder: Recorder) -> None:
+    """Everybody in the transaction is told why; the fault is known until something is recorded, which needs no restart."""
+    hold_first_commit(store, recorder)
+    failing = [recorder.append([prediction(id)]) for id in ("a", "b")]
+    store.fault = LOST
+    store.open.set()
+    for one in failing:
+        with pytest.raises(StoreError, match="wanted a database, got none"):
+            one.result(30)
+    assert recorder.fault is not None
+    assert "got none" in recorder.fault
+    store.fault = None
+    recorder.append([prediction("c")]).result(30)
+    assert recorder.fault is None
+    assert store.transactions[-1] == ["c"]
+
+
+def test_a_store_that_comes_back_is_found_without_a_request(store: Store, recorder: Recorder) -> None:
+    """After a fault the recorder probes by itself."""
+    store.open.set()
+    store.fault = LOST
+    with pytest.raises(StoreError):
+        recorder.append([prediction("a")]).result(30)
+    store.fault = None
+    assert store.probed.wait(30)
+    recorder.append([prediction("b")]).result(30)
+    assert recorder.fault is None
+
+
+def test_a_full_queue_refuses_at_once(store: Store, recorder: Recorder) -> None:
+    """Ten rows may wait; the eleventh is refused, nothing of it is recorded, and those that wait are."""
+    hold_first_commit(store, recorder)
+    last = recorder.append([prediction(f"p{number}") for number in range(9)])
+    assert recorder.waiting == 10
+    with pytest.raises(RecorderBusy, match="at most 10 rows that wait"):
+        recorder.append([prediction("refused")])
+    store.open.set()
+    last.result(30)
+    assert store.transactions[-1] == [f"p{number}" for number in range(9)]
+
+
+def test_closing_records_what_was_accepted_and_accepts_no_more(store: Store, recorder: Recorder) -> None:
+    """Rows that waited when the service stopped are committed before `close` returns."""
+    hold_first_commit(store, recorder)
+    recorder.append([prediction("last")])
+    store.open.set()
+    recorder.close(30)
+    assert store.transactions == [["first"], ["last"]]
+    with pytest.raises(RecorderBusy, match="a service that stops"):
+        recorder.append([prediction("late")])
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_every_row_of_many_writers_is_committed(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Sixteen threads with twenty requests each, some larger than one statement, lose and double nothing on a real database."""
+    url = f"sqlite:///{tmp_path / 'records.db'}" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    records = Records(open_engine(url))
+    recorder = Recorder(records)
+
+    def write(writer: int) -> None:
+        for number in range(20):
+            rows = 130 if number == 7 else 1
+            recorder.append([prediction(f"{writer}-{number}-{row}") for row in range(rows)]).result(60)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(write, range(16)))
+    recorder.close(60)
+    assert records.count("shop").predictions == 16 * (19 + 130)
