@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.diary import Diary
@@ -20,7 +21,8 @@ from api.documentation import follow_model
 from api.messages import Refusal
 from api.metrics import Metrics
 from api.model import Follower
-from api.routes import Store, build_router
+from api.predicting import PredictEndpoint, Predictor
+from api.routes import Store, build_router, describe_predict
 from closedloop.recorder import Recorder
 
 _LOG = logging.getLogger("closedloop.service")
@@ -50,10 +52,16 @@ def create_app(
     metrics = Metrics(follower.production, recorder)
     app = FastAPI(title=title, description="Answers with the production model and records every answer.", lifespan=lifespan)
     diary = Diary(recorder, metrics, answer_without_records=answer_without_records)
+    predictor = Predictor(follower.production, diary, metrics)
+    app.router.routes.insert(
+        0, Route(PredictEndpoint.path, PredictEndpoint(predictor, max_rows), methods=["POST"], include_in_schema=False)
+    )
     app.include_router(build_router(follower.production, records, diary, metrics, max_rows=max_rows))
     app.add_exception_handler(Refusal, _say_refusal)
     app.add_middleware(Watch, metrics=metrics)
-    follow_model(app, follower.production)
+    described = APIRouter()
+    describe_predict(described)
+    follow_model(app, follower.production, described)
     return app
 
 
@@ -109,5 +117,5 @@ def _say_fault(error: Exception) -> JSONResponse:
 
 def _route_of(scope: Scope) -> str:
     # Made-up paths must not become label values: each would be a time series of its own.
-    route: Any = scope.get("route")
+    route: Any = scope.get("route") or scope.get("endpoint")
     return getattr(route, "path", "unmatched")

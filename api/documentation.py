@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.messages import LabelsMessage
@@ -14,8 +14,11 @@ _ANY_ROW = {"title": "Row", "type": "object", "description": "Feature name -> nu
             "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}}  # fmt: skip
 
 
-def follow_model(app: FastAPI, production: Production) -> None:
-    """Make the app document the model that answers when the page is asked for; any row while there is none."""
+def follow_model(app: FastAPI, production: Production, described: APIRouter) -> None:
+    """Make the app document the model that answers when the page is asked for; any row while there is none.
+
+    `described` are routes that the app answers by other means than FastAPI's.
+    """
     written: dict[int | None, dict[str, Any]] = {}
 
     def openapi() -> dict[str, Any]:
@@ -23,14 +26,14 @@ def follow_model(app: FastAPI, production: Production) -> None:
         version = current.version if current else None
         if version not in written:
             written.clear()
-            written[version] = _write(app, current)
+            written[version] = _write(app, current, described)
         return written[version]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _write(app: FastAPI, model: LoadedModel | None) -> dict[str, Any]:
-    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dict[str, Any]:
+    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=[*described.routes, *app.routes])
     schemas = page["components"]["schemas"]
     labels = LabelsMessage.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(labels.pop("$defs"), LabelsMessage=labels, Row=_row_schema(model))

@@ -7,28 +7,27 @@ one answers with it to the end. Nothing that goes wrong on the way replaces what
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from api.messages import Row, RowType
+from api.decoding import RowReader, Rows
+from api.messages import RowType
+from api.packing import Packer
+from api.scorer import PipelineScorer, Scorer
 from closedloop.errors import ModelError
 from closedloop.packaging import SELF_TEST_TOLERANCE, Bundle
-from closedloop.schema import MISSING, prepare
-from closedloop.use_case import UseCase
 
 _LOG = logging.getLogger("closedloop.service")
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
 _REFUSALS_KEPT = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the model says of one row."""
 
@@ -37,49 +36,33 @@ class Answer:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class LoadedModel:
     """One version, ready to answer. Never changed: a request that holds it is answered by it alone."""
 
-    version: int
-    bundle: Bundle
-    row_type: RowType
-    loaded_at: datetime
+    def __init__(self, version: int, bundle: Bundle, scorer: Scorer, loaded_at: datetime) -> None:
+        self.version, self.bundle, self.scorer, self.loaded_at = version, bundle, scorer, loaded_at
+        self.row_type = RowType(bundle.use_case)
+        self.reader = RowReader(bundle.use_case, self.row_type)
+        self._packer = Packer(bundle.use_case)
+        self._features = (*bundle.use_case.numeric, *bundle.use_case.categorical)
 
-    def answer(self, rows: Sequence[Row]) -> list[Answer]:
-        """One answer for each row, in their order."""
-        use_case, classes = self.bundle.use_case, self.bundle.facts.classes
-        values: dict[str, Any] = {}
-        for name, column in use_case.columns.items():
-            values[name] = pd.Series([row.features[name] for row in rows], dtype=float if column.type == "numeric" else object)
-        prepared = prepare(pd.DataFrame(values), use_case)
-        probabilities = self.bundle.probabilities(prepared)
+    def answer(self, rows: Rows) -> list[Answer]:
+        """One answer for each row, in their order; all rows are one call of the model."""
+        classes = self.bundle.facts.classes
+        packed = self._packer.pack(rows)
+        probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
         if probabilities.shape != (len(rows), len(classes)) or not np.isfinite(probabilities).all():
             raise ModelError(where=f"version {self.version}", wanted=f"{len(classes)} finite probabilities for each row",
                              got=f"shape {probabilities.shape} or values not finite", then="go back with: closedloop rollback")  # fmt: skip
-        warnings = find_warnings(prepared, use_case)
-        likeliest = probabilities.argmax(axis=1)
+        warnings = self._packer.find_warnings(packed)
         return [
             Answer(classes[best], dict(zip(classes, row, strict=True)), tuple(warnings.get(number, ())))
-            for number, (best, row) in enumerate(zip(likeliest, probabilities.tolist(), strict=True))
+            for number, (best, row) in enumerate(zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True))
         ]
 
-
-def find_warnings(prepared: pd.DataFrame, use_case: UseCase) -> dict[int, list[str]]:
-    """Row number -> the values of that row outside the contract's range or categories; null is inside."""
-    found: dict[int, list[str]] = {}
-    for name, column in use_case.columns.items():
-        values = prepared[name].to_numpy()
-        if column.minimum is not None:
-            for row in np.flatnonzero(values < column.minimum):
-                found.setdefault(int(row), []).append(f"{name} {values[row]:g} is below its minimum {column.minimum:g}")
-        if column.maximum is not None:
-            for row in np.flatnonzero(values > column.maximum):
-                found.setdefault(int(row), []).append(f"{name} {values[row]:g} is above its maximum {column.maximum:g}")
-        if column.allowed:
-            for row in np.flatnonzero(~prepared[name].isin([*column.allowed, MISSING])):
-                found.setdefault(int(row), []).append(f"{name} {values[row][:80]!r} is none of {', '.join(column.allowed)}")
-    return found
+    def name_features(self, rows: Rows) -> list[dict[str, float | str | None]]:
+        """The features of each row by name, as they were asked."""
+        return [dict(zip(self._features, (*numbers, *texts), strict=True)) for numbers, texts in zip(rows.numbers, rows.texts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -215,7 +198,7 @@ class Follower:
             raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {SELF_TEST_TOLERANCE:g}",
                              got=f"a difference of {difference:g}",
                              then="compare the library versions of training and service, or roll back")  # fmt: skip
-        return LoadedModel(version, bundle, RowType(bundle.use_case), self._now())
+        return LoadedModel(version, bundle, PipelineScorer(bundle), self._now())
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)

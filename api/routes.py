@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,11 +12,12 @@ from fastapi.responses import JSONResponse
 
 from api import messages
 from api.diary import Diary
-from api.messages import Refusal, Row, read_json, read_labels
+from api.messages import Refusal, read_json, read_labels
 from api.metrics import CONTENT_TYPE, Metrics
-from api.model import Answer, LoadedModel, Production
+from api.model import LoadedModel, Production
+from api.predicting import live_model
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.records import Label, Prediction, UnknownPrediction, make_prediction_ids
+from closedloop.records import Label, Prediction, UnknownPrediction
 
 _LOG = logging.getLogger("closedloop.service")
 
@@ -43,45 +43,22 @@ _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _live_model(production: Production) -> LoadedModel:
-    current = production.current
-    if current is None:
-        raise Refusal(503, production.reason or "no model is loaded: ask again in a moment")
-    return current
+def describe_predict(router: APIRouter) -> None:
+    """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route never runs."""
+
+    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
+    async def predict() -> None: ...
 
 
 def build_router(production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int) -> APIRouter:
     router = APIRouter()
 
-    def answer_rows(body: bytes) -> tuple[LoadedModel, list[str], list[Answer], list[Prediction]]:
-        model = _live_model(production)
-        rows = model.row_type.read(read_json(body), max_rows)
-        answers = _answer(model, rows)
-        use_case, ids = model.bundle.use_case.name, make_prediction_ids(len(rows))
-        return model, ids, answers, [
-            Prediction(id, use_case, model.version, row.key, row.features, answer.probabilities, answer.prediction)
-            for id, row, answer in zip(ids, rows, answers, strict=True)
-        ]  # fmt: skip
-
     def take_labels(body: bytes) -> Response:
-        bundle = _live_model(production).bundle
+        bundle = live_model(production).bundle
         labels = read_labels(read_json(body), bundle.facts.classes, max_rows)
         recorded = _label(metrics, lambda: records.label_many(labels, use_case=bundle.use_case.name))
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
-
-    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
-    async def predict(request: Request) -> Response:
-        model, ids, answers, asked = await run_in_threadpool(answer_rows, await request.body())
-        await diary.record(asked)
-        for prediction, rows_of_it in Counter(answer.prediction for answer in answers).items():
-            metrics.predictions.labels(str(model.version), prediction).inc(rows_of_it)
-        metrics.warnings.inc(sum(bool(answer.warnings) for answer in answers))
-        predictions = [
-            {"id": id, "prediction": answer.prediction, "probabilities": answer.probabilities, "warnings": answer.warnings}
-            for id, answer in zip(ids, answers, strict=True)
-        ]
-        return JSONResponse({"model": model.bundle.facts.name, "version": model.version, "predictions": predictions})
 
     @router.post("/labels", response_model=messages.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
     async def label(request: Request) -> Response:
@@ -104,7 +81,7 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
         "/model", response_model=messages.ModelAnswer, responses={503: {"model": messages.ErrorAnswer}}, summary="Which model answers?"
     )
     async def model() -> Response:
-        return JSONResponse(_describe(_live_model(production), _refused(production)))
+        return JSONResponse(_describe(live_model(production), _refused(production)))
 
     @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def show_metrics() -> Response:
@@ -124,15 +101,6 @@ def _label(metrics: Metrics, write: Callable[[], int]) -> int:
     except StoreError as error:
         metrics.records_failures.inc()
         raise Refusal(503, f"nothing was recorded: {error}") from error
-
-
-def _answer(model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-    """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
-    try:
-        return model.answer(rows)
-    except Exception as error:
-        _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
-        raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
 
 
 def _refused(production: Production) -> dict[str, str]:

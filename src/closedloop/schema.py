@@ -113,7 +113,12 @@ def _number(value: Any) -> float:
 
 def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
     """Values as str, shape (n,), in one spelling each, that of `allowed` where it matches; MISSING for null."""
-    return _texts(series, partial(_category, known=_spellings(allowed)))
+    return _texts(series, read_category(allowed))
+
+
+def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
+    """`read_categories` for one value at a time."""
+    return partial(_category, known=_spellings(allowed))
 
 
 def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDArray[Any]:
