@@ -255,6 +255,9 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
                Role.GATE, f"within {rules.max_packaging_difference:g}",
                "not tried" if evidence.packaging_difference is None else f"{evidence.packaging_difference:.2g}"),
     ]  # fmt: skip
+    if evidence.served_by:
+        got = f"{evidence.served_by}: {evidence.served_reason}" if evidence.served_reason else evidence.served_by
+        checks.append(_check("served as ONNX", evidence.served_by == "onnx", Role.NOTE, "the proved ONNX model", got))
     if evidence.quarantined:
         checks.append(_check("quarantined windows", True, Role.NOTE, "kept out of training", ", ".join(evidence.quarantined)))
     if _all_hold(checks, Role.GATE):

@@ -197,7 +197,8 @@ class RetrainingEvidence:
 @dataclass(frozen=True)
 class PromotionEvidence:
     """All that `decide_promotion` looks at. `packaging_difference` is the largest difference between a probability of the
-    packaged model and of the fitted one; None when the package was not tried."""
+    packaged model and of the fitted one, in every form in which it may be served; None when the package was not tried.
+    `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown; `served_reason` says why it is not ONNX."""
 
     window: Window
     version: int | None
@@ -207,6 +208,8 @@ class PromotionEvidence:
     golden: tuple[GoldenResult, ...] = ()
     quarantined: tuple[str, ...] = ()
     production_error: str | None = None
+    served_by: str = ""
+    served_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,26 @@
 """Fitted pipeline -> the bundle that is served, with proof that both answer alike.
 
 A bundle is a folder: the MLflow model (`model.skops` and its MLmodel file, written by the registry), `facts.json` (what the model
-is and the contract it was fitted under), `self_test.json` (rows with the answers of the fitted pipeline) and `reference.parquet`
-(a bounded sample of its training rows). Reading it needs neither MLflow nor a pickle.
+is and the contract it was fitted under), `self_test.json` (rows with the answers of the fitted pipeline), `reference.parquet`
+(a bounded sample of its training rows), `proof.json` (what answers: the ONNX model or the pipeline, and why) and, where it was proved,
+`model.onnx`. Reading it needs neither MLflow nor a pickle; answering with `model.onnx` (`served.py`) needs no scikit-learn either.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle import FACTS_FILE, MODEL_FILE, REFERENCE_FILE, SELF_TEST_FILE, Facts, Proof, read_facts, read_proof, write_json
 from closedloop.errors import ModelError
+from closedloop.proving import largest_difference
 from closedloop.use_case import UseCase, parse_use_case
 
-MODEL_FILE = "model.skops"
 # What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is refused, not asked about.
 TRUSTED_TYPES = (
     "collections.OrderedDict",
@@ -33,24 +34,6 @@ SELF_TEST_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model is. `use_case` is the content of the loop.toml it was fitted under, without golden cases;
-    `trained_windows` are in time order; `val_auc` was measured before the refit, by its twin, on `evaluation_window`."""
-
-    name: str
-    key: str
-    recipe: str
-    classes: tuple[str, ...]
-    trained_windows: tuple[str, ...]
-    evaluation_window: str
-    val_auc: float | None
-    statistics: dict[str, Any]
-    use_case: dict[str, Any]
-    rows: int
-    data_digest: str
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A model ready to answer: `probabilities` takes prepared frames only."""
 
@@ -60,6 +43,12 @@ class Bundle:
     self_test: pd.DataFrame
     self_test_answers: np.ndarray
     folder: Path
+    proof: Proof
+
+    @property
+    def served_by(self) -> str:
+        """`onnx` when the bundle holds a proved ONNX model, else `pipeline`; `proof` says why."""
+        return self.proof.served_by
 
     def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
         """Class probabilities, shape (n, k), in the order of `facts.classes`."""
@@ -67,11 +56,49 @@ class Bundle:
 
     def measure_self_test(self) -> float:
         """Largest difference between today's answers to the self-test rows and those of the fitted pipeline."""
-        return _largest_difference(self.probabilities(self.self_test), self.self_test_answers) if len(self.self_test) else 0.0
+        return largest_difference(self.probabilities(self.self_test), self.self_test_answers) if len(self.self_test) else 0.0
 
     def reference(self) -> pd.DataFrame:
         """The sample of training rows, prepared, with `prediction` (NaN where no honest prediction exists) and the target."""
-        return pd.read_parquet(self.folder / "reference.parquet")
+        return pd.read_parquet(self.folder / REFERENCE_FILE)
+
+
+@dataclass(frozen=True)
+class PackedPipeline:
+    """The pipeline of a bundle without proof, in the place of a `served.ServedModel`: the same arrays in, the same shape out."""
+
+    bundle: Bundle
+    served_by = "pipeline"
+
+    @property
+    def facts(self) -> Facts:
+        """What the model is."""
+        return self.bundle.facts
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The order of the columns of `numbers`."""
+        return self.bundle.use_case.numeric
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """The order of the columns of `texts`."""
+        return self.bundle.use_case.categorical
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The order of the probabilities."""
+        return self.bundle.facts.classes
+
+    def probabilities(self, numbers: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Class probabilities, (n, k), of numbers (n, f), NaN for null, and texts (n, c) of str objects."""
+        columns: dict[str, Any] = {name: np.asarray(numbers[:, place], dtype=float) for place, name in enumerate(self.numeric)}
+        columns |= {name: pd.Series(texts[:, place], dtype=object) for place, name in enumerate(self.categorical)}
+        return self.bundle.probabilities(pd.DataFrame(columns, index=range(len(numbers))))
+
+    def measure_self_test(self) -> float:
+        """As of the bundle."""
+        return self.bundle.measure_self_test()
 
 
 def load_libraries() -> None:
@@ -81,15 +108,10 @@ def load_libraries() -> None:
 
 def write_facts(folder: Path, facts: Facts, self_test: pd.DataFrame, answers: np.ndarray, reference: pd.DataFrame) -> None:
     """Add facts, self-test and reference to a folder that already holds the saved model."""
-    _write_json(folder / "facts.json", asdict(facts))
+    write_json(folder / FACTS_FILE, facts)
     rows = self_test.astype(object).where(self_test.notna(), None)
-    _write_json(folder / "self_test.json", {"rows": rows.to_dict(orient="records"), "answers": answers.tolist()})
-    reference.to_parquet(folder / "reference.parquet", index=False)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    # Unsorted: the order of the columns is the order of features everywhere.
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(folder / SELF_TEST_FILE, {"rows": rows.to_dict(orient="records"), "answers": answers.tolist()})
+    reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
 
 def pinned_requirements() -> list[str]:
@@ -100,25 +122,15 @@ def pinned_requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")]
 
 
-def model_digest(folder: Path) -> str:
-    """sha256 over every file of the bundle, names included; 64 hex digits."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
 def read_bundle(folder: Path) -> Bundle:
     """Load a bundle.
 
     Raises ModelError when a file is missing or damaged, or when the model asks for a type that is not trusted.
     """
     try:
-        facts = _read_facts(folder)
+        facts = read_facts(folder)
         use_case = parse_use_case(facts.use_case, folder / "loop.toml")
-        tested = json.loads((folder / "self_test.json").read_text(encoding="utf-8"))
+        tested = json.loads((folder / SELF_TEST_FILE).read_text(encoding="utf-8"))
         self_test = pd.DataFrame(tested["rows"], columns=list(use_case.columns))
         for name in use_case.numeric:
             self_test[name] = self_test[name].astype(float)
@@ -126,18 +138,13 @@ def read_bundle(folder: Path) -> Bundle:
             self_test[name] = self_test[name].astype(object)
         answers = np.asarray(tested["answers"], dtype=float).reshape(len(self_test), len(facts.classes))
         pipeline = _load_pipeline(folder / MODEL_FILE)
+        proof = read_proof(folder)
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file does to a reader becomes one sentence
         raise ModelError(where=f"bundle {folder.name}", wanted="a whole bundle", got=f"{type(error).__name__}: {error}",
                          then="register the model again with: closedloop train") from error  # fmt: skip
-    return Bundle(pipeline, facts, use_case, self_test, answers, folder)
-
-
-def _read_facts(folder: Path) -> Facts:
-    content = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    tuples = {name: tuple(content[name]) for name in ("classes", "trained_windows")}
-    return Facts(**{**content, **tuples})
+    return Bundle(pipeline, facts, use_case, self_test, answers, folder, proof)
 
 
 def _load_pipeline(path: Path) -> Any:
@@ -154,12 +161,4 @@ def measure_difference(bundle: Bundle, fitted: Any, prepared: pd.DataFrame) -> f
     """Largest difference between a probability of the packaged model and one of the fitted pipeline, on the rows given."""
     if prepared.empty:
         return 0.0
-    return _largest_difference(bundle.probabilities(prepared), fitted.predict_proba(prepared[list(bundle.use_case.columns)]))
-
-
-def _largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Infinite when an answer is not a number, or when there are more classes on one side: neither is below any limit."""
-    if ours.shape != theirs.shape:
-        return float("inf")
-    difference = float(np.abs(ours - np.asarray(theirs, dtype=float)).max())
-    return difference if np.isfinite(difference) else float("inf")
+    return largest_difference(bundle.probabilities(prepared), fitted.predict_proba(prepared[list(bundle.use_case.columns)]))

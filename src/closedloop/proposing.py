@@ -6,6 +6,7 @@ Repeating it after a crash finds the candidate that was registered under the sam
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,17 +16,21 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
+from closedloop.bundle import PROOF_FILE, Facts, Proof
 from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, fit_recipe, probabilities, split_windows
 from closedloop.decisions import choose_candidate, is_quarantined
 from closedloop.errors import ModelError
 from closedloop.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
 from closedloop.loop import read_git_revision
-from closedloop.packaging import Facts, measure_difference, read_bundle, write_facts
+from closedloop.packaging import measure_difference, read_bundle, write_facts
 from closedloop.plots import draw_scores
-from closedloop.schema import MISSING, measure_statistics, prepare
+from closedloop.proving import make_awkward_rows, prove
+from closedloop.schema import measure_statistics, prepare
 from closedloop.scoring import check_golden, measure_auc
 from closedloop.timings import STOPWATCH
+
+_LOG = logging.getLogger("closedloop.proposing")
 
 EVIDENCE_FILE = "evidence.json"
 SELF_TEST_ROWS = 50
@@ -136,17 +141,27 @@ def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Fact
     with STOPWATCH.measure("packaging"):
         history.loop.registry.save_model(candidate.pipeline, folder, self_test)
         write_facts(folder, facts, self_test, candidate.pipeline.predict_proba(self_test), _reference(history, candidate))
+        judged = candidate.split.evaluation.frame[columns]
+        proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)  # fmt: skip
+        _say_what_serves(chosen.recipe, proof)
         bundle = read_bundle(folder)
-    awkward = _awkward_rows(self_test, use_case.numeric, use_case.categorical)
     with STOPWATCH.measure("scoring"):
-        tried = pd.concat([candidate.split.evaluation.frame[columns], awkward], ignore_index=True)
+        tried = pd.concat([judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)], ignore_index=True)
+        difference = measure_difference(bundle, candidate.pipeline, tried)
         evidence = PromotionEvidence(
             window=history.read(history.window).facts, version=None, production=history.production.version if history.production else None,
-            comparison=chosen, packaging_difference=measure_difference(bundle, candidate.pipeline, tried),
-            golden=_check_golden(history, bundle),
-            quarantined=candidate.quarantined, production_error=candidate.production_error,
+            comparison=chosen, packaging_difference=max(difference, proof.difference or 0.0) if proof.served_by == "onnx" else difference,
+            golden=_check_golden(history, bundle), quarantined=candidate.quarantined, production_error=candidate.production_error,
+            served_by=proof.served_by, served_reason=proof.reason,
         )  # fmt: skip
     return facts, evidence
+
+
+def _say_what_serves(recipe: str, proof: Proof) -> None:
+    if proof.served_by == "onnx":
+        _LOG.info("%s answers as ONNX like its pipeline: at most %.2g off on %d rows", recipe, proof.difference, proof.rows)
+    else:
+        _LOG.warning("%s is served by its pipeline, which is slower: %s", recipe, proof.reason)
 
 
 def _register(history: History, candidate: Candidate, facts: Facts, evidence: PromotionEvidence, folder: Path) -> int:
@@ -162,9 +177,11 @@ def _register(history: History, candidate: Candidate, facts: Facts, evidence: Pr
             tags={"closedloop.kind": "training", "mlflow.source.git.commit": read_git_revision(use_case.path.parent)},
             data={one.name: one.digest for one in candidate.refitted},
             files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
+                   PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
                    "comparisons.json": json.dumps([asdict(one) for one in candidate.twins.comparisons], indent=1), "scores.png": picture},
         )  # fmt: skip
         tags = {"recipe": chosen.recipe, "window": history.window, "trained_through": facts.trained_windows[-1],
+                "served_by": evidence.served_by,
                 "val_auc": "" if facts.val_auc is None else repr(facts.val_auc)}  # fmt: skip
         return registry.register(facts.key, run_id, tags)
 
@@ -183,18 +200,6 @@ def _reference(history: History, candidate: Candidate) -> pd.DataFrame:
     if len(whole) > REFERENCE_ROWS:
         whole = whole.sample(REFERENCE_ROWS, random_state=history.loop.use_case.training.seed).reset_index(drop=True)
     return whole.drop(columns=[TARGET]) if whole[TARGET].isna().all() else whole
-
-
-def _awkward_rows(rows: pd.DataFrame, numeric: tuple[str, ...], categorical: tuple[str, ...]) -> pd.DataFrame:
-    """Rows that serving will meet and training did not: everything missing, unseen categories, extremes."""
-    few = rows.head(4).copy()
-    for place, value in enumerate((np.nan, 0.0, -1e6, 1e6)[: len(few)]):
-        for name in numeric:
-            few.loc[few.index[place], name] = value
-    for place, text in enumerate((MISSING, "(never seen)", "", MISSING)[: len(few)]):
-        for name in categorical:
-            few.loc[few.index[place], name] = text
-    return few
 
 
 def _check_golden(history: History, bundle: Any) -> tuple[GoldenResult, ...]:

@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlparse
 
 import pandas as pd
 
+from closedloop.bundle import model_digest
 from closedloop.errors import RegistryError
-from closedloop.packaging import TRUSTED_TYPES, Bundle, model_digest, pinned_requirements, read_bundle
+from closedloop.packaging import TRUSTED_TYPES, Bundle, pinned_requirements, read_bundle
 from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking
 
 PRODUCTION, PREVIOUS = "production", "previous"
@@ -26,7 +27,7 @@ STATUS = "closedloop.status"
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What the registry says of one version, without loading it."""
+    """What the registry says of one version, without loading it. `served_by` is `onnx` or `pipeline`."""
 
     version: int
     status: str
@@ -37,6 +38,7 @@ class VersionFacts:
     trained_through: str
     val_auc: float | None
     run_id: str
+    served_by: str = "pipeline"
 
 
 class Registry(Tracking):
@@ -243,4 +245,5 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         version=int(found.version), status=tags.get(STATUS, "unknown"), aliases=aliases, key=tags.get(KEY, ""),
         recipe=tags.get("closedloop.recipe", "unknown"), window=tags.get("closedloop.window", ""),
         trained_through=tags.get("closedloop.trained_through", ""), val_auc=float(auc) if auc else None, run_id=found.run_id or "",
+        served_by=tags.get("closedloop.served_by", "pipeline"),
     )  # fmt: skip

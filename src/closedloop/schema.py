@@ -19,9 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.evidence import Violation
+from closedloop.use_case import MISSING as MISSING
 from closedloop.use_case import Column, UseCase
-
-MISSING = "(missing)"
 
 # Spellings of 'no value' in exports. A category that is spelled like one of them counts when `allowed` names it.
 _NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from closedloop.bundle import model_digest
 from closedloop.errors import ClosedLoopError, RegistryError
-from closedloop.packaging import model_digest
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
 MODEL_PATH = "model"

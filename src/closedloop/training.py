@@ -1,7 +1,8 @@
 """Recipes: labelled rows + seed -> a fitted scikit-learn pipeline that answers prepared frames.
 
 A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to `Recipe` and to `_model`,
-to `use_case.Training.recipes`, and its types to `SERIALISED_TYPES`.
+to `use_case.Training.recipes`, its types to `SERIALISED_TYPES`, and its nodes to
+`converting.py`: without them it is served by its pipeline.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from closedloop.errors import UseCaseError
 from closedloop.policy import Policy
 
 DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
+# How a category that has no value is spelled in a prepared row: models are fitted on it like on any other.
+MISSING = "(missing)"
 
 
 @dataclass(frozen=True)

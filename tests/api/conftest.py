@@ -23,8 +23,9 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.model import Follower, Production
+from closedloop.bundle import MODEL_FILE, Facts
 from closedloop.database import open_engine
-from closedloop.packaging import MODEL_FILE, Bundle, Facts, read_bundle, write_facts
+from closedloop.packaging import Bundle, read_bundle, write_facts
 from closedloop.records import Records
 from closedloop.schema import prepare
 from closedloop.use_case import UseCase, parse_use_case

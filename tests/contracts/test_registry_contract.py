@@ -25,8 +25,9 @@ import pandas as pd
 import pytest
 
 from closedloop.attached import start_attached, stop_attached
+from closedloop.bundle import Facts, model_digest
 from closedloop.errors import RegistryError
-from closedloop.packaging import SELF_TEST_TOLERANCE, Facts, model_digest, write_facts
+from closedloop.packaging import SELF_TEST_TOLERANCE, write_facts
 from closedloop.registry import Registry
 from closedloop.training import fit
 from tests.mlflow_in_memory import CrashingClient, MemoryClient

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,28 @@ def test_the_first_model_is_judged_on_rows_it_was_not_fitted_on(make_place: Call
     evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
     assert evidence["comparison"]["held_out"] is True
     assert evidence["comparison"]["candidate"]["rows"] < 0.4 * loop.registry.load(1).facts.rows
+
+
+def test_the_first_model_is_proved_as_onnx(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
+    """The version says what serves it, the proof is with its run and in its bundle, and the decision rests on the larger difference."""
+    from closedloop.bundle import read_proof
+    from closedloop.proving import pack_frame
+    from closedloop.served import load_served
+
+    place = make_place(0)
+    turn(place, "month_000")
+    loop = place.open()
+    bundle = loop.registry.load(1)
+    proof = json.loads(loop.registry.read_file(1, "proof.json"))
+    evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
+    assert proof == asdict(read_proof(bundle.folder))
+    assert proof["served_by"] == evidence["served_by"] == bundle.served_by == "onnx"
+    assert proof["difference"] <= evidence["packaging_difference"] < 1e-6
+    assert loop.registry.version(1).served_by == "onnx"
+    rows = prepare(loop.source.read("month_000"), loop.use_case)
+    model = load_served(bundle.folder)
+    packed = pack_frame(rows, model.numeric, model.categorical)
+    assert abs(model.probabilities(*packed) - bundle.probabilities(rows)).max() < 1e-6
 
 
 def test_a_second_look_at_the_same_window_decides_nothing_new(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:

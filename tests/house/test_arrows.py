@@ -13,7 +13,22 @@ ROOMS = {
     # standard library only, pure
     "brain": {"evidence", "policy", "decisions"},
     # frames in, facts out
-    "senses": {"schema", "windows", "drift", "scoring", "training", "packaging", "synthetic", "inspection", "plots"},
+    "senses": {
+        "schema",
+        "windows",
+        "drift",
+        "scoring",
+        "training",
+        "packaging",
+        "synthetic",
+        "inspection",
+        "plots",
+        "bundle",
+        "trees",
+        "converting",
+        "served",
+        "proving",
+    },
     # the world, without judgement
     "hands": {
         "use_case",
@@ -51,8 +66,11 @@ EXCEPTIONS = {
     ("schema", "use_case"): "a frame is checked against the columns that a use case declares",
     ("scoring", "use_case"): "slices and golden cases are declared in a use case",
     ("packaging", "use_case"): "a bundle carries the use case that it was fitted under",
+    ("served", "use_case"): "a model is asked under the contract that it was fitted under",
+    ("proving", "use_case"): "the columns that a model is tried on are those of its contract",
     ("registry", "packaging"): "a version is handed out as the bundle that it is",
-    ("tracking", "packaging"): "the digest of a bundle is noted with the run that holds it",
+    ("registry", "bundle"): "the digest of what is fetched is held against the one that was registered",
+    ("tracking", "bundle"): "the digest of a bundle is noted with the run that holds it",
 }
 # One library, one door: the only modules that may import it.
 DOORS = {
@@ -61,6 +79,8 @@ DOORS = {
     "lightgbm": {"training"},
     "mlflow": {"registry", "tracking"},
     "skops": {"packaging"},
+    "onnx": {"converting"},
+    "onnxruntime": {"served"},
     "matplotlib": {"plots"},
     "prefect": {"flows"},
     "fastapi": {"api"},

@@ -13,7 +13,7 @@ import pytest
 
 from tests.house.tree import Module, modules
 
-HEAVY = ["evidently", "mlflow", "prefect", "lightgbm", "duckdb", "matplotlib", "skops"]
+HEAVY = ["evidently", "mlflow", "prefect", "lightgbm", "duckdb", "matplotlib", "skops", "onnx", "onnxruntime"]
 # The command line answers at once: it does not even load these before it knows which command it is.
 HEAVY_FOR_A_COMMAND = [*HEAVY, "sklearn", "scipy", "pandas", "numpy", "sqlalchemy", "pydantic", "fastapi"]
 

@@ -83,6 +83,7 @@ def promotion_evidence(draw: st.DrawFn, production: str | None = None) -> Promot
         production=None if live == "absent" else 4,
         comparison=draw(seldom(draw(comparisons(live == "scored")), None)),
         packaging_difference=draw(st.floats(0, 1e-4) | seldom(0.0, None)),
+        served_by=draw(st.sampled_from(["", "onnx", "pipeline"])),
         golden=draw(golden),
         quarantined=draw(st.sampled_from([(), ("month_009",)])),
         production_error="file is gone" if live == "failed" else None,

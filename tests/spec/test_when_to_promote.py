@@ -60,6 +60,8 @@ TABLE = [
     Row("a golden case passes",                   promotion(golden=golden(True)),                               PROMOTE,  (f"{GOLDEN} holds",)),
     Row("a golden case fails",                    promotion(golden=golden(False)),                              REJECT,   (f"{GOLDEN} fails",)),
     Row("the package answers differently",        promotion(packaging_difference=2e-5),                         REJECT,   (f"{PACKAGE} fails",)),
+    Row("the proved ONNX model will answer",       promotion(served_by="onnx"),                                  PROMOTE,  ("served as ONNX holds",)),
+    Row("the pipeline will answer, and says why", promotion(served_by="pipeline", served_reason="a step"),      PROMOTE,  ("served as ONNX fails",)),
     Row("a window was kept out of training",      promotion(quarantined=("month_009",)),                        PROMOTE,  ("quarantined windows holds",)),
     # -- blanks never open a gate
     Row("the candidate was not scored",           promotion(comparison=None),                                   REJECT,   ("candidate was scored unknown",)),

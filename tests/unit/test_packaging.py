@@ -19,15 +19,13 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from closedloop.bundle import MODEL_FILE, Facts, model_digest
 from closedloop.errors import ModelError
 from closedloop.packaging import (
-    MODEL_FILE,
     SELF_TEST_TOLERANCE,
     TRUSTED_TYPES,
     Bundle,
-    Facts,
     measure_difference,
-    model_digest,
     read_bundle,
     write_facts,
 )
