@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from rich.console import Console
 from rich.markup import escape
@@ -47,7 +46,7 @@ def play_demo(console: Console, *, timings: bool) -> None:
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )
-    with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress, ExitStack() as running:
+    with STOPWATCH.measure_ends("start-up", embedded_prefect(home / "logs" / "prefect.log")) as prefect, progress:
         task = progress.add_task("writing the months", total=MONTHS + 2)
         with STOPWATCH.measure("data"):
             write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
@@ -58,12 +57,12 @@ def play_demo(console: Console, *, timings: bool) -> None:
             load_libraries()
             from flows.monitor_flow import monitor_flow
 
-            running.enter_context(using(prefect))
-        for month in loop.source.windows()[:MONTHS]:
-            progress.update(task, description=f"{month}: the loop turns")
-            monitor_flow(use_case=str(loop.use_case.path), window=month)
-            _show_month(console, month, loop)
-            progress.advance(task)
+        with STOPWATCH.measure_ends("start-up", using(prefect)):
+            for month in loop.source.windows()[:MONTHS]:
+                progress.update(task, description=f"{month}: the loop turns")
+                monitor_flow(use_case=str(loop.use_case.path), window=month)
+                _show_month(console, month, loop)
+                progress.advance(task)
         progress.update(task, description="asking the API")
         _ask_api(console, loop)
         progress.advance(task)
@@ -129,9 +128,7 @@ def _ask_api(console: Console, loop: Loop) -> None:
     with STOPWATCH.measure("data"):
         rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
         asked = json.loads(rows.to_json(orient="records"))
-    with ExitStack() as running:
-        with STOPWATCH.measure("start-up"):
-            address = running.enter_context(serving(loop, "127.0.0.1", 0))
+    with STOPWATCH.measure_ends("start-up", serving(loop, "127.0.0.1", 0)) as address:
         request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
         with STOPWATCH.measure("scoring"), urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)

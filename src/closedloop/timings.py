@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Stopwatch:
@@ -36,6 +39,16 @@ class Stopwatch:
                 outer[0] += taken
             with self._lock:
                 self.seconds[name] = self.seconds.get(name, 0.0) + taken - mine[0]
+
+    @contextmanager
+    def measure_ends(self, name: str, opened: AbstractContextManager[T]) -> Iterator[T]:
+        """Add the time that opening and closing a context takes to `name`, and not what happens inside it."""
+        with ExitStack() as stack:
+            with self.measure(name):
+                value = stack.enter_context(opened)
+            yield value
+            with self.measure(name):
+                stack.close()
 
 
 # One per process, because the work of one command crosses flows, tasks and threads that share nothing else.

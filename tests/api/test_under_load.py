@@ -48,6 +48,7 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(make_service: 
     for version, bundle in service.versions.bundles.items():
         expected[version] = bundle.probabilities(prepare(pd.DataFrame(ROWS), bundle.use_case))
     stop, answered = Event(), Semaphore(0)
+    answered_by = {version: Event() for version in (1, 2, 3)}
 
     def ask(url: str) -> list[dict[str, Any]]:
         answers = []
@@ -56,6 +57,7 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(make_service: 
                 answer = client.post("/predict", json={"rows": ROWS})
                 assert answer.status_code == 200, answer.text
                 answers.append(answer.json())
+                answered_by[answers[-1]["version"]].set()
                 answered.release()
         return answers
 
@@ -67,16 +69,16 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(make_service: 
         assert swapped[1].wait(60)
         clients = [pool.submit(ask, url) for _ in range(CLIENTS)]
         try:
-            wait_for_answers(3 * CLIENTS)
+            assert answered_by[1].wait(60)
             service.versions.production = 2
             assert swapped[2].wait(60)
-            wait_for_answers(3 * CLIENTS)
+            assert answered_by[2].wait(60)
             service.versions.production = 9
             while "9" not in httpx.get(f"{url}/ready", timeout=60).json()["refused"]:
                 wait_for_answers(1)
             service.versions.production = 3
             assert swapped[3].wait(60)
-            wait_for_answers(3 * CLIENTS)
+            assert answered_by[3].wait(60)
         finally:
             stop.set()
         answers = [client.result(60) for client in clients]

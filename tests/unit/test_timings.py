@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 
 import pytest
@@ -79,3 +81,26 @@ def test_threads_do_not_nest_in_each_other() -> None:
         list(pool.map(work, range(4)))
     assert set(watch.seconds) == {"thread 0", "thread 1", "waiting"}
     assert all(seconds >= 0 for seconds in watch.seconds.values())
+
+
+def test_only_the_ends_of_a_context_count() -> None:
+    """What happens between opening and closing belongs to others; a fault inside is raised and the context closed."""
+    watch, closed = Stopwatch(), []
+
+    @contextmanager
+    def server() -> Iterator[str]:
+        try:
+            yield "address"
+        finally:
+            closed.append(True)
+
+    with watch.measure_ends("start-up", server()) as address:
+        assert address == "address"
+        assert not closed
+        with watch.measure("work"):
+            sum(range(200_000))
+    assert closed == [True]
+    assert watch.seconds["start-up"] < watch.seconds["work"]
+    with pytest.raises(ValueError, match="inside"), watch.measure_ends("start-up", server()):
+        raise ValueError("inside")
+    assert closed == [True, True]
