@@ -236,7 +236,8 @@ def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, s
     assert bundle is not None
     with STOPWATCH.measure("scoring"):
         current = watched_frame(window.prepared, bundle.probabilities(window.prepared), history)
-    reference = bundle.reference()
+    with STOPWATCH.measure("drift"):
+        reference = bundle.reference()
     numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
     categorical = [name for name in use_case.categorical if use_case.columns[name].watch]
     (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)

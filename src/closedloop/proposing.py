@@ -128,12 +128,13 @@ def _quarantined_now(history: History, split: Split, production: np.ndarray | No
 def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Facts, PromotionEvidence]:
     """Write the bundle, and try what was written: the proof is about the files that will be served."""
     use_case, chosen, columns = history.loop.use_case, candidate.chosen, list(history.loop.use_case.columns)
-    trained = pd.concat([one.frame for one in candidate.refitted], ignore_index=True)
+    with STOPWATCH.measure("data"):
+        trained = pd.concat([one.frame for one in candidate.refitted], ignore_index=True)
+        statistics = measure_statistics(trained, use_case)
     facts = Facts(
         name=use_case.name, key=history.key("promotion"), recipe=chosen.recipe, classes=use_case.target.classes,
         trained_windows=tuple(one.name for one in candidate.refitted), evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc,
-        statistics=measure_statistics(trained, use_case),
-        use_case={name: value for name, value in use_case.content.items() if name != "golden"},
+        statistics=statistics, use_case={name: value for name, value in use_case.content.items() if name != "golden"},
         rows=len(trained), data_digest="-".join(one.digest[:12] for one in candidate.refitted),
     )  # fmt: skip
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
@@ -142,7 +143,8 @@ def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Fact
         history.loop.registry.save_model(candidate.pipeline, folder, self_test)
         write_facts(folder, facts, self_test, candidate.pipeline.predict_proba(self_test), _reference(history, candidate))
         judged = candidate.split.evaluation.frame[columns]
-        proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)  # fmt: skip
+        with STOPWATCH.measure("scoring"):
+            proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)
         _say_what_serves(chosen.recipe, proof)
         bundle = read_bundle(folder)
     with STOPWATCH.measure("scoring"):

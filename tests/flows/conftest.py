@@ -105,16 +105,20 @@ def processes(prefect: str) -> Any:
     return context
 
 
-def run_flow(name: str, place: Place, window: str, kill_at: int | None, calls: Any, check: Callable[..., None] | None) -> None:
+def run_flow(url: str, name: str, place: Place, window: str, kill_at: int | None, calls: Any, check: Callable[..., None] | None) -> None:
     """In a child process: run a flow, and die by SIGKILL when the step `kill_at` is reached; a step is a call that changes
     something outside the process, and the process dies before it, or after the last one."""
     os.environ["CLOSEDLOOP_HOME"] = str(place.settings.home)
     steps = Steps(kill_at)
     _watch(steps)
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from flows.monitor_flow import monitor_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
-    {"monitor": monitor_flow, "train": train_and_compare_flow}[name](use_case=str(place.path), window=window)
+    # Said here and not left to the environment: the process that we were forked from may be older than the server.
+    with temporary_settings(updates={PREFECT_API_URL: url}):
+        {"monitor": monitor_flow, "train": train_and_compare_flow}[name](use_case=str(place.path), window=window)
     steps.reach("the end")
     calls.put(steps.taken)
     if check is not None:
@@ -159,7 +163,7 @@ def _watch(steps: Steps) -> None:
 
 
 @pytest.fixture
-def run(processes: Any) -> Callable[..., tuple[int, list[str]]]:
+def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
     """Run a flow in a process of its own; returns its exit code (-9 when it was killed, 1 when `check` failed) and the steps it took.
 
     `check(place, window)` runs in that process after the flow: no open connection of ours then sees the state of an earlier round.
@@ -168,7 +172,7 @@ def run(processes: Any) -> Callable[..., tuple[int, list[str]]]:
     def run_in_process(name: str, place: Place, window: str, *, kill_at: int | None = None,
                        check: Callable[..., None] | None = None) -> tuple[int, list[str]]:  # fmt: skip
         calls = processes.SimpleQueue()
-        child = processes.Process(target=run_flow, args=(name, place, window, kill_at, calls, check))
+        child = processes.Process(target=run_flow, args=(prefect, name, place, window, kill_at, calls, check))
         child.start()
         child.join()
         assert child.exitcode is not None
