@@ -88,7 +88,7 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
 
     # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs a second a flow.
     with temporary_settings(updates={PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        # A subflow is made through the asynchronous client; what its first use costs belongs to the start, not to the first turn.
+        # Both clients connect now and not in the first turn; the first subflow still waits about two seconds for something else.
         run_coro_as_sync(_connect())
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch_once()
