@@ -20,6 +20,7 @@ from closedloop.attached import start_attached, stop_attached
 from closedloop.errors import ClosedLoopError
 
 START_SECONDS = 180.0
+DELIVERY_SECONDS = 30.0
 # As few parts of the server as a single command needs: no page, no schedules, no cleaning up after others.
 _QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
 
@@ -92,7 +93,23 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
         run_coro_as_sync(_connect())
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch_once()
-        yield
+        try:
+            yield
+        finally:
+            _send_what_waits()
+
+
+def _send_what_waits() -> None:
+    """Let Prefect's background threads deliver what they hold, and end them, while there is still a server.
+
+    They keep the address of the server that they first met and try each event for about ten seconds: left alone, the states of later
+    flows would go to a server that is gone, and the process could not end before every one of them had failed.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=DELIVERY_SECONDS, at_exit=False)
 
 
 async def _connect() -> None:

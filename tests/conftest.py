@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 
 from hypothesis import settings
 
@@ -27,3 +29,8 @@ for name in [name for name in os.environ if name.startswith("CLOSEDLOOP_") or na
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_unconfigure() -> None:
+    """A process that can't end is a fault too: after two minutes it says what it waits for, and fails."""
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
