@@ -6,6 +6,7 @@ too late to read data in the meantime.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -15,14 +16,19 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from closedloop.attached import start_attached, stop_attached
 from closedloop.errors import ClosedLoopError
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
-# As few parts of the server as a single command needs: no page, no schedules, no cleaning up after others.
-_QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+# As few parts of the server as a single command needs: no page, no schedules, no cleaning up after others, no feed of events. The states
+# of tasks are written together every five seconds and at the end, not each by itself: on SQLite two writers at once make the server
+# answer 503, and its client waits two seconds before it asks again.
+_QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL",
+          "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0", "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
+          "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "5"}  # fmt: skip
 
 
 class EmbeddedPrefect:
@@ -35,7 +41,7 @@ class EmbeddedPrefect:
             self._port = probe.getsockname()[1]
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
+        command = [sys.executable, "-m", "uvicorn", "--factory", "flows.embedded:create_server", "--host", "127.0.0.1",
                    "--port", str(self._port), "--log-level", "error", "--lifespan", "on"]  # fmt: skip
         self._process = start_attached(command, environment={**environment, **_QUIET}, log=log)
 
@@ -62,6 +68,17 @@ class EmbeddedPrefect:
         stop_attached(self._process)
 
 
+def create_server() -> Any:
+    """Prefect's server as an application, in the process that uvicorn runs."""
+    from prefect.server.api.server import create_app
+
+    served = create_app()
+    # What was imported stays for as long as the command lasts: each walk through all of it is a pause of 0.2 s in some request.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    return served
+
+
 @contextmanager
 def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
     """Start a server unless PREFECT_API_URL names one; inside the block flows find it once `use` was called on it."""
@@ -84,12 +101,19 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
         return
     os.environ["PREFECT_API_URL"] = server.wait()
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
     from prefect.utilities.asyncutils import run_coro_as_sync
 
-    # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs a second a flow.
-    with temporary_settings(updates={PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        # Both clients connect now and not in the first turn; the first subflow still waits about two seconds for something else.
+    # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs a second a flow; the server hands
+    # out no tokens against forged requests, so no client need ask for one.
+    settings = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}
+    with temporary_settings(updates=settings):
+        # Both clients connect now and not in the first turn.
         run_coro_as_sync(_connect())
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch_once()

@@ -14,7 +14,7 @@ from closedloop.actions import carry_out
 from closedloop.decisions import Action, Decision, decide_retraining, decide_rollback
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
-from closedloop.loop import Loop, open_loop
+from closedloop.loop import open_loop
 from closedloop.timings import STOPWATCH
 from closedloop.tracking import HAS_FILE
 from flows.train_and_compare_flow import describe, train_and_compare_flow
@@ -46,9 +46,9 @@ def keep_report(history: History, turn: Turn) -> dict[str, str]:
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
+def carry_out_decision(history: History, entry: Entry) -> Entry:
     """Roll back, or note that nothing had to move."""
-    return carry_out(loop, entry)
+    return carry_out(history.loop, entry)
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
@@ -67,7 +67,7 @@ def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows"
     with loop.lock():
         history = History(loop, window or None)
         entry = decided_before(history) or decide_turn(history)
-        entry = carry_out_decision(loop, entry)
+        entry = carry_out_decision(history, entry)
     publish(entry)
     if entry.decision.action is Action.RETRAIN and entry.outcome is None:
         train_and_compare_flow(use_case=use_case, window=history.window, cause=entry.id, source=source)

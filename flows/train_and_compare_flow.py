@@ -13,7 +13,7 @@ from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role, d
 from closedloop.evidence import PromotionEvidence
 from closedloop.gathering import History
 from closedloop.journal import Entry
-from closedloop.loop import Loop, open_loop
+from closedloop.loop import open_loop
 from closedloop.proposing import propose_candidate
 
 
@@ -24,9 +24,9 @@ def fit_and_register(history: History) -> PromotionEvidence:
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
+def carry_out_decision(history: History, entry: Entry) -> Entry:
     """Move or leave `production`."""
-    return carry_out(loop, entry)
+    return carry_out(history.loop, entry)
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
@@ -52,7 +52,7 @@ def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
             evidence = fit_and_register(history)
             decision = decide_promotion(evidence, loop.use_case.policy)
             entry = write_decision(history, evidence, decision, asked.id)
-        entry = carry_out_decision(loop, entry)
+        entry = carry_out_decision(history, entry)
         loop.journal.carried_out(asked)
     create_markdown_artifact(
         key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {history.window}"

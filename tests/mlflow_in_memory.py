@@ -39,13 +39,16 @@ class MemoryClient:
         return versions[-1]
 
     def search_model_versions(self, filter_string: str, max_results: int) -> list[SimpleNamespace]:
+        wanted, _, tagged = filter_string.partition(" and ")
+        found = [one for name, versions in self._versions.items() if wanted == f"name='{name}'" for one in versions]
         # Newest first, as MLflow has it.
-        return [one for name, versions in self._versions.items() if filter_string == f"name='{name}'" for one in reversed(versions)]
+        return [one for one in reversed(found) if not tagged or tagged in {f"tags.`{tag}` = '{value}'" for tag, value in one.tags.items()}]
 
     def get_model_version(self, name: str, version: str) -> SimpleNamespace:
         if not 1 <= int(version) <= len(self._versions.get(name, [])):
             raise MlflowException(f"no version {version} of {name}", error_code=RESOURCE_DOES_NOT_EXIST)
-        return self._versions[name][int(version) - 1]
+        found = self._versions[name][int(version) - 1]
+        return SimpleNamespace(**vars(found), aliases=[alias for alias, live in self._aliases[name].items() if live == version])
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.get_model_version(name, version).tags[key] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -101,12 +102,16 @@ def demo(
     forget: Annotated[bool, typer.Option("--forget", help="Remove what earlier demos left.")] = False,
 ) -> None:
     """Play seven months of a subscription business and watch the loop turn."""
-    from closedloop import cli_demo
+    from closedloop.timings import STOPWATCH
+
+    began = time.perf_counter()
+    with STOPWATCH.measure("start-up"):
+        from closedloop import cli_demo
 
     if forget:
         cli_demo.forget_demo(console)
     else:
-        cli_demo.play_demo(console, timings=timings)
+        cli_demo.play_demo(console, timings=timings, began=began)
 
 
 @app.command(epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml")

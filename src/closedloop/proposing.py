@@ -139,9 +139,11 @@ def _package(history: History, candidate: Candidate, folder: Path) -> tuple[Fact
     )  # fmt: skip
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
     self_test = trained[columns].iloc[spread].reset_index(drop=True)
+    with STOPWATCH.measure("scoring"):
+        answers = candidate.pipeline.predict_proba(self_test)
     with STOPWATCH.measure("packaging"):
-        history.loop.registry.save_model(candidate.pipeline, folder, self_test)
-        write_facts(folder, facts, self_test, candidate.pipeline.predict_proba(self_test), _reference(history, candidate))
+        history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
+        write_facts(folder, facts, self_test, answers, _reference(history, candidate))
         judged = candidate.split.evaluation.frame[columns]
         with STOPWATCH.measure("scoring"):
             proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 import pandas as pd
 
 from closedloop.bundle import model_digest
 from closedloop.errors import RegistryError
 from closedloop.packaging import TRUSTED_TYPES, Bundle, pinned_requirements, read_bundle
-from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking
+from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking, is_tagged
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
@@ -73,16 +74,18 @@ class Registry(Tracking):
 
     def version(self, number: int) -> VersionFacts:
         """One version; raises RegistryError, naming those that exist, when there is no such version."""
-        versions = self.versions()
-        for one in versions:
-            if one.version == number:
-                return one
-        known = ", ".join(str(one.version) for one in versions) or "none yet"
+        with self._reaching(f"look up version {number}"):
+            found = self._version(number)
+        if found is not None:
+            return _facts(found, tuple(sorted(found.aliases)))
+        known = ", ".join(str(one.version) for one in self.versions()) or "none yet"
         raise RegistryError(where=f"model {self.name}", wanted=f"version {number}", got=f"versions {known}", then="choose one of those")
 
     def find_candidate(self, key: str) -> int | None:
         """The version registered under `key`, so that a repeated command finds its own work."""
-        return next((one.version for one in self.versions() if one.key == key), None)
+        with self._reaching("look for a candidate"):
+            found = self._client.search_model_versions(f"name='{self.name}' and {is_tagged(KEY, key)}", max_results=10_000)
+        return min((int(one.version) for one in found), default=None)
 
     def load(self, number: int) -> Bundle:
         """Fetch a version's bundle and read it.
@@ -127,15 +130,16 @@ class Registry(Tracking):
 
     # What is written
 
-    def save_model(self, pipeline: Any, folder: Path, sample: pd.DataFrame) -> None:
-        """Write the pipeline in MLflow's own format, so that any MLflow client can load `models:/NAME@production`."""
+    def save_model(self, pipeline: Any, folder: Path, sample: pd.DataFrame, answers: np.ndarray) -> None:
+        """Write the pipeline in MLflow's own format, so that any MLflow client can load `models:/NAME@production`; `sample` and the
+        pipeline's `answers` to it, of shape (rows, classes), become its signature."""
         import mlflow.sklearn
         from mlflow.models import infer_signature
 
         with self._reaching("write the model file"):
             mlflow.sklearn.save_model(
                 pipeline, str(folder), serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES),
-                signature=infer_signature(sample, pipeline.predict_proba(sample)), pip_requirements=pinned_requirements(),
+                signature=infer_signature(sample, answers), pip_requirements=pinned_requirements(),
                 pyfunc_predict_fn="predict_proba",
             )  # fmt: skip
 

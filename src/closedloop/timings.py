@@ -1,7 +1,7 @@
 """Where the time of a command went, by the kind of work; read by `closedloop demo --timings`.
 
-`start-up` is starting and stopping MLflow, Prefect, Evidently and the API; `data` is making, reading and checking windows; `scoring`
-is loading models, asking them and drawing how they did.
+`start-up` is importing libraries and starting and stopping MLflow, Prefect, Evidently and the API; `data` is making, reading and
+checking windows; `scoring` is loading models, asking them and drawing how they did.
 """
 
 from __future__ import annotations

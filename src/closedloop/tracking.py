@@ -67,6 +67,10 @@ class Tracking:
         import mlflow.models
         import mlflow.sklearn
         import mlflow.store.artifact.artifact_repository_registry  # noqa: F401
+        from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
+        # MLflow looks at every installed package before it saves its first model, and remembers what it found.
+        warn_dependency_requirement_mismatches(["mlflow"])
 
     def local_file(self, run_id: str, name: str) -> Path | None:
         """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""
@@ -141,8 +145,7 @@ class Tracking:
     # Inside
 
     def _runs(self, key: str) -> Any:
-        quote = '"' if "'" in key else "'"  # a window may be named after a file that somebody named freely
-        return self._client.search_runs([self._experiment()], filter_string=f"tags.`{KEY}` = {quote}{key}{quote}")
+        return self._client.search_runs([self._experiment()], filter_string=is_tagged(KEY, key))
 
     @property
     def _client(self) -> Any:
@@ -186,6 +189,12 @@ def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
         said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise RegistryError(where=_without_password(f"MLflow at {tracking_uri}"), wanted=f"to {purpose}", got=_without_password(said),
                             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+
+
+def is_tagged(tag: str, value: str) -> str:
+    """MLflow's filter for what has a tag; a window may be named after a file that somebody named freely, so the quotes differ."""
+    quote = '"' if "'" in value else "'"
+    return f"tags.`{tag}` = {quote}{value}{quote}"
 
 
 def _without_password(text: str) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
@@ -258,8 +259,7 @@ def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None
     """Walk the tables of the file beside the dataclasses they become."""
     if not isinstance(content, dict) or not is_dataclass(kind):
         return
-    hints = get_type_hints(kind)
-    known = {one.name: hints[one.name] for one in fields(kind)}
+    known = _types_of(kind)  # type: ignore[arg-type]  # typeshed: dataclasses may be unhashable; these are classes
     for key, value in content.items():
         inside = f"{where}.{key}" if where else key
         if key not in known:
@@ -274,6 +274,12 @@ def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None
                 _refuse_unknown_keys(one, Slice, path, f"{inside}[{number}]")
         else:
             _refuse_unknown_keys(value, known[key], path, inside)
+
+
+@cache
+def _types_of(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {one.name: hints[one.name] for one in fields(kind)}
 
 
 def _check_names(file: _File, path: Path) -> None:

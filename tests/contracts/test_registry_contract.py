@@ -149,7 +149,8 @@ def any_backend(request: pytest.FixtureRequest) -> Backend:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle as the loop writes it."""
     folder, pipeline = tmp_path_factory.mktemp("bundle") / "model", fit_pipeline()
-    Registry("shop", "nowhere", artifacts=Path(), downloads=Path()).save_model(pipeline, folder, rows(2, 20))
+    sample = rows(2, 20)
+    Registry("shop", "nowhere", artifacts=Path(), downloads=Path()).save_model(pipeline, folder, sample, pipeline.predict_proba(sample))
     write_facts(folder, FACTS, rows(2, 20), pipeline.predict_proba(rows(2, 20)), rows(3, 30).assign(left="True"))
     return folder
 
