@@ -7,13 +7,12 @@ one answers with it to the end. Nothing that goes wrong on the way replaces what
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from threading import Event, Thread
 from types import MappingProxyType
-
-import numpy as np
 
 from api.decoding import RowReader, Rows
 from api.messages import RowType
@@ -33,7 +32,7 @@ class Answer:
 
     prediction: str
     probabilities: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: Sequence[str]
 
 
 class LoadedModel:
@@ -51,13 +50,14 @@ class LoadedModel:
         classes = self.bundle.facts.classes
         packed = self._packer.pack(rows)
         probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
-        if probabilities.shape != (len(rows), len(classes)) or not np.isfinite(probabilities).all():
+        shares: list[list[float]] = probabilities.tolist()
+        if probabilities.shape != (len(rows), len(classes)) or not all(isfinite(sum(row)) for row in shares):
             raise ModelError(where=f"version {self.version}", wanted=f"{len(classes)} finite probabilities for each row",
                              got=f"shape {probabilities.shape} or values not finite", then="go back with: closedloop rollback")  # fmt: skip
-        warnings = self._packer.find_warnings(packed)
+        warnings = self._packer.find_warnings(rows, packed)
         return [
-            Answer(classes[best], dict(zip(classes, row, strict=True)), tuple(warnings.get(number, ())))
-            for number, (best, row) in enumerate(zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True))
+            Answer(classes[row.index(max(row))], dict(zip(classes, row, strict=True)), warnings.get(number, ()))
+            for number, row in enumerate(shares)
         ]
 
     def name_features(self, rows: Rows) -> list[dict[str, float | str | None]]:

@@ -5,7 +5,8 @@ This is `schema.prepare` for values that the API has checked already, without a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,14 @@ class Packer:
     def __init__(self, use_case: UseCase) -> None:
         self._columns = use_case.columns
         self._numeric, self._categorical = use_case.numeric, use_case.categorical
-        columns = [use_case.columns[name] for name in use_case.numeric]
-        self._low = np.array([-np.inf if column.minimum is None else column.minimum for column in columns], dtype=np.float64)
-        self._high = np.array([np.inf if column.maximum is None else column.maximum for column in columns], dtype=np.float64)
-        self._bounded = bool(np.isfinite(self._low).any() or np.isfinite(self._high).any())
         self._spell = [_remembering(use_case.columns[name].allowed) for name in use_case.categorical]
-        listed = [use_case.columns[name].allowed for name in use_case.categorical]
-        self._known = [frozenset((*allowed, MISSING)) if allowed else None for allowed in listed]
+        numeric, categorical = ([use_case.columns[name] for name in names] for names in (use_case.numeric, use_case.categorical))
+        self._bounds = [
+            (place, -math.inf if column.minimum is None else column.minimum, math.inf if column.maximum is None else column.maximum)
+            for place, column in enumerate(numeric)
+            if column.minimum is not None or column.maximum is not None
+        ]
+        self._listed = [(place, frozenset((*column.allowed, MISSING))) for place, column in enumerate(categorical) if column.allowed]
 
     def pack(self, rows: Rows) -> Packed:
         numbers = np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric))
@@ -49,30 +51,33 @@ class Packer:
             texts[number] = [spell(value) for spell, value in zip(self._spell, row, strict=True)]
         return Packed(numbers, texts)
 
-    def find_warnings(self, packed: Packed) -> dict[int, list[str]]:
+    def find_warnings(self, rows: Rows, packed: Packed) -> dict[int, list[str]]:
         """Row number -> the values of that row outside the contract's range or categories, in the order of columns; null is inside."""
-        strange: set[int] = set()
-        if self._bounded:
-            outside = (packed.numbers < self._low) | (packed.numbers > self._high)
-            if outside.any():
-                strange.update(np.flatnonzero(outside.any(axis=1)).tolist())
-        for place, known in enumerate(self._known):
-            if known is not None:
-                strange.update(number for number, value in enumerate(packed.texts[:, place]) if value not in known)
-        return {number: self._describe(packed, number) for number in sorted(strange)}
+        # One row at a time: for the single rows that services are asked most, NumPy would cost more than it saves.
+        found: dict[int, list[str]] = {}
+        for number, (values, texts) in enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True)):
+            if self._is_strange(values, texts):
+                found[number] = self._describe(values, texts)
+        return found
 
-    def _describe(self, packed: Packed, number: int) -> list[str]:
-        values = dict(zip(self._numeric, packed.numbers[number].tolist(), strict=True))
-        values.update(zip(self._categorical, packed.texts[number], strict=True))
+    def _is_strange(self, numbers: Sequence[float | None], texts: Sequence[str]) -> bool:
+        for place, low, high in self._bounds:
+            number = numbers[place]
+            if number is not None and not low <= number <= high:
+                return True
+        return any(texts[place] not in known for place, known in self._listed)
+
+    def _describe(self, numbers: Sequence[float | None], texts: Sequence[str]) -> list[str]:
         found = []
+        measured, named = (dict(zip(*one, strict=True)) for one in ((self._numeric, numbers), (self._categorical, texts)))
         for name, column in self._columns.items():
-            value = values[name]
-            if column.minimum is not None and value < column.minimum:
-                found.append(f"{name} {value:g} is below its minimum {column.minimum:g}")
-            if column.maximum is not None and value > column.maximum:
-                found.append(f"{name} {value:g} is above its maximum {column.maximum:g}")
-            if column.allowed and value not in (*column.allowed, MISSING):
-                found.append(f"{name} {value[:80]!r} is none of {', '.join(column.allowed)}")
+            number = measured.get(name)
+            if number is not None and column.minimum is not None and number < column.minimum:
+                found.append(f"{name} {number:g} is below its minimum {column.minimum:g}")
+            if number is not None and column.maximum is not None and number > column.maximum:
+                found.append(f"{name} {number:g} is above its maximum {column.maximum:g}")
+            if column.allowed and named[name] not in (*column.allowed, MISSING):
+                found.append(f"{name} {named[name][:80]!r} is none of {', '.join(column.allowed)}")
         return found
 
 

@@ -27,8 +27,9 @@ def insert_statements(predictions: Sequence[Prediction], now: datetime, dialect:
 
     Raises StoreError for a time without zone.
     """
+    at = _time(now, dialect)
     for start in range(0, len(predictions), _MOST_ROWS):
-        rows = [_values(one, now, dialect) for one in predictions[start : start + _MOST_ROWS]]
+        rows = [_values(one, at, dialect) for one in predictions[start : start + _MOST_ROWS]]
         yield _insert(len(rows), dialect), tuple(chain.from_iterable(rows))
 
 
@@ -38,8 +39,8 @@ def _insert(rows: int, dialect: str) -> str:
     return f"INSERT INTO predictions ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"
 
 
-def _values(one: Prediction, now: datetime, dialect: str) -> tuple[Any, ...]:
-    return (one.id, one.use_case, one.version, _time(one.at or now, dialect), one.key, _as_json(one.features),
+def _values(one: Prediction, now: datetime | str, dialect: str) -> tuple[Any, ...]:
+    return (one.id, one.use_case, one.version, now if one.at is None else _time(one.at, dialect), one.key, _as_json(one.features),
             _as_json(one.probabilities), one.prediction)  # fmt: skip
 
 

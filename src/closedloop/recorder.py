@@ -57,6 +57,7 @@ class Recorder:
     ) -> None:
         self._store, self._most_waiting, self._most_at_once, self._probe_seconds = store, most_waiting, most_at_once, probe_seconds
         self._entries: deque[_Entry] = deque()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Entry]] = {}
         self._rows = 0
         self._changed = Condition()
         self._closing = self._try_soon = False
@@ -79,14 +80,24 @@ class Recorder:
         """Done when all of them are committed, failed with StoreError when none is. Raises RecorderBusy when the queue is full."""
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # what is accepted is recorded, whoever still waits for it
-        self._accept(_Entry(predictions, done))
+        for _, busy in self._accept([_Entry(predictions, done)]):
+            raise busy
         return done
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
         """The same for a coroutine: returns when all are committed. Raises StoreError when none is."""
-        done = asyncio.get_running_loop().create_future()
-        self._accept(_Entry(predictions, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        gathered = self._gathered.setdefault(loop, [])
+        gathered.append(_Entry(predictions, done))
+        if len(gathered) == 1:
+            # What comes in during the same turn of the event loop is handed over together: waking a thread costs more than a row.
+            loop.call_soon(self._hand_over, loop)
         await done
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        for entry, busy in self._accept(self._gathered.pop(loop)):
+            _tell_all([entry.waiter], busy)
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Accept nothing more and commit what was accepted."""
@@ -96,17 +107,27 @@ class Recorder:
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
-    def _accept(self, entry: _Entry) -> None:
-        rows = len(entry.predictions)
+    def _accept(self, entries: Sequence[_Entry]) -> list[tuple[_Entry, RecorderBusy]]:
+        """Put them into the queue; those that find no place come back with the reason."""
+        refused = []
         with self._changed:
-            if self._closing or (self._rows and self._rows + rows > self._most_waiting):
-                raise RecorderBusy(where="records", wanted=f"at most {self._most_waiting} rows that wait to be recorded",
-                                   got="a service that stops" if self._closing else f"{self._rows} of them and {rows} more",
-                                   then="ask again in a moment")  # fmt: skip
-            self._entries.append(entry)
-            self._rows += rows
-            self._start_thread()
-            self._changed.notify()
+            for entry in entries:
+                if busy := self._refuse(len(entry.predictions)):
+                    refused.append((entry, busy))
+                else:
+                    self._entries.append(entry)
+                    self._rows += len(entry.predictions)
+            if self._entries:
+                self._start_thread()
+                self._changed.notify()
+        return refused
+
+    def _refuse(self, rows: int) -> RecorderBusy | None:
+        if not self._closing and (not self._rows or self._rows + rows <= self._most_waiting):
+            return None
+        got = "a service that stops" if self._closing else f"{self._rows} of them and {rows} more"
+        return RecorderBusy(where="records", wanted=f"at most {self._most_waiting} rows that wait to be recorded", got=got,
+                            then="ask again in a moment")  # fmt: skip
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -167,7 +188,7 @@ def _settle(waiters: Sequence[Waiter], error: Exception | None) -> None:
             continue
 
 
-def _tell_all(futures: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+def _tell_all(futures: Sequence[Waiter], error: Exception | None) -> None:
     for future in futures:
         if not future.done():  # a client that left has cancelled its own
             _tell(future, error)
