@@ -44,7 +44,7 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
     page["paths"]["/predict"]["post"]["requestBody"] = _body(
         {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]}, {"many": {"value": {"rows": [example]}}, "one": {"value": example}}
     )
-    label = model.bundle.facts.classes[-1] if model else "True"
+    label = model.facts.classes[-1] if model else "True"
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
         {"$ref": "#/components/schemas/LabelsMessage"}, {"by id": {"value": {"labels": [{"id": "the id of a prediction", "label": label}]}}}
     )
@@ -62,6 +62,4 @@ def _row_schema(model: LoadedModel | None) -> dict[str, Any]:
 def _example(model: LoadedModel | None) -> dict[str, Any]:
     if model is None:
         return {"feature": 1.5}
-    tested = model.bundle.self_test.head(1).astype(object)
-    found: list[dict[str, Any]] = tested.where(tested.notna(), None).to_dict(orient="records")  # type: ignore[assignment]
-    return found[0] if found else dict.fromkeys(model.bundle.use_case.columns)
+    return model.scorer.example or dict.fromkeys(model.use_case.columns)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -282,6 +282,8 @@ class ModelAnswer(BaseModel):
     trained_windows: list[str]
     rows: int
     features: dict[str, FeatureAnswer]
+    served_by: Literal["onnx", "pipeline"] = Field(description="what computes the answers")
+    served_reason: str | None = Field(description="why the pipeline answers itself, which is slower")
     loaded_at: datetime
     refused: dict[int, str]
 

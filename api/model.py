@@ -17,9 +17,8 @@ from types import MappingProxyType
 from api.decoding import RowReader, Rows
 from api.messages import RowType
 from api.packing import Packer
-from api.scorer import PipelineScorer, Scorer
+from api.scorer import Scorer
 from closedloop.errors import ModelError
-from closedloop.packaging import SELF_TEST_TOLERANCE, Bundle
 
 _LOG = logging.getLogger("closedloop.service")
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
@@ -38,16 +37,17 @@ class Answer:
 class LoadedModel:
     """One version, ready to answer. Never changed: a request that holds it is answered by it alone."""
 
-    def __init__(self, version: int, bundle: Bundle, scorer: Scorer, loaded_at: datetime) -> None:
-        self.version, self.bundle, self.scorer, self.loaded_at = version, bundle, scorer, loaded_at
-        self.row_type = RowType(bundle.use_case)
-        self.reader = RowReader(bundle.use_case, self.row_type)
-        self._packer = Packer(bundle.use_case)
-        self._features = (*bundle.use_case.numeric, *bundle.use_case.categorical)
+    def __init__(self, version: int, scorer: Scorer, loaded_at: datetime) -> None:
+        self.version, self.scorer, self.loaded_at = version, scorer, loaded_at
+        self.facts, self.use_case = scorer.facts, scorer.use_case
+        self.row_type = RowType(self.use_case)
+        self.reader = RowReader(self.use_case, self.row_type)
+        self._packer = Packer(self.use_case)
+        self._features = (*self.use_case.numeric, *self.use_case.categorical)
 
     def answer(self, rows: Rows) -> list[Answer]:
         """One answer for each row, in their order; all rows are one call of the model."""
-        classes = self.bundle.facts.classes
+        classes = self.facts.classes
         packed = self._packer.pack(rows)
         probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
         shares: list[list[float]] = probabilities.tolist()
@@ -131,7 +131,7 @@ class Follower:
         self,
         production: Production,
         find_production: Callable[[], int | None],
-        load: Callable[[int], Bundle],
+        load: Callable[[int], Scorer],
         announce: Callable[[int], object],
         *,
         follow_seconds: float = 1.0,
@@ -185,20 +185,23 @@ class Follower:
             return
         self.production.current = loaded
         self._forget_refusal(version)
-        _LOG.info("version %s answers from now on", version)
+        if loaded.scorer.served_by == "onnx":
+            _LOG.info("version %s answers from now on, as ONNX", version)
+        else:
+            _LOG.warning("version %s answers from now on, by its pipeline, which is slower: %s", version, loaded.scorer.served_reason)
         try:
             self._announce(version)
         except Exception:
             _LOG.exception("version %s answers, but it could not be announced", version)
 
     def _load_checked(self, version: int) -> LoadedModel:
-        bundle = self._load(version)
-        difference = bundle.measure_self_test()
-        if not difference <= SELF_TEST_TOLERANCE:  # NaN is no proof either
-            raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {SELF_TEST_TOLERANCE:g}",
+        scorer = self._load(version)
+        difference = scorer.measure_self_test()
+        if not difference <= scorer.self_test_tolerance:  # NaN is no proof either
+            raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
                              got=f"a difference of {difference:g}",
                              then="compare the library versions of training and service, or roll back")  # fmt: skip
-        return LoadedModel(version, bundle, PipelineScorer(bundle), self._now())
+        return LoadedModel(version, scorer, self._now())
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)

@@ -118,7 +118,7 @@ def _compute(model: LoadedModel, rows: Rows) -> Answered:
     except Exception as error:
         _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
         raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
-    ids, name, version = make_prediction_ids(len(rows)), model.bundle.use_case.name, model.version
+    ids, name, version = make_prediction_ids(len(rows)), model.use_case.name, model.version
     predictions = [
         Prediction(id, name, version, key, features, answer.probabilities, answer.prediction)
         for id, key, features, answer in zip(ids, rows.keys, model.name_features(rows), answers, strict=True)
@@ -132,4 +132,4 @@ def _encode(answered: Answered) -> bytes:
         for id, answer in zip(answered.ids, answered.answers, strict=True)
     ]
     model = answered.model
-    return msgspec.json.encode({"model": model.bundle.facts.name, "version": model.version, "predictions": predictions})
+    return msgspec.json.encode({"model": model.facts.name, "version": model.version, "predictions": predictions})

@@ -54,9 +54,9 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
     router = APIRouter()
 
     def take_labels(body: bytes) -> Response:
-        bundle = live_model(production).bundle
-        labels = read_labels(read_json(body), bundle.facts.classes, max_rows)
-        recorded = _label(metrics, lambda: records.label_many(labels, use_case=bundle.use_case.name))
+        model = live_model(production)
+        labels = read_labels(read_json(body), model.facts.classes, max_rows)
+        recorded = _label(metrics, lambda: records.label_many(labels, use_case=model.use_case.name))
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
 
@@ -108,11 +108,12 @@ def _refused(production: Production) -> dict[str, str]:
 
 
 def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
-    facts, use_case = model.bundle.facts, model.bundle.use_case
+    facts, use_case = model.facts, model.use_case
     features = {
         name: {"type": column.type, "minimum": column.minimum, "maximum": column.maximum, "allowed": column.allowed}
         for name, column in use_case.columns.items()
     }
     return {"name": facts.name, "version": model.version, "recipe": facts.recipe, "classes": facts.classes, "val_auc": facts.val_auc,
             "trained_windows": facts.trained_windows, "rows": facts.rows, "features": features,
+            "served_by": model.scorer.served_by, "served_reason": model.scorer.served_reason or None,
             "loaded_at": model.loaded_at.isoformat(), "refused": refused}  # fmt: skip

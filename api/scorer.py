@@ -1,36 +1,50 @@
-"""What computes: the two packed arrays in, probabilities out. Who packs does not know who computes."""
+"""What computes: two packed arrays in, probabilities out. Who packs does not know who computes."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.packaging import Bundle
+from closedloop.bundle import Facts
+from closedloop.use_case import UseCase
 
 
 class Scorer(Protocol):
-    """`quick` scorers answer a row in well under a millisecond, so that no thread is needed to keep the event loop free."""
+    """A version's files, loaded: `closedloop.served.ServedModel` where its ONNX was proved, else `closedloop.packaging.PackedPipeline`.
 
-    quick: bool
+    `served_by` says which, `served_reason` why the pipeline has to (empty for ONNX). `quick` ones answer a row in well under a
+    millisecond, so that no thread is needed to keep the event loop free.
+    """
 
-    def probabilities(self, numbers: NDArray[np.float64], texts: NDArray[Any]) -> NDArray[np.float64]:
+    @property
+    def served_by(self) -> Literal["onnx", "pipeline"]: ...
+
+    @property
+    def quick(self) -> bool: ...
+
+    @property
+    def self_test_tolerance(self) -> float: ...
+
+    @property
+    def served_reason(self) -> str: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def use_case(self) -> UseCase: ...
+
+    @property
+    def example(self) -> dict[str, float | str | None] | None:
+        """A row that the model was tried on, None for null; None when it was tried on none."""
+        ...
+
+    def probabilities(self, numbers: NDArray[np.float64], texts: NDArray[Any]) -> NDArray[Any]:
         """Shape (n, k), in the order of the model's classes, for `numbers` (n, f) and `texts` (n, c) as `packing.Packed` has them."""
         ...
 
-
-class PipelineScorer:
-    """The scikit-learn pipeline of a bundle, which wants a frame: milliseconds a call."""
-
-    quick = False
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-
-    def probabilities(self, numbers: NDArray[np.float64], texts: NDArray[Any]) -> NDArray[np.float64]:
-        use_case = self._bundle.use_case
-        columns: dict[str, Any] = {name: numbers[:, place] for place, name in enumerate(use_case.numeric)}
-        columns.update({name: pd.Series(texts[:, place], dtype=object) for place, name in enumerate(use_case.categorical)})
-        return self._bundle.probabilities(pd.DataFrame({name: columns[name] for name in use_case.columns}))
+    def measure_self_test(self) -> float:
+        """Largest difference between today's answers to the self-test rows and those of the fitted pipeline."""
+        ...

@@ -19,6 +19,8 @@ from closedloop.loop import Loop
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from api.scorer import Scorer
+
 START_SECONDS = 60.0
 
 
@@ -26,13 +28,20 @@ def build_service(loop: Loop, where: str) -> FastAPI:
     """The app on this use case's registry, records and journal; `where` is how the journal names this service."""
     from api.app import create_app
     from api.model import Follower, Production
+    from closedloop.bundle import read_proof
+    from closedloop.packaging import read_packed
+    from closedloop.served import load_served
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def announce(version: int) -> None:
         note_serving(loop, version, where=where, started=started)
 
-    follower = Follower(Production(), loop.registry.production, loop.registry.load, announce, follow_seconds=loop.settings.follow_seconds)
+    def load(version: int) -> Scorer:
+        folder = loop.registry.fetch(version)
+        return load_served(folder) if read_proof(folder).served_by == "onnx" else read_packed(folder)
+
+    follower = Follower(Production(), loop.registry.production, load, announce, follow_seconds=loop.settings.follow_seconds)
     return create_app(
         follower, loop.records, title=f"closedloop: {loop.use_case.name}", answer_without_records=loop.settings.answer_without_records
     )

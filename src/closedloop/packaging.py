@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,26 @@ class PackedPipeline:
     """The pipeline of a bundle without proof, in the place of a `served.ServedModel`: the same arrays in, the same shape out."""
 
     bundle: Bundle
-    served_by = "pipeline"
+    served_by: ClassVar[Literal["pipeline"]] = "pipeline"
+    quick: ClassVar[bool] = False
+    self_test_tolerance: ClassVar[float] = SELF_TEST_TOLERANCE
+
+    @property
+    def served_reason(self) -> str:
+        """Why the pipeline answers itself."""
+        return self.bundle.proof.reason
+
+    @property
+    def use_case(self) -> UseCase:
+        """The contract that it was fitted under."""
+        return self.bundle.use_case
+
+    @property
+    def example(self) -> dict[str, Any] | None:
+        """A prepared row that the model was tried on, None for null."""
+        tested = self.bundle.self_test.head(1).astype(object)
+        found: list[dict[str, Any]] = tested.where(tested.notna(), None).to_dict(orient="records")  # type: ignore[assignment]
+        return found[0] if found else None
 
     @property
     def facts(self) -> Facts:
@@ -145,6 +164,11 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelError(where=f"bundle {folder.name}", wanted="a whole bundle", got=f"{type(error).__name__}: {error}",
                          then="register the model again with: closedloop train") from error  # fmt: skip
     return Bundle(pipeline, facts, use_case, self_test, answers, folder, proof)
+
+
+def read_packed(folder: Path) -> PackedPipeline:
+    """The bundle's pipeline in the place of its ONNX model; raises as `read_bundle`."""
+    return PackedPipeline(read_bundle(folder))
 
 
 def _load_pipeline(path: Path) -> Any:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,6 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.prediction_rows import insert_statements
 from closedloop.use_case import UseCase
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where rows are read: the service, which only writes, does without
 
 MAX_KEY_LENGTH = 500  # PostgreSQL refuses index entries over 2,700 bytes
 _BATCH = 500  # names in one query; SQLite's older limit is 999
@@ -187,6 +189,8 @@ class Records:
         for name in use_case.columns:
             frame[name] = [row.features.get(name) for row in rows]
         frame[use_case.target.column] = [row.label for row in rows]
+        import pandas as pd
+
         return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
 
     def count(self, use_case: str) -> RecordCounts:
@@ -234,6 +238,8 @@ class Records:
 
 def _raw_column(values: list[Any]) -> pd.Series[Any]:
     """Numbers as float, everything else untouched with None for null."""
+    import pandas as pd
+
     if any(value is not None for value in values) and all(value is None or isinstance(value, float) for value in values):
         return pd.Series(values, dtype=float)
     return pd.Series(values, dtype=object)

@@ -88,15 +88,19 @@ class Registry(Tracking):
         return min((int(one.version) for one in found), default=None)
 
     def load(self, number: int) -> Bundle:
-        """Fetch a version's bundle and read it.
+        """Fetch a version's bundle and read it; raises as `fetch`, and ModelError when the bundle itself is damaged."""
+        return read_bundle(self.fetch(number))
+
+    def fetch(self, number: int) -> Path:
+        """The folder of a version's bundle on this machine.
 
         Raises RegistryError when there is no such version, when MLflow cannot be reached or when the files are not those that were
-        registered, ModelError when the bundle itself is damaged.
+        registered.
         """
         with self._reaching(f"load version {number}"):
             found = self._version(number)
             if found is not None:
-                return read_bundle(self._fetch(found.source, number, found.tags.get(DIGEST, "")))
+                return self._fetch(found.source, number, found.tags.get(DIGEST, ""))
         self.version(number)
         raise AssertionError(f"version {number} appeared while it was looked for")
 

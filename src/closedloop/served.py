@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,10 @@ SERVED_TOLERANCE = 1e-5
 class ServedModel:
     """The ONNX model of a bundle. Never changed after it was loaded; any number of threads may ask it at once."""
 
-    served_by = "onnx"
+    served_by: Literal["onnx"] = "onnx"
+    served_reason = ""
+    quick = True
+    self_test_tolerance = SERVED_TOLERANCE
 
     def __init__(self, session: Any, facts: Facts, use_case: UseCase, tested: Sequence[Mapping[str, Any]], answers: NDArray[Any]) -> None:
         self._session = session
@@ -51,6 +54,11 @@ class ServedModel:
         except Exception as error:
             raise self._refusal(f"{type(error).__name__}: {error}") from error
         return answers
+
+    @property
+    def example(self) -> dict[str, Any] | None:
+        """A prepared row that the model was tried on, in the order of the use case's columns, None for null."""
+        return {name: self._tested[0].get(name) for name in self.use_case.columns} if self._tested else None
 
     def pack(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Prepared rows (numbers or None, texts or None by column name) as the arrays that `probabilities` takes; null where a row

@@ -25,7 +25,7 @@ from api.app import create_app
 from api.model import Follower, Production
 from closedloop.bundle import MODEL_FILE, Facts
 from closedloop.database import open_engine
-from closedloop.packaging import Bundle, read_bundle, write_facts
+from closedloop.packaging import Bundle, PackedPipeline, read_bundle, write_facts
 from closedloop.records import Records
 from closedloop.schema import prepare
 from closedloop.use_case import UseCase, parse_use_case
@@ -83,11 +83,11 @@ class Versions:
             raise self.unreachable
         return self.production
 
-    def load(self, version: int) -> Bundle:
+    def load(self, version: int) -> PackedPipeline:
         self.loads.append(version)
         if version in self.load_faults:
             raise self.load_faults[version]
-        return self.bundles[version]
+        return PackedPipeline(self.bundles[version])
 
     def announce(self, version: int) -> None:
         if self.announce_fault:

@@ -9,13 +9,13 @@ import uvicorn
 from api.app import create_app
 from api.model import Follower, Production
 from closedloop.database import open_engine
-from closedloop.packaging import read_bundle
+from closedloop.packaging import read_packed
 from closedloop.records import Records
 
 
 def serve_bundle(folder: Path, database_url: str, descriptor: int) -> None:
     """Serve one bundle as version 1 on a listening socket that was handed over, until the process dies."""
-    bundle = read_bundle(folder)
+    bundle = read_packed(folder)
     follower = Follower(Production(), lambda: 1, lambda _version: bundle, lambda _version: None)
     follower.follow_once()
     app = create_app(follower, Records(open_engine(database_url)))
