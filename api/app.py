@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +28,7 @@ from closedloop.recorder import Recorder
 
 _LOG = logging.getLogger("closedloop.service")
 MAX_ROWS = 10_000
+_REFRESH_SECONDS = 1.0
 
 
 def create_app(
@@ -43,9 +45,11 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         follower.start()
         recorder.start()
+        reading = asyncio.create_task(_keep_fresh(metrics))
         try:
             yield
         finally:
+            reading.cancel()
             follower.stop()
             await run_in_threadpool(recorder.close)  # what was accepted is recorded first
 
@@ -64,11 +68,10 @@ def create_app(
     return app
 
 
-def run(app: FastAPI, host: str, port: int) -> None:
-    """Serve until the process is told to stop; requests under way are answered first."""
-    import uvicorn
-
-    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=30)
+async def _keep_fresh(metrics: Metrics) -> None:
+    while True:
+        metrics.refresh()
+        await asyncio.sleep(_REFRESH_SECONDS)
 
 
 async def _say_refusal(_request: Request, refusal: Exception) -> JSONResponse:

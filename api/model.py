@@ -123,6 +123,8 @@ def _utc_now() -> datetime:
 class Follower:
     """Keeps `production` the version that `find_production` names; `load` fetches one, `announce` is told after each swap.
 
+    While the registry is away and nothing is loaded yet, the version that `find_last_good` names is loaded instead.
+
     A version that cannot be loaded or does not repeat its self-test is refused and tried again later: after 5 seconds, then
     twice as long each time, up to 2 minutes.
     """
@@ -134,11 +136,13 @@ class Follower:
         load: Callable[[int], Scorer],
         announce: Callable[[int], object],
         *,
-        follow_seconds: float = 1.0,
+        find_last_good: Callable[[], int | None] = lambda: None,
+        follow_seconds: float = 0.25,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.production = production
         self._find_production, self._load, self._announce = find_production, load, announce
+        self._find_last_good = find_last_good
         self._follow_seconds, self._now = follow_seconds, now
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -168,14 +172,19 @@ class Follower:
             if not following.registry_fault:
                 _LOG.warning("the registry cannot be reached, what answers goes on answering: %s", error)
             self.production.following = replace(following, registry_fault=_one_line(error), asked=True)
+            if self.production.current is None and (last := self._find_last_good()) is not None:
+                self._load_unless_refused(last)
             return
         self.production.following = replace(following, wanted=wanted, registry_fault=None, asked=True)
         current = self.production.current
         if wanted is None or (current is not None and current.version == wanted):
             return
-        refusal = following.refused.get(wanted)
+        self._load_unless_refused(wanted)
+
+    def _load_unless_refused(self, version: int) -> None:
+        refusal = self.production.following.refused.get(version)
         if refusal is None or self._now() >= refusal.retry_at:
-            self._try(wanted, refusal)
+            self._try(version, refusal)
 
     def _try(self, version: int, refusal: VersionRefusal | None) -> None:
         try:

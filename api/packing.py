@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.decoding import Rows
-from closedloop.schema import MISSING, read_category
-from closedloop.use_case import UseCase
+from closedloop.use_case import MISSING, UseCase
+from closedloop.values import read_category
 
 _SPELLINGS_KEPT, _LONGEST_KEPT = 1_000, 100  # of each column
 

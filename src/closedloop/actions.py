@@ -94,15 +94,3 @@ def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: i
     decision = Decision(kind, action, window, (asked,), version)
     return loop.journal.write(f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}", loop.use_case.name, decision,
                               details={"production": live})  # fmt: skip
-
-
-def note_serving(loop: Loop, version: int, *, where: str, started: str) -> Entry:
-    """Write down that a service began to answer with a version: the journal then says what was live when."""
-    facts = loop.registry.version(version)
-    serving = Check("loaded and tried on its own rows", Outcome.HOLDS, Role.NOTE, "the answers of the fitted model", "the same")
-    decision = Decision(Kind.SERVING, Action.SERVE, facts.window, (serving,), version)
-    entry = loop.journal.write(
-        f"{loop.use_case.name}/serving/{where}/{version}/{started}", loop.use_case.name, decision, details={"service": where}
-    )
-    loop.journal.carried_out(entry)
-    return entry

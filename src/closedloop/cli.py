@@ -40,6 +40,9 @@ InTable = Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet fi
 OutTable = Annotated[Path, typer.Argument(metavar="OUT", help="A .csv or .parquet file to write; it replaces one of that name.")]
 Host = Annotated[str | None, typer.Option("--host", help="Where to listen.", show_default="CLOSEDLOOP_HOST, else 127.0.0.1")]
 Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its port.", show_default="CLOSEDLOOP_PORT, else 8080")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="How many processes answer.", show_default="CLOSEDLOOP_WORKERS, else 1")
+]
 Cron = Annotated[str, typer.Option("--cron", help="When to monitor, as a cron line, in UTC.")]
 
 
@@ -291,15 +294,12 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
     _tell(f"scored {scored.rows} rows with version {scored.version}: {out}")
 
 
-@app.command(epilog="Example: closedloop serve --port 8080")
-def serve(use_case: UseCasePath = None, host: Host = None, port: Port = None) -> None:
+@app.command(epilog="Example: closedloop serve --port 8080 --workers 2")
+def serve(use_case: UseCasePath = None, host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Answer predictions over HTTP, following production without a restart."""
-    with progress.status("starting the API ..."):
-        from closedloop.cli_serve import prepare_service
-        from closedloop.loop import open_loop
+    from closedloop.cli_serve import prepare_service
 
-        loop = open_loop(use_case)
-        answer = prepare_service(loop, host or loop.settings.host, port or loop.settings.port)
+    answer = prepare_service(use_case, host, port, workers)
     answer()
 
 

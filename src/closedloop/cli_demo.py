@@ -129,7 +129,7 @@ def _ask_api(console: Console, loop: Loop) -> None:
     with STOPWATCH.measure("data"):
         rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
         asked = json.loads(rows.to_json(orient="records"))
-    with STOPWATCH.measure_ends("start-up", serving(loop, "127.0.0.1", 0)) as address:
+    with STOPWATCH.measure_ends("start-up", serving(loop.use_case, loop.settings, "127.0.0.1", 0)) as address:
         request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
         with STOPWATCH.measure("scoring"), urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)

@@ -1,20 +1,32 @@
-"""`closedloop serve`: the API with its real parts."""
+"""`closedloop serve`: the API with its real parts, in one process or several. None of them imports MLflow, pandas or scikit-learn."""
 
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from closedloop.actions import note_serving
+from closedloop.announcing import note_serving
+from closedloop.bundle import read_proof
+from closedloop.database import open_engine
 from closedloop.errors import ClosedLoopError
-from closedloop.loop import Loop
+from closedloop.journal import Journal
+from closedloop.production import ProductionReader
+from closedloop.records import Records
+from closedloop.settings import Settings
+from closedloop.use_case import UseCase, load_use_case
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,41 +34,86 @@ if TYPE_CHECKING:
     from api.scorer import Scorer
 
 START_SECONDS = 60.0
+GRACE_SECONDS = 30
 
 
-def build_service(loop: Loop, where: str) -> FastAPI:
-    """The app on this use case's registry, records and journal; `where` is how the journal names this service."""
+def build_service(use_case: UseCase, settings: Settings, where: str, started: str) -> FastAPI:
+    """The app on this use case's registry, records and journal; the journal names this service by `where` and when it `started`."""
     from api.app import create_app
     from api.model import Follower, Production
-    from closedloop.bundle import read_proof
-    from closedloop.packaging import read_packed
-    from closedloop.served import load_served
 
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-
-    def announce(version: int) -> None:
-        note_serving(loop, version, where=where, started=started)
+    engine = open_engine(settings.store_url)
+    journal, reader = Journal(engine), ProductionReader(use_case.name, settings.tracking_uri, downloads=settings.home_folder / "bundles")
 
     def load(version: int) -> Scorer:
-        folder = loop.registry.fetch(version)
-        return load_served(folder) if read_proof(folder).served_by == "onnx" else read_packed(folder)
+        return _load(reader.fetch(version))
 
-    follower = Follower(Production(), loop.registry.production, load, announce, follow_seconds=loop.settings.follow_seconds)
+    def announce(version: int) -> None:
+        reader.remember(version)
+        note_serving(journal, use_case.name, version, window=reader.window(version), where=where, started=started)
+
+    follower = Follower(Production(), reader.find, load, announce, find_last_good=reader.last_good, follow_seconds=settings.follow_seconds)
     return create_app(
-        follower, loop.records, title=f"closedloop: {loop.use_case.name}", answer_without_records=loop.settings.answer_without_records
+        follower, Records(engine), title=f"closedloop: {use_case.name}", answer_without_records=settings.answer_without_records
     )
 
 
-def prepare_service(loop: Loop, host: str, port: int) -> Callable[[], None]:
+def _load(folder: Path) -> Scorer:
+    if read_proof(folder).served_by == "onnx":
+        from closedloop.served import load_served
+
+        return load_served(folder)
+    from closedloop.packaging import read_packed
+
+    return read_packed(folder)
+
+
+def prepare_service(use_case: Path | str | None, host: str | None, port: int | None, workers: int | None) -> Callable[[], None]:
     """All that can go wrong before answering; what is returned answers until the process is told to stop.
 
-    Raises ClosedLoopError when the address cannot be listened on.
+    Raises ClosedLoopError when the use case cannot be read or the address cannot be listened on.
     """
-    from api.app import run
-
+    settings = Settings()
+    read = load_use_case(use_case or settings.use_case)
+    host, port, workers = host or settings.host, port or settings.port, workers or settings.workers
     refuse_taken(host, port, then="choose another --port, or stop what uses it")
-    app = build_service(loop, f"{host}:{port}/{os.getpid()}")
-    return lambda: run(app, host, port)
+    where, started = f"{host}:{port}/{os.getpid()}", datetime.now(UTC).isoformat(timespec="seconds")
+    if workers > 1:
+        return partial(_run_workers, partial(create_worker, read.path, where, started), host, port, workers)
+    return partial(_run_one, partial(build_service, read, settings, where, started), host, port)
+
+
+def _run_one(build: Callable[[], FastAPI], host: str, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(build, factory=True, host=host, port=port, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+
+
+def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: int) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
+        # Every worker writes its metrics there, and whichever is asked adds up those of all.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        config = uvicorn.Config(build, factory=True, host=host, port=port, workers=workers, access_log=False,
+                                timeout_graceful_shutdown=GRACE_SECONDS)  # fmt: skip
+        listening = config.bind_socket()
+        Multiprocess(config, sockets=[listening]).run()
+        listening.close()
+
+
+def create_worker(use_case: Path, where: str, started: str) -> FastAPI:
+    """The app of one worker; it stops when the process that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
+    return build_service(load_use_case(use_case), Settings(), where, started)
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def refuse_taken(host: str, port: int, *, then: str) -> None:
@@ -73,14 +130,14 @@ def refuse_taken(host: str, port: int, *, then: str) -> None:
 
 
 @contextmanager
-def serving(loop: Loop, host: str, port: int) -> Iterator[str]:
+def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iterator[str]:
     """Serve from a thread of this process for the duration of the block; yields the address once a model is ready.
 
     Port 0 takes a free one. Raises ClosedLoopError when no model is ready in time.
     """
     import uvicorn
 
-    app = build_service(loop, "demo")
+    app = build_service(use_case, settings, "demo", datetime.now(UTC).isoformat(timespec="seconds"))
     listening = socket.create_server((host, port))
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -6,21 +6,18 @@ Every change can be repeated after a crash: it looks at what is there before it 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle import model_digest
 from closedloop.errors import RegistryError
+from closedloop.fetching import fetch_files
 from closedloop.packaging import TRUSTED_TYPES, Bundle, pinned_requirements, read_bundle
-from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking, is_tagged
+from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking, download, is_tagged
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
@@ -105,32 +102,11 @@ class Registry(Tracking):
         raise AssertionError(f"version {number} appeared while it was looked for")
 
     def _fetch(self, source: str, number: int, digest: str) -> Path:
-        """The folder of a version's files, fetched once; raises RegistryError when their sha256 is not `digest`."""
-        parsed = urlparse(source)
-        if parsed.scheme in ("", "file"):
-            return self._proven(Path(unquote(parsed.path)), number, digest)
         kept = self._downloads / self.name / f"{number}-{digest[:16]}"
-        if kept.exists() and model_digest(kept) == digest:
-            return kept
-        import mlflow
+        return fetch_files(source, f"model {self.name} version {number}", digest, kept=kept, download=self._download)
 
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
-            fetched = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary, tracking_uri=self.tracking_uri)
-            proven = self._proven(Path(fetched), number, digest)
-            # Whole or not at all, and never under the eyes of another process that loads the same version: its copy is as good.
-            if kept.exists() and model_digest(kept) != digest:
-                kept.rename(Path(temporary) / "damaged")
-            with suppress(OSError):
-                proven.rename(kept)
-        return self._proven(kept, number, digest)
-
-    def _proven(self, folder: Path, number: int, digest: str) -> Path:
-        if (got := model_digest(folder)) != digest:
-            wanted = f"files with sha256 {digest[:12]}" if digest else "files whose sha256 was noted at registration"
-            raise RegistryError(where=f"model {self.name} version {number}", wanted=wanted, got=got[:12],
-                                then="the files were changed after registration: roll back, or train again")  # fmt: skip
-        return folder
+    def _download(self, source: str, folder: Path) -> Path:
+        return Path(download(self.tracking_uri, source, str(folder)))
 
     # What is written
 

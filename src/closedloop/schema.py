@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -21,12 +20,8 @@ from numpy.typing import NDArray
 from closedloop.evidence import Violation
 from closedloop.use_case import MISSING as MISSING
 from closedloop.use_case import Column, UseCase
+from closedloop.values import find_spellings, read_category, read_label, read_number, says_nothing, spell
 
-# Spellings of 'no value' in exports. A category that is spelled like one of them counts when `allowed` names it.
-_NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})
-_CURRENCY = "€$£¥"
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
 _MAX_UNKNOWN_LABELS = 0.01
 _MAX_SHARES = 100
 
@@ -47,10 +42,10 @@ def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
         else:
             columns[name] = read_categories(_series(frame, name), column.allowed)
     if use_case.key is not None and use_case.key in frame.columns:
-        columns[use_case.key] = _texts(_series(frame, use_case.key), _spell)
+        columns[use_case.key] = _texts(_series(frame, use_case.key), spell)
     if use_case.target.column in frame.columns:
         columns[use_case.target.column] = _texts(
-            _series(frame, use_case.target.column), partial(_label, known=_spellings(use_case.target.classes))
+            _series(frame, use_case.target.column), partial(read_label, known=find_spellings(use_case.target.classes))
         )
     return pd.DataFrame({name: pd.Series(values, dtype=None if values.dtype != object else object) for name, values in columns.items()})
 
@@ -65,10 +60,6 @@ def _constant(value: str, rows: int) -> NDArray[Any]:
     out = np.empty(rows, dtype=object)
     out[:] = value
     return out
-
-
-def _is_null(value: object) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, (float, np.floating)) and math.isnan(value))
 
 
 def _each(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
@@ -88,26 +79,9 @@ def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan).copy()
     else:
-        numbers = np.asarray(_each(series, _number), dtype=np.float64)
+        numbers = np.asarray(_each(series, read_number), dtype=np.float64)
     numbers[~np.isfinite(numbers)] = np.nan
     return numbers
-
-
-def _number(value: Any) -> float:
-    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for all else. A comma counts only between thousands."""
-    if _is_null(value):
-        return math.nan
-    if isinstance(value, str):
-        text = value.strip().strip(_CURRENCY).strip()
-        if text.casefold() in ("true", "false"):
-            return float(text.casefold() == "true")
-        if _THOUSANDS.fullmatch(text):
-            text = text.replace(",", "")
-        value = text if "_" not in text else ""  # Python would read 1_000
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
@@ -115,54 +89,10 @@ def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> ND
     return _texts(series, read_category(allowed))
 
 
-def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
-    """`read_categories` for one value at a time."""
-    return partial(_category, known=_spellings(allowed))
-
-
 def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDArray[Any]:
     out = np.empty(len(series), dtype=object)
     out[:] = _each(series, convert)
     return out
-
-
-def _spell(value: Any) -> str:
-    """One spelling per value: True is 'True', 1.0 is '1', text is stripped, null is MISSING."""
-    if _is_null(value):
-        return MISSING
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, (float, np.floating)):
-        number = float(value)
-        return str(int(number)) if number.is_integer() else repr(number)
-    return str(value).strip()
-
-
-def _plain(text: str) -> str:
-    """What two spellings of one category share: case apart, 1.0 is 1."""
-    return (text.partition(".")[0] if _WHOLE.fullmatch(text) else text).casefold()
-
-
-def _spellings(allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """Plain form -> the spelling to use. An exact spelling wins over an equal plain form."""
-    known = {_plain(text.strip()): text for text in reversed(allowed)}
-    known.update({text.strip(): text for text in allowed})
-    return known
-
-
-def _category(value: Any, known: Mapping[str, str]) -> str:
-    text = _spell(value)
-    found = known.get(text, known.get(_plain(text)))
-    if found is not None:
-        return found
-    if text.casefold() in _NULLS:
-        return MISSING
-    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
-
-
-def _label(value: Any, known: Mapping[str, str]) -> str | None:
-    text = _spell(value)
-    return known.get(text, known.get(_plain(text)))
 
 
 def check_contract(
@@ -190,16 +120,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0.001 <= share <= 0.999 else f"{100 * share:.6g} %"
 
 
-def _says_nothing(value: Any) -> bool:
-    return _is_null(value) or (isinstance(value, str) and value.strip().casefold() in _NULLS)
-
-
 def _check_numeric(
     name: str, column: Column, raw: pd.Series[Any], values: pd.Series[float], statistics: Mapping[str, Any] | None
 ) -> Violation | None:
     numbers = values.to_numpy(dtype=np.float64)
     null = np.isnan(numbers)
-    given = ~np.asarray(raw.isna() if pd.api.types.is_numeric_dtype(raw) else _each(raw, _says_nothing), dtype=bool)
+    given = ~np.asarray(raw.isna() if pd.api.types.is_numeric_dtype(raw) else _each(raw, says_nothing), dtype=bool)
     unreadable = given & null
     if given.any() and unreadable.sum() / given.sum() > column.max_bad_rate:
         example = str(raw.to_numpy()[unreadable.argmax()])[:40]

@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     port: int = 8080
     mlflow_port: int = 5000
     prefect_port: int = 4200
-    follow_seconds: float = 1.0
+    follow_seconds: float = 0.25
+    workers: int = 1
     keep_reports: int = 100
     answer_without_records: bool = False
 

@@ -187,8 +187,16 @@ def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
         said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise RegistryError(where=_without_password(f"MLflow at {tracking_uri}"), wanted=f"to {purpose}", got=_without_password(said),
+        raise RegistryError(where=without_password(f"MLflow at {tracking_uri}"), wanted=f"to {purpose}", got=without_password(said),
                             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+
+
+def download(tracking_uri: str, source: str, folder: str) -> str:
+    """Fetch the artifacts at `source` into `folder`, by whatever MLflow has for such an address; where they are then."""
+    import mlflow
+
+    prepare_client(tracking_uri)
+    return str(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri))
 
 
 def is_tagged(tag: str, value: str) -> str:
@@ -197,7 +205,8 @@ def is_tagged(tag: str, value: str) -> str:
     return f"tags.`{tag}` = {quote}{value}{quote}"
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """The text with the user and password of every address in it hidden."""
     return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 

@@ -270,7 +270,7 @@ def test_serving_follows_the_registry(make_place: Callable[..., Any], turn: Call
     loop = place.open()
     rows = prepare(loop.source.read("month_001"), loop.use_case)[list(loop.use_case.columns)].head(1)
     body = rows.replace({"(missing)": None}).to_json(orient="records")
-    with serving(loop, "127.0.0.1", 0) as address:
+    with serving(loop.use_case, loop.settings, "127.0.0.1", 0) as address:
 
         def answering() -> int:
             request = urllib.request.Request(f"{address}/predict", f'{{"rows": {body}}}'.encode(), {"Content-Type": "application/json"})

@@ -15,6 +15,7 @@ ROOMS = {
     # frames in, facts out
     "senses": {
         "schema",
+        "values",
         "windows",
         "drift",
         "scoring",
@@ -43,9 +44,13 @@ ROOMS = {
         "database",
         "lock",
         "attached",
+        "fetching",
+        "production",
+        "production_server",
+        "production_tables",
     },
     # puts senses and hands together, for flows, api and the command line
-    "composition": {"loop", "actions", "candidates", "gathering", "proposing"},
+    "composition": {"loop", "actions", "announcing", "candidates", "gathering", "proposing"},
     # where a program starts; modules named cli_* belong here too
     "entrances": {"cli", "__main__"},
     # imports nothing of ours, may be imported by all
@@ -64,12 +69,14 @@ MAY_IMPORT = {
 # Single imports against the rule, each with what it is for.
 EXCEPTIONS = {
     ("schema", "use_case"): "a frame is checked against the columns that a use case declares",
+    ("values", "use_case"): "a category is spelled as a use case lists it, and null has the one name that use cases give it",
     ("scoring", "use_case"): "slices and golden cases are declared in a use case",
     ("packaging", "use_case"): "a bundle carries the use case that it was fitted under",
     ("served", "use_case"): "a model is asked under the contract that it was fitted under",
     ("proving", "use_case"): "the columns that a model is tried on are those of its contract",
     ("registry", "packaging"): "a version is handed out as the bundle that it is",
-    ("registry", "bundle"): "the digest of what is fetched is held against the one that was registered",
+    ("fetching", "bundle"): "the digest of what is fetched is held against the one that was registered",
+    ("production", "bundle"): "the last good version is remembered with the digest of its files",
     ("tracking", "bundle"): "the digest of a bundle is noted with the run that holds it",
 }
 # One library, one door: the only modules that may import it.
@@ -88,7 +95,7 @@ DOORS = {
     "prometheus_client": {"api"},
     "typer": {"entrances"},
     "rich": {"entrances"},
-    "sqlalchemy": {"database", "journal", "records", "sources", "lock", "loop"},
+    "sqlalchemy": {"database", "journal", "records", "sources", "lock", "loop", "production", "production_tables"},
 }
 
 

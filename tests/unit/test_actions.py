@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from closedloop.actions import carry_out, note_serving, promote_by_hand, roll_back_by_hand
+from closedloop.actions import carry_out, promote_by_hand, roll_back_by_hand
+from closedloop.announcing import note_serving
 from closedloop.database import open_engine
 from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
@@ -272,12 +274,8 @@ def test_what_a_person_asks_for_waits_for_the_turn_that_runs(place: Place) -> No
 
 def test_serving_is_noted_once_per_start(place: Place) -> None:
     """The journal says from when on which service answered with which version; the same start is written once."""
-    place.add(1)
-    first = note_serving(place.loop, 1, where="host-a", started="09:00")
-    again = note_serving(place.loop, 1, where="host-a", started="09:00")
-    later = note_serving(place.loop, 1, where="host-a", started="10:00")
+    note = partial(note_serving, place.loop.journal, "shop", 1, window="month_0", where="host-a")
+    first, again, later = note(started="09:00"), note(started="09:00"), note(started="10:00")
     assert first.id == again.id != later.id
     assert [one.outcome for one in place.loop.journal.history("shop")] == ["done", "done"]
-    assert first.decision.window == "month_0"
-    with pytest.raises(RegistryError, match="wanted version 5"):
-        note_serving(place.loop, 5, where="host-a", started="09:00")
+    assert (first.decision.window, first.decision.version) == ("month_0", 1)

@@ -1,0 +1,118 @@
+"""What `production` points at, and its files, read without MLflow's library: it would cost a service seconds at its start and 200 MB.
+
+The registry says the same as to `registry.py`; a contract test holds both together. What was last in service is remembered on disk, so that
+a service can start while MLflow is away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from closedloop.bundle import model_digest
+from closedloop.errors import RegistryError
+from closedloop.fetching import fetch_files
+from closedloop.production_server import RegistryServer
+from closedloop.production_tables import RegistryTables
+from closedloop.tracking import without_password
+
+PRODUCTION, DIGEST, WINDOW = "production", "closedloop.sha256", "closedloop.window"
+_FETCH = "import sys; from closedloop.tracking import download; print(download(*sys.argv[1:]))"
+_FETCH_SECONDS = 600
+
+
+class ProductionReader:
+    """One model's `production` in MLflow; `downloads` is where fetched files and the memory of the last good version are kept."""
+
+    def __init__(self, name: str, tracking_uri: str, *, downloads: Path) -> None:
+        self._name, self._uri, self._folder = name, tracking_uri, downloads / name
+        self._registry = RegistryServer(tracking_uri) if tracking_uri.startswith("http") else RegistryTables(tracking_uri)
+        self._windows: dict[int, str] = {}
+        self._fetched: dict[int, Path] = {}
+
+    def find(self) -> int | None:
+        """The version that `production` points at, if any. Raises RegistryError when the registry cannot be read."""
+        try:
+            return self._registry.aliased(self._name, PRODUCTION)
+        except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
+            raise self._unreachable("read the alias production", error) from error
+
+    def fetch(self, number: int) -> Path:
+        """The folder of a version's bundle on this machine; that of the last good version also while the registry is away.
+
+        Raises RegistryError when there is no such version, or when its files cannot be had or are not those that were registered.
+        """
+        try:
+            found = self._registry.version(self._name, number)
+        except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
+            remembered = self._read_memory()
+            if remembered is None or remembered[0] != number:
+                raise self._unreachable(f"find version {number}", error) from error
+            self._windows[number] = remembered[2]
+            return remembered[1]
+        if found is None:
+            raise RegistryError(
+                where=f"model {self._name}", wanted=f"version {number}", got="no such version", then="run: closedloop status"
+            )
+        source, tags = found
+        digest, label = tags.get(DIGEST, ""), f"model {self._name} version {number}"
+        try:
+            folder = fetch_files(source, label, digest, kept=self._folder / f"{number}-{digest[:16]}", download=self._download)
+        except OSError as error:
+            raise self._unreachable(f"fetch version {number}", error) from error
+        self._windows[number], self._fetched[number] = tags.get(WINDOW, ""), folder
+        return folder
+
+    def window(self, number: int) -> str:
+        """The window that a fetched version was trained for."""
+        return self._windows.get(number, "")
+
+    def remember(self, number: int) -> None:
+        """Note a fetched version as the last good one: it came into service."""
+        folder = self._fetched.get(number)
+        if folder is None:
+            return  # it was remembered already
+        noted = {"version": number, "folder": str(folder.resolve()), "sha256": model_digest(folder), "window": self.window(number)}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=self._folder, prefix="last-good-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(noted, file)
+        os.replace(path, self._memory)
+
+    def last_good(self) -> int | None:
+        """The version that was last in service here, if its files are still whole."""
+        remembered = self._read_memory()
+        return None if remembered is None else remembered[0]
+
+    @property
+    def _memory(self) -> Path:
+        return self._folder / "last_good.json"
+
+    def _read_memory(self) -> tuple[int, Path, str] | None:
+        try:
+            noted = json.loads(self._memory.read_text(encoding="utf-8"))
+            version, folder, window = int(noted["version"]), Path(noted["folder"]), str(noted["window"])
+            return (version, folder, window) if model_digest(folder) == noted["sha256"] else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _download(self, source: str, folder: Path) -> Path:
+        if source.startswith("mlflow-artifacts:/") and isinstance(self._registry, RegistryServer):
+            return self._registry.download(source, folder)
+        # Another store (S3, Azure, ...): MLflow's library knows them all, and a process of its own keeps it out of this one.
+        done = subprocess.run([sys.executable, "-c", _FETCH, self._uri, source, str(folder)],
+                              capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)  # fmt: skip
+        if done.returncode != 0:
+            raise OSError(f"MLflow could not fetch {source}: {done.stderr.strip().splitlines()[-1:]}")
+        return Path(done.stdout.strip().splitlines()[-1])
+
+    def _unreachable(self, purpose: str, error: Exception) -> RegistryError:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return RegistryError(where=without_password(f"MLflow at {self._uri}"), wanted=f"to {purpose}", got=without_password(said),
+                             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor")  # fmt: skip

@@ -1,0 +1,47 @@
+"""MLflow's registry read from the tables that MLflow keeps it in, for a registry that is a database and no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+
+_ALIAS = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")
+_SOURCE = text("SELECT source FROM model_versions WHERE name = :name AND version = :version AND current_stage <> 'Deleted_Internal'")
+_TAGS = text("SELECT key, value FROM model_version_tags WHERE name = :name AND version = :version")
+
+
+class RegistryTables:
+    """Reads only. Every fault is SQLAlchemy's or the operating system's."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._url = make_url(tracking_uri)
+        self._file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        self._engine: Engine | None = None
+
+    def aliased(self, name: str, alias: str) -> int | None:
+        """The version that an alias points at; None before the first one, or when there is no registry yet."""
+        if self._file is not None and not self._file.exists():
+            return None
+        with self._connect() as connection:
+            found = connection.execute(_ALIAS, {"name": name, "alias": alias}).scalar()
+        return None if found is None else int(found)
+
+    def version(self, name: str, number: int) -> tuple[str, dict[str, str]] | None:
+        """Where a version's files are, and its tags; None when there is no such version."""
+        asked = {"name": name, "version": number}
+        with self._connect() as connection:
+            source = connection.execute(_SOURCE, asked).scalar()
+            tags = {key: value or "" for key, value in connection.execute(_TAGS, asked)}
+        return None if source is None else (str(source), tags)
+
+    def _connect(self) -> Connection:
+        if self._engine is None:
+            if self._file is not None:
+                address = f"sqlite:///file:{quote(str(self._file.resolve()))}?mode=ro&uri=true"
+                self._engine = create_engine(address, connect_args={"timeout": 1.0})
+            else:
+                backend = "postgresql+psycopg" if self._url.drivername in ("postgresql", "postgres") else self._url.drivername
+                self._engine = create_engine(self._url.set(drivername=backend), pool_pre_ping=True)
+        return self._engine.connect()
