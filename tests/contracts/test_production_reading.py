@@ -1,0 +1,121 @@
+"""The service reads the registry without MLflow's library: it is told the same as everybody else, and goes on when MLflow is away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from closedloop.bundle import model_digest
+from closedloop.errors import RegistryError
+from closedloop.production import ProductionReader
+from closedloop.registry import Registry
+from tests.contracts.backends import Backend, add, log
+
+
+def read(backend: Backend, registry: Registry, home: Path) -> ProductionReader:
+    return ProductionReader(registry.name, backend.uri, downloads=home)
+
+
+def promoted(backend: Backend, folder: Path) -> Registry:
+    """A registry with one version, with files, in production."""
+    registry = backend.new()
+    registry.register("a key", log(registry, folder), {"window": "w7"})
+    registry.promote(1, instead_of=None, reason="best")
+    return registry
+
+
+def test_it_is_told_what_the_registry_says(backend: Backend, tmp_path: Path) -> None:
+    """No model, no alias, an alias, a moved alias: the reader sees what MLflow's own client sees, at once."""
+    registry = backend.new()
+    reader = read(backend, registry, tmp_path)
+    assert reader.find() is None is registry.production()
+    add(registry, 2)
+    assert reader.find() is None
+    for number in (1, 2):
+        registry.promote(number, instead_of=number - 1 or None, reason="better")
+        assert reader.find() == registry.production() == number
+
+
+def test_the_files_are_those_that_were_registered(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    """The folder has the registered digest, over HTTP too; the window that the version was trained for comes with it."""
+    registry = promoted(backend, folder)
+    reader = read(backend, registry, tmp_path)
+    assert model_digest(reader.fetch(1)) == model_digest(folder)
+    assert reader.window(1) == "w7"
+    with pytest.raises(RegistryError, match="wanted version 2, got no such version"):
+        reader.fetch(2)
+
+
+def test_files_that_were_changed_are_refused(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    """A corrupt bundle in the store is not handed out, whatever it would answer."""
+    registry = promoted(backend, folder)
+    for path in backend.files.rglob("model/facts.json"):
+        if registry.version(1).run_id in path.parts:
+            path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(RegistryError, match="wanted files with sha256"):
+        read(backend, registry, tmp_path).fetch(1)
+
+
+def test_the_last_good_version_is_there_while_mlflow_is_away(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    """A new process without MLflow finds the version that was last in service and its files, and nothing else."""
+    registry = promoted(backend, folder)
+    reader = read(backend, registry, tmp_path)
+    assert reader.last_good() is None
+    fetched = reader.fetch(1)
+    reader.remember(1)
+    away = ProductionReader(registry.name, "http://127.0.0.1:9", downloads=tmp_path)
+    with pytest.raises(RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"):
+        away.find()
+    assert (away.last_good(), away.fetch(1).resolve(), away.window(1)) == (1, fetched.resolve(), "w7")
+    with pytest.raises(RegistryError, match="wanted to find version 2"):
+        away.fetch(2)
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone", "nonsense"])
+def test_a_memory_that_does_not_hold_is_no_memory(server: Backend, folder: Path, tmp_path: Path, harm: str) -> None:
+    """Files that changed or went, and a note that cannot be read, are as if nothing had been remembered."""
+    registry = promoted(server, folder)
+    reader = read(server, registry, tmp_path)
+    kept = reader.fetch(1)
+    reader.remember(1)
+    if harm == "changed":
+        (kept / "facts.json").write_text("{}", encoding="utf-8")
+    elif harm == "gone":
+        shutil.rmtree(kept)
+    else:
+        (tmp_path / registry.name / "last_good.json").write_text("{", encoding="utf-8")
+    assert reader.last_good() is None
+
+
+def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:
+    """A service may start before the first turn: nothing is in production, and asking makes no database."""
+    reader = ProductionReader("shop", f"sqlite:///{tmp_path / 'mlflow.db'}", downloads=tmp_path)
+    assert reader.find() is None
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
+    server: Backend, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses that this process cannot fetch itself (S3 and its like) reach MLflow's library, and the files are the same."""
+    registry = promoted(server, folder)
+    reader = read(server, registry, tmp_path)
+    found = reader._registry.version(registry.name, 1)
+    assert found is not None
+    source = f"runs:/{registry.version(1).run_id}/model"
+    monkeypatch.setattr(reader._registry, "version", lambda _name, _number: (source, found[1]))
+    assert model_digest(reader.fetch(1)) == model_digest(folder)
+
+
+def test_the_service_imports_no_library_of_training() -> None:
+    """Building the app, reading the registry and loading ONNX bring in neither MLflow, Evidently, pandas nor scikit-learn."""
+    asked = "import json, sys, closedloop.cli_serve, api.app, api.model, closedloop.served; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & {"mlflow", "evidently", "pandas", "sklearn", "scipy", "lightgbm", "duckdb", "prefect"}
+    assert {"fastapi", "msgspec"} <= loaded
