@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
 _ALIAS = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")
 _SOURCE = text("SELECT source FROM model_versions WHERE name = :name AND version = :version AND current_stage <> 'Deleted_Internal'")
@@ -40,7 +40,8 @@ class RegistryTables:
         if self._engine is None:
             if self._file is not None:
                 address = f"sqlite:///file:{quote(str(self._file.resolve()))}?mode=ro&uri=true"
-                self._engine = create_engine(address, connect_args={"timeout": 1.0})
+                # A connection for each look: one that was kept would go on reading a file that somebody has put another in the place of.
+                self._engine = create_engine(address, connect_args={"timeout": 1.0}, poolclass=NullPool)
             else:
                 backend = "postgresql+psycopg" if self._url.drivername in ("postgresql", "postgres") else self._url.drivername
                 self._engine = create_engine(self._url.set(drivername=backend), pool_pre_ping=True)
