@@ -19,14 +19,19 @@ from closedloop.loop import Loop
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from api.keys import Keys
     from api.scorer import Scorer
 
 START_SECONDS = 60.0
 
 
-def build_service(loop: Loop, where: str) -> FastAPI:
-    """The app on this use case's registry, records and journal; `where` is how the journal names this service."""
+def build_service(loop: Loop, where: str, keys: Keys | None = None) -> FastAPI:
+    """The app on this use case's registry, records and journal; `where` is how the journal names this service.
+
+    Without `keys` nobody needs one.
+    """
     from api.app import create_app
+    from api.limits import Limits
     from api.model import Follower, Production
     from closedloop.bundle import read_proof
     from closedloop.packaging import read_packed
@@ -42,21 +47,24 @@ def build_service(loop: Loop, where: str) -> FastAPI:
         return load_served(folder) if read_proof(folder).served_by == "onnx" else read_packed(folder)
 
     follower = Follower(Production(), loop.registry.production, load, announce, follow_seconds=loop.settings.follow_seconds)
-    return create_app(
-        follower, loop.records, title=f"closedloop: {loop.use_case.name}", answer_without_records=loop.settings.answer_without_records
-    )
+    settings = loop.settings
+    limits = Limits(settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds)
+    return create_app(follower, loop.records, title=f"closedloop: {loop.use_case.name}", max_rows=settings.max_rows, limits=limits,
+                      keys=keys, answer_without_records=settings.answer_without_records)  # fmt: skip
 
 
 def prepare_service(loop: Loop, host: str, port: int) -> Callable[[], None]:
     """All that can go wrong before answering; what is returned answers until the process is told to stop.
 
-    Raises ClosedLoopError when the address cannot be listened on.
+    Raises ClosedLoopError when the address cannot be listened on, or could be reached by others and there is no API key.
     """
     from api.app import run
+    from api.keys import open_keys
 
     refuse_taken(host, port, then="choose another --port, or stop what uses it")
-    app = build_service(loop, f"{host}:{port}/{os.getpid()}")
-    return lambda: run(app, host, port)
+    app = build_service(loop, f"{host}:{port}/{os.getpid()}", open_keys(loop.settings.keys_file, host))
+    # A little more than a request may take, so that each has its own answer.
+    return lambda: run(app, host, port, patience_seconds=loop.settings.request_seconds + 1)
 
 
 def refuse_taken(host: str, port: int, *, then: str) -> None:

@@ -40,6 +40,7 @@ ROOMS = {
         "registry",
         "tracking",
         "settings",
+        "api_keys",
         "database",
         "lock",
         "attached",
