@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.diary import Diary
 from api.documentation import follow_model
+from api.keys import Keys
+from api.limits import Gate, Limits, answer_refusal
 from api.messages import Refusal
 from api.metrics import Metrics
 from api.model import Follower
@@ -32,12 +36,20 @@ _REFRESH_SECONDS = 1.0
 
 
 def create_app(
-    follower: Follower, records: Store, *, title: str = "closedloop", max_rows: int = MAX_ROWS, answer_without_records: bool = False
+    follower: Follower,
+    records: Store,
+    *,
+    title: str = "closedloop",
+    max_rows: int = MAX_ROWS,
+    limits: Limits | None = None,
+    keys: Keys | None = None,
+    answer_without_records: bool = False,
 ) -> FastAPI:
     """The service that answers with `follower.production` and records in `records`.
 
     The follower runs from the app's start to its end; nothing waits for the first model: until it is there, `/ready` and
-    `/predict` say 503 and why. `answer_without_records` prefers an answer without a record over no answer.
+    `/predict` say 503 and why. `answer_without_records` prefers an answer without a record over no answer. Without
+    `keys` nobody needs one.
     """
     recorder = Recorder(records)
 
@@ -59,12 +71,14 @@ def create_app(
     predictor = Predictor(follower.production, diary, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
     app.router.routes.insert(0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False))
-    app.include_router(build_router(follower.production, records, diary, metrics, max_rows=max_rows))
+    router = build_router(follower.production, records, diary, metrics, max_rows=max_rows)
+    app.include_router(router)
     app.add_exception_handler(Refusal, _say_refusal)
-    app.add_middleware(Watch, metrics=metrics, hot={endpoint.path: endpoint})
+    known = frozenset(path for route in (*app.routes, *router.routes) if (path := getattr(route, "path", None)))
+    app.add_middleware(Watch, metrics=metrics, gate=Gate(limits or Limits(), keys), hot={endpoint.path: endpoint}, known=known)
     described = APIRouter()
     describe_predict(described)
-    follow_model(app, follower.production, described)
+    follow_model(app, follower.production, described, keys)
     return app
 
 
@@ -74,62 +88,80 @@ async def _keep_fresh(metrics: Metrics) -> None:
         await asyncio.sleep(_REFRESH_SECONDS)
 
 
+def run(app: FastAPI, host: str, port: int, *, patience_seconds: float = 30.0) -> None:
+    """Serve until SIGTERM or Ctrl-C, and then return: nothing new is taken, what is under way is answered and recorded first.
+
+    `patience_seconds` bounds that wait; it should not be less than a request may take. Call it from the main thread.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=ceil(patience_seconds)))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # When it is done, the server raises the signal again for whoever had asked before: the default would end the process as killed.
+        signal.signal(number, server.handle_exit)
+    server.run()
+
+
 async def _say_refusal(_request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
-    return _say(refusal)
-
-
-def _say(refusal: Refusal) -> JSONResponse:
-    return JSONResponse({"detail": refusal.detail}, refusal.status, headers=refusal.headers)
+    return answer_refusal(refusal)
 
 
 class Watch:
     """Counts and times every request, and answers 503 with an id to look up in the log when something of ours went wrong.
 
-    A POST to one of the `hot` paths skips the layers of the framework, which take longer than the model.
+    A POST to one of the `hot` paths skips the layers of the framework, which take longer than the model. What the gate refuses is
+    counted under its path when that is one of the `known`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, hot: Mapping[str, ASGIApp]) -> None:
-        self._app, self._metrics, self._hot = app, metrics, hot
+    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate, hot: Mapping[str, ASGIApp], known: Container[str]) -> None:
+        self._app, self._metrics, self._gate, self._hot, self._known = app, metrics, gate, hot, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status: list[int] = []
+        started, status, counted = time.perf_counter(), 0, False
+
+        def count() -> None:
+            nonlocal counted
+            if not counted:
+                counted = True
+                route = self._route_of(scope)
+                self._metrics.requests.labels(route, str(status or 499)).inc()
+                self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
 
         async def send_watched(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                status.append(message["status"])
+                status = message["status"]
+            elif not message.get("more_body"):
+                count()  # here, because the work of a request that was out of time goes on after its answer
             await send(message)
 
-        started = time.perf_counter()
         hot = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
         if hot is not None:
             scope["endpoint"] = hot
         try:
-            await (hot or self._app)(scope, receive, send_watched)
+            await self._gate.pass_to(hot or self._app, scope, receive, send_watched)
         except ClientDisconnect:
             return  # nobody is there to be told
-        except Refusal as refusal:  # of a hot path: those of the others have been said by the app
-            await _say(refusal)(scope, receive, send_watched)
+        except Refusal as refusal:  # of the gate or a hot path: those of the others have been said by the app
+            await answer_refusal(refusal)(scope, receive, send_watched)
         except Exception as error:
             if status:
                 raise
             await _say_fault(error)(scope, receive, send_watched)
         finally:
-            route = _route_of(scope)
-            self._metrics.requests.labels(route, str(status[0] if status else 499)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            count()
+
+    def _route_of(self, scope: Scope) -> str:
+        # Made-up paths must not become label values: each would be a time series of its own.
+        route: Any = scope.get("route") or scope.get("endpoint")
+        return getattr(route, "path", None) or (scope["path"] if scope["path"] in self._known else "unmatched")
 
 
 def _say_fault(error: Exception) -> JSONResponse:
     error_id = uuid4().hex
     _LOG.error("error %s", error_id, exc_info=error)
     return JSONResponse({"detail": f"the service could not answer this: look for error {error_id} in its log", "error_id": error_id}, 503)
-
-
-def _route_of(scope: Scope) -> str:
-    # Made-up paths must not become label values: each would be a time series of its own.
-    route: Any = scope.get("route") or scope.get("endpoint")
-    return getattr(route, "path", "unmatched")

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.keys import Keys
+from api.limits import OPEN_PATHS, WATCHING_PATHS
 from api.messages import LabelsMessage
 from api.model import LoadedModel, Production
 
@@ -14,20 +16,21 @@ _ANY_ROW = {"title": "Row", "type": "object", "description": "Feature name -> nu
             "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}}  # fmt: skip
 
 
-def follow_model(app: FastAPI, production: Production, described: APIRouter) -> None:
+def follow_model(app: FastAPI, production: Production, described: APIRouter, keys: Keys | None) -> None:
     """Make the app document the model that answers when the page is asked for; any row while there is none.
 
-    `described` are routes that the app answers by other means than FastAPI's.
+    `described` are routes that the app answers by other means than FastAPI's. Keys are documented while they are wanted.
     """
-    written: dict[int | None, dict[str, Any]] = {}
+    written: dict[tuple[int | None, bool], dict[str, Any]] = {}
 
     def openapi() -> dict[str, Any]:
         current = production.current
-        version = current.version if current else None
-        if version not in written:
+        state = (current.version if current else None, keys is not None and keys.wanted)
+        if state not in written:
             written.clear()
-            written[version] = _write(app, current, described)
-        return written[version]
+            written[state] = _write(app, current, described)
+            _add_limits(written[state], with_keys=state[1])
+        return written[state]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
@@ -49,6 +52,29 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
         {"$ref": "#/components/schemas/LabelsMessage"}, {"by id": {"value": {"labels": [{"id": "the id of a prediction", "label": label}]}}}
     )
     return page
+
+
+def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
+    """What the gate may answer, for every route that it stands before."""
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+    busy = {"description": "Too many requests under way, or out of time", "content": error}
+    if with_keys:
+        page["components"]["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "A key of: closedloop key add NAME"},
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    for path, operations in page["paths"].items():
+        for operation in operations.values() if path not in OPEN_PATHS else ():
+            answers = operation["responses"]
+            if with_keys:
+                operation["security"] = [{"bearer": []}, {"header": []}]
+                answers["401"] = {"description": "No key, or one that is not taken", "content": error,
+                                  "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}}}  # fmt: skip
+            if path not in WATCHING_PATHS:
+                after = {"description": "Seconds to wait, where asking again helps", "schema": {"type": "integer"}}
+                answers.setdefault("503", dict(busy))["headers"] = {"Retry-After": after}
+            if "requestBody" in operation:
+                answers.setdefault("413", {"description": "Too many bytes for one request", "content": error})
 
 
 def _body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -34,11 +34,17 @@ MAX_NUMBER = 3.4e38  # trees and ONNX compute in 32 bits; beyond it a model fail
 
 
 class Refusal(Exception):
-    """An answer other than the one that was asked for: the status, the `detail` of its body, and when to ask again."""
+    """An answer other than the one that was asked for: the status, the `detail` of its body, when to ask again, other headers."""
 
-    def __init__(self, status: int, detail: str | list[dict[str, Any]], retry_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str | list[dict[str, Any]],
+        retry_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.status, self.detail = status, detail
-        self.headers = None if retry_seconds is None else {"retry-after": str(retry_seconds)}
+        self.headers = {**(headers or {}), **({} if retry_seconds is None else {"retry-after": str(retry_seconds)})} or None
         super().__init__(f"{status}: {detail}")
 
 

@@ -33,9 +33,12 @@ class Store(Protocol):
 
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    413: {"model": messages.ErrorAnswer, "description": "Too many rows for one request"},
+    413: {"model": messages.ErrorAnswer, "description": "Too many rows or bytes for one request"},
     422: {"model": messages.RefusedAnswer, "description": "A field that cannot be accepted, named"},
-    503: {"model": messages.ErrorAnswer, "description": "No model, or nothing to record the answer in"},
+    503: {
+        "model": messages.ErrorAnswer,
+        "description": "No model, nothing to record the answer in, too many requests under way, or out of time",
+    },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
     404: {"model": messages.ErrorAnswer, "description": "Predictions that were never recorded, all named"},
@@ -77,9 +80,7 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
                  "refused": _refused(production)}  # fmt: skip
         return JSONResponse(state, 200 if is_ready else 503)
 
-    @router.get(
-        "/model", response_model=messages.ModelAnswer, responses={503: {"model": messages.ErrorAnswer}}, summary="Which model answers?"
-    )
+    @router.get("/model", response_model=messages.ModelAnswer, responses={503: _FAULTS[503]}, summary="Which model answers?")
     async def model() -> Response:
         return JSONResponse(_describe(live_model(production), _refused(production)))
 

@@ -314,6 +314,19 @@ def up(use_case: UseCasePath = None, every: Cron = "0 6 * * *") -> None:
     run_everything(console, progress, loop, every)
 
 
+@app.command(epilog="Example: closedloop key add web-shop")
+def key(
+    action: Annotated[str, typer.Argument(help="add, list or remove.", metavar="ACTION")],
+    name: Annotated[str | None, typer.Argument(help="Whose key, for add and remove.", metavar="NAME", show_default=False)] = None,
+) -> None:
+    """Who may ask the API: add a key (shown once), list their names, or remove one; a running API notices."""
+    from closedloop.cli_key import change_keys
+    from closedloop.settings import Settings
+
+    for line in change_keys(action, name, Settings().keys_file, progress):
+        _tell(line)
+
+
 @app.command(epilog="Example: closedloop doctor")
 def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """Find what is wrong with an installation, a use case or a loop that stopped turning."""

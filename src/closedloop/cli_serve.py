@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,15 +32,19 @@ from closedloop.use_case import UseCase, load_use_case
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from api.keys import Keys
     from api.scorer import Scorer
 
 START_SECONDS = 60.0
-GRACE_SECONDS = 30
 
 
-def build_service(use_case: UseCase, settings: Settings, where: str, started: str) -> FastAPI:
-    """The app on this use case's registry, records and journal; the journal names this service by `where` and when it `started`."""
+def build_service(use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None) -> FastAPI:
+    """The app on this use case's registry, records and journal; the journal names this service by `where` and when it `started`.
+
+    Without `keys` nobody needs one.
+    """
     from api.app import create_app
+    from api.limits import Limits
     from api.model import Follower, Production
 
     engine = open_engine(settings.store_url)
@@ -53,9 +58,9 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
         note_serving(journal, use_case.name, version, window=reader.window(version), where=where, started=started)
 
     follower = Follower(Production(), reader.find, load, announce, find_last_good=reader.last_good, follow_seconds=settings.follow_seconds)
-    return create_app(
-        follower, Records(engine), title=f"closedloop: {use_case.name}", answer_without_records=settings.answer_without_records
-    )
+    limits = Limits(settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds)
+    return create_app(follower, Records(engine), title=f"closedloop: {use_case.name}", max_rows=settings.max_rows, limits=limits, keys=keys,
+                      answer_without_records=settings.answer_without_records)  # fmt: skip
 
 
 def _load(folder: Path) -> Scorer:
@@ -71,25 +76,31 @@ def _load(folder: Path) -> Scorer:
 def prepare_service(use_case: Path | str | None, host: str | None, port: int | None, workers: int | None) -> Callable[[], None]:
     """All that can go wrong before answering; what is returned answers until the process is told to stop.
 
-    Raises ClosedLoopError when the use case cannot be read or the address cannot be listened on.
+    Raises ClosedLoopError when the use case cannot be read, when the address cannot be listened on, or when others could
+    reach it and there is no API key.
     """
+    from api.keys import open_keys
+
     settings = Settings()
     read = load_use_case(use_case or settings.use_case)
     host, port, workers = host or settings.host, port or settings.port, workers or settings.workers
     refuse_taken(host, port, then="choose another --port, or stop what uses it")
+    keys = open_keys(settings.keys_file, host)
     where, started = f"{host}:{port}/{os.getpid()}", datetime.now(UTC).isoformat(timespec="seconds")
+    # A little more than a request may take, so that each has its own answer.
+    patience = settings.request_seconds + 1
     if workers > 1:
-        return partial(_run_workers, partial(create_worker, read.path, where, started), host, port, workers)
-    return partial(_run_one, partial(build_service, read, settings, where, started), host, port)
+        return partial(_run_workers, partial(create_worker, read.path, host, where, started), host, port, workers, patience)
+    return partial(_run_one, partial(build_service, read, settings, where, started, keys), host, port, patience)
 
 
-def _run_one(build: Callable[[], FastAPI], host: str, port: int) -> None:
-    import uvicorn
+def _run_one(build: Callable[[], FastAPI], host: str, port: int, patience_seconds: float) -> None:
+    from api.app import run
 
-    uvicorn.run(build, factory=True, host=host, port=port, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+    run(build(), host, port, patience_seconds=patience_seconds)
 
 
-def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: int) -> None:
+def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: int, patience_seconds: float) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
@@ -97,18 +108,21 @@ def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: in
         # Every worker writes its metrics there, and whichever is asked adds up those of all.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
         config = uvicorn.Config(build, factory=True, host=host, port=port, workers=workers, access_log=False,
-                                timeout_graceful_shutdown=GRACE_SECONDS)  # fmt: skip
+                                timeout_graceful_shutdown=ceil(patience_seconds))  # fmt: skip
         listening = config.bind_socket()
         Multiprocess(config, sockets=[listening]).run()
         listening.close()
 
 
-def create_worker(use_case: Path, where: str, started: str) -> FastAPI:
+def create_worker(use_case: Path, host: str, where: str, started: str) -> FastAPI:
     """The app of one worker; it stops when the process that started it is gone, however that ended."""
+    from api.keys import open_keys
+
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
-    return build_service(load_use_case(use_case), Settings(), where, started)
+    settings = Settings()
+    return build_service(load_use_case(use_case), settings, where, started, open_keys(settings.keys_file, host))
 
 
 def _end_with(sentinel: int) -> None:

@@ -82,13 +82,17 @@ def parts_of(loop: Loop, cron: str) -> tuple[Part, ...]:
 def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -> None:
     """Start every part, say where they are, and wait for Ctrl-C or SIGTERM, or for one of them to end.
 
-    Raises ClosedLoopError when a port is taken, when a part does not start, or when one ends by itself.
+    Raises ClosedLoopError when a port is taken, when the API would be open to others without a key, when a part does not start, or when
+    one ends by itself.
     """
+    from api.keys import open_keys
+
     parts, logs = parts_of(loop, cron), loop.settings.home_folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for part in parts:
         if part.port is not None:
             refuse_taken(loop.settings.host, part.port, then=f"stop what uses it, or set {part.variable} to another port for {part.name}")
+    open_keys(loop.settings.keys_file, loop.settings.host)  # the API would end at once, after everything else has started
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     workers: int = 1
     keep_reports: int = 100
     answer_without_records: bool = False
+    api_keys_file: Path | None = None
+    max_body_bytes: int = Field(default=10_000_000, ge=1)
+    max_rows: int = Field(default=10_000, ge=1)
+    max_waiting_requests: int = Field(default=512, ge=1)
+    request_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
 
     @property
     def home_folder(self) -> Path:
@@ -52,6 +57,11 @@ class Settings(BaseSettings):
     def artifacts_folder(self) -> Path:
         """Where the embedded MLflow keeps artifacts."""
         return self.home_folder / "artifacts"
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the hashes of the API keys are."""
+        return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()
 
     def library_environment(self) -> dict[str, str]:
         """What Prefect, MLflow and Evidently have to find in the environment before they are imported: their state under `home`,

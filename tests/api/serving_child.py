@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvicorn
 
-from api.app import create_app
+from api.app import create_app, run
 from api.model import Follower, Production
 from closedloop.database import open_engine
 from closedloop.packaging import read_packed
@@ -20,3 +20,10 @@ def serve_bundle(folder: Path, database_url: str, descriptor: int) -> None:
     follower.follow_once()
     app = create_app(follower, Records(open_engine(database_url)))
     uvicorn.Server(uvicorn.Config(app, fd=descriptor, log_level="warning", access_log=False)).run()
+
+
+def serve_until_told(folder: Path, database_url: str, port: int) -> None:
+    """Serve one bundle as version 1 the way `closedloop serve` does, until a signal says that it is enough."""
+    bundle = read_packed(folder)
+    follower = Follower(Production(), lambda: 1, lambda _version: bundle, lambda _version: None)
+    run(create_app(follower, Records(open_engine(database_url))), "127.0.0.1", port)

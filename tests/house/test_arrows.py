@@ -41,6 +41,7 @@ ROOMS = {
         "registry",
         "tracking",
         "settings",
+        "api_keys",
         "database",
         "lock",
         "attached",

@@ -17,9 +17,24 @@ from closedloop.cli import app, run
 
 GROUP = get_command(app)
 COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]
-PROMISED = {"demo", "init", "doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict", "serve", "up"}
+PROMISED = {
+    "demo",
+    "init",
+    "doctor",
+    "monitor",
+    "train",
+    "status",
+    "history",
+    "why",
+    "promote",
+    "rollback",
+    "predict",
+    "serve",
+    "key",
+    "up",
+}
 FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict"}
-ON_A_USE_CASE = set(COMMANDS) - {"demo", "init"}
+ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key"}
 
 
 @pytest.fixture(autouse=True)
