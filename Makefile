@@ -16,10 +16,10 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test unit lint format lock smoke clean
+.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving clean
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with the exact packages of requirements.lock; does nothing when it is up to date.
 
@@ -63,6 +63,9 @@ lock: install ## Write requirements.lock anew from pyproject.toml; with UPGRADE=
 
 smoke: ## Start the Compose stack, wait until every service is healthy, and take it down again.
 	@trap 'docker compose down --volumes' EXIT; docker compose up --build --detach --wait --wait-timeout 900
+
+bench-serving: install ## Measure the API beside MLflow's server and the usual code; quickly: ARGS="--seconds 1 --repetitions 1 --keep-docs".
+	@$(BIN)/python -m tests.bench.serving $(ARGS)
 
 clean: ## Remove the environment and all caches; var/ (your models and journal) stays.
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,135 @@
+"""Measurements -> medians, ratios, and how they are shown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.servers import CEILING, MLFLOW, OURS, PLAIN, TWO_WORKERS
+
+if TYPE_CHECKING:
+    from tests.bench.load import Load
+    from tests.bench.measuring import Measurement
+    from tests.bench.processes import Memory
+
+BEGIN, END = "<!-- figures: written by make bench-serving -->", "<!-- end of figures -->"
+HEADINGS = ("server", "req/s", "p50 ms", "p99 ms", "batch rows/s", "start s", "worker MB")
+
+Figures = dict[str, float | None]
+
+
+def summarise(measurements: Sequence[Measurement], rows: int) -> Figures:
+    """Medians over the repetitions; `rows` is how many the large requests had. None for what was not measured."""
+    many = [one.many for one in measurements if one.many is not None]
+    return {
+        "requests_per_second": median(one.one.requests_per_second for one in measurements),
+        "p50_ms": median(one.one.p50_ms for one in measurements),
+        "p99_ms": median(one.one.p99_ms for one in measurements),
+        "batch_rows_per_second": median(one.requests_per_second * rows for one in many) if many else None,
+        "batch_p50_ms": median(one.p50_ms for one in many) if many else None,
+        "batch_p99_ms": median(one.p99_ms for one in many) if many else None,
+        "start_seconds": median(one.start_seconds for one in measurements),
+        "worker_mb": _typical_mb(one.workers for one in measurements),
+        "worker_mb_after_batch": _typical_mb(one.workers_after_many for one in measurements),
+    }
+
+
+def _typical_mb(weighed: Iterable[Sequence[Memory]]) -> float | None:
+    weights = [worker.rss if worker.pss is None else worker.pss for workers in weighed for worker in workers]
+    return median(weights) if weights else None
+
+
+def compare(found: Mapping[str, Figures]) -> Figures:
+    """The ratios by which versions are compared; None where one side was not measured."""
+
+    def ratio(ours: str, theirs: str, figure: str) -> float | None:
+        upper, lower = (found.get(name, {}).get(figure) for name in (ours, theirs))
+        return upper / lower if upper is not None and lower else None
+
+    return {
+        "ratio_vs_mlflow": ratio(OURS, MLFLOW, "requests_per_second"),
+        "ratio_vs_plain": ratio(OURS, PLAIN, "requests_per_second"),
+        "ratio_vs_ceiling": ratio(OURS, CEILING, "requests_per_second"),
+        "ratio_two_workers": ratio(TWO_WORKERS, OURS, "requests_per_second"),
+        "p99_ratio_vs_mlflow": ratio(OURS, MLFLOW, "p99_ms"),
+        "batch_rows_ratio_vs_mlflow": ratio(OURS, MLFLOW, "batch_rows_per_second"),
+    }
+
+
+def report(measurements: Mapping[str, Sequence[Measurement]], rows: int, circumstances: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of serving.json: ratios first, then how and where they were measured, then every figure."""
+    found = {name: summarise(ones, rows) for name, ones in measurements.items()}
+    ours = {name: found[name] for name in (OURS, TWO_WORKERS) if name in found}
+    return {
+        **compare(found),
+        "start_seconds": found[OURS]["start_seconds"],
+        "worker_mb": {name: [asdict(worker) for worker in measurements[name][-1].workers] for name in ours},
+        **circumstances,
+        "servers": {name: {**found[name], "runs": [_describe_run(one, rows) for one in ones]} for name, ones in measurements.items()},
+    }
+
+
+def _describe_run(one: Measurement, rows: int) -> dict[str, Any]:
+    many = None if one.many is None else {**_describe_load(one.many), "rows_per_second": one.many.requests_per_second * rows}
+    return {**asdict(one), "one": _describe_load(one.one), "many": many}
+
+
+def _describe_load(load: Load) -> dict[str, Any]:
+    return {**asdict(load), "requests_per_second": load.requests_per_second}
+
+
+def table_rows(servers: Mapping[str, Figures]) -> list[tuple[str, ...]]:
+    """Cells under HEADINGS, a line a server."""
+    return [
+        (
+            name,
+            _say(one["requests_per_second"], 0),
+            _say(one["p50_ms"], 2),
+            _say(one["p99_ms"], 2),
+            _say(one["batch_rows_per_second"], 0),
+            _say(one["start_seconds"], 1),
+            _say(one["worker_mb"], 0),
+        )
+        for name, one in servers.items()
+    ]
+
+
+def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
+    """What the ratios say, a sentence each; none for what was not measured."""
+    said = {
+        "ratio_vs_mlflow": "{:.1f} times the requests a second of `mlflow models serve`",
+        "p99_ratio_vs_mlflow": "{:.2f} times its p99",
+        "batch_rows_ratio_vs_mlflow": "{:.1f} times its rows a second in requests of 1,000 rows",
+        "ratio_vs_plain": "{:.1f} times the requests a second of the plain FastAPI route",
+        "ratio_vs_ceiling": "{:.2f} of what the same server does when it answers a constant",
+        "ratio_two_workers": "with two workers {:.2f} times one",
+    }
+    return [sentence.format(content[name]) for name, sentence in said.items() if content.get(name) is not None]
+
+
+def write_block(document: str, content: Mapping[str, Any]) -> str:
+    """The document with the figures between its marks. Raises ValueError when it has no marks."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no place for the figures: wanted the lines {BEGIN!r} and {END!r}")
+    machine = content["machine"]
+    lines = [
+        "| " + " | ".join(HEADINGS) + " |",
+        "|---" + "|--:" * (len(HEADINGS) - 1) + "|",
+        *("| " + " | ".join(cells) + " |" for cells in table_rows(content["servers"])),
+        "",
+        *(f"- {sentence}" for sentence in ratio_sentences(content)),
+        "",
+        f"{content['date']}, {machine['processor']}, {machine['processors']} processors, Python {machine['python']}, "
+        f"load before the start {machine['load_before']}; {content['seconds']} s a run, median of {content['repetitions']}; "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        + ".",
+    ]
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}"
+
+
+def _say(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
