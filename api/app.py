@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import invocations, open_inference
 from api.diary import Diary
 from api.documentation import follow_model
 from api.messages import Refusal
@@ -56,6 +57,8 @@ def create_app(
     endpoint = PredictEndpoint(predictor, max_rows)
     app.router.routes.insert(0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False))
     app.include_router(build_router(follower.production, records, diary, metrics, max_rows=max_rows))
+    app.include_router(invocations.build_router(predictor, max_rows=max_rows))
+    app.include_router(open_inference.build_router(predictor, max_rows=max_rows))
     app.add_exception_handler(Refusal, _say_refusal)
     app.add_middleware(Watch, metrics=metrics, hot={endpoint.path: endpoint})
     described = APIRouter()
