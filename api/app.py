@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
+from itertools import chain
 from math import ceil
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import invocations, open_inference
 from api.diary import Diary
 from api.documentation import follow_model
 from api.keys import Keys
@@ -71,10 +73,15 @@ def create_app(
     predictor = Predictor(follower.production, diary, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
     app.router.routes.insert(0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False))
-    router = build_router(follower.production, records, diary, metrics, max_rows=max_rows)
-    app.include_router(router)
+    routers = [
+        build_router(follower.production, records, diary, metrics, max_rows=max_rows),
+        invocations.build_router(predictor, max_rows=max_rows),
+        open_inference.build_router(predictor, max_rows=max_rows),
+    ]
+    for router in routers:
+        app.include_router(router)
     app.add_exception_handler(Refusal, _say_refusal)
-    known = frozenset(path for route in (*app.routes, *router.routes) if (path := getattr(route, "path", None)))
+    known = frozenset(path for route in chain(app.routes, *(one.routes for one in routers)) if (path := getattr(route, "path", None)))
     app.add_middleware(Watch, metrics=metrics, gate=Gate(limits or Limits(), keys), hot={endpoint.path: endpoint}, known=known)
     described = APIRouter()
     describe_predict(described)

@@ -55,7 +55,7 @@ class RowReader:
                 return self._take(decoded)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _NotTaken):
             pass
-        return self._read_carefully(read_json(body), max_rows)
+        return self.read_carefully(read_json(body), max_rows)
 
     def _take(self, decoded: Sequence[Any]) -> Rows:
         first_text, first_key = len(self._numbers), len(self._numbers) + len(self._texts)
@@ -66,7 +66,8 @@ class RowReader:
                 raise _NotTaken
         return Rows([row[:first_text] for row in rows], [_as_texts(row[first_text:first_key]) for row in rows], keys)
 
-    def _read_carefully(self, content: Any, max_rows: int) -> Rows:
+    def read_carefully(self, content: Any, max_rows: int) -> Rows:
+        """The same from content that is decoded already."""
         rows = self._row_type.read(content, max_rows)
         return Rows(
             [[row.features[name] for name in self._numbers] for row in rows],  # type: ignore[misc]

@@ -23,6 +23,11 @@ class Diary:
         return self._recorder.fault
 
     @property
+    def obstacle(self) -> str | None:
+        """Why nothing can be answered: the fault, unless answers without a record were decided on."""
+        return None if self.answer_without_records else self.fault
+
+    @property
     def state(self) -> str:
         return "writable" if self.fault is None else f"not writable: {self.fault}"
 

@@ -11,6 +11,7 @@ from api.keys import Keys
 from api.limits import OPEN_PATHS, WATCHING_PATHS
 from api.messages import LabelsMessage
 from api.model import LoadedModel, Production
+from api.protocol_pages import describe_protocols
 
 _ANY_ROW = {"title": "Row", "type": "object", "description": "Feature name -> number, text or null. The live model names them here.",
             "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}}  # fmt: skip
@@ -51,6 +52,7 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
         {"$ref": "#/components/schemas/LabelsMessage"}, {"by id": {"value": {"labels": [{"id": "the id of a prediction", "label": label}]}}}
     )
+    describe_protocols(page, model, example)
     return page
 
 

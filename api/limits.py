@@ -19,7 +19,7 @@ from api.messages import Refusal
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
 # Asked by those who watch the service: without a key, and answered however busy it is.
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
 # With a key, and answered however busy it is.
 WATCHING_PATHS = frozenset({"/metrics"})
 

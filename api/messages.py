@@ -117,7 +117,7 @@ class RowType:
     def read(self, content: Any, max_rows: int) -> list[Row]:
         """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and row, or 413 for too many."""
         if not isinstance(content, dict):
-            raise Refusal(422, [fault((), f'wanted {{"rows": [...]}} or one row as an object, got {_show(content)}', "dict_type")])
+            raise Refusal(422, [fault((), f'wanted {{"rows": [...]}} or one row as an object, got {show(content)}', "dict_type")])
         many = "rows" in content and ("rows" not in self._use_case.columns or isinstance(content["rows"], list))
         rows = _read_list(content, "rows", max_rows) if many else [content]
         try:
@@ -149,13 +149,13 @@ class RowType:
                 return f"{name} is what the model predicts: leave it out"
             known = [*self._use_case.columns, *([self._use_case.key] if self._use_case.key else [])]
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            return f"unknown field {_show(name)}: " + (f"did you mean {near[0]}?" if near else f"the model knows {', '.join(known)[:500]}")
+            return f"unknown field {show(name)}: " + (f"did you mean {near[0]}?" if near else f"the model knows {', '.join(known)[:500]}")
         if name == self._use_case.key:
-            return f"wanted a key of 1 to {MAX_KEY_LENGTH} characters without NUL, or null, got {_show(one['input'])}"
+            return f"wanted a key of 1 to {MAX_KEY_LENGTH} characters without NUL, or null, got {show(one['input'])}"
         if len(one["loc"]) == 1:
-            return f"wanted an object of features, got {_show(one['input'])}"
+            return f"wanted an object of features, got {show(one['input'])}"
         wanted = f"a number up to {MAX_NUMBER:g} or null" if self._use_case.columns[name].type == "numeric" else "a text or null"
-        return f"wanted {wanted}, got {_show(one['input'])}"
+        return f"wanted {wanted}, got {show(one['input'])}"
 
 
 def _describe(column: Column) -> str:
@@ -165,7 +165,7 @@ def _describe(column: Column) -> str:
     return f"{low}up to {column.maximum:g}" if column.maximum is not None else low.strip() or f"any {column.type} value"
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """At most 80 characters of a value as JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a number too large to hold"
@@ -178,14 +178,14 @@ def _show(value: Any) -> str:
 def _read_list(content: dict[str, Any], name: str, max_rows: int) -> list[Any]:
     rows = content[name]
     if not isinstance(rows, list):
-        raise Refusal(422, [fault((name,), f"wanted a list, got {_show(rows)}", "list_type")])
+        raise Refusal(422, [fault((name,), f"wanted a list, got {show(rows)}", "list_type")])
     if not rows:
         raise Refusal(422, [fault((name,), "wanted at least one, got an empty list", "too_short")])
     if len(rows) > max_rows:
         raise Refusal(413, f"wanted at most {max_rows} {name} in one request, got {len(rows)}: send them in parts")
     for other in content:
         if other != name:
-            raise Refusal(422, [fault((other,), f"unknown field {_show(other)} beside {name}", "extra_forbidden")])
+            raise Refusal(422, [fault((other,), f"unknown field {show(other)} beside {name}", "extra_forbidden")])
     return rows
 
 
@@ -226,7 +226,7 @@ def read_labels(content: Any, classes: Sequence[str], max_rows: int) -> list[Lab
         ]
         raise Refusal(422, faults) from None
     unknown = [
-        fault(("labels", number, "label"), f"wanted one of {', '.join(classes)}, got {_show(one.label)}", "unknown_class")
+        fault(("labels", number, "label"), f"wanted one of {', '.join(classes)}, got {show(one.label)}", "unknown_class")
         for number, one in enumerate(checked)
         if one.label not in classes
     ]

@@ -23,7 +23,7 @@ from api.model import Answer, LoadedModel, Production
 from closedloop.records import Prediction, make_prediction_ids
 
 _LOG = logging.getLogger("closedloop.service")
-_SMALL = 32_768  # bytes; a larger body is worth a thread, so that it does not hold up the others
+SMALL = 32_768  # bytes; a larger body is worth a thread, so that it does not hold up the others
 _JSON = (b"content-type", b"application/json")
 
 
@@ -47,6 +47,13 @@ class Predictor:
     def model(self) -> LoadedModel:
         """The model that answers now. Raises Refusal 503 while there is none."""
         return live_model(self._production)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nothing can be answered now, None when it can."""
+        if self._production.current is None:
+            return self._production.reason or "no model is loaded"
+        return None if self._diary.obstacle is None else f"answers cannot be recorded: {self._diary.obstacle}"
 
     async def answer(self, model: LoadedModel, rows: Rows, *, in_thread: bool = False) -> Answered:
         """The rows answered by `model` and recorded. Raises Refusal 503 when either failed."""
@@ -77,7 +84,7 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
-        model, large = self._predictor.model, len(body) > _SMALL
+        model, large = self._predictor.model, len(body) > SMALL
         if large:
             rows = await run_in_threadpool(model.reader.read, body, self._max_rows)
         else:

@@ -74,7 +74,7 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
     @router.get("/ready", response_model=messages.ReadyAnswer, responses={503: {"model": messages.ReadyAnswer}}, summary="Can it answer?")
     async def ready() -> Response:
         current, following = production.current, production.following
-        is_ready = current is not None and (diary.fault is None or diary.answer_without_records)
+        is_ready = current is not None and diary.obstacle is None
         state = {"ready": is_ready, "version": current.version if current else None, "wanted": following.wanted,
                  "registry": following.registry, "records": diary.state, "reason": production.reason or diary.fault,
                  "refused": _refused(production)}  # fmt: skip

@@ -77,7 +77,7 @@ def test_the_fast_reader_reads_what_the_careful_one_reads(body: Any, escaped: bo
 def test_good_requests_take_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of numbers, texts, truth values and nulls never reach the careful reader, alone or in a list."""
     reader = RowReader(USE_CASE, RowType(USE_CASE))
-    monkeypatch.setattr(reader, "_read_carefully", lambda *_: pytest.fail("the careful reader was asked"))
+    monkeypatch.setattr(reader, "read_carefully", lambda *_: pytest.fail("the careful reader was asked"))
     row = {"plan": "gold", "größe (m²)": 1, "class": True, "visits": None, "customer": "c1"}
     assert len(reader.read(json.dumps(row).encode(), 3)) == 1
     assert len(reader.read(json.dumps({"rows": [row, row]}, indent=2).encode(), 3)) == 2

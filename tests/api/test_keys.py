@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.keys import Keys, is_loopback, open_keys
+from api.limits import OPEN_PATHS
 from closedloop.api_keys import add_key, remove_key
 from closedloop.errors import ClosedLoopError
 
@@ -146,4 +147,4 @@ def test_keys_are_documented_while_they_are_wanted(make_service: Callable[..., S
     assert {one["type"] for one in page["components"]["securitySchemes"].values()} == {"http", "apiKey"}
     for route, operations in page["paths"].items():
         for operation in operations.values():
-            assert ("401" in operation["responses"]) is ("security" in operation) is (route not in ("/health", "/ready"))
+            assert ("401" in operation["responses"]) is ("security" in operation) is (route not in OPEN_PATHS)
