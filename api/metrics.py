@@ -14,6 +14,7 @@ from typing import Literal
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from api.feature_metrics import FeatureMetrics
 from api.model import Production
 from closedloop.recorder import Recorder
 
@@ -42,6 +43,7 @@ class Metrics:
         self.labels = Counter("closedloop_labels", "Labels recorded", registry=self._registry)
         self.records_failures = Counter("closedloop_records_failures", "Requests that could not be recorded", registry=self._registry)
         self.unrecorded = Counter("closedloop_unrecorded_answers", "Rows answered without a record", registry=self._registry)
+        self.features = FeatureMetrics(self._registry, production)
         self._gauge("records_waiting", "Rows that wait for their commit", lambda: recorder.waiting, "livesum")
         self._gauge("records_writable", "0 since the last try to record failed", lambda: recorder.fault is None, "livemin")
         # The lowest: a version is live when every worker answers with it.
@@ -61,6 +63,7 @@ class Metrics:
         """Read the gauges; with several workers each does so every second, for whoever of them is asked."""
         for gauge, read in self._read:
             gauge.set(float(read()))
+        self.features.refresh()
 
     def render(self) -> bytes:
         """The Prometheus text format."""

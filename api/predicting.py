@@ -63,6 +63,10 @@ class Predictor:
             answered = _compute(model, rows)
         await self._diary.record(answered.predictions)
         self._count(answered)
+        if in_thread:
+            await run_in_threadpool(self._metrics.features.count, answered)
+        else:
+            self._metrics.features.count(answered)
         return answered
 
     def _count(self, answered: Answered) -> None:

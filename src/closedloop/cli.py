@@ -281,11 +281,13 @@ def _show_moved(entry: Any, as_json: bool) -> None:
 @app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
 def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """Score a table with the production model."""
-    with progress.status(f"scoring {table} ..."):
-        from closedloop.cli_predict import predict_table
+    with progress.status("reading the use case ..."):
+        from closedloop.cli_predict import predict_table, show_progress
         from closedloop.loop import open_loop
 
-        scored = predict_table(open_loop(use_case), table, out)
+        loop = open_loop(use_case)
+    with show_progress(progress, f"scoring {table}") as report:
+        scored = predict_table(loop, table, out, report)
     if as_json:
         _print_json({"rows": scored.rows, "version": scored.version, "out": str(out), "warnings": [str(one) for one in scored.violations]})
         return

@@ -51,7 +51,7 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
     journal, reader = Journal(engine), ProductionReader(use_case.name, settings.tracking_uri, downloads=settings.home_folder / "bundles")
 
     def load(version: int) -> Scorer:
-        return _load(reader.fetch(version))
+        return load_scorer(reader.fetch(version))
 
     def announce(version: int) -> None:
         reader.remember(version)
@@ -63,7 +63,8 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
                       answer_without_records=settings.answer_without_records)  # fmt: skip
 
 
-def _load(folder: Path) -> Scorer:
+def load_scorer(folder: Path) -> Scorer:
+    """What answers for a fetched bundle: its proved ONNX model, else its pipeline. Raises ModelError when the bundle is damaged."""
     if read_proof(folder).served_by == "onnx":
         from closedloop.served import load_served
 

@@ -218,17 +218,23 @@ def _names(source: WindowSource) -> tuple[str, ...]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """All rows of one CSV, TSV (all text) or Parquet file (types as stored). Raises SourceError when it cannot be read."""
+    ending, name = find_table(path), str(path.resolve()).replace("'", "''")
+    table = f"read_parquet('{name}')" if ending == ".parquet" else f"read_csv('{name}', all_varchar = true)"
+    return _query(f"SELECT * FROM {table}", str(path))
+
+
+def find_table(path: Path) -> str:
+    """The ending that tells the format of a table. Raises SourceError when there is no such file or no such format."""
     if not path.is_file():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
         raise SourceError(where=str(path), wanted="a CSV or Parquet file", got="a folder" if path.is_dir() else "nothing there",
                           then=f"did you mean {near[0]}?" if near else "name a file that exists")  # fmt: skip
-    if table_ending(path) not in _TABLE_ENDINGS:
+    ending = table_ending(path)
+    if ending not in _TABLE_ENDINGS:
         raise SourceError(where=str(path), wanted=f"a file ending in {', '.join(_TABLE_ENDINGS)} (or .csv.gz)",
                           got=path.suffix or "no ending", then="convert or rename the file")  # fmt: skip
-    name = str(path.resolve()).replace("'", "''")
-    table = f"read_parquet('{name}')" if table_ending(path) == ".parquet" else f"read_csv('{name}', all_varchar = true)"
-    return _query(f"SELECT * FROM {table}", str(path))
+    return ending
 
 
 def table_ending(path: Path) -> str:

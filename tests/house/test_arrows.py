@@ -34,6 +34,7 @@ ROOMS = {
     "hands": {
         "use_case",
         "sources",
+        "tables",
         "records",
         "prediction_rows",
         "recorder",
@@ -84,6 +85,7 @@ EXCEPTIONS = {
 DOORS = {
     "evidently": {"drift"},
     "duckdb": {"sources"},
+    "pyarrow": {"tables"},
     "lightgbm": {"training"},
     "mlflow": {"registry", "tracking"},
     "skops": {"packaging"},
