@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -88,6 +89,16 @@ async def _keep_fresh(metrics: Metrics) -> None:
         await asyncio.sleep(_REFRESH_SECONDS)
 
 
+def tend_memory() -> None:
+    """For a process that does nothing but serve: look for garbage seldom, and never again among what it was started with.
+
+    A request makes no cycles, but thousands of values; with Python's own settings a sixth of its time went into looking for them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
 def run(app: FastAPI, host: str, port: int, *, patience_seconds: float = 30.0) -> None:
     """Serve until SIGTERM or Ctrl-C, and then return: nothing new is taken, what is under way is answered and recorded first.
 
@@ -95,6 +106,7 @@ def run(app: FastAPI, host: str, port: int, *, patience_seconds: float = 30.0) -
     """
     import uvicorn
 
+    tend_memory()
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=ceil(patience_seconds)))
     for number in (signal.SIGINT, signal.SIGTERM):
         # When it is done, the server raises the signal again for whoever had asked before: the default would end the process as killed.
