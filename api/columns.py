@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.decoding import Rows
 from api.messages import Refusal
 from api.model import LoadedModel
+from api.rows import Rows
 from api.wording import say_all
 from closedloop.use_case import UseCase
 

@@ -7,36 +7,25 @@ this module never refuses anything by itself, and what it accepts is exactly wha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from api.messages import MAX_NUMBER, RowType, read_json
-from closedloop.records import MAX_KEY_LENGTH
+from api.rows import Rows
+from closedloop.record_tables import MAX_KEY_LENGTH
 from closedloop.use_case import UseCase
 
 _NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
 _TEXT = str | int | float | bool | None
 _KEY = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None
+_TEXTS = frozenset({str, type(None)})
 _EXACT = 2.0**53  # from here on a float stands for more than one whole number
 
 
 class _NotTaken(Exception):
     """The careful reader has to look at this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one request. Per row: numbers, then texts, each in the order of the use case, None for null; and its key."""
-
-    numbers: Sequence[Sequence[float | None]]
-    texts: Sequence[Sequence[str | None]]
-    keys: Sequence[str | None]
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
 
 class RowReader:
@@ -59,12 +48,20 @@ class RowReader:
 
     def _take(self, decoded: Sequence[Any]) -> Rows:
         first_text, first_key = len(self._numbers), len(self._numbers) + len(self._texts)
-        rows = [msgspec.structs.astuple(one) for one in decoded]
-        keys = [row[first_key] for row in rows] if self._use_case.key is not None else [None] * len(rows)
-        for key in keys:
-            if key is not None and "\0" in key:
-                raise _NotTaken
-        return Rows([row[:first_text] for row in rows], [_as_texts(row[first_text:first_key]) for row in rows], keys)
+        if len(decoded) == 1:
+            row = msgspec.structs.astuple(decoded[0])
+            return Rows((row[:first_text],), (_as_texts(row[first_text:first_key]),), self._check_keys(row[first_key:] or (None,)))
+        # Whole columns: what is done to one costs little more than what is done to a single value.
+        columns: list[Sequence[Any]] = list(zip(*map(msgspec.structs.astuple, decoded), strict=True))
+        texts = [_as_texts(column) for column in columns[first_text:first_key]]
+        keys = [None] * len(decoded) if self._use_case.key is None else columns[first_key]
+        return Rows.of_columns(columns[:first_text], texts, self._check_keys(keys))
+
+    @staticmethod
+    def _check_keys(keys: Sequence[str | None]) -> Sequence[str | None]:
+        if keys.count(None) < len(keys) and "\0" in "".join(filter(None, keys)):
+            raise _NotTaken
+        return keys
 
     def read_carefully(self, content: Any, max_rows: int) -> Rows:
         """The same from content that is decoded already."""
@@ -78,10 +75,7 @@ class RowReader:
 
 def _as_texts(values: Sequence[Any]) -> Sequence[str | None]:
     """One spelling per value, the one that the careful reader gives."""
-    for value in values:
-        if value is not None and type(value) is not str:
-            return [_as_text(one) for one in values]
-    return values
+    return values if _TEXTS.issuperset(map(type, values)) else [_as_text(value) for value in values]
 
 
 def _as_text(value: Any) -> str | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from api.messages import Refusal
 from api.metrics import Metrics
+from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import StoreError
 from closedloop.recorder import Recorder, RecorderBusy
-from closedloop.records import Prediction
 
 
 class Diary:
@@ -31,13 +29,13 @@ class Diary:
     def state(self) -> str:
         return "writable" if self.fault is None else f"not writable: {self.fault}"
 
-    async def record(self, predictions: Sequence[Prediction]) -> None:
-        """Return when all of them would survive a crash. Raises Refusal 503 when they cannot be recorded."""
+    async def record(self, request: AnsweredRequest) -> None:
+        """Return when all of its rows would survive a crash. Raises Refusal 503 when they cannot be recorded."""
         try:
-            await self._recorder.record(predictions)
+            await self._recorder.record(request)
         except StoreError as error:
             self._metrics.records_failures.inc()
             if not self.answer_without_records:
                 seconds = 1 if isinstance(error, RecorderBusy) else None
                 raise Refusal(503, f"not recorded, so not answered: {error}", seconds) from error
-            self._metrics.unrecorded.inc(len(predictions))
+            self._metrics.unrecorded.inc(request.rows)

@@ -6,6 +6,7 @@ Divide by the rows of `closedloop_predictions_total` for rates. With several wor
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter as Counted
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from closedloop.use_case import MISSING
 from closedloop.values import read_category
 
 if TYPE_CHECKING:
+    from api.answering import Answered
     from api.model import LoadedModel, Production
-    from api.predicting import Answered
 
 _BOUNDS = tuple(tenth / 10 for tenth in range(1, 11))
 _FEW = 6  # values; for more of them NumPy is worth its start
@@ -95,17 +96,19 @@ class _Watched:
         self._categories = [(name, _Category(model, name, metrics)) for name in model.use_case.categorical]
 
     def count(self, answered: Answered) -> None:
-        for label, scores in self._scores:
-            scores.observe_many([one.probabilities[label] for one in answered.predictions])
-        for one in answered.predictions:
-            features = one.features
-            if None in features.values():
-                for name, missing in self._numbers:
-                    if features[name] is None:
-                        missing.inc()
-            for name, category in self._categories:
-                if features[name] not in category.usual:
-                    category.count(features[name])
+        for (_, scores), shares in zip(self._scores, answered.shares, strict=True):
+            scores.observe_many(shares)
+        for (_, missing), numbers in zip(self._numbers, answered.rows.number_columns, strict=False):
+            if nulls := numbers.count(None):
+                missing.inc(nulls)
+        for (_, category), texts in zip(self._categories, answered.rows.text_columns, strict=False):
+            if len(texts) == 1:
+                if texts[0] not in category.usual:
+                    category.count(texts[0], 1)
+            else:
+                for text, rows in Counted(texts).items():
+                    if text not in category.usual:
+                        category.count(text, rows)
 
 
 class _Category:
@@ -117,12 +120,12 @@ class _Category:
         self._seen, self._missing = find_seen(model, name), metrics.missing.labels(name)
         self._unseen = None if self._seen is None else metrics.unseen.labels(name)
 
-    def count(self, value: Any) -> None:
+    def count(self, value: Any, rows: int) -> None:
         text = self._read(value)
         if text == MISSING:
-            self._missing.inc()
+            self._missing.inc(rows)
         elif self._unseen is not None and self._seen is not None and text not in self._seen:
-            self._unseen.inc()
+            self._unseen.inc(rows)
         elif len(self.usual) < _KEPT and len(value) <= _LONGEST_KEPT:
             self.usual.add(value)
 

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel, Field
 
+from api.answering import Answered
 from api.inference_table import packed_columns
 from api.messages import Refusal, show
 from api.model import LoadedModel
-from api.predicting import Answered
 from api.tensors import BYTES, InferRequest, write_texts
 from closedloop.use_case import UseCase
 

@@ -11,12 +11,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
+from api.answering import Answered
 from api.columns import MissingColumn, read_table
-from api.decoding import Rows
 from api.messages import Refusal
 from api.mlflow_tables import read_csv_table, read_json_table
 from api.model import LoadedModel
-from api.predicting import SMALL, Answered, Predictor
+from api.predicting import SMALL, Predictor
+from api.rows import Rows
 from api.wording import route_that_says, say_all
 
 JSON, CSV = "application/json", "text/csv"

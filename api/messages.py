@@ -26,7 +26,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, from_json
 
-from closedloop.records import MAX_KEY_LENGTH, Label
+from closedloop.labels import Label
+from closedloop.record_tables import MAX_KEY_LENGTH
 from closedloop.use_case import Column, UseCase
 
 MAX_FAULTS = 100

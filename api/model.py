@@ -7,31 +7,24 @@ one answers with it to the end. Nothing that goes wrong on the way replaces what
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from threading import Event, Thread
 from types import MappingProxyType
 
-from api.decoding import RowReader, Rows
+from api.answering import Answered, AnswerFormat
+from api.decoding import RowReader
 from api.messages import RowType
 from api.packing import Packer
+from api.rows import Rows
 from api.scorer import Scorer
 from closedloop.errors import ModelError
 
 _LOG = logging.getLogger("closedloop.service")
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
 _REFUSALS_KEPT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model says of one row."""
-
-    prediction: str
-    probabilities: dict[str, float]
-    warnings: Sequence[str]
 
 
 class LoadedModel:
@@ -43,26 +36,18 @@ class LoadedModel:
         self.row_type = RowType(self.use_case)
         self.reader = RowReader(self.use_case, self.row_type)
         self._packer = Packer(self.use_case)
-        self._features = (*self.use_case.numeric, *self.use_case.categorical)
+        self.format = AnswerFormat(self.facts.name, version, (*self.use_case.numeric, *self.use_case.categorical), self.facts.classes)
 
-    def answer(self, rows: Rows) -> list[Answer]:
+    def answer(self, rows: Rows) -> Answered:
         """One answer for each row, in their order; all rows are one call of the model."""
         classes = self.facts.classes
         packed = self._packer.pack(rows)
         probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
-        shares: list[list[float]] = probabilities.tolist()
-        if probabilities.shape != (len(rows), len(classes)) or not all(isfinite(sum(row)) for row in shares):
+        shares: list[list[float]] = probabilities.T.tolist()
+        if probabilities.shape != (len(rows), len(classes)) or not isfinite(sum(map(sum, shares))):
             raise ModelError(where=f"version {self.version}", wanted=f"{len(classes)} finite probabilities for each row",
                              got=f"shape {probabilities.shape} or values not finite", then="go back with: closedloop rollback")  # fmt: skip
-        warnings = self._packer.find_warnings(rows, packed)
-        return [
-            Answer(classes[row.index(max(row))], dict(zip(classes, row, strict=True)), warnings.get(number, ()))
-            for number, row in enumerate(shares)
-        ]
-
-    def name_features(self, rows: Rows) -> list[dict[str, float | str | None]]:
-        """The features of each row by name, as they were asked."""
-        return [dict(zip(self._features, (*numbers, *texts), strict=True)) for numbers, texts in zip(rows.numbers, rows.texts, strict=True)]
+        return Answered(self, rows, packed, shares, probabilities.argmax(axis=1).tolist(), self._packer.find_warnings(rows, packed))
 
 
 @dataclass(frozen=True)

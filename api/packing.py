@@ -6,18 +6,21 @@ This is `schema.prepare` for values that the API has checked already, without a 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import eq
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.decoding import Rows
+from api.rows import Rows
 from closedloop.use_case import MISSING, UseCase
 from closedloop.values import read_category
 
 _SPELLINGS_KEPT, _LONGEST_KEPT = 1_000, 100  # of each column
+MANY = 16  # rows from which on NumPy saves more than it costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,34 @@ class Packer:
         self._listed = [(place, frozenset((*column.allowed, MISSING))) for place, column in enumerate(categorical) if column.allowed]
 
     def pack(self, rows: Rows) -> Packed:
-        numbers = np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric))
         texts = np.empty((len(rows), len(self._categorical)), dtype=object)
-        for number, row in enumerate(rows.texts):
-            texts[number] = [spell(value) for spell, value in zip(self._spell, row, strict=True)]
-        return Packed(numbers, texts)
+        if len(rows) < MANY:
+            for number, row in enumerate(rows.texts):
+                texts[number] = [spell(value) for spell, value in zip(self._spell, row, strict=True)]
+            return Packed(np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric)), texts)
+        for place, (spell, column) in enumerate(zip(self._spell, rows.text_columns, strict=True)):
+            spelled = {value: spell(value) for value in set(column)}
+            # Most columns are spelled as the contract lists them.
+            texts[:, place] = column if all(map(eq, spelled, spelled.values())) else [spelled[value] for value in column]
+        return Packed(self._pack_numbers(rows), texts)
+
+    def _pack_numbers(self, rows: Rows) -> NDArray[np.float64]:
+        numbers = np.empty((len(rows), len(self._numeric)))
+        write = struct.Struct(f"{len(rows)}d").pack  # a third of the time that NumPy needs to look at each value
+        for place, column in enumerate(rows.number_columns):
+            try:
+                numbers[:, place] = np.frombuffer(write(*column))
+            except struct.error:  # there are nulls
+                numbers[:, place] = np.array(column, dtype=np.float64)
+        return numbers
 
     def find_warnings(self, rows: Rows, packed: Packed) -> dict[int, list[str]]:
         """Row number -> the values of that row outside the contract's range or categories, in the order of columns; null is inside."""
-        # One row at a time: for the single rows that services are asked most, NumPy would cost more than it saves.
-        found: dict[int, list[str]] = {}
-        for number, (values, texts) in enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True)):
-            if self._is_strange(values, texts):
-                found[number] = self._describe(values, texts)
-        return found
+        if len(rows) < MANY:  # one row at a time: for the single rows that services are asked most, NumPy would cost more than it saves
+            of_rows = enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True))
+            return {row: self._describe(*values) for row, values in of_rows if self._is_strange(*values)}
+        strange = self._find_strange(packed)
+        return {row: self._describe(rows.numbers[row], packed.texts[row].tolist()) for row in sorted(strange)}
 
     def _is_strange(self, numbers: Sequence[float | None], texts: Sequence[str]) -> bool:
         for place, low, high in self._bounds:
@@ -66,6 +83,20 @@ class Packer:
             if number is not None and not low <= number <= high:
                 return True
         return any(texts[place] not in known for place, known in self._listed)
+
+    def _find_strange(self, packed: Packed) -> set[int]:
+        """What `_is_strange` says, of all rows at once."""
+        found: set[int] = set()
+        if self._bounds:
+            places, lows, highs = zip(*self._bounds, strict=True)
+            bounded = packed.numbers if len(places) == len(self._numeric) else packed.numbers[:, places]
+            outside = (bounded < np.array(lows)) | (bounded > np.array(highs))  # never for NaN
+            found.update(np.flatnonzero(outside.any(axis=1)).tolist())
+        for place, known in self._listed:
+            column = packed.texts[:, place].tolist()
+            if not known.issuperset(column):
+                found.update(row for row, text in enumerate(column) if text not in known)
+        return found
 
     def _describe(self, numbers: Sequence[float | None], texts: Sequence[str]) -> list[str]:
         found = []

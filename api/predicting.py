@@ -5,36 +5,25 @@ A plain ASGI endpoint inside the app; its documentation is written in `routes.py
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
+from prometheus_client import Counter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from api.decoding import Rows
+from api.answering import Answered
 from api.diary import Diary
 from api.messages import Refusal
 from api.metrics import Metrics
-from api.model import Answer, LoadedModel, Production
-from closedloop.records import Prediction, make_prediction_ids
+from api.model import LoadedModel, Production
+from api.rows import Rows
 
 _LOG = logging.getLogger("closedloop.service")
 SMALL = 32_768  # bytes; a larger body is worth a thread, so that it does not hold up the others
 _JSON = (b"content-type", b"application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Rows with the answers of the one model that answered all of them."""
-
-    model: LoadedModel
-    ids: list[str]
-    answers: list[Answer]
-    predictions: list[Prediction]
 
 
 class Predictor:
@@ -42,6 +31,7 @@ class Predictor:
 
     def __init__(self, production: Production, diary: Diary, metrics: Metrics) -> None:
         self._production, self._diary, self._metrics = production, diary, metrics
+        self._counters: dict[tuple[int, int], Counter] = {}
 
     @property
     def model(self) -> LoadedModel:
@@ -61,21 +51,21 @@ class Predictor:
             answered = await run_in_threadpool(_compute, model, rows)
         else:
             answered = _compute(model, rows)
-        await self._diary.record(answered.predictions)
-        self._count(answered)
-        if in_thread:
-            await run_in_threadpool(self._metrics.features.count, answered)
-        else:
-            self._metrics.features.count(answered)
+        await self.keep(answered)
         return answered
 
-    def _count(self, answered: Answered) -> None:
-        version = str(answered.model.version)
-        for prediction, rows in Counter(one.prediction for one in answered.answers).items():
-            self._metrics.predictions.labels(version, prediction).inc(rows)
-        warned = sum(bool(one.warnings) for one in answered.answers)
-        if warned:
-            self._metrics.warnings.inc(warned)
+    async def keep(self, answered: Answered) -> None:
+        """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when it cannot be recorded."""
+        await self._diary.record(answered.record)
+        version, best, classes = answered.model.version, answered.best, answered.model.facts.classes
+        for number in set(best):
+            counter = self._counters.get((version, number))
+            if counter is None:
+                counter = self._counters[version, number] = self._metrics.predictions.labels(str(version), classes[number])
+            counter.inc(best.count(number))
+        if answered.warnings:
+            self._metrics.warnings.inc(len(answered.warnings))
+        self._metrics.features.count(answered)
 
 
 class PredictEndpoint:
@@ -85,16 +75,19 @@ class PredictEndpoint:
 
     def __init__(self, predictor: Predictor, max_rows: int) -> None:
         self._predictor, self._max_rows = predictor, max_rows
+        # One: several would only take turns with Python's lock, and each turn costs.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
-        model, large = self._predictor.model, len(body) > SMALL
-        if large:
-            rows = await run_in_threadpool(model.reader.read, body, self._max_rows)
+        model = self._predictor.model
+        if len(body) > SMALL:
+            loop = asyncio.get_running_loop()
+            answered, content = await loop.run_in_executor(self._thread, _answer_whole, model, body, self._max_rows)
+            await self._predictor.keep(answered)
         else:
-            rows = model.reader.read(body, self._max_rows)
-        answered = await self._predictor.answer(model, rows, in_thread=large)
-        content = await run_in_threadpool(_encode, answered) if large else _encode(answered)
+            answered = await self._predictor.answer(model, model.reader.read(body, self._max_rows))
+            content = answered.encode()
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(content)).encode())]})
         await send({"type": "http.response.body", "body": content})
 
@@ -125,22 +118,14 @@ def live_model(production: Production) -> LoadedModel:
 def _compute(model: LoadedModel, rows: Rows) -> Answered:
     """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
     try:
-        answers = model.answer(rows)
+        return model.answer(rows)
     except Exception as error:
         _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
         raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
-    ids, name, version = make_prediction_ids(len(rows)), model.use_case.name, model.version
-    predictions = [
-        Prediction(id, name, version, key, features, answer.probabilities, answer.prediction)
-        for id, key, features, answer in zip(ids, rows.keys, model.name_features(rows), answers, strict=True)
-    ]
-    return Answered(model, ids, answers, predictions)
 
 
-def _encode(answered: Answered) -> bytes:
-    predictions: list[dict[str, Any]] = [
-        {"id": id, "prediction": answer.prediction, "probabilities": answer.probabilities, "warnings": answer.warnings}
-        for id, answer in zip(answered.ids, answered.answers, strict=True)
-    ]
-    model = answered.model
-    return msgspec.json.encode({"model": model.facts.name, "version": model.version, "predictions": predictions})
+def _answer_whole(model: LoadedModel, body: bytes, max_rows: int) -> tuple[Answered, bytes]:
+    """All that a large request needs, in one visit to a thread; its record is written down there, too."""
+    answered = _compute(model, model.reader.read(body, max_rows))
+    _ = answered.record
+    return answered, answered.encode()

@@ -16,8 +16,9 @@ from api.messages import Refusal, read_json, read_labels
 from api.metrics import CONTENT_TYPE, Metrics
 from api.model import LoadedModel, Production
 from api.predicting import live_model
+from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.records import Label, Prediction, UnknownPrediction
+from closedloop.labels import Label, UnknownPrediction
 
 _LOG = logging.getLogger("closedloop.service")
 
@@ -25,7 +26,7 @@ _LOG = logging.getLogger("closedloop.service")
 class Store(Protocol):
     """What the service needs of `closedloop.records.Records`."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None: ...
+    def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
 
     def probe(self) -> None: ...
 

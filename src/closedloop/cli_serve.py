@@ -59,7 +59,8 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
 
     follower = Follower(Production(), reader.find, load, announce, find_last_good=reader.last_good, follow_seconds=settings.follow_seconds)
     limits = Limits(settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds)
-    return create_app(follower, Records(engine), title=f"closedloop: {use_case.name}", max_rows=settings.max_rows, limits=limits, keys=keys,
+    records = Records(engine, sync=settings.records_sync)
+    return create_app(follower, records, title=f"closedloop: {use_case.name}", max_rows=settings.max_rows, limits=limits, keys=keys,
                       answer_without_records=settings.answer_without_records)  # fmt: skip
 
 
@@ -117,11 +118,13 @@ def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: in
 
 def create_worker(use_case: Path, host: str, where: str, started: str) -> FastAPI:
     """The app of one worker; it stops when the process that started it is gone, however that ended."""
+    from api.app import tend_memory
     from api.keys import open_keys
 
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
+    tend_memory()
     settings = Settings()
     return build_service(load_use_case(use_case), settings, where, started, open_keys(settings.keys_file, host))
 

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from closedloop.database import open_engine
 from closedloop.journal import Journal
 from closedloop.lock import hold_lock
-from closedloop.records import Records, RecordsSource
+from closedloop.record_windows import RecordsSource
+from closedloop.records import Records
 from closedloop.registry import Registry
 from closedloop.settings import Settings
 from closedloop.sources import ChainedSource, WindowSource, open_source
@@ -52,7 +53,7 @@ def open_loop(use_case: Path | str | None = None, *, settings: Settings | None =
     settings = settings or Settings()
     read = load_use_case(use_case or settings.use_case)
     engine = open_engine(settings.store_url)
-    records = Records(engine)
+    records = Records(engine, sync=settings.records_sync)
     source = open_source(read, settings.data)
     if with_records:
         source = ChainedSource(source, RecordsSource(records, read, unfinished=True))

@@ -1,7 +1,7 @@
-"""Many requests, one transaction: predictions that arrive while one commit runs share the next one.
+"""Many requests, one transaction: those that arrive while one commit runs share the next one.
 
 A writer thread owns the commits, so that a request costs a place in a queue and not a write to disk. Whoever waits is told only
-when the transaction that holds its rows is committed; nothing is delayed on purpose.
+when the transaction that holds its request is committed; nothing is delayed on purpose.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Protocol
 
+from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import StoreError
-from closedloop.records import Prediction
 
 _LOG = logging.getLogger("closedloop.service")
 MOST_WAITING = 50_000
@@ -31,7 +31,7 @@ class RecorderBusy(StoreError):
 class Store(Protocol):
     """What a recorder needs of `closedloop.records.Records`."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None: ...
+    def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
 
     def probe(self) -> None: ...
 
@@ -41,12 +41,12 @@ Waiter = Future[None] | asyncio.Future[None]
 
 @dataclass(frozen=True)
 class _Entry:
-    predictions: Sequence[Prediction]
+    request: AnsweredRequest
     waiter: Waiter
 
 
 class Recorder:
-    """Records predictions in `store` from one thread, which starts with the first of them and ends with `close`.
+    """Records requests in `store` from one thread, which starts with the first of them and ends with `close`.
 
     At most `most_waiting` rows wait (one request may be larger when nothing else waits), and a transaction takes about
     `most_at_once`. After a fault the store is tried again with each request and, without any, every `probe_seconds`.
@@ -70,26 +70,26 @@ class Recorder:
         return self._rows
 
     def start(self) -> None:
-        """Start the thread before the first prediction: a store that is away is then known at once."""
+        """Start the thread before the first request: a store that is away is then known at once."""
         with self._changed:
             if self._thread is None and not self._closing:
                 self._try_soon = True
                 self._start_thread()
 
-    def append(self, predictions: Sequence[Prediction]) -> Future[None]:
-        """Done when all of them are committed, failed with StoreError when none is. Raises RecorderBusy when the queue is full."""
+    def append(self, request: AnsweredRequest) -> Future[None]:
+        """Done when all of its rows are committed, failed with StoreError when none is. Raises RecorderBusy when the queue is full."""
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # what is accepted is recorded, whoever still waits for it
-        for _, busy in self._accept([_Entry(predictions, done)]):
+        for _, busy in self._accept([_Entry(request, done)]):
             raise busy
         return done
 
-    async def record(self, predictions: Sequence[Prediction]) -> None:
-        """The same for a coroutine: returns when all are committed. Raises StoreError when none is."""
+    async def record(self, request: AnsweredRequest) -> None:
+        """The same for a coroutine: returns when it is committed. Raises StoreError when none is."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         gathered = self._gathered.setdefault(loop, [])
-        gathered.append(_Entry(predictions, done))
+        gathered.append(_Entry(request, done))
         if len(gathered) == 1:
             # What comes in during the same turn of the event loop is handed over together: waking a thread costs more than a row.
             loop.call_soon(self._hand_over, loop)
@@ -112,11 +112,11 @@ class Recorder:
         refused = []
         with self._changed:
             for entry in entries:
-                if busy := self._refuse(len(entry.predictions)):
+                if busy := self._refuse(entry.request.rows):
                     refused.append((entry, busy))
                 else:
                     self._entries.append(entry)
-                    self._rows += len(entry.predictions)
+                    self._rows += entry.request.rows
             if self._entries:
                 self._start_thread()
                 self._changed.notify()
@@ -139,9 +139,9 @@ class Recorder:
             batch = self._next_batch()
             if batch is None:
                 return
-            error = self._try_store([one for entry in batch for one in entry.predictions])
+            error = self._try_store([entry.request for entry in batch])
             with self._changed:
-                self._rows -= sum(len(entry.predictions) for entry in batch)
+                self._rows -= sum(entry.request.rows for entry in batch)
             _settle([entry.waiter for entry in batch], error)
 
     def _next_batch(self) -> list[_Entry] | None:
@@ -154,14 +154,14 @@ class Recorder:
             if not self._entries:
                 return None
             batch, rows = [self._entries.popleft()], 0
-            while self._entries and (rows := rows + len(batch[-1].predictions)) < self._most_at_once:
+            while self._entries and (rows := rows + batch[-1].request.rows) < self._most_at_once:
                 batch.append(self._entries.popleft())
             return batch
 
-    def _try_store(self, predictions: Sequence[Prediction]) -> Exception | None:
+    def _try_store(self, requests: Sequence[AnsweredRequest]) -> Exception | None:
         """Record, or only probe when there is nothing to record; what went wrong is returned and kept as `fault`."""
         try:
-            self._store.append(predictions) if predictions else self._store.probe()
+            self._store.append(requests) if requests else self._store.probe()
         except Exception as error:
             if self.fault is None:
                 _LOG.error("answers cannot be recorded: %s", error)

@@ -6,6 +6,7 @@ The embedded default keeps everything under one folder, `var/`: MLflow and Prefe
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,7 @@ class Settings(BaseSettings):
     use_case: Path = DEFAULT_USE_CASE
     data: Path | None = None
     database_url: str | None = None
+    records_sync: Literal["normal", "full"] = "normal"
     mlflow_url: str | None = Field(default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
     host: str = "127.0.0.1"
     port: int = 8080

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.decoding import RowReader, Rows
+from api.decoding import RowReader
 from api.messages import Refusal, RowType, read_json
 from api.packing import Packer
+from api.rows import Rows
 from closedloop.schema import prepare
 from closedloop.use_case import UseCase, parse_use_case
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from closedloop.answered_request import name_prediction
 from closedloop.database import open_engine
 from tests.api.serving_child import serve_bundle
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
@@ -25,6 +26,7 @@ Service = Any  # tests/api/conftest.py
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
 KILLS = 20
 ANSWERS = 12  # before each kill
+RECORDED = text('SELECT request, "rows" FROM answers')
 CLIENTS = 3
 
 
@@ -66,7 +68,7 @@ def test_every_answer_that_a_client_received_survives_kill_9(bundles: dict[int, 
             for client in clients:
                 answered += client.result(60)
     with open_engine(url).begin() as connection:
-        recorded = set(connection.execute(text("SELECT id FROM predictions")).scalars())
+        recorded = {name_prediction(one.request, row) for one in connection.execute(RECORDED) for row in range(one.rows)}
         assert connection.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
     assert len(answered) >= KILLS * ANSWERS
     assert set(answered) <= recorded

@@ -16,10 +16,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from closedloop.answered_request import name_prediction
 from closedloop.database import open_engine
 from tests.api.serving_child import serve_until_told
 
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
+RECORDED = text('SELECT request, "rows" FROM answers')
 CLIENTS = 8
 
 
@@ -74,7 +76,7 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(bundles: dict
         assert [answer.status_code for answer in answers] == [200] * (1 + CLIENTS)
         assert child.exitcode == 0
         with engine.begin() as connection:
-            recorded = set(connection.execute(text("SELECT id FROM predictions")).scalars())
+            recorded = {name_prediction(one.request, row) for one in connection.execute(RECORDED) for row in range(one.rows)}
         assert recorded == {one["id"] for answer in answers for one in answer.json()["predictions"]}
     finally:
         child.kill()

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 
 from closedloop.actions import promote_by_hand, roll_back_by_hand
+from closedloop.answered_request import describe_answers
 from closedloop.decisions import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.gathering import History, gather_turn
+from closedloop.labels import Label
 from closedloop.loop import open_loop
 from closedloop.proposing import propose_candidate
-from closedloop.records import Label, Prediction, make_prediction_ids
 from closedloop.schema import prepare
 from closedloop.settings import Settings
 
@@ -326,16 +327,14 @@ def test_served_rows_become_a_window(make_place: Callable[..., Any], turn: Calla
     rows = prepare(loop.source.read("month_001"), loop.use_case)
     (place.path.parent / "generated/month_001").rename(place.path.parent / "taken")
     bundle = loop.registry.load(1)
-    answers, ids = bundle.probabilities(rows), make_prediction_ids(len(rows))
+    answers = bundle.probabilities(rows)
     features = rows[list(loop.use_case.columns)].astype(object).where(rows[list(loop.use_case.columns)] != "(missing)", None)
-    loop.records.append([
-        Prediction(id=ids[place_], use_case="streamflow", version=1, key=str(rows["user_id"].iloc[place_]),
-                   features={name: (None if pd.isna(value) else value) for name, value in row.items()},
-                   probabilities=dict(zip(bundle.facts.classes, answers[place_].tolist(), strict=True)),
-                   prediction=bundle.facts.classes[int(answers[place_].argmax())])
-        for place_, row in enumerate(features.to_dict(orient="records"))
-    ])  # fmt: skip
-    loop.records.label_many([Label(label=str(label), id=number) for number, label in zip(ids, rows["churn_label"], strict=True)])
+    request = describe_answers("streamflow", 1,
+                               {name: [None if pd.isna(value) else value for value in features[name]] for name in features},
+                               dict(zip(bundle.facts.classes, answers.T.tolist(), strict=True)),
+                               keys=[str(key) for key in rows["user_id"]])  # fmt: skip
+    loop.records.append([request])
+    loop.records.label_many([Label(label=str(label), id=number) for number, label in zip(request.ids, rows["churn_label"], strict=True)])
     window = open_loop(place.path, settings=place.settings, with_records=True).source.windows()[-1]
     assert window.startswith("records_")
     decisions = turn(place, window, source="records")

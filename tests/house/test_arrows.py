@@ -36,7 +36,11 @@ ROOMS = {
         "sources",
         "tables",
         "records",
-        "prediction_rows",
+        "record_tables",
+        "record_windows",
+        "answered_request",
+        "answer_writer",
+        "labels",
         "recorder",
         "journal",
         "registry",
@@ -98,7 +102,19 @@ DOORS = {
     "prometheus_client": {"api"},
     "typer": {"entrances"},
     "rich": {"entrances"},
-    "sqlalchemy": {"database", "journal", "records", "sources", "lock", "loop", "production", "production_tables"},
+    "sqlalchemy": {
+        "database",
+        "journal",
+        "records",
+        "record_tables",
+        "answer_writer",
+        "labels",
+        "sources",
+        "lock",
+        "loop",
+        "production",
+        "production_tables",
+    },
 }
 
 

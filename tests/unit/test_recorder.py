@@ -11,17 +11,18 @@ from threading import Event
 
 import pytest
 
+from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.database import open_engine
 from closedloop.errors import StoreError
 from closedloop.recorder import Recorder, RecorderBusy
-from closedloop.records import Prediction, Records
+from closedloop.records import Records
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 LOST = StoreError(where="records", wanted="a database", got="none", then="wait")
 
 
-def prediction(id: str) -> Prediction:
-    return Prediction(id, "shop", 3, None, {"spend": 1.5}, {"False": 0.2, "True": 0.8}, "True")
+def answered(request: str, rows: int = 1) -> AnsweredRequest:
+    return describe_answers("shop", 3, {"spend": [1.5] * rows}, {"False": [0.2] * rows, "True": [0.8] * rows}, request=request)
 
 
 @dataclass
@@ -34,12 +35,12 @@ class Store:
     probed: Event = field(default_factory=Event)
     fault: Exception | None = None
 
-    def append(self, predictions: Sequence[Prediction]) -> None:
+    def append(self, requests: Sequence[AnsweredRequest]) -> None:
         self.began.set()
         assert self.open.wait(30)
         if self.fault:
             raise self.fault
-        self.transactions.append([one.id for one in predictions])
+        self.transactions.append([one.request for one in requests])
 
     def probe(self) -> None:
         if self.fault:
@@ -61,14 +62,14 @@ def recorder(store: Store) -> Iterator[Recorder]:
 
 
 def hold_first_commit(store: Store, recorder: Recorder) -> None:
-    recorder.append([prediction("first")])
+    recorder.append(answered("first"))
     assert store.began.wait(30)
 
 
 def test_what_arrives_during_a_commit_shares_the_next_one(store: Store, recorder: Recorder) -> None:
     """Eight requests that come while one commit runs are one transaction, in their order, and none is done before it."""
     hold_first_commit(store, recorder)
-    waiting = [recorder.append([prediction(f"p{number}")]) for number in range(8)]
+    waiting = [recorder.append(answered(f"p{number}")) for number in range(8)]
     assert not any(one.done() for one in waiting)
     store.open.set()
     assert [one.result(30) for one in waiting] == [None] * 8
@@ -79,7 +80,7 @@ def test_coroutines_wait_without_a_thread_each(store: Store, recorder: Recorder)
     """Coroutines wait for the same commit, and the event loop goes on meanwhile."""
 
     async def ask() -> list[bool]:
-        recording = [asyncio.create_task(recorder.record([prediction(f"p{number}")])) for number in range(5)]
+        recording = [asyncio.create_task(recorder.record(answered(f"p{number}"))) for number in range(5)]
         await asyncio.to_thread(store.began.wait, 30)
         before = [one.done() for one in recording]
         store.open.set()
@@ -95,7 +96,7 @@ def test_a_coroutine_that_gave_up_does_not_stop_the_others(store: Store, recorde
 
     async def ask() -> None:
         hold_first_commit(store, recorder)
-        left, stayed = (asyncio.create_task(recorder.record([prediction(id)])) for id in ("left", "stayed"))
+        left, stayed = (asyncio.create_task(recorder.record(answered(id))) for id in ("left", "stayed"))
         await asyncio.sleep(0)
         left.cancel()
         store.open.set()
@@ -108,7 +109,7 @@ def test_a_coroutine_that_gave_up_does_not_stop_the_others(store: Store, recorde
 def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_again(store: Store, recorder: Recorder) -> None:
     """Everybody in the transaction is told why; the fault is known until something is recorded, which needs no restart."""
     hold_first_commit(store, recorder)
-    failing = [recorder.append([prediction(id)]) for id in ("a", "b")]
+    failing = [recorder.append(answered(id)) for id in ("a", "b")]
     store.fault = LOST
     store.open.set()
     for one in failing:
@@ -117,7 +118,7 @@ def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_agai
     assert recorder.fault is not None
     assert "got none" in recorder.fault
     store.fault = None
-    recorder.append([prediction("c")]).result(30)
+    recorder.append(answered("c")).result(30)
     assert recorder.fault is None
     assert store.transactions[-1] == ["c"]
 
@@ -127,39 +128,39 @@ def test_a_store_that_comes_back_is_found_without_a_request(store: Store, record
     store.open.set()
     store.fault = LOST
     with pytest.raises(StoreError):
-        recorder.append([prediction("a")]).result(30)
+        recorder.append(answered("a")).result(30)
     store.fault = None
     assert store.probed.wait(30)
-    recorder.append([prediction("b")]).result(30)
+    recorder.append(answered("b")).result(30)
     assert recorder.fault is None
 
 
 def test_a_full_queue_refuses_at_once(store: Store, recorder: Recorder) -> None:
     """Ten rows may wait; the eleventh is refused, nothing of it is recorded, and those that wait are."""
     hold_first_commit(store, recorder)
-    last = recorder.append([prediction(f"p{number}") for number in range(9)])
+    last = recorder.append(answered("nine", 9))
     assert recorder.waiting == 10
     with pytest.raises(RecorderBusy, match="at most 10 rows that wait"):
-        recorder.append([prediction("refused")])
+        recorder.append(answered("refused"))
     store.open.set()
     last.result(30)
-    assert store.transactions[-1] == [f"p{number}" for number in range(9)]
+    assert store.transactions[-1] == ["nine"]
 
 
 def test_closing_records_what_was_accepted_and_accepts_no_more(store: Store, recorder: Recorder) -> None:
     """Rows that waited when the service stopped are committed before `close` returns."""
     hold_first_commit(store, recorder)
-    recorder.append([prediction("last")])
+    recorder.append(answered("last"))
     store.open.set()
     recorder.close(30)
     assert store.transactions == [["first"], ["last"]]
     with pytest.raises(RecorderBusy, match="a service that stops"):
-        recorder.append([prediction("late")])
+        recorder.append(answered("late"))
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_row_of_many_writers_is_committed(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Sixteen threads with twenty requests each, some larger than one statement, lose and double nothing on a real database."""
+    """Sixteen threads with twenty requests each, some of many rows, lose and double nothing on a real database."""
     url = f"sqlite:///{tmp_path / 'records.db'}" if database == "sqlite" else request.getfixturevalue("postgres_url")
     records = Records(open_engine(url))
     recorder = Recorder(records)
@@ -167,7 +168,7 @@ def test_every_row_of_many_writers_is_committed(database: str, request: pytest.F
     def write(writer: int) -> None:
         for number in range(20):
             rows = 130 if number == 7 else 1
-            recorder.append([prediction(f"{writer}-{number}-{row}") for row in range(rows)]).result(60)
+            recorder.append(answered(f"{writer}-{number}", rows)).result(60)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(16)))

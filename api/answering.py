@@ -1,0 +1,121 @@
+"""What one model says of the rows of one request, as whole columns; single answers are made only for those who ask for them.
+
+The answer's JSON is put together from pieces that are written once for each model: what changes from row to row is a number of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from api.packing import MANY, Packed
+from api.rows import Rows
+from closedloop.answered_request import AnsweredRequest, make_request_id, to_json
+
+if TYPE_CHECKING:
+    from api.model import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says of one row."""
+
+    prediction: str
+    probabilities: dict[str, float]
+    warnings: Sequence[str]
+
+
+class AnswerFormat:
+    """The pieces of one model's answers and records."""
+
+    def __init__(self, name: str, version: int, features: Sequence[str], classes: Sequence[str]) -> None:
+        named = [to_json(one) + b":" for one in classes]
+        self.head = b'{"model":' + to_json(name) + b',"version":' + str(version).encode() + b',"predictions":['
+        # From the id of a row to its first probability, for each class that may be the prediction.
+        self.predicted = [b'","prediction":' + to_json(one) + b',"probabilities":{' + named[0] for one in classes]
+        self.between = [b"," + one for one in named[1:]]
+        self.features, self.classes = features, named
+        self._numbers: list[bytes] = []
+
+    def number_rows(self, rows: int) -> list[bytes]:
+        """What stands behind the request in the ids of its rows."""
+        if len(self._numbers) < rows:
+            self._numbers = [b"-%06d" % row for row in range(rows)]
+        return self._numbers[:rows]
+
+
+class Answered:
+    """Rows with the answers of the one model that answered all of them.
+
+    `shares` are the probabilities by class, `best` the number of the likeliest class of each row, `warnings` those of the rows that
+    have any.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        rows: Rows,
+        packed: Packed,
+        shares: Sequence[Sequence[float]],
+        best: Sequence[int],
+        warnings: Mapping[int, Sequence[str]],
+    ) -> None:
+        self.model, self.rows, self.shares, self.best, self.warnings = model, rows, shares, best, warnings
+        self._packed = packed
+        self.request = make_request_id()
+        self._written = [to_json(column) for column in shares]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """One for each row, in their order."""
+        return self.record.ids
+
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """One for each row, in their order."""
+        classes = self.model.facts.classes
+        return [
+            Answer(classes[best], dict(zip(classes, shares, strict=True)), self.warnings.get(row, ()))
+            for row, (best, shares) in enumerate(zip(self.best, zip(*self.shares, strict=True), strict=True))
+        ]
+
+    @cached_property
+    def record(self) -> AnsweredRequest:
+        """What is kept of it."""
+        model, rows = self.model, self.rows
+        form = model.format
+        numbers: Sequence[Any] = rows.number_columns
+        if len(rows) >= MANY:  # to write a number as text takes ten times as long
+            numbers = [column.tobytes() for column in np.ascontiguousarray(self._packed.numbers.T, dtype="<f8")]
+        features = dict(zip(form.features, (*numbers, *rows.text_columns), strict=True))
+        keys = rows.keys if rows.keys.count(None) < len(rows) else ()
+        return AnsweredRequest(self.request, model.use_case.name, model.version, len(rows), to_json(features),
+                               _join(form.classes, self._written), keys)  # fmt: skip
+
+    def encode(self) -> bytes:
+        """The answer of /predict."""
+        form, rows = self.model.format, len(self.best)
+        opening = b'{"id":"' + self.request.encode()
+        seam = b'},"warnings":[]},' + opening
+        shares = [column[1:-1].split(b",") for column in self._written]
+        step = 2 + 2 * len(shares)
+        parts = [seam] * (step * rows + 1)
+        parts[1::step] = form.number_rows(rows)
+        parts[2::step] = [form.predicted[best] for best in self.best]
+        parts[3::step] = shares[0]
+        for place, (name, column) in enumerate(zip(form.between, shares[1:], strict=True)):
+            parts[4 + 2 * place :: step] = [name] * rows
+            parts[5 + 2 * place :: step] = column
+        for row, warnings in self.warnings.items():
+            parts[step * (row + 1)] = b'},"warnings":' + to_json(warnings) + b"}," + opening
+        parts[0] = form.head + opening
+        parts[-1] = parts[-1][: -len(opening) - 1] + b"]}"
+        return b"".join(parts)
+
+
+def _join(names: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    return b"{" + b",".join([name + value for name, value in zip(names, values, strict=True)]) + b"}"

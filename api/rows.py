@@ -1,0 +1,67 @@
+"""The rows of one request after they were checked, by row or by column, whichever is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Rows:
+    """The rows of one request. Per row: numbers, then texts, each in the order of the use case, None for null; and its key.
+
+    They are held as they came, by row or by column, and turned when the other is asked for.
+    """
+
+    __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "keys")
+
+    def __init__(
+        self, numbers: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str | None]], keys: Sequence[str | None]
+    ) -> None:
+        self.keys = keys
+        self._numbers: Sequence[Sequence[float | None]] | None = numbers
+        self._texts: Sequence[Sequence[str | None]] | None = texts
+        self._number_columns: Sequence[Sequence[float | None]] = ()
+        self._text_columns: Sequence[Sequence[str | None]] = ()
+
+    @classmethod
+    def of_columns(
+        cls, numbers: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str | None]], keys: Sequence[str | None]
+    ) -> Rows:
+        """From whole columns, each with one value for every row."""
+        made = cls((), (), keys)
+        made._numbers = made._texts = None
+        made._number_columns, made._text_columns = numbers, texts
+        return made
+
+    @property
+    def numbers(self) -> Sequence[Sequence[float | None]]:
+        if self._numbers is None:
+            self._numbers = _turn(self._number_columns, len(self.keys))
+        return self._numbers
+
+    @property
+    def texts(self) -> Sequence[Sequence[str | None]]:
+        if self._texts is None:
+            self._texts = _turn(self._text_columns, len(self.keys))
+        return self._texts
+
+    @property
+    def number_columns(self) -> Sequence[Sequence[float | None]]:
+        """By column; nothing at all where there is no such column."""
+        if self._numbers and not self._number_columns:
+            self._number_columns = tuple(zip(*self._numbers, strict=True))
+        return self._number_columns
+
+    @property
+    def text_columns(self) -> Sequence[Sequence[str | None]]:
+        """By column; nothing at all where there is no such column."""
+        if self._texts and not self._text_columns:
+            self._text_columns = tuple(zip(*self._texts, strict=True))
+        return self._text_columns
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def _turn(columns: Sequence[Sequence[Any]], rows: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*columns, strict=True)) if columns else [()] * rows

@@ -1,0 +1,85 @@
+"""The tables of the records: one row for each answered request, its keys, and the labels that came later."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from closedloop.errors import StoreError
+
+_LOG = logging.getLogger("closedloop.records")
+MAX_KEY_LENGTH = 500  # PostgreSQL refuses index entries over 2,700 bytes
+_TABLES_LOCK = 7_203_301_771  # any number that nothing else locks
+_ONCE = "predictions"  # the table of records that were kept row by row
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware in, aware UTC out, also where the database keeps no time zone (SQLite)."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_METADATA = sa.MetaData()
+# features: column -> the values of all rows; probabilities: class -> those of all rows; row_keys: one a row, or null.
+ANSWERS = sa.Table(
+    "answers", _METADATA,
+    sa.Column("request", sa.String(60), primary_key=True),
+    sa.Column("use_case", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("features", sa.Text, nullable=False),
+    sa.Column("probabilities", sa.Text, nullable=False),
+    sa.Column("row_keys", sa.Text),
+    sa.Index("answers_by_time", "use_case", "at"),
+)  # fmt: skip
+# The primary key is the index in which the newest of a key is found; `row` comes after `request`, as in the id of a prediction.
+KEYS = sa.Table(
+    "answer_keys", _METADATA,
+    sa.Column("use_case", sa.String(100), primary_key=True),
+    sa.Column("key", sa.String(MAX_KEY_LENGTH), primary_key=True),
+    sa.Column("at", UtcDateTime, primary_key=True),
+    sa.Column("request", sa.String(60), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+LABELS = sa.Table(
+    "answer_labels", _METADATA,
+    sa.Column("prediction_id", sa.String(80), primary_key=True),
+    sa.Column("request", sa.String(60), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+)  # fmt: skip
+PROBES = sa.Table("record_probes", _METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("padding", sa.Text, nullable=False))
+
+
+def create_tables(engine: Engine) -> None:
+    """Make what is missing; any number of processes may do so at once. Rows of an earlier kind are left alone, and the log says so."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":  # SQLite's transaction holds the write lock already
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _TABLES_LOCK})
+        known = set(sa.inspect(connection).get_table_names())
+        if _ONCE in known and ANSWERS.name not in known:
+            _LOG.warning("the table %s of an earlier version is not read any more: its rows are no part of the records", _ONCE)
+        _METADATA.create_all(connection)
+
+
+def refusal(doing: str, error: Exception) -> StoreError:
+    """What a fault of the database or its driver is to those who record."""
+    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return StoreError(where=f"records, to {doing}", wanted="a database that answers", got=said.splitlines()[0],
+                      then="check CLOSEDLOOP_DATABASE_URL and that its server runs")  # fmt: skip
