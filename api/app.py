@@ -51,8 +51,7 @@ def create_app(
     """The service that answers with `follower.production` and records in `records`.
 
     The follower looks once before the first request and runs to the app's end; while there is no model, `/ready` and `/predict` say 503
-    and why. `answer_without_records` prefers an answer without a record over no answer. Without
-    `keys` nobody needs one.
+    and why. `answer_without_records` prefers an answer without a record over no answer. Without `keys` nobody needs one.
     """
     recorder = Recorder(records)
 

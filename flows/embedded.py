@@ -126,7 +126,7 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
 def _send_what_waits() -> None:
     """Let Prefect's background threads deliver what they hold, and end them, while there is still a server.
 
-    They keep the address of the server that they first met and try each event for about ten seconds: left alone, the states of later
+    They keep the address of the server that they first met and try each event for seven seconds: left alone, the states of later
     flows would go to a server that is gone, and the process could not end before every one of them had failed.
     """
     from prefect.events.worker import EventsWorker

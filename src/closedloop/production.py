@@ -20,9 +20,9 @@ from closedloop.errors import RegistryError
 from closedloop.fetching import fetch_files
 from closedloop.production_server import RegistryServer
 from closedloop.production_tables import RegistryTables
-from closedloop.tracking import without_password
+from closedloop.tracking import DIGEST, without_password
 
-PRODUCTION, DIGEST, WINDOW = "production", "closedloop.sha256", "closedloop.window"
+PRODUCTION, WINDOW = "production", "closedloop.window"
 _FETCH = "import sys; from closedloop.tracking import download; print(download(*sys.argv[1:]))"
 _FETCH_SECONDS = 600
 

@@ -171,3 +171,14 @@ def test_the_thread_follows_from_start_to_end_of_the_app(make_service: Any) -> N
         thread = service.follower._thread
         assert thread.is_alive()
     assert not thread.is_alive()
+
+
+def test_the_first_look_comes_before_the_first_request(
+    empty_service: Service, good_row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has just started answers its first request with the model, though its following thread has not run yet: otherwise it
+    would refuse what another worker could answer."""
+    empty_service.versions.production = 1
+    monkeypatch.setattr(empty_service.follower, "start", lambda: None)
+    with TestClient(empty_service.app) as client:
+        assert client.post("/predict", json={"rows": [good_row]}).status_code == 200
