@@ -96,22 +96,29 @@ class Answered:
         return AnsweredRequest(self.request, model.use_case.name, model.version, len(rows), to_json(features),
                                _join(form.classes, self._written), keys)  # fmt: skip
 
-    def encode(self) -> bytes:
-        """The answer of /predict."""
-        form, rows = self.model.format, len(self.best)
+    @cached_property
+    def _share_texts(self) -> list[list[bytes]]:
+        """The probabilities as they are written, by class."""
+        return [column[1:-1].split(b",") for column in self._written]
+
+    def encode(self, first: int = 0, rows: int | None = None) -> bytes:
+        """The answer of /predict to `rows` rows from the `first` on; to all of them unless told."""
+        form, end = self.model.format, len(self.best) if rows is None else first + rows
+        rows = end - first
         opening = b'{"id":"' + self.request.encode()
         seam = b'},"warnings":[]},' + opening
-        shares = [column[1:-1].split(b",") for column in self._written]
+        shares = [column[first:end] for column in self._share_texts]
         step = 2 + 2 * len(shares)
         parts = [seam] * (step * rows + 1)
-        parts[1::step] = form.number_rows(rows)
-        parts[2::step] = [form.predicted[best] for best in self.best]
+        parts[1::step] = form.number_rows(end)[first:]
+        parts[2::step] = [form.predicted[best] for best in self.best[first:end]]
         parts[3::step] = shares[0]
         for place, (name, column) in enumerate(zip(form.between, shares[1:], strict=True)):
             parts[4 + 2 * place :: step] = [name] * rows
             parts[5 + 2 * place :: step] = column
         for row, warnings in self.warnings.items():
-            parts[step * (row + 1)] = b'},"warnings":' + to_json(warnings) + b"}," + opening
+            if first <= row < end:
+                parts[step * (row - first + 1)] = b'},"warnings":' + to_json(warnings) + b"}," + opening
         parts[0] = form.head + opening
         parts[-1] = parts[-1][: -len(opening) - 1] + b"]}"
         return b"".join(parts)

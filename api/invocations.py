@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field
 
 from api.answering import Answered
 from api.columns import MissingColumn, read_table
+from api.hot_path import SMALL
 from api.messages import Refusal
 from api.mlflow_tables import read_csv_table, read_json_table
 from api.model import LoadedModel
-from api.predicting import SMALL, Predictor
+from api.predicting import Predictor
 from api.rows import Rows
 from api.wording import route_that_says, say_all
 

@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 
 from api import inference_answers as answers
 from api.columns import read_table
+from api.hot_path import SMALL
 from api.inference_table import read_inputs
 from api.messages import Refusal, show
 from api.model import LoadedModel
-from api.predicting import SMALL, Predictor
+from api.predicting import Predictor
 from api.rows import Rows
 from api.tensors import parse_request
 from api.wording import route_that_says, say_all

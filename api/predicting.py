@@ -1,18 +1,11 @@
-"""POST /predict, the hot path: decode, pack, compute, record, encode, with nothing in between.
-
-A plain ASGI endpoint inside the app; its documentation is written in `routes.py` as for any other route.
-"""
+"""Rows in, answers of the production model out, recorded and counted: the way that every protocol takes."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import Counter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
 from api.answering import Answered
 from api.diary import Diary
@@ -22,8 +15,6 @@ from api.model import LoadedModel, Production
 from api.rows import Rows
 
 _LOG = logging.getLogger("closedloop.service")
-SMALL = 32_768  # bytes; a larger body is worth a thread, so that it does not hold up the others
-_JSON = (b"content-type", b"application/json")
 
 
 class Predictor:
@@ -47,12 +38,15 @@ class Predictor:
 
     async def answer(self, model: LoadedModel, rows: Rows, *, in_thread: bool = False) -> Answered:
         """The rows answered by `model` and recorded. Raises Refusal 503 when either failed."""
-        if in_thread or not model.scorer.quick:
-            answered = await run_in_threadpool(_compute, model, rows)
-        else:
-            answered = _compute(model, rows)
+        answered = await self.compute(model, rows, in_thread=in_thread)
         await self.keep(answered)
         return answered
+
+    async def compute(self, model: LoadedModel, rows: Rows, *, in_thread: bool = False) -> Answered:
+        """The rows answered by `model`; not yet to be said. Raises Refusal 503 when it fails on them."""
+        if in_thread or not model.scorer.quick:
+            return await run_in_threadpool(compute_answers, model, rows)
+        return compute_answers(model, rows)
 
     async def keep(self, answered: Answered) -> None:
         """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when it cannot be recorded."""
@@ -68,45 +62,6 @@ class Predictor:
         self._metrics.features.count(answered)
 
 
-class PredictEndpoint:
-    """The ASGI endpoint of /predict."""
-
-    path = "/predict"
-
-    def __init__(self, predictor: Predictor, max_rows: int) -> None:
-        self._predictor, self._max_rows = predictor, max_rows
-        # One: several would only take turns with Python's lock, and each turn costs.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
-        model = self._predictor.model
-        if len(body) > SMALL:
-            loop = asyncio.get_running_loop()
-            answered, content = await loop.run_in_executor(self._thread, _answer_whole, model, body, self._max_rows)
-            await self._predictor.keep(answered)
-        else:
-            answered = await self._predictor.answer(model, model.reader.read(body, self._max_rows))
-            content = answered.encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(content)).encode())]})
-        await send({"type": "http.response.body", "body": content})
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole body. Raises ClientDisconnect when the client left before its end."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        whole: bytes = message.get("body", b"")
-        return whole
-    parts: list[bytes] = []
-    while message["type"] == "http.request":
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
-    raise ClientDisconnect
-
-
 def live_model(production: Production) -> LoadedModel:
     """Raises Refusal 503 while nothing answers."""
     current = production.current
@@ -115,17 +70,10 @@ def live_model(production: Production) -> LoadedModel:
     return current
 
 
-def _compute(model: LoadedModel, rows: Rows) -> Answered:
+def compute_answers(model: LoadedModel, rows: Rows) -> Answered:
     """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
     try:
         return model.answer(rows)
     except Exception as error:
         _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
         raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
-
-
-def _answer_whole(model: LoadedModel, body: bytes, max_rows: int) -> tuple[Answered, bytes]:
-    """All that a large request needs, in one visit to a thread; its record is written down there, too."""
-    answered = _compute(model, model.reader.read(body, max_rows))
-    _ = answered.record
-    return answered, answered.encode()

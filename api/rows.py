@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
+
+_SIDES = ("numbers", "texts", "keys")
 
 
 class Rows:
@@ -32,6 +35,14 @@ class Rows:
         made._numbers = made._texts = None
         made._number_columns, made._text_columns = numbers, texts
         return made
+
+    @classmethod
+    def join(cls, parts: Sequence[Rows]) -> Rows:
+        """All rows of all parts, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers, texts, keys = ([*chain.from_iterable(of)] for of in ([getattr(one, name) for one in parts] for name in _SIDES))
+        return cls(numbers, texts, keys)
 
     @property
     def numbers(self) -> Sequence[Sequence[float | None]]:

@@ -6,7 +6,7 @@ The driver then does nearly all of the work outside of Python's lock, while the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -42,7 +42,7 @@ class AnswerWriter:
 
     def write(self, requests: Sequence[AnsweredRequest], now: datetime) -> None:
         """Commit all of them; `now` is the time of those without one of their own. Raises StoreError, and then none is recorded."""
-        statements = list(_insert_statements(requests, now, self._engine.dialect.name))
+        statements = insert_statements(requests, now, self._engine.dialect.name)
         with self._turn:
             try:
                 kept = self._keep_if_sound()
@@ -77,7 +77,7 @@ class AnswerWriter:
 
     def _keep_if_sound(self) -> bool:
         """Whether the connection that is there goes on; else there is a new one."""
-        if self._connection is not None and (self._file is None or _identity(self._file[0]) == self._file[1]):
+        if self._connection is not None and (self._file is None or identify(self._file[0]) == self._file[1]):
             return True
         self._open_anew()
         return False
@@ -94,7 +94,7 @@ class AnswerWriter:
             path = cursor.execute("PRAGMA database_list").fetchone()[2]
             cursor.close()
             # Whoever holds a file that was removed or replaced writes into nothing, and is not told.
-            self._file = (Path(path), _identity(Path(path))) if path else None
+            self._file = (Path(path), identify(Path(path))) if path else None
 
     def _drop(self) -> None:
         connection, self._connection, self._file = self._connection, None, None
@@ -105,7 +105,8 @@ class AnswerWriter:
                 connection.close()
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def identify(path: Path) -> tuple[int, int]:
+    """Which file lies there now; another one, or none, is another answer."""
     try:
         found = os.stat(path)
     except OSError:
@@ -113,15 +114,17 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _insert_statements(requests: Sequence[AnsweredRequest], now: datetime, dialect: str) -> Iterator[tuple[str, Sequence[Any]]]:
-    """SQL and its values. Raises StoreError for a time without zone."""
+def insert_statements(requests: Sequence[AnsweredRequest], now: datetime, dialect: str) -> list[tuple[str, Sequence[Any]]]:
+    """SQL and its values, to be executed as one transaction. Raises StoreError for a time without zone."""
     at = _time(now, dialect)
+    found: list[tuple[str, Sequence[Any]]] = []
     for start in range(0, len(requests), _MOST_REQUESTS):
         batch = requests[start : start + _MOST_REQUESTS]
-        yield _insert(len(batch), dialect), tuple(chain.from_iterable(_values(one, at, dialect) for one in batch))
+        found.append((_insert(len(batch), dialect), tuple(chain.from_iterable(_values(one, at, dialect) for one in batch))))
         keyed = [one.request for one in batch if one.keys]
         if keyed:
-            yield _insert_keys(len(keyed), dialect), keyed
+            found.append((_insert_keys(len(keyed), dialect), keyed))
+    return found
 
 
 @lru_cache(maxsize=2 * _MOST_REQUESTS)

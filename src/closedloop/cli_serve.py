@@ -97,7 +97,7 @@ def prepare_service(use_case: Path | str | None, host: str | None, port: int | N
 
 
 def _run_one(build: Callable[[], FastAPI], host: str, port: int, patience_seconds: float) -> None:
-    from api.app import run
+    from api.running import run
 
     run(build(), host, port, patience_seconds=patience_seconds)
 
@@ -118,8 +118,8 @@ def _run_workers(build: Callable[[], FastAPI], host: str, port: int, workers: in
 
 def create_worker(use_case: Path, host: str, where: str, started: str) -> FastAPI:
     """The app of one worker; it stops when the process that started it is gone, however that ended."""
-    from api.app import tend_memory
     from api.keys import open_keys
+    from api.running import tend_memory
 
     parent = multiprocessing.parent_process()
     if parent is not None:

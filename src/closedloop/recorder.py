@@ -1,7 +1,8 @@
 """Many requests, one transaction: those that arrive while one commit runs share the next one.
 
-A writer thread owns the commits, so that a request costs a place in a queue and not a write to disk. Whoever waits is told only
-when the transaction that holds its request is committed; nothing is delayed on purpose.
+A writer thread owns the commits that may have to wait, so that a request costs a place in a queue and not a write to disk; what the store
+can commit without waiting is committed at once. Whoever waits is told only when the transaction that holds its request is committed;
+nothing is delayed on purpose.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Store(Protocol):
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
 
+    def append_now(self, requests: Sequence[AnsweredRequest]) -> bool: ...  # never waits; False when it would have to
+
     def probe(self) -> None: ...
 
 
@@ -46,7 +49,7 @@ class _Entry:
 
 
 class Recorder:
-    """Records requests in `store` from one thread, which starts with the first of them and ends with `close`.
+    """Records requests in `store`: at once where it can, else from one thread, which starts with the first of those and ends with `close`.
 
     At most `most_waiting` rows wait (one request may be larger when nothing else waits), and a transaction takes about
     `most_at_once`. After a fault the store is tried again with each request and, without any, every `probe_seconds`.
@@ -96,8 +99,20 @@ class Recorder:
         await done
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        for entry, busy in self._accept(self._gathered.pop(loop)):
+        entries = self._gathered.pop(loop)
+        # Only while nobody waits for the thread: nothing is overtaken, and a store with a fault is the thread's to try.
+        if not (self._rows or self._closing or self.fault) and self._append_now([one.request for one in entries]):
+            _tell_all([one.waiter for one in entries], None)
+            return
+        for entry, busy in self._accept(entries):
             _tell_all([entry.waiter], busy)
+
+    def _append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
+        try:
+            return self._store.append_now(requests)
+        except Exception:  # somebody waits: the thread tries again, and tells them what is wrong
+            _LOG.exception("answers could not be recorded at once")
+            return False
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Accept nothing more and commit what was accepted."""

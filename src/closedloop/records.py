@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.answer_writer import AnswerWriter, Sync
 from closedloop.answered_request import AnsweredRequest, name_prediction, read_column
 from closedloop.labels import Label, write_labels
+from closedloop.quick_writer import QuickWriter
 from closedloop.record_tables import ANSWERS, LABELS, PROBES, create_tables, refusal
 from closedloop.record_windows import Period, end_of, start_of
 from closedloop.use_case import UseCase
@@ -49,18 +50,25 @@ class Records:
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal") -> None:
         self._engine, self.now = engine, now
-        self._writer = AnswerWriter(engine, sync)
+        self._writer, self._quick = AnswerWriter(engine, sync), QuickWriter(engine, sync)
         self._tables_exist = False
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None:
         """Record all of them or, raising StoreError, none."""
         self._writer.write(requests, self.now())
+        self._quick.open()
+        self._quick.checkpoint()
+
+    def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
+        """Record all of them without waiting for anything; False when that cannot be done, and then none is: `append` them."""
+        return self._quick.write(requests, self.now())
 
     def probe(self) -> None:
         """Write something of no meaning; raises StoreError when requests could not be recorded either."""
         with self._transaction("try the store") as connection:
             connection.execute(sa.delete(PROBES))
             connection.execute(sa.insert(PROBES), {"id": 1, "padding": _PADDING})
+        self._quick.open()
 
     def label(self, prediction_id: str, label: str) -> bool:
         """Record the truth about one prediction; True when it is news. Raises as `label_many` does."""

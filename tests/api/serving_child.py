@@ -6,8 +6,9 @@ from pathlib import Path
 
 import uvicorn
 
-from api.app import create_app, run
+from api.app import create_app
 from api.model import Follower, Production
+from api.running import run
 from closedloop.database import open_engine
 from closedloop.packaging import read_packed
 from closedloop.records import Records

@@ -1,6 +1,6 @@
 """`python -m tests.bench.ceiling_app OPTIONS`: `closedloop serve OPTIONS` with one more route, which answers a constant.
 
-The app, its middleware and metrics, the settings of uvicorn and the thread that follows the registry are those of the real command. What
+The app, its layers and metrics, the settings of uvicorn and the thread that follows the registry are those of the real command. What
 it answers in a second is what no /predict behind the same server can pass.
 """
 
@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from api.watch import Service
 
 # As long as a real answer to one row.
 _ANSWER = (
@@ -32,15 +33,11 @@ class Constant:
         await send({"type": "http.response.body", "body": _ANSWER})
 
 
-def add_constant(app: FastAPI) -> None:
-    """Put the route where /predict is: first in the router, and among the hot paths of the middleware."""
+def add_constant(app: Service) -> None:
+    """Put the route where /predict is: first in the router, and among the hot paths."""
     constant = Constant()
     app.router.routes.insert(0, Route(constant.path, constant, methods=["POST"], include_in_schema=False))
-    for one in app.user_middleware:
-        if "hot" in one.kwargs:
-            one.kwargs["hot"][constant.path] = constant  # type: ignore[index]
-            return
-    raise LookupError("no middleware of the app has hot paths: the ceiling would be that of a slower way than /predict takes")
+    app.add_hot(constant.path, constant)
 
 
 def main(options: Sequence[str]) -> int:
@@ -50,7 +47,7 @@ def main(options: Sequence[str]) -> int:
 
     create_app = api.app.create_app
 
-    def create_with_constant(*parts: Any, **limits: Any) -> FastAPI:
+    def create_with_constant(*parts: Any, **limits: Any) -> Service:
         app = create_app(*parts, **limits)
         add_constant(app)
         return app

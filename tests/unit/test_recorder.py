@@ -34,6 +34,12 @@ class Store:
     began: Event = field(default_factory=Event)
     probed: Event = field(default_factory=Event)
     fault: Exception | None = None
+    quick: bool = False
+
+    def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
+        if self.quick:
+            self.transactions.append([one.request for one in requests])
+        return self.quick
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None:
         self.began.set()
@@ -174,3 +180,34 @@ def test_every_row_of_many_writers_is_committed(database: str, request: pytest.F
         list(pool.map(write, range(16)))
     recorder.close(60)
     assert records.count("shop").predictions == 16 * (19 + 130)
+
+
+def test_what_needs_no_wait_is_recorded_at_once(store: Store, recorder: Recorder) -> None:
+    """A store that can commit without waiting is asked first, with all that came in together; the thread is never started."""
+    store.quick = True
+
+    async def record() -> None:
+        await asyncio.gather(*(recorder.record(answered(f"r{number}")) for number in range(3)))
+
+    asyncio.run(record())
+    assert store.transactions == [["r0", "r1", "r2"]]
+    assert not store.began.is_set()
+    assert recorder._thread is None
+
+
+def test_nothing_overtakes_what_waits(store: Store, recorder: Recorder) -> None:
+    """While requests wait for the thread the store is not asked to hurry: records keep their order."""
+
+    async def record() -> None:
+        first = asyncio.create_task(recorder.record(answered("slow")))
+        await asyncio.to_thread(store.began.wait, 30)
+        store.quick = True
+        second = asyncio.create_task(recorder.record(answered("quick")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert store.transactions == []
+        store.open.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(record())
+    assert store.transactions == [["slow"], ["quick"]]
