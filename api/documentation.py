@@ -49,8 +49,11 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
         {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]}, {"many": {"value": {"rows": [example]}}, "one": {"value": example}}
     )
     label = model.facts.classes[-1] if model else "True"
+    named = {"by id": {"id": "the id of a prediction"}, "by key": {"key": "the key of a row"},
+             "by key and time": {"key": "the key of a row", "at": "2026-11-20T12:00:00Z"}}  # fmt: skip
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
-        {"$ref": "#/components/schemas/LabelsMessage"}, {"by id": {"value": {"labels": [{"id": "the id of a prediction", "label": label}]}}}
+        {"$ref": "#/components/schemas/LabelsMessage"},
+        {how: {"value": {"labels": [{**name, "label": label}]}} for how, name in named.items()},
     )
     describe_protocols(page, model, example)
     return page

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.keys import Keys
 from api.messages import Refusal
+from api.unread import end_unread
 
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
@@ -48,6 +49,10 @@ class Gate:
     def __init__(self, limits: Limits, keys: Keys | None) -> None:
         self._limits, self._keys = limits, keys
         self.under_way = 0
+
+    def end_unread(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """The same two for a request that may be answered, by whomever, before its body was read: see `api.unread`."""
+        return end_unread(scope, receive, send, self._limits.max_body_bytes)
 
     async def pass_to(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], scope["headers"]
@@ -136,12 +141,11 @@ def _count_bytes(receive: Receive, most: int) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > most:
-            # How much more would come is unknown: the connection ends here instead of with the body.
-            raise _too_large("more", most, {"connection": "close"})
+            raise _too_large("more", most)
         return message
 
     return receive_counted
 
 
-def _too_large(got: str, most: int, headers: dict[str, str] | None = None) -> Refusal:
-    return Refusal(413, f"wanted a body of at most {most} bytes, got {got}: send it in parts", headers=headers)
+def _too_large(got: str, most: int) -> Refusal:
+    return Refusal(413, f"wanted a body of at most {most} bytes, got {got}: send it in parts")

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,7 +21,9 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, from_json
@@ -89,7 +91,25 @@ def _refuse_nul(value: str) -> str:
 
 Number = Annotated[float, BeforeValidator(_refuse_bool), Field(allow_inf_nan=False), AfterValidator(_refuse_huge)]
 Text = Annotated[str, BeforeValidator(_as_text)]
+Moment = Annotated[datetime, BeforeValidator(lambda value: _read_moment(value))]
 Key = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=MAX_KEY_LENGTH), AfterValidator(_refuse_nul)]
+
+
+def _read_moment(value: Any) -> datetime | None:
+    """An aware UTC time of a text; what pydantic would take besides (a count of seconds, a bare date) could mean several."""
+    if value is None:
+        return None
+    wanted = "wanted an ISO 8601 time with its zone, like 2026-11-20T12:00:00Z"
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{wanted}, got {show(value)}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{wanted}, got {show(value)}, which has no zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"wanted a time within the years 1 to 9999 of UTC, got {show(value)}") from None
 
 
 @dataclass(frozen=True)
@@ -197,7 +217,17 @@ class LabelMessage(BaseModel):
 
     id: Key | None = None
     key: Key | None = None
+    at: Moment | None = Field(
+        None, description="beside a key: the newest prediction that was answered then or before is meant; ISO 8601 with its zone"
+    )
     label: Text
+
+    @field_validator("at")
+    @classmethod
+    def _beside_a_key(cls, at: datetime | None, said: ValidationInfo) -> datetime | None:
+        if at is not None and said.data.get("id") is not None:
+            raise ValueError("wanted a time beside a key only, got one beside an id: an id names its prediction alone")
+        return at
 
     @model_validator(mode="after")
     def _one_name(self) -> LabelMessage:
@@ -233,7 +263,7 @@ def read_labels(content: Any, classes: Sequence[str], max_rows: int) -> list[Lab
     ]
     if unknown:
         raise Refusal(422, unknown[:MAX_FAULTS])
-    return [Label(one.label, id=one.id, key=one.key) for one in checked]
+    return [Label(one.label, id=one.id, key=one.key, at=one.at) for one in checked]
 
 
 # What is answered. These document the answers; the answers themselves are written without a second validation.

@@ -35,6 +35,7 @@ class Watch:
             await self._app(scope, receive, send)
             return
         started, status, counted = time.perf_counter(), 0, False
+        receive, send = self._gate.end_unread(scope, receive, send)
 
         def count() -> None:
             nonlocal counted

@@ -48,7 +48,7 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
     from api.model import Follower, Production
 
     engine = open_engine(settings.store_url)
-    journal, reader = Journal(engine), ProductionReader(use_case.name, settings.tracking_uri, downloads=settings.home_folder / "bundles")
+    journal, reader = Journal(engine), ProductionReader(use_case.name, settings.tracking_uri, downloads=settings.home_folder / "serving")
 
     def load(version: int) -> Scorer:
         return load_scorer(reader.fetch(version))
@@ -56,6 +56,7 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
     def announce(version: int) -> None:
         reader.remember(version)
         note_serving(journal, use_case.name, version, window=reader.window(version), where=where, started=started)
+        reader.remove_others(version)
 
     follower = Follower(Production(), reader.find, load, announce, find_last_good=reader.last_good, follow_seconds=settings.follow_seconds)
     limits = Limits(settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds)

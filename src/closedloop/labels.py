@@ -1,4 +1,4 @@
-"""What turned out to be true of recorded predictions: said once, by id or by key, and never changed."""
+"""What turned out to be true of recorded predictions: said once, by id or by key (and time), and never changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from closedloop.answered_request import name_prediction, part_prediction_id
@@ -23,15 +23,21 @@ class UnknownPrediction(StoreError):
 
 @dataclass(frozen=True)
 class Label:
-    """The truth about one prediction: the one with this `id`, or the newest one with this `key`. Exactly one of both."""
+    """The truth about one prediction: the one with this `id`, or the newest one with this `key`. Exactly one of both.
+
+    With `at`, an aware time beside the key, the newest one that was answered then or before is meant, whatever came later.
+    """
 
     label: str
     id: str | None = None
     key: str | None = None
+    at: datetime | None = None
 
     def __post_init__(self) -> None:
         if (self.id is None) == (self.key is None):
             raise ValueError("a label needs either the id of a prediction or its key")
+        if self.at is not None and (self.key is None or self.at.tzinfo is None):
+            raise ValueError("the time of a label stands beside a key and has a time zone")
 
 
 def write_labels(connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime) -> int:
@@ -60,16 +66,16 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 def _name_predictions(connection: Connection, labels: Sequence[Label], use_case: str | None) -> dict[str, str]:
     """Prediction id -> label, for labels given by id or by key."""
     ids = sorted({one.id for one in labels if one.id is not None})
-    keys = sorted({one.key for one in labels if one.key is not None})
+    keys = {(one.key, one.at) for one in labels if one.key is not None}
     known = _find_ids(connection, ids, use_case)
-    newest = {key: id for key in keys if (id := _newest_of_key(connection, use_case, key)) is not None}
-    unknown = [f"id {id}" for id in ids if id not in known] + [f"key {key}" for key in keys if key not in newest]
+    newest = {(key, at): id for key, at in keys if (id := _newest_of_key(connection, use_case, key, at)) is not None}
+    unknown = [f"id {id}" for id in ids if id not in known] + sorted(_say_key(*one) for one in keys if one not in newest)
     if unknown:
         raise UnknownPrediction(where="labels", wanted="predictions that were recorded", got=f"none for {', '.join(unknown)}",
                                 then="send the ids that /predict answered; nothing of this request was recorded")  # fmt: skip
     wanted: dict[str, str] = {}
     for one in labels:
-        id = one.id if one.id is not None else newest[str(one.key)]
+        id = one.id if one.id is not None else newest[str(one.key), one.at]
         _refuse_conflicts({id: wanted.get(id, one.label)}, {id: one.label})
         wanted[id] = one.label
     return wanted
@@ -87,15 +93,21 @@ def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) 
     return {id for id, (request, row) in parted.items() if row < rows.get(request, 0)}
 
 
-def _newest_of_key(connection: Connection, use_case: str | None, key: str) -> str | None:
-    newest = (
-        select(KEYS.c.request, KEYS.c.row)
-        .where(KEYS.c.use_case == use_case, KEYS.c.key == key)
-        .order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc())
-        .limit(1)
-    )
-    found = connection.execute(newest).one_or_none()
+def _newest_of_key(connection: Connection, use_case: str | None, key: str, at: datetime | None) -> str | None:
+    found = connection.execute(newest_of_key(use_case, key, at)).one_or_none()
     return None if found is None else name_prediction(found.request, found.row)
+
+
+def newest_of_key(use_case: str | None, key: str, at: datetime | None = None) -> Select[tuple[str, int]]:
+    """The query for request and row of the newest prediction of a key, answered at or before `at`: one look into the primary key."""
+    query = select(KEYS.c.request, KEYS.c.row).where(KEYS.c.use_case == use_case, KEYS.c.key == key)
+    if at is not None:
+        query = query.where(KEYS.c.at <= at)
+    return query.order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc()).limit(1)
+
+
+def _say_key(key: str, at: datetime | None) -> str:
+    return f"key {key}" if at is None else f"key {key} at or before {at.isoformat()}"
 
 
 def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, str]:

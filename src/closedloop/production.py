@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.bundle import model_digest
 from closedloop.errors import RegistryError
-from closedloop.fetching import fetch_files
+from closedloop.fetching import fetch_files, kept_name, remove_fetched
 from closedloop.production_server import RegistryServer
 from closedloop.production_tables import RegistryTables
 from closedloop.tracking import DIGEST, without_password
@@ -34,7 +34,7 @@ class ProductionReader:
         self._name, self._uri, self._folder = name, tracking_uri, downloads / name
         self._registry = RegistryServer(tracking_uri) if tracking_uri.startswith("http") else RegistryTables(tracking_uri)
         self._windows: dict[int, str] = {}
-        self._fetched: dict[int, Path] = {}
+        self._fetched: dict[int, tuple[Path, str]] = {}
 
     def find(self) -> int | None:
         """The version that `production` points at, if any. Raises RegistryError when the registry cannot be read."""
@@ -63,10 +63,10 @@ class ProductionReader:
         source, tags = found
         digest, label = tags.get(DIGEST, ""), f"model {self._name} version {number}"
         try:
-            folder = fetch_files(source, label, digest, kept=self._folder / f"{number}-{digest[:16]}", download=self._download)
+            folder = fetch_files(source, label, digest, kept=self._folder / kept_name(number, digest), download=self._download)
         except OSError as error:
             raise self._unreachable(f"fetch version {number}", error) from error
-        self._windows[number], self._fetched[number] = tags.get(WINDOW, ""), folder
+        self._windows[number], self._fetched[number] = tags.get(WINDOW, ""), (folder, digest)
         return folder
 
     def window(self, number: int) -> str:
@@ -75,15 +75,24 @@ class ProductionReader:
 
     def remember(self, number: int) -> None:
         """Note a fetched version as the last good one: it came into service."""
-        folder = self._fetched.get(number)
-        if folder is None:
+        if number not in self._fetched:
             return  # it was remembered already
-        noted = {"version": number, "folder": str(folder.resolve()), "sha256": model_digest(folder), "window": self.window(number)}
+        folder, digest = self._fetched[number]
+        noted = {"version": number, "folder": str(folder.resolve()), "sha256": digest, "window": self.window(number)}
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=self._folder, prefix="last-good-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(noted, file)
         os.replace(path, self._memory)
+
+    def remove_others(self, number: int) -> None:
+        """Delete what was fetched here and is not needed any more, now that a fetched version answers. Never raises.
+
+        What stays: that version, the last good one, and the one that was asked for last among the others, to which a rollback may lead.
+        """
+        if number in self._fetched:
+            remembered = self._read_note()
+            remove_fetched(self._folder, [self._fetched[number][0], *([remembered[1]] if remembered else [])])
 
     def last_good(self) -> int | None:
         """The version that was last in service here, if its files are still whole."""
@@ -95,10 +104,17 @@ class ProductionReader:
         return self._folder / "last_good.json"
 
     def _read_memory(self) -> tuple[int, Path, str] | None:
+        noted = self._read_note()
+        try:
+            return noted[:3] if noted is not None and model_digest(noted[1]) == noted[3] else None
+        except OSError:
+            return None
+
+    def _read_note(self) -> tuple[int, Path, str, str] | None:
+        """Version, folder, window and digest of the last good one; whether its files are still whole is not looked at."""
         try:
             noted = json.loads(self._memory.read_text(encoding="utf-8"))
-            version, folder, window = int(noted["version"]), Path(noted["folder"]), str(noted["window"])
-            return (version, folder, window) if model_digest(folder) == noted["sha256"] else None
+            return int(noted["version"]), Path(noted["folder"]), str(noted["window"]), str(noted["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.errors import RegistryError
-from closedloop.fetching import fetch_files
+from closedloop.fetching import fetch_files, kept_name
 from closedloop.packaging import TRUSTED_TYPES, Bundle, pinned_requirements, read_bundle
 from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking, download, is_tagged
 
@@ -102,7 +102,7 @@ class Registry(Tracking):
         raise AssertionError(f"version {number} appeared while it was looked for")
 
     def _fetch(self, source: str, number: int, digest: str) -> Path:
-        kept = self._downloads / self.name / f"{number}-{digest[:16]}"
+        kept = self._downloads / self.name / kept_name(number, digest)
         return fetch_files(source, f"model {self.name} version {number}", digest, kept=kept, download=self._download)
 
     def _download(self, source: str, folder: Path) -> Path:

@@ -20,7 +20,10 @@ ANY_JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.
 ROW = st.fixed_dictionaries(
     {"monthly spend": SCALARS, "visits": SCALARS, "plan": SCALARS, "returning": SCALARS}, optional={"customer": SCALARS, "zzz": SCALARS}
 )
-LABEL = st.fixed_dictionaries({"label": SCALARS | st.sampled_from(["True", "False"])}, optional={"id": SCALARS, "key": SCALARS})
+MOMENTS = st.datetimes(timezones=st.none() | st.timezones()).map(lambda moment: moment.isoformat())
+LABEL = st.fixed_dictionaries(
+    {"label": SCALARS | st.sampled_from(["True", "False"])}, optional={"id": SCALARS, "key": SCALARS, "at": SCALARS | MOMENTS}
+)
 BODIES = (
     ANY_JSON
     | ROW
@@ -54,6 +57,9 @@ def refuse_500(service: Service, method: str, route: str, content: bytes) -> Non
 )
 @example(body={"labels": [{"id": "\0", "label": "True"}, {"key": "\0", "label": "True"}]}, route="/labels")
 @example(body={"labels": [{"key": "c\U0010ffff", "label": "True"}]}, route="/labels")
+@example(body={"labels": [{"key": "c", "at": "0001-01-01T00:00:00Z", "label": "True"}]}, route="/labels")
+@example(body={"labels": [{"key": "c", "at": "9999-12-31T23:59:59.999999Z", "label": "True"}]}, route="/labels")
+@example(body={"labels": [{"key": "c", "at": "0001-01-01T00:00:00+01:00", "label": "True"}]}, route="/labels")
 def test_no_json_makes_a_500(service: Service, body: Any, route: str) -> None:
     """Whatever JSON is sent, the answer is an answer or a refusal that names a field, never a fault of ours."""
     refuse_500(service, "POST", route, json.dumps(body).encode())

@@ -6,15 +6,21 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
+from fastapi.testclient import TestClient
 
 from closedloop.bundle import model_digest
+from closedloop.cli_serve import build_service
 from closedloop.errors import RegistryError
 from closedloop.production import ProductionReader
 from closedloop.registry import Registry
-from tests.contracts.backends import Backend, add, log
+from closedloop.settings import Settings
+from closedloop.use_case import parse_use_case
+from tests.contracts.backends import CONTENT, Backend, add, log
 
 
 def read(backend: Backend, registry: Registry, home: Path) -> ProductionReader:
@@ -90,6 +96,46 @@ def test_a_memory_that_does_not_hold_is_no_memory(server: Backend, folder: Path,
     else:
         (tmp_path / registry.name / "last_good.json").write_text("{", encoding="utf-8")
     assert reader.last_good() is None
+
+
+def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, folder: Path, tmp_path: Path) -> None:
+    """A service that follows five promotions over HTTP ends with the files of the version that answers, which is the last good one, and of
+    the one before; a rollback to that one fetches nothing, and one to a deleted version fetches it again."""
+    registry = server.open("kept")
+    for number in range(1, 6):
+        registry.register(f"key {number}", log(registry, folder, f"key {number}"), {})
+    use_case = parse_use_case({**CONTENT, "name": registry.name}, tmp_path / "loop.toml")
+    settings = Settings(home=tmp_path, mlflow_url=server.uri, follow_seconds=0.01)
+    kept = tmp_path / "serving" / registry.name
+
+    def follow(number: int, before: int | None) -> set[int]:
+        """Promote, wait until it answers and what is superfluous is gone; the versions on disk."""
+        registry.promote(number, instead_of=before, reason="test")
+        until(lambda: client.get("/ready").json()["version"] == number and numbers() == {number, before} - {None})
+        return numbers()
+
+    def numbers() -> set[int]:
+        return {int(path.name.partition("-")[0]) for path in kept.glob("*-*") if path.is_dir()}
+
+    with TestClient(build_service(use_case, settings, "here", "now")) as client:
+        for number in range(1, 6):
+            assert follow(number, number - 1 or None) == {number, number - 1} - {0}
+        (four,) = kept.glob("4-*")
+        fetched = (four / "facts.json").stat().st_ctime_ns
+        assert follow(4, 5) == {4, 5}
+        assert (four / "facts.json").stat().st_ctime_ns == fetched
+        assert follow(1, 4) == {1, 4}
+        assert read(server, registry, tmp_path / "serving").last_good() == 1
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it is so; for a minute at most."""
+    waiting = Event()
+    for _ in range(1200):
+        if holds():
+            return
+        waiting.wait(0.05)
+    raise AssertionError("it never came to be")
 
 
 def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import Engine, text
 from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.database import open_engine
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.labels import Label, UnknownPrediction
+from closedloop.labels import Label, UnknownPrediction, newest_of_key
 from closedloop.record_windows import RecordsSource
 from closedloop.records import RecordCounts, Records
 from closedloop.use_case import UseCase, parse_use_case
@@ -128,6 +129,64 @@ def test_a_label_by_key_means_the_newest_prediction_of_that_use_case(records: Re
     records.label_many([Label("True", key="c1")], use_case="shop")
     assert records.read(use_case)["label"].tolist() == [None, "True"]
     assert records.count("else").labels == 0
+
+
+def test_a_label_by_key_and_time_means_the_newest_prediction_up_to_then(records: Records, use_case: UseCase) -> None:
+    """The prediction at that very microsecond counts, in whatever zone the time is given; what came later is left alone."""
+    first, second = NOON - timedelta(hours=2), NOON - timedelta(hours=1, microseconds=1)
+    records.append([answered("one", key="c1", at=first, spend=1.0), answered("two", key="c1", at=second, spend=2.0)])
+    records.append([answered("three", key="c1", at=NOON, spend=3.0), answered("other", key="c2", at=first, spend=4.0)])
+    east = second.astimezone(timezone(timedelta(hours=3)))
+    just_before = second - timedelta(microseconds=1)
+    assert records.label_many([Label("True", key="c1", at=east), Label("False", key="c1", at=just_before)], use_case="shop") == 2
+    frame = records.read(use_case).set_index("spend")
+    assert frame["label"].to_dict() == {1.0: "False", 2.0: "True", 3.0: None, 4.0: None}
+
+
+def test_a_label_by_key_and_time_is_said_once(records: Records) -> None:
+    """The same again is no news though newer predictions came, by id or by another time that means the same; another label is refused
+    with both values."""
+    records.append([answered("one", key="c1", at=NOON - timedelta(hours=2))])
+    told = Label("True", key="c1", at=NOON - timedelta(hours=1))
+    assert records.label_many([told], use_case="shop") == 1
+    records.append([answered("two", key="c1", at=NOON)])
+    again = [told, Label("True", key="c1", at=NOON - timedelta(hours=2)), Label("True", id="one-000000")]
+    assert records.label_many(again, use_case="shop") == 0
+    with pytest.raises(LabelConflict, match=r"one-000000.*'True'.*'False'"):
+        records.label_many([Label("False", key="c1", at=told.at)], use_case="shop")
+    assert records.count("shop").labels == 1
+
+
+def test_a_key_without_a_prediction_up_to_its_time_is_unknown(records: Records) -> None:
+    """Key and time are named beside the other unknown ones, and nothing of the request is recorded."""
+    records.append([answered("one", key="c1", at=NOON)])
+    early = Label("True", key="c1", at=NOON - timedelta(microseconds=1))
+    with pytest.raises(UnknownPrediction, match=r"id x, key c1 at or before 2026-11-20T11:59:59\.999999\+00:00, key c9: send"):
+        records.label_many([Label("True", key="c9"), early, Label("True", id="x"), Label("True", key="c1")], use_case="shop")
+    assert records.count("shop").labels == 0
+
+
+def test_the_newest_of_a_key_is_one_look_into_an_index(engine: Engine, records: Records) -> None:
+    """The database reaches the prediction of key and time through the primary key of the keys, and sorts nothing."""
+    records.append([answered("one", key="c1")])
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
+    query = str(newest_of_key("shop", "c1", NOON).compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # it would read a table of one row whole
+            connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        plan = " ".join(str(row) for row in connection.execute(text(f"{explain} {query}").execution_options(no_parameters=True)))
+    found = {"sqlite": "PRIMARY KEY (use_case=? AND key=? AND at<?)", "postgresql": "using answer_keys_pkey"}
+    assert found[engine.dialect.name] in plan
+    assert "sort" not in plan.lower()
+    assert "temp b-tree" not in plan.lower()
+
+
+@pytest.mark.parametrize("named", [{"id": "a-000000", "at": NOON}, {"key": "c1", "at": NOON.replace(tzinfo=None)}])
+def test_a_time_that_means_nothing_is_no_label(named: dict[str, Any]) -> None:
+    """A time beside an id, and one without a zone, are refused before anything is looked up."""
+    with pytest.raises(ValueError, match="beside a key and has a time zone"):
+        Label("True", **named)
 
 
 def test_rows_of_a_request_are_named_and_labelled_one_by_one(records: Records, use_case: UseCase) -> None:
