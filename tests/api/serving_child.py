@@ -1,10 +1,8 @@
-"""A service in a process of its own, for tests that kill it."""
+"""A service in a process of its own, for tests that stop it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import uvicorn
 
 from api.app import create_app
 from api.model import Follower, Production
@@ -12,15 +10,6 @@ from api.running import run
 from closedloop.database import open_engine
 from closedloop.packaging import read_packed
 from closedloop.records import Records
-
-
-def serve_bundle(folder: Path, database_url: str, descriptor: int) -> None:
-    """Serve one bundle as version 1 on a listening socket that was handed over, until the process dies."""
-    bundle = read_packed(folder)
-    follower = Follower(Production(), lambda: 1, lambda _version: bundle, lambda _version: None)
-    follower.follow_once()
-    app = create_app(follower, Records(open_engine(database_url)))
-    uvicorn.Server(uvicorn.Config(app, fd=descriptor, log_level="warning", access_log=False)).run()
 
 
 def serve_until_told(folder: Path, database_url: str, port: int) -> None:

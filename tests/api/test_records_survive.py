@@ -1,81 +1,20 @@
-"""What a client was answered is on record: after kill -9, on a full disk, and when the database was away."""
+"""What a client was answered is on record: on a full disk, and when the database was away (kill -9: tests/e2e/test_killed_serving.py)."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import httpx
 import pytest
-from sqlalchemy import text
 
-from closedloop.answered_request import name_prediction
-from closedloop.database import open_engine
-from tests.api.serving_child import serve_bundle
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
-KILLS = 20
-ANSWERS = 12  # before each kill
-RECORDED = text('SELECT request, "rows" FROM answers')
-CLIENTS = 3
-
-
-def ask_until_killed(url: str, enough: Event) -> list[str]:
-    """Ids of all predictions that were answered until the connection broke."""
-    answered: list[str] = []
-    with httpx.Client(base_url=url, timeout=60) as client:
-        try:
-            while True:
-                answer = client.post("/predict", json={"rows": [ROW, ROW]})
-                answered += [one["id"] for one in answer.json()["predictions"]]
-                if len(answered) >= ANSWERS:
-                    enough.set()
-        except (httpx.TransportError, ValueError):
-            return answered
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked, which this system cannot")
-def test_every_answer_that_a_client_received_survives_kill_9(bundles: dict[int, Any], tmp_path: Path) -> None:
-    """A real server is killed twenty times while clients ask: each answer they received has its record, and each start is clean."""
-    url = f"sqlite:///{tmp_path / 'records.db'}"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.api.serving_child", "skops.io", "sklearn.pipeline"])
-    answered: list[str] = []
-    for _ in range(KILLS):
-        listening = socket.create_server(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        child = context.Process(target=serve_listening, args=(bundles[1].folder, url, listening), daemon=True)
-        child.start()
-        listening.close()
-        enough = Event()
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(ask_until_killed, address, enough) for _ in range(CLIENTS)]
-            try:
-                assert enough.wait(60), "the service did not come up clean"
-            finally:
-                child.kill()
-                child.join()
-            for client in clients:
-                answered += client.result(60)
-    with open_engine(url).begin() as connection:
-        recorded = {name_prediction(one.request, row) for one in connection.execute(RECORDED) for row in range(one.rows)}
-        assert connection.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
-    assert len(answered) >= KILLS * ANSWERS
-    assert set(answered) <= recorded
-
-
-def serve_listening(folder: Path, url: str, listening: socket.socket) -> None:
-    serve_bundle(folder, url, listening.fileno())
 
 
 @pytest.fixture

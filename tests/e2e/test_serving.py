@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -22,152 +15,13 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 
-from closedloop.attached import start_attached, stop_attached
-from closedloop.bundle import Facts
-from closedloop.packaging import read_bundle, write_facts
-from closedloop.proving import prove
-from closedloop.registry import Registry
-from closedloop.training import fit
-from closedloop.use_case import load_use_case
+from tests.e2e.served_shop import PATIENCE_SECONDS, ROW, Shop, children, processes_of, serving, until
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_SECONDS = 120.0
 PROMOTIONS, CLIENTS = 100, 8
-CONTENT = """
-name = "shop"
-key = "customer"
-[source]
-query = "select 1"
-windows = "*.csv"
-[target]
-column = "left"
-classes = ["False", "True"]
-[columns.spend]
-type = "numeric"
-[columns.plan]
-type = "categorical"
-"""
-ROW = {"spend": 61.5, "plan": "gold"}
-
-
-def rows(seed: int, number: int = 200) -> pd.DataFrame:
-    draw = np.random.default_rng(seed)
-    return pd.DataFrame({"spend": draw.normal(50, 20, number), "plan": pd.Series(draw.choice(["basic", "gold"], number), dtype=object)})
-
-
-@dataclass
-class Shop:
-    """A use case with two proved versions in an embedded MLflow, each of which answers in its own way."""
-
-    folder: Path
-    answers: dict[int, list[float]] = field(default_factory=dict)
-
-    @property
-    def registry(self) -> Registry:
-        """As a new process would open it."""
-        home = self.folder / "home"
-        return Registry("shop", f"sqlite:///{home / 'mlflow.db'}", artifacts=home / "artifacts", downloads=home / "bundles")
-
-    def add(self, seed: int) -> int:
-        """Train, prove and register one more version."""
-        use_case, registry = load_use_case(self.folder / "loop.toml"), self.registry
-        frame = rows(seed)
-        labels = (frame["spend"] + np.random.default_rng(seed).normal(0, 10 * seed, len(frame)) > 50).to_numpy(dtype=int)
-        pipeline = fit("logistic", frame, labels, numeric=("spend",), categorical=("plan",), seed=seed)
-        bundle, sample = self.folder / f"bundle-{seed}", rows(9, 20)
-        registry.save_model(pipeline, bundle, sample, pipeline.predict_proba(sample))
-        facts = Facts("shop", f"key-{seed}", "logistic/all", ("False", "True"), ("w0",), "w1", 0.7, {}, use_case.content, 200, "ab")
-        write_facts(bundle, facts, sample, pipeline.predict_proba(sample), frame.assign(left="True"))
-        assert prove(bundle, pipeline, sample, use_case, 1e-5).served_by == "onnx"
-        run = registry.log_run(f"key-{seed}", "train", metrics={}, parameters={}, tags={}, files={}, folder=bundle)
-        number = registry.register(f"key-{seed}", run, {"window": "w1", "served_by": "onnx"})
-        self.answers[number] = read_bundle(bundle).probabilities(pd.DataFrame([ROW]))[0].tolist()
-        return number
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    """Version 1 is in production, version 2 is registered."""
-    (tmp_path / "loop.toml").write_text(CONTENT, encoding="utf-8")
-    found = Shop(tmp_path)
-    assert [found.add(1), found.add(2)] == [1, 2]
-    found.registry.promote(1, instead_of=None, reason="first")
-    return found
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running service."""
-
-    address: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def ask(self, path: str, content: Any = None) -> Any:
-        """The answer as JSON, or as text where it is none; on a connection of its own, so that any worker may get it."""
-        body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                said = response.read().decode()
-        except urllib.error.HTTPError as error:
-            said = error.read().decode()
-        return json.loads(said) if said.startswith("{") else said
-
-    def metric(self, name: str) -> float:
-        lines = [line.rsplit(" ", 1) for line in self.ask("/metrics").splitlines() if not line.startswith("#")]
-        return sum(float(value) for series, value in lines if series.partition("{")[0] == name)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
-        time.sleep(0.05)
-    return found
-
-
-@contextmanager
-def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))}
-    log = shop.folder / f"serve-{port}.log"
-    command = [sys.executable, "-m", "closedloop", "serve", "--use-case", str(shop.folder / "loop.toml"), "--port", str(port),
-               "--workers", str(workers)]  # fmt: skip
-    process = start_attached(command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log)
-    served = Served(f"http://127.0.0.1:{port}", process, log)
-    try:
-        until(lambda: process.poll() is not None or is_ready(served), "an answer of the service")
-        assert process.poll() is None, log.read_text()
-        yield served
-    finally:
-        stop_attached(process)
-
-
-def is_ready(served: Served) -> bool:
-    try:
-        return bool(served.ask("/ready")["ready"])
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def processes_of(shop: Shop) -> list[int]:
-    """Every process that was started for this use case and still runs."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if f"CLOSEDLOOP_HOME={shop.folder / 'home'}".encode() in environment:
-            found.append(int(folder.name))
-    return found
 
 
 @dataclass
@@ -257,13 +111,6 @@ def test_killed_workers_and_a_killed_parent_leave_nothing_behind(shop: Shop) -> 
         until(lambda: not [one for one in processes_of(shop) if one != served.process.pid], "the end of the workers")
     with serving(shop) as served:
         assert served.ask("/predict", ROW)["version"] == 1
-
-
-def children(parent: int) -> set[int]:
-    try:
-        return {int(one) for path in Path(f"/proc/{parent}/task").glob("*/children") for one in path.read_text().split()}
-    except OSError:
-        return set()
 
 
 def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
