@@ -16,7 +16,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving clean
+.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving bench-scoring clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ smoke: ## Start the Compose stack, wait until every service is healthy, and take
 
 bench-serving: install ## Measure the API beside MLflow's server and the usual code; quickly: ARGS="--seconds 1 --repetitions 1 --keep-docs".
 	@$(BIN)/python -m tests.bench.serving $(ARGS)
+
+bench-scoring: install ## Measure the gate's statistics: time, false alarms, slices (docs/decisions.md); quickly: ARGS="--comparisons 400".
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)
 
 clean: ## Remove the environment and all caches; var/ (your models and journal) stays.
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

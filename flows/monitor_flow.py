@@ -11,7 +11,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import carry_out
-from closedloop.decisions import Action, Decision, decide_retraining, decide_rollback
+from closedloop.checks import Action, Decision
+from closedloop.decisions import decide_retraining, decide_rollback
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
 from closedloop.loop import open_loop

@@ -9,7 +9,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import carry_out
-from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role, decide_promotion
+from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions import decide_promotion
 from closedloop.evidence import PromotionEvidence
 from closedloop.gathering import History
 from closedloop.journal import Entry

@@ -5,95 +5,9 @@ Pure: no clock, no randomness, no I/O. A check is one claim that holds, fails or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
+from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.evidence import Comparison, PromotionEvidence, RetrainingEvidence, RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
-
-
-class Outcome(StrEnum):
-    """Three answers, not two: what could not be measured is unknown, and never counts as yes."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    UNKNOWN = "unknown"
-
-
-class Role(StrEnum):
-    """What a check is for: any trigger that holds asks for the action, every guard and every gate must hold to allow it,
-    a note only informs."""
-
-    TRIGGER = "trigger"
-    GUARD = "guard"
-    GATE = "gate"
-    NOTE = "note"
-
-
-class Kind(StrEnum):
-    """What a decision is about. SERVING is no judgement: it notes which version began to answer."""
-
-    RETRAINING = "retraining"
-    PROMOTION = "promotion"
-    ROLLBACK = "rollback"
-    SERVING = "serving"
-
-
-class Action(StrEnum):
-    """What to do about it. ESCALATE calls a person: the loop itself changes nothing."""
-
-    RETRAIN = "retrain"
-    KEEP = "keep"
-    ESCALATE = "escalate"
-    PROMOTE = "promote"
-    REJECT = "reject"
-    ROLLBACK = "rollback"
-    SERVE = "serve"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One claim, what it wanted and what the evidence showed."""
-
-    claim: str
-    outcome: Outcome
-    role: Role
-    wanted: str
-    got: str
-
-    def __str__(self) -> str:
-        verb = "is unknown" if self.outcome is Outcome.UNKNOWN else self.outcome.value
-        return f"'{self.claim}' {verb}: wanted {self.wanted}, got {self.got}"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """An action with every check behind it. `version` is the model version that the action is about, if any."""
-
-    kind: Kind
-    action: Action
-    window: str
-    checks: tuple[Check, ...]
-    version: int | None = None
-
-    @property
-    def reason(self) -> str:
-        """The checks that settled it, in one line; the same text in the log, the journal, the tag and the report."""
-        triggers = [check for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS]
-        closed = [check for check in self.checks if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS]
-        if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:
-            unknown = [check.claim for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.UNKNOWN]
-            return "no trigger fired" + (f"; not known: {', '.join(unknown)}" if unknown else "")
-        if closed:
-            asked = f"{triggers[0].claim}, but " if triggers and self.action is Action.KEEP else ""
-            return asked + "; ".join(str(check) for check in closed)
-        if triggers:
-            return "; ".join(f"{check.claim}: {check.got}" for check in triggers)
-        if self.action is Action.KEEP:
-            return "; ".join(str(check) for check in self.checks if check.role is Role.TRIGGER)
-        gates = [check for check in self.checks if check.role is Role.GATE]
-        telling = [check for check in gates if check.claim == "val_auc" or check.claim.startswith("delta on ")] or list(self.checks)
-        return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(f"{check.claim}: {check.got}" for check in telling)
 
 
 def _check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:
@@ -304,17 +218,22 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
 
 
 def _slice_checks(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> list[Check]:
-    """A protected slice must be known and unharmed; any other slice only informs."""
+    """A protected slice must be known and unharmed; any other slice only informs, whatever it shows.
+
+    Intervals come corrected for the number of slices (`scoring.measure_slices`), so that each can be read alone here.
+    """
+    rules = policy.promotion
     if evidence.production_error or _is_first_model(evidence, comparison):
         return []
     checks = []
     for one in comparison.slices:
-        enough = one.delta is not None and one.rows >= policy.promotion.min_slice_rows
-        unharmed = one.delta.upper >= -policy.promotion.max_loss if enough and one.delta is not None else None
+        enough = one.rows >= rules.min_slice_rows and one.rarest >= rules.min_slice_rows_per_class
+        unharmed = one.delta.upper >= -rules.max_loss if enough and one.delta is not None else None
+        shown = "not measurable" if one.delta is None else str(one.delta) if enough else f"too few to tell: {one.delta}"
         checks.append(
             _check(f"slice {one.name} is not harmed", unharmed, Role.GATE if one.protected else Role.NOTE,
-                   f"not significantly worse on at least {policy.promotion.min_slice_rows} rows",
-                   str(one.delta) if one.delta is not None else f"not measurable on {one.rows} rows")
+                   f"not significantly worse on at least {rules.min_slice_rows} rows, {rules.min_slice_rows_per_class} of each class",
+                   f"{shown}; {one.rows} rows, {one.rarest} of the rarest class")
         )  # fmt: skip
     return checks
 

@@ -124,11 +124,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class SliceDelta:
-    """Candidate against production on one slice; `delta` is None when the slice is too small or has one class only."""
+    """Candidate against production on one slice; `delta` is None when a class has fewer than two rows in it.
+
+    The interval of `delta` is wider than the policy's confidence asks for one, by the number of slices: `scoring.measure_slices`.
+    `rarest` counts the rows of the rarest class, 0 when one is missing.
+    """
 
     name: str
     protected: bool
     rows: int
+    rarest: int
     delta: Estimate | None
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.candidates import LabelledWindow, labelled_rows
-from closedloop.decisions import Action, Kind, drift_over_limit, is_quarantined, loss_over_limit
+from closedloop.checks import Action, Kind
+from closedloop.decisions import drift_over_limit, is_quarantined, loss_over_limit
 from closedloop.errors import ModelError
 from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence, Violation, Window
 from closedloop.journal import Entry

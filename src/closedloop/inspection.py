@@ -292,6 +292,7 @@ min_new_labels_per_class = {each}
 min_rows = {judged}
 min_rows_per_class = {each}
 min_slice_rows = {min(100, max(10, rows // 20))}
+min_slice_rows_per_class = {min(10, each)}
 
 [policy.rollback]
 min_rows = {judged}

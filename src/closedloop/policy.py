@@ -81,6 +81,7 @@ class PromotionPolicy:
     min_f1: float = 0.3
     min_gain_over_baseline: float = 0.02
     min_slice_rows: int = 100
+    min_slice_rows_per_class: int = 10
     max_packaging_difference: float = 1e-5
     escalate_unscorable_production: bool = True
 
@@ -94,6 +95,7 @@ class PromotionPolicy:
         _between("min_f1", self.min_f1, 0, 1)
         _between("min_gain_over_baseline", self.min_gain_over_baseline, 0, 1)
         _between("min_slice_rows", self.min_slice_rows, 1, 1e9)
+        _between("min_slice_rows_per_class", self.min_slice_rows_per_class, 1, 1e9)
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
 
 

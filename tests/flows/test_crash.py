@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.decisions import Kind
+from closedloop.checks import Kind
 
 
 def assert_turned_once(place: Any, window: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from closedloop.actions import promote_by_hand, roll_back_by_hand
 from closedloop.answered_request import describe_answers
-from closedloop.decisions import Action, Kind
+from closedloop.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.gathering import History, gather_turn
 from closedloop.labels import Label

@@ -52,10 +52,15 @@ def scores(draw: st.DrawFn) -> Scores:
     return Scores("month_010", draw(rows), auc, 0.8, 0.4, 0.1, per_class, ((1, 0), (0, 1)))
 
 
-slices = st.lists(
-    st.builds(SliceDelta, st.sampled_from(["seniors", "students"]), st.booleans(), st.integers(0, 300), st.none() | estimates()),
-    max_size=2,
-).map(tuple)
+slice_deltas = st.builds(
+    SliceDelta,
+    name=st.sampled_from(["seniors", "students"]),
+    protected=st.booleans(),
+    rows=st.integers(0, 300),
+    rarest=st.integers(0, 30),
+    delta=st.none() | estimates(),
+)
+slices = st.lists(slice_deltas, max_size=2).map(tuple)
 golden = st.lists(st.builds(GoldenResult, st.just("loyal"), seldom(True, False), st.just("at most 0.2"), st.just("0.1")), max_size=2).map(
     tuple
 )
@@ -138,6 +143,7 @@ promotion_policies = st.builds(
     min_f1=st.floats(0, 0.6),
     min_gain_over_baseline=st.floats(0, 0.1),
     min_slice_rows=st.integers(1, 150),
+    min_slice_rows_per_class=st.integers(1, 15),
     max_packaging_difference=st.floats(0, 1e-4),
     escalate_unscorable_production=st.booleans(),
 )

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.decisions import Action, decide_promotion, decide_retraining, decide_rollback, is_quarantined
+from closedloop.checks import Action
+from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback, is_quarantined
 from closedloop.evidence import RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
 from tests.properties.evidence_strategies import policies, promotion_evidence, retraining_evidence, rollback_evidence

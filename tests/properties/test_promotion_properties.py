@@ -8,14 +8,17 @@ from random import Random
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from closedloop.decisions import Action, Outcome, Role, choose_candidate, decide_promotion
+from closedloop.checks import Action, Outcome, Role
+from closedloop.decisions import choose_candidate, decide_promotion
 from closedloop.evidence import Comparison, Estimate, PromotionEvidence, Scores
 from closedloop.policy import Policy, PromotionPolicy
 from tests.properties.evidence_strategies import comparisons, policies, promotion_evidence
 
 # An easy policy, so that half-way good evidence is promoted often enough for a property to bite.
 EASY = Policy(
-    promotion=PromotionPolicy(min_rows=1, min_rows_per_class=1, min_val_auc=0, min_f1=0, min_gain_over_baseline=0, min_slice_rows=1)
+    promotion=PromotionPolicy(
+        min_rows=1, min_rows_per_class=1, min_val_auc=0, min_f1=0, min_gain_over_baseline=0, min_slice_rows=1, min_slice_rows_per_class=1
+    )
 )
 easy_or_any = st.just(EASY) | policies
 
@@ -44,7 +47,8 @@ def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEviden
             delta=_shifted(one.delta, data.draw(gain)),
             baseline_auc=one.baseline_auc - data.draw(gain),
             slices=tuple(
-                replace(part, rows=part.rows + data.draw(more), delta=_shifted(part.delta, data.draw(gain))) for part in one.slices
+                replace(part, rows=part.rows + extra, rarest=part.rarest + extra // 3, delta=_shifted(part.delta, data.draw(gain)))
+                for part, extra in [(part, data.draw(more)) for part in one.slices]
             ),
         )
     difference = evidence.packaging_difference
@@ -76,6 +80,7 @@ STRICTER = {
     "min_f1": lambda value, by: min(1.0, value + by),
     "min_gain_over_baseline": lambda value, by: min(1.0, value + by),
     "min_slice_rows": lambda value, by: value + round(300 * by),
+    "min_slice_rows_per_class": lambda value, by: value + round(30 * by),
     "max_packaging_difference": lambda value, by: value * (1 - by),
     "escalate_unscorable_production": lambda value, by: value or by > 0.5,
 }
@@ -155,6 +160,27 @@ def test_two_recipes_never_replace_each_other_on_the_same_rows(evidence: Promoti
     if evidence.comparison is not None:
         other = replace(evidence, comparison=replace(evidence.comparison, same_recipe=False))
         assert not (_promotes(other, policy) and _promotes(_swapped(other), policy))
+
+
+@given(promotion_evidence("scored"), easy_or_any)
+def test_a_slice_that_is_not_protected_decides_nothing(evidence: PromotionEvidence, policy: Policy) -> None:
+    """With and without the slices that only inform, harmed, unknown or well, the action is the same."""
+    if evidence.comparison is not None:
+        protected = tuple(part for part in evidence.comparison.slices if part.protected)
+        without = replace(evidence, comparison=replace(evidence.comparison, slices=protected))
+        assert decide_promotion(without, policy).action is decide_promotion(evidence, policy).action
+
+
+@given(promotion_evidence("scored"), easy_or_any)
+def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(evidence: PromotionEvidence, policy: Policy) -> None:
+    """PROMOTE with a production model means that each protected slice was large enough, measured, and not surely worse."""
+    if evidence.comparison is not None and _promotes(evidence, policy):
+        rules = policy.promotion
+        for part in [one for one in evidence.comparison.slices if one.protected]:
+            assert part.rows >= rules.min_slice_rows
+            assert part.rarest >= rules.min_slice_rows_per_class
+            assert part.delta is not None
+            assert part.delta.upper >= -rules.max_loss
 
 
 @given(promotion_evidence(), policies)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from closedloop.decisions import Action, decide_retraining
+from closedloop.checks import Action
+from closedloop.decisions import decide_retraining
 from closedloop.evidence import LoopState, RetrainingEvidence
 from closedloop.policy import Policy, RetrainingPolicy
 from tests.properties.evidence_strategies import policies, retraining_evidence, retraining_policies

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from closedloop.decisions import Action, Decision, Outcome, Role
+from closedloop.checks import Action, Decision, Outcome, Role
 from closedloop.evidence import (
     ClassScores,
     ColumnDrift,
@@ -118,9 +118,13 @@ def first_model(compared: dict[str, Any] | None = None, **changes: Any) -> Promo
     return promotion(alone, **{"version": 1, "production": None, **changes})
 
 
-def sliced(value: Estimate | None, *, protected: bool = True, rows: int = 400) -> dict[str, Any]:
+def one_slice(name: str, value: Estimate | None, *, protected: bool = True, rows: int = 400, rarest: int = 40) -> SliceDelta:
+    return SliceDelta(name, protected, rows, rarest, value)
+
+
+def sliced(value: Estimate | None, **facts: Any) -> dict[str, Any]:
     """A comparison's part with one slice."""
-    return {"slices": (SliceDelta("seniors", protected, rows, value),)}
+    return {"slices": (one_slice("seniors", value, **facts),)}
 
 
 def golden(passed: bool) -> tuple[GoldenResult, ...]:

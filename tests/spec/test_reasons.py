@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role, decide_promotion, decide_retraining, decide_rollback
+from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback
 from closedloop.policy import Policy
 from tests.spec.examples import BROKEN, auc, delta, drifted, first_model, promotion, retraining, rollback, with_retraining
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.decisions import Action, Outcome, Role, choose_candidate, decide_promotion, decide_retraining, decide_rollback
+from closedloop.checks import Action, Outcome, Role
+from closedloop.decisions import choose_candidate, decide_promotion, decide_retraining, decide_rollback
 from closedloop.evidence import LoopState, RetrainingEvidence
 from closedloop.policy import Policy
 from tests.spec.examples import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.decisions import Action, decide_rollback
+from closedloop.checks import Action
+from closedloop.decisions import decide_rollback
 from tests.spec.examples import Row, delta, rollback, with_rollback
 
 KEEP, ROLLBACK = Action.KEEP, Action.ROLLBACK

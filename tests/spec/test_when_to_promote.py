@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.decisions import Action, decide_promotion
-from tests.spec.examples import Row, delta, first_model, golden, promotion, scores, sliced, with_promotion
+from closedloop.checks import Action
+from closedloop.decisions import decide_promotion
+from tests.spec.examples import Row, delta, first_model, golden, one_slice, promotion, scores, sliced, with_promotion
 
 ESCALATE, PROMOTE, REJECT = Action.ESCALATE, Action.PROMOTE, Action.REJECT
 DELTA, ROWS, BASELINE = "delta on month_010", "enough evaluation rows", "better than the trivial baseline"
 PACKAGE, NEWER = "packaged model answers like the fitted one", "evaluation rows are newer than the training rows"
 SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
+OTHER = "slice students is not harmed"
+SENIORS_HARMED, STUDENTS_BETTER = one_slice("seniors", delta(-0.05)), one_slice("students", delta(0.05))
 UNSCORABLE = {"production": None, "delta": None}
 LENIENT = with_promotion(escalate_unscorable_production=False)
 
@@ -49,12 +52,18 @@ TABLE = [
     Row("val_auc at its limit",                   promotion({"candidate": scores(0.6)}),                        PROMOTE,  (f"{DELTA} holds",)),
     Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 fails",)),
     Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81}),                            REJECT,   (f"{BASELINE} fails",)),
-    # -- slices
+    # -- slices: a protected one has to be known and unharmed, any other only informs; intervals come corrected for their number
     Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice is harmed",            promotion(sliced(delta(-0.05))),                              REJECT,   (f"{SLICE} fails",)),
     Row("another slice is harmed",                promotion(sliced(delta(-0.05), protected=False)),             PROMOTE,  (f"{SLICE} fails",)),
+    Row("one of two protected slices is harmed",  promotion({"slices": (SENIORS_HARMED, STUDENTS_BETTER)}),     REJECT,   (f"{SLICE} fails", f"{OTHER} holds")),
     Row("a protected slice has too few rows",     promotion(sliced(delta(0.0), rows=99)),                       REJECT,   (f"{SLICE} unknown",)),
+    Row("a protected slice has just enough",      promotion(sliced(delta(0.0), rows=100, rarest=10)),           PROMOTE,  (f"{SLICE} holds",)),
+    Row("too few of one class to tell harm",      promotion(sliced(delta(0.0, 0.0), rarest=9)),                 REJECT,   (f"{SLICE} unknown",)),
+    Row("the same, better as far as one can see", promotion(sliced(delta(0.05), rarest=9)),                     REJECT,   (f"{SLICE} unknown",)),
+    Row("another slice has too few rows",         promotion(sliced(delta(-0.05), protected=False, rows=99)),    PROMOTE,  (f"{SLICE} unknown",)),
+    Row("another slice is not measurable",        promotion(sliced(None, protected=False)),                     PROMOTE,  (f"{SLICE} unknown",)),
     Row("a first model cannot harm a slice",      first_model(sliced(None)),                                    PROMOTE,  (f"{DELTA} holds",)),
     # -- golden cases and the package
     Row("a golden case passes",                   promotion(golden=golden(True)),                               PROMOTE,  (f"{GOLDEN} holds",)),
@@ -67,7 +76,7 @@ TABLE = [
     Row("the candidate was not scored",           promotion(comparison=None),                                   REJECT,   ("candidate was scored unknown",)),
     Row("a class is missing: no val_auc",         promotion({"candidate": scores(None)}),                       REJECT,   ("val_auc unknown", f"{BASELINE} unknown")),
     Row("no delta, and nobody says why",          promotion({"delta": None}),                                   REJECT,   (f"{DELTA} unknown",)),
-    Row("a protected slice is not measurable",    promotion(sliced(None)),                                      REJECT,   (f"{SLICE} unknown",)),
+    Row("a protected slice has one class only",   promotion(sliced(None, rarest=0)),                            REJECT,   (f"{SLICE} unknown",)),
     Row("production's scores are missing",        promotion({"production": None, **sliced(None)}),              REJECT,   (f"{SLICE} unknown",)),
     Row("the package was not tried",              promotion(packaging_difference=None),                         REJECT,   (f"{PACKAGE} unknown",)),
     Row("a delta that is no number",              promotion({"delta": delta(float("nan"))}),                    REJECT,   (f"{DELTA} fails",)),

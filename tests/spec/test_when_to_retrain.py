@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.decisions import Action, decide_retraining
+from closedloop.checks import Action
+from closedloop.decisions import decide_retraining
 from closedloop.evidence import LoopState, RetrainingEvidence
 from tests.spec.examples import BROKEN, QUIET, WINDOW, Row, auc, drifted, labels, retraining, with_retraining
 

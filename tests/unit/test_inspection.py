@@ -91,6 +91,7 @@ def test_policy_fits_the_windows(tmp_path: Path) -> None:
     assert promotion.min_rows <= 25
     assert promotion.min_rows_per_class <= 5
     assert promotion.min_slice_rows <= 50
+    assert promotion.min_slice_rows_per_class <= promotion.min_rows_per_class
     assert retraining.min_new_labels <= 50
     single, _ = described(table(), tmp_path)
     assert single.policy.promotion.min_rows <= ROWS * single.training.holdout_share

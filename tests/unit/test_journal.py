@@ -14,8 +14,8 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, event
 
+from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.database import open_engine
-from closedloop.decisions import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
 from closedloop.journal import Entry, Journal
 from tests.postgres import postgres, postgres_url  # noqa: F401
@@ -30,8 +30,8 @@ KEEP = Decision(Kind.RETRAINING, Action.KEEP, "month_004", (), None)
 # Writes the same twenty keys as its twin and prints what it was told is there.
 WRITER = """
 import json, sys
+from closedloop.checks import Action, Decision, Kind
 from closedloop.database import open_engine
-from closedloop.decisions import Action, Decision, Kind
 from closedloop.journal import Journal
 journal = Journal(open_engine(sys.argv[1]))
 print("ready", flush=True)
