@@ -29,6 +29,8 @@ ROOMS = {
         "converting",
         "served",
         "proving",
+        "estimating",
+        "faults",
     },
     # the world, without judgement
     "hands": {
