@@ -1,4 +1,4 @@
-"""What one model says of the rows of one request, as whole columns; single answers are made only for those who ask for them.
+"""What one model says of the rows of one request, as whole columns.
 
 The answer's JSON is put together from pieces that are written once for each model: what changes from row to row is a number of it.
 """
@@ -6,7 +6,6 @@ The answer's JSON is put together from pieces that are written once for each mod
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,6 @@ from closedloop.answered_request import AnsweredRequest, make_request_id, to_jso
 
 if TYPE_CHECKING:
     from api.model import LoadedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model says of one row."""
-
-    prediction: str
-    probabilities: dict[str, float]
-    warnings: Sequence[str]
 
 
 class AnswerFormat:
@@ -65,7 +55,7 @@ class Answered:
         warnings: Mapping[int, Sequence[str]],
     ) -> None:
         self.model, self.rows, self.shares, self.best, self.warnings = model, rows, shares, best, warnings
-        self._packed = packed
+        self.packed = packed
         self.request = make_request_id()
         self._written = [to_json(column) for column in shares]
 
@@ -75,22 +65,13 @@ class Answered:
         return self.record.ids
 
     @cached_property
-    def answers(self) -> list[Answer]:
-        """One for each row, in their order."""
-        classes = self.model.facts.classes
-        return [
-            Answer(classes[best], dict(zip(classes, shares, strict=True)), self.warnings.get(row, ()))
-            for row, (best, shares) in enumerate(zip(self.best, zip(*self.shares, strict=True), strict=True))
-        ]
-
-    @cached_property
     def record(self) -> AnsweredRequest:
         """What is kept of it."""
         model, rows = self.model, self.rows
         form = model.format
         numbers: Sequence[Any] = rows.number_columns
         if len(rows) >= MANY:  # to write a number as text takes ten times as long
-            numbers = [column.tobytes() for column in np.ascontiguousarray(self._packed.numbers.T, dtype="<f8")]
+            numbers = [column.tobytes() for column in np.ascontiguousarray(self.packed.numbers.T, dtype="<f8")]
         features = dict(zip(form.features, (*numbers, *rows.text_columns), strict=True))
         keys = rows.keys if rows.keys.count(None) < len(rows) else ()
         return AnsweredRequest(self.request, model.use_case.name, model.version, len(rows), to_json(features),

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.messages import Refusal
+from api.messages import MAX_NUMBER, Refusal
 from api.model import LoadedModel
 from api.rows import Rows
 from api.wording import say_all
 from closedloop.use_case import UseCase
+
+_TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ def read_table(model: LoadedModel, table: Table, max_rows: int) -> Rows:
     if not table.rows:
         raise Refusal(400, "wanted at least one row, got none")
     refuse_many(table.rows, max_rows)
+    return take_plain(model.use_case, table) or read_with_care(model, table, max_rows)
+
+
+def read_with_care(model: LoadedModel, table: Table, max_rows: int) -> Rows:
+    """The same of any values: by the careful reader of /predict."""
     names = [name for name in known_names(model.use_case) if name in table.columns]
     # Only NaN differs from itself.
     columns = [[None if value != value else value for value in table.columns[name]] for name in names]
@@ -58,3 +65,25 @@ def _refuse_missing(use_case: UseCase, table: Table) -> None:
     if missing:
         unknown = f"; unknown: {', '.join(sorted(table.ignored))[:500]}" if table.ignored else ""
         raise MissingColumn(400, f"wanted every column of the model, got none named {', '.join(missing)[:500]}{unknown}")
+
+
+def take_plain(use_case: UseCase, table: Table) -> Rows | None:
+    """The rows when all numbers are numbers, all texts texts and no keys came; None for what the careful reader has to look at."""
+    if use_case.key in table.columns:
+        return None
+    numbers = [_plain_numbers(table.columns[name]) for name in use_case.numeric]
+    texts = [table.columns[name] for name in use_case.categorical]
+    if None in numbers or not all(_TEXTS.issuperset(map(type, column)) for column in texts):
+        return None
+    return Rows.of_columns(numbers, texts, [None] * table.rows)  # type: ignore[arg-type]
+
+
+def _plain_numbers(column: Sequence[Any]) -> Sequence[float | None] | None:
+    if not _NUMBERS.issuperset(map(type, column)):
+        return None
+    try:
+        read = [None if value is None or value != value else float(value) for value in column]
+    except OverflowError:
+        return None
+    known = [value for value in read if value is not None]
+    return read if not known or (min(known) >= -MAX_NUMBER and max(known) <= MAX_NUMBER) else None

@@ -17,14 +17,14 @@ from api.rows import Rows
 from closedloop.record_tables import MAX_KEY_LENGTH
 from closedloop.use_case import UseCase
 
-_NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
-_TEXT = str | int | float | bool | None
-_KEY = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None
+NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
+TEXT = str | int | float | bool | None
+KEY = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None
 _TEXTS = frozenset({str, type(None)})
 _EXACT = 2.0**53  # from here on a float stands for more than one whole number
 
 
-class _NotTaken(Exception):
+class NotTaken(Exception):
     """The careful reader has to look at this."""
 
 
@@ -34,7 +34,8 @@ class RowReader:
     def __init__(self, use_case: UseCase, row_type: RowType) -> None:
         self._use_case, self._row_type = use_case, row_type
         self._numbers, self._texts = use_case.numeric, use_case.categorical
-        self._decode = _compile(use_case)
+        self._row = _make_row(use_case)
+        self._decode = _compile(self._row)
 
     def read(self, body: bytes, max_rows: int) -> Rows:
         """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and row, or 413 for too many."""
@@ -42,7 +43,7 @@ class RowReader:
             decoded = self._decode(body)
             if 0 < len(decoded) <= max_rows:
                 return self._take(decoded)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _NotTaken):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotTaken):
             pass
         return self.read_carefully(read_json(body), max_rows)
 
@@ -50,18 +51,23 @@ class RowReader:
         first_text, first_key = len(self._numbers), len(self._numbers) + len(self._texts)
         if len(decoded) == 1:
             row = msgspec.structs.astuple(decoded[0])
-            return Rows((row[:first_text],), (_as_texts(row[first_text:first_key]),), self._check_keys(row[first_key:] or (None,)))
+            return Rows((row[:first_text],), (_as_texts(row[first_text:first_key]),), _check_keys(row[first_key:] or (None,)))
         # Whole columns: what is done to one costs little more than what is done to a single value.
         columns: list[Sequence[Any]] = list(zip(*map(msgspec.structs.astuple, decoded), strict=True))
-        texts = [_as_texts(column) for column in columns[first_text:first_key]]
         keys = [None] * len(decoded) if self._use_case.key is None else columns[first_key]
-        return Rows.of_columns(columns[:first_text], texts, self._check_keys(keys))
+        return take_columns(columns[:first_text], columns[first_text:first_key], keys)
 
-    @staticmethod
-    def _check_keys(keys: Sequence[str | None]) -> Sequence[str | None]:
-        if keys.count(None) < len(keys) and "\0" in "".join(filter(None, keys)):
-            raise _NotTaken
-        return keys
+    def compile_under(self, name: str) -> Callable[[bytes, int], Rows]:
+        """A reader of `{name: [row, ...]}`. It raises MsgspecError or NotTaken for what only the careful reader may judge."""
+        decode = _compile_list(self._row, name)
+
+        def read(body: bytes, max_rows: int) -> Rows:
+            decoded = decode(body)
+            if not 0 < len(decoded) <= max_rows:
+                raise NotTaken
+            return self._take(decoded)
+
+        return read
 
     def read_carefully(self, content: Any, max_rows: int) -> Rows:
         """The same from content that is decoded already."""
@@ -71,6 +77,17 @@ class RowReader:
             [[row.features[name] for name in self._texts] for row in rows],  # type: ignore[misc]
             [row.key for row in rows],
         )
+
+
+def take_columns(numbers: Sequence[Sequence[Any]], texts: Sequence[Sequence[Any]], keys: Sequence[str | None]) -> Rows:
+    """Rows of decoded columns. Raises NotTaken for what only the careful reader may judge."""
+    return Rows.of_columns(numbers, [_as_texts(column) for column in texts], _check_keys(keys))
+
+
+def _check_keys(keys: Sequence[str | None]) -> Sequence[str | None]:
+    if keys.count(None) < len(keys) and "\0" in "".join(filter(None, keys)):
+        raise NotTaken
+    return keys
 
 
 def _as_texts(values: Sequence[Any]) -> Sequence[str | None]:
@@ -84,31 +101,35 @@ def _as_text(value: Any) -> str | None:
     if type(value) is not float:
         return str(value)
     if not value.is_integer() or abs(value) >= _EXACT:
-        raise _NotTaken
+        raise NotTaken
     return str(int(value))
 
 
-def _compile(use_case: UseCase) -> Callable[[bytes], Sequence[Any]]:
-    """bytes -> structs of numbers, texts and key; raises MsgspecError for what is not exactly that."""
-    typed: list[tuple[str, Any]] = [*((name, _NUMBER) for name in use_case.numeric), *((name, _TEXT) for name in use_case.categorical)]
+def _make_row(use_case: UseCase) -> Any:
+    """The struct of one row: numbers, texts, key. None where a name has quotes or control characters: only the careful reader knows it."""
+    typed: list[tuple[str, Any]] = [*((name, NUMBER) for name in use_case.numeric), *((name, TEXT) for name in use_case.categorical)]
     # Columns may have any name, fields may not.
     fields: list[Any] = [(f"f{number}", kind) for number, (_, kind) in enumerate(typed)]
     names = {f"f{number}": name for number, (name, _) in enumerate(typed)}
     if use_case.key is not None:
-        fields.append(("key", _KEY, None))
+        fields.append(("key", KEY, None))
         names["key"] = use_case.key
     try:
-        row = msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, gc=False)
-    except ValueError:  # a name with quotes or control characters: only the careful reader knows it
+        return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    except ValueError:
+        return None
+
+
+def _compile(row: Any) -> Callable[[bytes], Sequence[Any]]:
+    """bytes -> structs; raises MsgspecError or NotTaken for what is not exactly that."""
+    if row is None:
         return _take_nothing
-    read_one = msgspec.json.Decoder(row).decode
-    read_many = msgspec.json.Decoder(msgspec.defstruct("Rows", [("rows", list[row])], forbid_unknown_fields=True)).decode  # type: ignore[valid-type]
+    read_one, read_many = msgspec.json.Decoder(row).decode, _compile_list(row, "rows")
 
     def decode(body: bytes) -> Sequence[Any]:
         if b'"rows"' in body[:32]:
             try:
-                many: Any = read_many(body)
-                return many.rows  # type: ignore[no-any-return]
+                return read_many(body)
             except msgspec.ValidationError:
                 pass  # a column may be called rows, too
         return (read_one(body),)
@@ -116,5 +137,19 @@ def _compile(use_case: UseCase) -> Callable[[bytes], Sequence[Any]]:
     return decode
 
 
+def _compile_list(row: Any, name: str) -> Callable[[bytes], Sequence[Any]]:
+    """The same for `{name: [row, ...]}`."""
+    if row is None:
+        return _take_nothing
+    fields: list[Any] = [("rows", list[row])]
+    read = msgspec.json.Decoder(msgspec.defstruct("Rows", fields, rename={"rows": name}, forbid_unknown_fields=True)).decode
+
+    def decode(body: bytes) -> Sequence[Any]:
+        many: Any = read(body)
+        return many.rows  # type: ignore[no-any-return]
+
+    return decode
+
+
 def _take_nothing(_body: bytes) -> Sequence[Any]:
-    raise _NotTaken
+    raise NotTaken

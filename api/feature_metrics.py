@@ -6,13 +6,13 @@ Divide by the rows of `closedloop_predictions_total` for rates. With several wor
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter as Counted
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from api.packing import MANY
 from closedloop.use_case import MISSING
 from closedloop.values import read_category
 
@@ -98,17 +98,18 @@ class _Watched:
     def count(self, answered: Answered) -> None:
         for (_, scores), shares in zip(self._scores, answered.shares, strict=True):
             scores.observe_many(shares)
-        for (_, missing), numbers in zip(self._numbers, answered.rows.number_columns, strict=False):
-            if nulls := numbers.count(None):
-                missing.inc(nulls)
-        for (_, category), texts in zip(self._categories, answered.rows.text_columns, strict=False):
-            if len(texts) == 1:
-                if texts[0] not in category.usual:
-                    category.count(texts[0], 1)
-            else:
-                for text, rows in Counted(texts).items():
-                    if text not in category.usual:
-                        category.count(text, rows)
+        rows = answered.rows
+        if len(rows) < MANY:
+            nulls = [column.count(None) for column in rows.number_columns]
+        else:
+            nulls = np.isnan(answered.packed.numbers).sum(axis=0).tolist()
+        for (_, missing), count in zip(self._numbers, nulls, strict=False):
+            if count:
+                missing.inc(count)
+        for (_, category), texts in zip(self._categories, rows.text_columns, strict=False):
+            for text in set(texts):
+                if text not in category.usual:
+                    category.count(text, texts.count(text))
 
 
 class _Category:

@@ -5,19 +5,12 @@ A plain ASGI endpoint beside the app's routes; its documentation is written in `
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from api.answering import Answered
 from api.batching import Batcher
-from api.model import LoadedModel
-from api.packing import MANY
-from api.predicting import Predictor, compute_answers
+from api.predicting import SMALL, Predictor
 
-SMALL = 32_768  # bytes; a larger body is worth a thread, so that it does not hold up the others
 _JSON = (b"content-type", b"application/json")
 
 
@@ -29,23 +22,18 @@ class PredictEndpoint:
     def __init__(self, predictor: Predictor, max_rows: int) -> None:
         self._predictor, self._max_rows = predictor, max_rows
         self._batcher = Batcher(predictor)
-        # One: several would only take turns with Python's lock, and each turn costs.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
         model = self._predictor.model
         if len(body) > SMALL:
-            loop = asyncio.get_running_loop()
-            answered, content = await loop.run_in_executor(self._thread, _answer_whole, model, body, self._max_rows)
-            await self._predictor.keep(answered)
+            content = await self._predictor.answer(
+                model, lambda: model.reader.read(body, self._max_rows), lambda answered: answered.encode(), large=True
+            )
         else:
             rows = model.reader.read(body, self._max_rows)
-            if len(rows) < MANY:
-                answered, first = await self._batcher.answer(model, rows)
-                content = answered.encode(first, len(rows))
-            else:
-                content = (await self._predictor.answer(model, rows)).encode()
+            answered, first = await self._batcher.answer(model, rows)
+            content = answered.encode(first, len(rows))
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(content)).encode())]})
         await send({"type": "http.response.body", "body": content})
 
@@ -63,10 +51,3 @@ async def read_body(receive: Receive) -> bytes:
             return b"".join(parts)
         message = await receive()
     raise ClientDisconnect
-
-
-def _answer_whole(model: LoadedModel, body: bytes, max_rows: int) -> tuple[Answered, bytes]:
-    """All that a large request needs, in one visit to a thread; its record is written down there, too."""
-    answered = compute_answers(model, model.reader.read(body, max_rows))
-    _ = answered.record
-    return answered, answered.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -112,17 +113,17 @@ def choose_outputs(request: InferRequest) -> dict[str, bool]:
 
 def encode_answer(answered: Answered, id: str | None, chosen: dict[str, bool]) -> tuple[bytes, int | None]:
     """The body, and how many bytes of it are JSON when others follow it."""
-    rows, width = len(answered.answers), len(answered.model.facts.classes)
+    rows, classes = len(answered.best), answered.model.facts.classes
     outputs, behind = [], b""
     for name, as_bytes in chosen.items():
         if name == PROBABILITIES:
-            shares = [share for one in answered.answers for share in one.probabilities.values()]
-            output: dict[str, Any] = {"name": name, "datatype": "FP64", "shape": [rows, width]}
+            shares = list(chain.from_iterable(zip(*answered.shares, strict=True)))
+            output: dict[str, Any] = {"name": name, "datatype": "FP64", "shape": [rows, len(classes)]}
             written, listed = np.array(shares, "<f8").tobytes() if as_bytes else b"", shares
         else:
-            predictions = [one.prediction for one in answered.answers]
+            predictions = [classes[best] for best in answered.best]
             output = {"name": name, "datatype": BYTES, "shape": [rows]}
-            written, listed = write_texts(predictions) if as_bytes else b"", predictions  # type: ignore[assignment]
+            written, listed = write_texts(predictions) if as_bytes else b"", predictions
         output |= {"parameters": {"binary_data_size": len(written)}} if as_bytes else {"data": listed}
         outputs.append(output)
         behind += written

@@ -7,17 +7,15 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from api.answering import Answered
 from api.columns import MissingColumn, read_table
-from api.hot_path import SMALL
 from api.messages import Refusal
 from api.mlflow_tables import read_csv_table, read_json_table
 from api.model import LoadedModel
-from api.predicting import Predictor
+from api.predicting import SMALL, Predictor
 from api.rows import Rows
 from api.wording import route_that_says, say_all
 
@@ -58,6 +56,9 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
     router = APIRouter(route_class=route_that_says(_say), tags=["MLflow scoring protocol"])
 
     def read(model: LoadedModel, form: str, body: bytes) -> Rows:
+        rows = model.table_reader.read(body, max_rows) if form == JSON else None
+        if rows is not None:
+            return rows
         read_form = read_csv_table if form == CSV else read_json_table
         return read_table(model, read_form(body, model.use_case, max_rows), max_rows)
 
@@ -67,10 +68,8 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         if refused:
             return PlainTextResponse(refused, 415)
         body = await request.body()
-        model, large = predictor.model, len(body) > SMALL
-        rows = await run_in_threadpool(read, model, form, body) if large else read(model, form, body)
-        answered = await predictor.answer(model, rows, in_thread=large)
-        return await run_in_threadpool(_encode, answered) if large else _encode(answered)
+        model = predictor.model
+        return await predictor.answer(model, lambda: read(model, form, body), _encode, large=len(body) > SMALL)
 
     @router.get("/ping", summary="Can it answer?", response_class=Response, responses={200: _BARE, 404: {**_BARE, "description": "No"}})
     async def ping() -> Response:
@@ -94,9 +93,9 @@ def _read_content_type(header: str) -> tuple[str, str | None]:
 
 def _encode(answered: Answered) -> Response:
     headers = {"X-Closedloop-Version": str(answered.model.version)}
-    if len(answered.ids) <= MOST_IDS:
+    if len(answered.best) <= MOST_IDS:
         headers["X-Closedloop-Prediction-Ids"] = ",".join(answered.ids)
-    predictions = [list(answer.probabilities.values()) for answer in answered.answers]
+    predictions = list(zip(*answered.shares, strict=True))
     return Response(msgspec.json.encode({"predictions": predictions}), headers=headers, media_type=JSON)
 
 

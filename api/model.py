@@ -20,6 +20,7 @@ from api.messages import RowType
 from api.packing import Packer
 from api.rows import Rows
 from api.scorer import Scorer
+from api.table_decoding import TableReader
 from closedloop.errors import ModelError
 
 _LOG = logging.getLogger("closedloop.service")
@@ -35,6 +36,7 @@ class LoadedModel:
         self.facts, self.use_case = scorer.facts, scorer.use_case
         self.row_type = RowType(self.use_case)
         self.reader = RowReader(self.use_case, self.row_type)
+        self.table_reader = TableReader(self.use_case, self.reader)
         self._packer = Packer(self.use_case)
         self.format = AnswerFormat(self.facts.name, version, (*self.use_case.numeric, *self.use_case.categorical), self.facts.classes)
 

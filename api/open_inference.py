@@ -6,16 +6,15 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api import inference_answers as answers
+from api.answering import Answered
 from api.columns import read_table
-from api.hot_path import SMALL
 from api.inference_table import read_inputs
 from api.messages import Refusal, show
 from api.model import LoadedModel
-from api.predicting import Predictor
+from api.predicting import SMALL, Predictor
 from api.rows import Rows
 from api.tensors import parse_request
 from api.wording import route_that_says, say_all
@@ -62,21 +61,22 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         model = find(request)
         if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
             raise Refusal(400, f"Content-Encoding: wanted a body that is not compressed, got {encoding[:80]!r}")
-        large = len(body) > SMALL
+        id: str | None = None
+        chosen: dict[str, bool] = {}
 
-        def read() -> tuple[str | None, dict[str, bool], Rows]:
+        def read() -> Rows:
+            nonlocal id, chosen
             asked, raw = parse_request(body, length)
-            chosen = answers.choose_outputs(asked)
-            return asked.id, chosen, read_table(model, read_inputs(asked, raw, model.use_case), max_rows)
+            id, chosen = asked.id, answers.choose_outputs(asked)
+            return read_table(model, read_inputs(asked, raw, model.use_case), max_rows)
 
-        id, chosen, rows = await run_in_threadpool(read) if large else read()
-        answered = await predictor.answer(model, rows, in_thread=large)
-        content, head = await run_in_threadpool(answers.encode_answer, answered, id, chosen) if large else answers.encode_answer(
-            answered, id, chosen
-        )  # fmt: skip
-        if head is None:
-            return Response(content, media_type="application/json")
-        return Response(content, headers={HEADER_LENGTH: str(head)}, media_type=BINARY)
+        def write(answered: Answered) -> Response:
+            content, head = answers.encode_answer(answered, id, chosen)
+            if head is None:
+                return Response(content, media_type="application/json")
+            return Response(content, headers={HEADER_LENGTH: str(head)}, media_type=BINARY)
+
+        return await predictor.answer(model, read, write, large=len(body) > SMALL)
 
     # The parameters are documented here and not declared by the functions, for FastAPI would promise a 422 that never comes.
     for path, documented in (("/models/{name}", _NAMED), ("/models/{name}/versions/{version}", _VERSIONED)):

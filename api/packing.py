@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import eq
 from typing import Any
@@ -26,10 +26,11 @@ MANY = 16  # rows from which on NumPy saves more than it costs
 @dataclass(frozen=True, slots=True)
 class Packed:
     """`numbers`: float64, shape (n, f), NaN for null. `texts`: str in an object array, shape (n, c), MISSING for null. Columns in the
-    order of the use case."""
+    order of the use case. `kinds` are the different texts of each column, where they are known."""
 
     numbers: NDArray[np.float64]
     texts: NDArray[Any]
+    kinds: Sequence[Collection[str]] = ()
 
 
 class Packer:
@@ -53,11 +54,13 @@ class Packer:
             for number, row in enumerate(rows.texts):
                 texts[number] = [spell(value) for spell, value in zip(self._spell, row, strict=True)]
             return Packed(np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric)), texts)
+        kinds = []
         for place, (spell, column) in enumerate(zip(self._spell, rows.text_columns, strict=True)):
             spelled = {value: spell(value) for value in set(column)}
             # Most columns are spelled as the contract lists them.
             texts[:, place] = column if all(map(eq, spelled, spelled.values())) else [spelled[value] for value in column]
-        return Packed(self._pack_numbers(rows), texts)
+            kinds.append(spelled.values())
+        return Packed(self._pack_numbers(rows), texts, kinds)
 
     def _pack_numbers(self, rows: Rows) -> NDArray[np.float64]:
         numbers = np.empty((len(rows), len(self._numeric)))
@@ -93,9 +96,8 @@ class Packer:
             outside = (bounded < np.array(lows)) | (bounded > np.array(highs))  # never for NaN
             found.update(np.flatnonzero(outside.any(axis=1)).tolist())
         for place, known in self._listed:
-            column = packed.texts[:, place].tolist()
-            if not known.issuperset(column):
-                found.update(row for row, text in enumerate(column) if text not in known)
+            if not known.issuperset(packed.kinds[place]):
+                found.update(row for row, text in enumerate(packed.texts[:, place].tolist()) if text not in known)
         return found
 
     def _describe(self, numbers: Sequence[float | None], texts: Sequence[str]) -> list[str]:

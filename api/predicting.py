@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from prometheus_client import Counter
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +19,9 @@ from api.model import LoadedModel, Production
 from api.rows import Rows
 
 _LOG = logging.getLogger("closedloop.service")
+SMALL = 32_768  # bytes; a larger body is worth a thread
+
+Written = TypeVar("Written")
 
 
 class Predictor:
@@ -23,6 +30,8 @@ class Predictor:
     def __init__(self, production: Production, diary: Diary, metrics: Metrics) -> None:
         self._production, self._diary, self._metrics = production, diary, metrics
         self._counters: dict[tuple[int, int], Counter] = {}
+        # One: several would only take turns with Python's lock, and each turn costs.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
 
     @property
     def model(self) -> LoadedModel:
@@ -36,17 +45,24 @@ class Predictor:
             return self._production.reason or "no model is loaded"
         return None if self._diary.obstacle is None else f"answers cannot be recorded: {self._diary.obstacle}"
 
-    async def answer(self, model: LoadedModel, rows: Rows, *, in_thread: bool = False) -> Answered:
-        """The rows answered by `model` and recorded. Raises Refusal 503 when either failed."""
-        answered = await self.compute(model, rows, in_thread=in_thread)
-        await self.keep(answered)
-        return answered
+    async def answer(self, model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written], *, large: bool) -> Written:
+        """What `write` makes of the rows of `read`, answered by `model` and recorded. Raises as both do, and Refusal 503.
 
-    async def compute(self, model: LoadedModel, rows: Rows, *, in_thread: bool = False) -> Answered:
+        Those of a `large` request do all their work in one visit to a thread, so that it does not hold up the others.
+        """
+        if large:
+            loop = asyncio.get_running_loop()
+            answered, written = await loop.run_in_executor(self._thread, _answer_whole, model, read, write)
+        elif model.scorer.quick:
+            answered, written = _answer_whole(model, read, write)
+        else:
+            answered, written = await run_in_threadpool(_answer_whole, model, read, write)
+        await self.keep(answered)
+        return written
+
+    async def compute(self, model: LoadedModel, rows: Rows) -> Answered:
         """The rows answered by `model`; not yet to be said. Raises Refusal 503 when it fails on them."""
-        if in_thread or not model.scorer.quick:
-            return await run_in_threadpool(compute_answers, model, rows)
-        return compute_answers(model, rows)
+        return _compute(model, rows) if model.scorer.quick else await run_in_threadpool(_compute, model, rows)
 
     async def keep(self, answered: Answered) -> None:
         """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when it cannot be recorded."""
@@ -70,10 +86,16 @@ def live_model(production: Production) -> LoadedModel:
     return current
 
 
-def compute_answers(model: LoadedModel, rows: Rows) -> Answered:
+def _compute(model: LoadedModel, rows: Rows) -> Answered:
     """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
     try:
         return model.answer(rows)
     except Exception as error:
         _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
         raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
+
+
+def _answer_whole(model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written]) -> tuple[Answered, Written]:
+    answered = _compute(model, read())
+    _ = answered.record  # written down here, where it holds up nobody
+    return answered, write(answered)

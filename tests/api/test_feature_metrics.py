@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from api.metrics import Metrics
 from api.model import LoadedModel, Production
-from api.predicting import compute_answers
+from api.predicting import _compute
 from closedloop.database import open_engine
 from closedloop.packaging import read_packed
 from closedloop.recorder import Recorder
@@ -37,7 +37,7 @@ production = Production()
 production.current = LoadedModel(int(sys.argv[4]), read_packed(bundle), datetime.now(UTC))
 metrics = Metrics(production, Recorder(Records(open_engine("sqlite:///records.db"))))
 read = production.current.reader.read(json.dumps({"rows": [row] * rows}).encode(), 1000)
-metrics.features.count(compute_answers(production.current, read))
+metrics.features.count(_compute(production.current, read))
 print(metrics.render().decode())
 """
 

@@ -59,11 +59,15 @@ def test_the_answer_is_the_json_of_its_parts(make_bundle: Callable[..., Any], ro
     asked = [{**row, "monthly spend": 501.0 if number % 3 == 2 else 2.5 * number} for number in range(rows)]
     answered = model.answer(model.reader.read(json.dumps({"rows": asked}).encode(), 1000))
     predictions = [
-        {"id": id, "prediction": one.prediction, "probabilities": one.probabilities, "warnings": list(one.warnings)}
-        for id, one in zip(answered.ids, answered.answers, strict=True)
-    ]
+        {"id": id, "prediction": classes[best], "probabilities": dict(zip(classes, shares, strict=True)),
+         "warnings": list(answered.warnings.get(number, ()))}
+        for number, (id, best, *shares) in enumerate(zip(answered.ids, answered.best, *answered.shares, strict=True))
+    ]  # fmt: skip
     content = {"model": "shop", "version": 7, "predictions": predictions}
     assert answered.encode().decode() == json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    for first, last in ((0, 1), (rows // 2, rows), (rows - 1, rows)):  # what one of several clients gets
+        part = json.dumps({**content, "predictions": predictions[first:last]}, separators=(",", ":"), ensure_ascii=False)
+        assert answered.encode(first, last - first).decode() == part
     assert sum(bool(one["warnings"]) for one in predictions) == rows // 3
     assert len(predictions) == rows
 

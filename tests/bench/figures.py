@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.servers import CEILING, MLFLOW, OURS, PLAIN, TWO_WORKERS
+from tests.bench.servers import CEILING, MLFLOW, OURS, PLAIN, SWITCHED, TWO_WORKERS
 
 if TYPE_CHECKING:
     from tests.bench.load import Load
@@ -55,6 +55,9 @@ def compare(found: Mapping[str, Figures]) -> Figures:
         "ratio_two_workers": ratio(TWO_WORKERS, OURS, "requests_per_second"),
         "p99_ratio_vs_mlflow": ratio(OURS, MLFLOW, "p99_ms"),
         "batch_rows_ratio_vs_mlflow": ratio(OURS, MLFLOW, "batch_rows_per_second"),
+        "batch_rows_ratio_two_workers": ratio(TWO_WORKERS, MLFLOW, "batch_rows_per_second"),
+        "invocations_ratio_vs_mlflow": ratio(SWITCHED, MLFLOW, "requests_per_second"),
+        "invocations_rows_ratio_vs_mlflow": ratio(SWITCHED, MLFLOW, "batch_rows_per_second"),
     }
 
 
@@ -102,6 +105,9 @@ def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
         "ratio_vs_mlflow": "{:.1f} times the requests a second of `mlflow models serve`",
         "p99_ratio_vs_mlflow": "{:.2f} times its p99",
         "batch_rows_ratio_vs_mlflow": "{:.1f} times its rows a second in requests of 1,000 rows",
+        "batch_rows_ratio_two_workers": "{:.1f} times with two workers",
+        "invocations_ratio_vs_mlflow": "{:.1f} times its requests a second for a client of it that changes only the URL",
+        "invocations_rows_ratio_vs_mlflow": "{:.1f} times its rows a second for such a client",
         "ratio_vs_plain": "{:.1f} times the requests a second of the plain FastAPI route",
         "ratio_vs_ceiling": "{:.2f} of what the same server does when it answers a constant",
         "ratio_two_workers": "with two workers {:.2f} times one",

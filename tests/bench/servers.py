@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 MLFLOW, PLAIN, OURS, TWO_WORKERS, CEILING = "mlflow models serve", "plain FastAPI", "closedloop", "closedloop, 2 workers", "ceiling"
+SWITCHED = "closedloop /invocations"
 
 Rows = Sequence[dict[str, Any]]
 
@@ -53,10 +54,11 @@ def list_servers(subject: Subject) -> list[Server]:
         "--port",
     ]
 
-    def ours(name: str, workers: int) -> Server:
+    def ours(name: str, workers: int, **asked: Any) -> Server:
         more = ["--workers", str(workers)] if workers > 1 else []
         command = [python, "-m", "closedloop", "serve", *more, *options]
-        return Server(name, lambda port: [*command, str(port)], "/predict", _write_rows, _read_ours, records=True, workers=workers)
+        asked = {"path": "/predict", "write": _write_rows, "read": _read_ours, **asked}
+        return Server(name, lambda port: [*command, str(port)], records=True, workers=workers, **asked)
 
     mlflow = [python, "-m", "mlflow", "models", "serve", *model]
     pipeline = {"BENCH_PIPELINE": str(subject.folder / MODEL_FILE)}
@@ -64,6 +66,7 @@ def list_servers(subject: Subject) -> list[Server]:
         Server(MLFLOW, lambda port: [*mlflow, str(port)], "/invocations", _write_split, _read_mlflow),
         Server(PLAIN, lambda port: [*plain, str(port)], "/predict", _write_rows, _read_plain, environment=pipeline),
         ours(OURS, 1),
+        ours(SWITCHED, 1, path="/invocations", write=_write_split, read=_read_mlflow),
     ]
     if has_workers_option():
         found.append(ours(TWO_WORKERS, 2))

@@ -148,7 +148,8 @@ def test_ratios_are_ours_over_theirs() -> None:
     }  # fmt: skip
     assert compare(found) == {
         "ratio_vs_mlflow": 50, "ratio_vs_plain": 25, "ratio_vs_ceiling": 0.25, "ratio_two_workers": None, "p99_ratio_vs_mlflow": 0.02,
-        "batch_rows_ratio_vs_mlflow": 1.5,
+        "batch_rows_ratio_vs_mlflow": 1.5, "batch_rows_ratio_two_workers": None,
+        "invocations_ratio_vs_mlflow": None, "invocations_rows_ratio_vs_mlflow": None,
     }  # fmt: skip
     assert compare({**found, TWO_WORKERS: summarise([measured(9000)], 1000)})["ratio_two_workers"] == 1.8
 
