@@ -110,7 +110,7 @@ def _utc_now() -> datetime:
 class Follower:
     """Keeps `production` the version that `find_production` names; `load` fetches one, `announce` is told after each swap.
 
-    While the registry is away and nothing is loaded yet, the version that `find_last_good` names is loaded instead.
+    While nothing is loaded yet and the registry is away, or the version it names is refused, that of `find_last_good` is loaded instead.
 
     A version that cannot be loaded or does not repeat its self-test is refused and tried again later: after 5 seconds, then
     twice as long each time, up to 2 minutes.
@@ -159,14 +159,18 @@ class Follower:
             if not following.registry_fault:
                 _LOG.warning("the registry cannot be reached, what answers goes on answering: %s", error)
             self.production.following = replace(following, registry_fault=_one_line(error), asked=True)
-            if self.production.current is None and (last := self._find_last_good()) is not None:
-                self._load_unless_refused(last)
+            self._fall_back()
             return
         self.production.following = replace(following, wanted=wanted, registry_fault=None, asked=True)
         current = self.production.current
         if wanted is None or (current is not None and current.version == wanted):
             return
         self._load_unless_refused(wanted)
+        self._fall_back()
+
+    def _fall_back(self) -> None:
+        if self.production.current is None and (last := self._find_last_good()) is not None:
+            self._load_unless_refused(last)
 
     def _load_unless_refused(self, version: int) -> None:
         refusal = self.production.following.refused.get(version)

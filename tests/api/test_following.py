@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.model import LoadedModel
+from api.model import Follower, LoadedModel, Production
 from closedloop.errors import ModelError, RegistryError
 
 Service = Any  # tests/api/conftest.py
@@ -54,6 +54,22 @@ def test_a_version_that_fails_to_load_never_replaces_one_that_works(service: Ser
     assert service.client.get("/model").json()["refused"] == ready.json()["refused"]
     assert service.metric("closedloop_versions_refused") == 1
     assert service.versions.announced == [1]
+
+
+def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_last_good_one(service: Service) -> None:
+    """A worker that is replaced then has nothing loaded: it takes the version that was last in service, and names the other."""
+    service.versions.load_faults[2] = ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train")
+    service.versions.production = 2
+    started = Follower(
+        Production(), service.versions.find_production, service.versions.load, lambda _version: None, find_last_good=lambda: 1
+    )
+    started.follow_once()
+    assert started.production.current is not None
+    assert started.production.current.version == 1
+    assert "version 2 was refused" in (started.production.reason or "")
+    loads = len(service.versions.loads)
+    started.follow_once()
+    assert len(service.versions.loads) == loads
 
 
 def test_a_version_that_does_not_repeat_its_self_test_is_refused(service: Service, spoiled: Any) -> None:
