@@ -1,6 +1,7 @@
 """Rows that come in together are answered together: what a call of the model, a record and a commit cost is shared by all of them.
 
-Nothing waits on purpose. Together are those that were read in the same turn of the event loop: alone, a request is a batch of one.
+Nothing waits on purpose. Together are those that come in during a turn of the event loop and the next, which costs a few microseconds:
+under load twice as many share a batch as with one turn. Alone, a request is a batch of one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Batcher:
         answer: asyncio.Future[tuple[Answered, int]] = loop.create_future()
         waiting.append(_Waiting(model, rows, answer))
         if len(waiting) == 1:
-            loop.call_soon(self._part, loop)
+            loop.call_soon(loop.call_soon, self._part, loop)  # one more look at who is there
         return await answer
 
     def _part(self, loop: asyncio.AbstractEventLoop) -> None:

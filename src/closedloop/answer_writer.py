@@ -31,11 +31,12 @@ _DOING = "record predictions"
 class AnswerWriter:
     """Writes requests, each call all or nothing. Any thread may call it; they take turns.
 
-    `sync` is how SQLite treats the disk: `normal` survives the death of the process, `full` that of the machine, too.
+    `sync` is how SQLite treats the disk: `normal` survives the death of the process, `full` that of the machine, too. Without
+    `checkpoints` somebody else brings SQLite's log into the database.
     """
 
-    def __init__(self, engine: Engine, sync: Sync) -> None:
-        self._engine, self._sync = engine, sync
+    def __init__(self, engine: Engine, sync: Sync, *, checkpoints: bool = True) -> None:
+        self._engine, self._sync, self._checkpoints = engine, sync, checkpoints
         self._turn = Lock()
         self._connection: Any = None
         self._file: tuple[Path, tuple[int, int]] | None = None
@@ -91,6 +92,8 @@ class AnswerWriter:
         if self._engine.dialect.name == "sqlite":
             cursor = pooled.cursor()
             cursor.execute(f"PRAGMA synchronous={self._sync.upper()}")
+            if not self._checkpoints:
+                cursor.execute("PRAGMA wal_autocheckpoint=0")
             path = cursor.execute("PRAGMA database_list").fetchone()[2]
             cursor.close()
             # Whoever holds a file that was removed or replaced writes into nothing, and is not told.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from sqlalchemy import Engine
@@ -20,29 +20,32 @@ from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import StoreError
 
 MOST_ROWS = 256  # of a commit; more of them are worth a thread
-# Bytes in SQLite's log until it is brought into the database. Each time costs some waits for the disk, and the log is never longer.
+# Bytes in SQLite's log until it is brought into the database: each time costs some waits for the disk.
 CHECKPOINT_BYTES = 32_000_000
 _COMMIT_BYTES, _REQUEST_BYTES = 20_000, 200  # what each adds to the log beside its values: whole pages of the tree and the indices
 _PATIENCE_MS = 100  # for those who still read the log; when they take longer, it is tried again after as many bytes
 
 
 class QuickWriter:
-    """Commits without waiting. `open` and `checkpoint` do wait: they are for the thread to which `write` leaves what it declines.
+    """Commits without waiting. `open` does wait: it is for the thread to which `write` leaves what it declines.
 
-    Able on SQLite with `sync` "normal" only: with "full" each commit waits for the disk, and a server's for the network.
+    Able on SQLite with `sync` "normal" only: with "full" each commit waits for the disk, and a server's for the network. Where it is able,
+    it looks after SQLite's log for all writers of this process, in a thread that lives as long as that takes.
     """
 
     def __init__(self, engine: Engine, sync: Sync, *, checkpoint_bytes: int = CHECKPOINT_BYTES) -> None:
-        self._engine, self._able = engine, sync == "normal" and engine.dialect.name == "sqlite" and bool(engine.url.database)
+        self._engine = engine
+        self.able = sync == "normal" and engine.dialect.name == "sqlite" and bool(engine.url.database)
         self._checkpoint_bytes = checkpoint_bytes
         self._turn = Lock()
         self._connection: Any = None
         self._file = Path(), (0, 0)
         self._logged = 0
+        self._tending: Thread | None = None
 
     def open(self) -> None:
         """Connect, if that has not been done; the tables must be there. What goes wrong is for those to tell who wait."""
-        if not self._able or self._connection is not None:
+        if not self.able or self._connection is not None:
             return
         with suppress(SQLAlchemyError, self._driver.Error):
             pooled = self._engine.raw_connection()
@@ -59,7 +62,7 @@ class QuickWriter:
 
     def write(self, requests: Sequence[AnsweredRequest], now: datetime) -> bool:
         """True when all of them are committed; False when none is, and they have to go the other way."""
-        if self._connection is None or self._logged >= self._checkpoint_bytes or sum(one.rows for one in requests) > MOST_ROWS:
+        if self._connection is None or sum(one.rows for one in requests) > MOST_ROWS:
             return False
         if not self._turn.acquire(blocking=False):
             return False
@@ -77,8 +80,16 @@ class QuickWriter:
             return False
         finally:
             self._turn.release()
-        self._logged += _COMMIT_BYTES + sum(_REQUEST_BYTES + len(one.features) + len(one.probabilities) for one in requests)
+        self.count(requests)
         return True
+
+    def count(self, requests: Sequence[AnsweredRequest]) -> None:
+        """These were committed, here or elsewhere: when the log has grown, it is brought into the database meanwhile."""
+        self._logged += _COMMIT_BYTES + sum(_REQUEST_BYTES + len(one.features) + len(one.probabilities) for one in requests)
+        if self.able and self._logged >= self._checkpoint_bytes and self._tending is None:
+            self._logged = 0
+            self._tending = Thread(target=self._checkpoint, name="checkpoint-records", daemon=True)
+            self._tending.start()
 
     def _commit(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
         if len(statements) == 1:  # a transaction of its own
@@ -89,17 +100,18 @@ class QuickWriter:
             self._connection.execute(*statement)
         self._connection.execute("COMMIT")
 
-    def checkpoint(self) -> None:
-        """Bring the log into the database when it has grown, so that it begins anew."""
-        if self._logged < self._checkpoint_bytes:
-            return
-        self._logged = 0
-        with suppress(SQLAlchemyError, self._driver.Error), closing(self._engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-            cursor.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
-            cursor.execute("PRAGMA wal_checkpoint(RESTART)")
-            cursor.execute(f"PRAGMA busy_timeout={before}")
+    def _checkpoint(self) -> None:
+        try:
+            with suppress(SQLAlchemyError, self._driver.Error), closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+                cursor.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
+                # Nearly all of it while others write, and then the little that they have added: only that keeps them waiting.
+                cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+                cursor.execute(f"PRAGMA busy_timeout={before}")
+        finally:
+            self._tending = None
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -50,14 +50,15 @@ class Records:
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal") -> None:
         self._engine, self.now = engine, now
-        self._writer, self._quick = AnswerWriter(engine, sync), QuickWriter(engine, sync)
+        self._quick = QuickWriter(engine, sync)
+        self._writer = AnswerWriter(engine, sync, checkpoints=not self._quick.able)
         self._tables_exist = False
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None:
         """Record all of them or, raising StoreError, none."""
         self._writer.write(requests, self.now())
         self._quick.open()
-        self._quick.checkpoint()
+        self._quick.count(requests)
 
     def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
         """Record all of them without waiting for anything; False when that cannot be done, and then none is: `append` them."""
