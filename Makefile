@@ -16,7 +16,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving bench-scoring clean
+.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving bench-scoring bench-loop clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-serving: install ## Measure the API beside MLflow's server and the usual c
 
 bench-scoring: install ## Measure the gate's statistics: time, false alarms, slices (docs/decisions.md); quickly: ARGS="--comparisons 400".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)
+
+bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAMS names their folder, quickly: ARGS="--only elec2".
+	@$(BIN)/python -m tests.bench.loop $(ARGS)
 
 clean: ## Remove the environment and all caches; var/ (your models and journal) stays.
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

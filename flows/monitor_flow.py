@@ -11,26 +11,26 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import carry_out
-from closedloop.checks import Action, Decision
-from closedloop.decisions import decide_retraining, decide_rollback
+from closedloop.checks import Action
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
-from closedloop.loop import open_loop
+from closedloop.loop import Loop, open_loop
 from closedloop.timings import STOPWATCH
 from closedloop.tracking import HAS_FILE
+from closedloop.turning import decide_turn
 from flows.train_and_compare_flow import describe, train_and_compare_flow
 
 REPORT = "drift_report.html"
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)
-def look_at_window(history: History) -> Turn:
+def look_at_window(history: History[Loop]) -> Turn:
     """Contract, drift, realised performance: facts, no verdict."""
     return gather_turn(history)
 
 
 @task(name="keep the report", cache_policy=NO_CACHE, persist_result=False)
-def keep_report(history: History, turn: Turn) -> dict[str, str]:
+def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
     """Log what was measured, and Evidently's page, to MLflow; where to find them."""
     registry, drift = history.loop.registry, turn.evidence.drift
     found = {"drift_share": drift.drift_share if drift else None, "realised_auc": turn.details.get("realised_auc")}
@@ -47,7 +47,7 @@ def keep_report(history: History, turn: Turn) -> dict[str, str]:
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History, entry: Entry) -> Entry:
+def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
     """Roll back, or note that nothing had to move."""
     return carry_out(history.loop, entry)
 
@@ -67,7 +67,7 @@ def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows"
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
         history = History(loop, window or None)
-        entry = decided_before(history) or decide_turn(history)
+        entry = decided_before(history) or look_and_decide(history)
         entry = carry_out_decision(history, entry)
     publish(entry)
     if entry.decision.action is Action.RETRAIN and entry.outcome is None:
@@ -75,30 +75,17 @@ def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows"
     return entry.id
 
 
-def decided_before(history: History) -> Entry | None:
+def decided_before(history: History[Loop]) -> Entry | None:
     """What an earlier run decided on the same data: a rollback ends a turn, otherwise the retraining decision does."""
     journal = history.loop.journal
     back = journal.find(history.key("rollback"))
     return back if back and back.decision.action is Action.ROLLBACK else journal.find(history.key("retraining"))
 
 
-def decide_turn(history: History) -> Entry:
-    """Gather, decide on a rollback first and on a retraining next, and write down what was decided."""
+def look_and_decide(history: History[Loop]) -> Entry:
+    """Gather, keep the report, decide, and write down what was decided."""
     turn = look_at_window(history)
-    details = {**turn.details, **keep_report(history, turn)}
-    policy = history.loop.use_case.policy
-    if turn.rollback is not None:
-        back = write_down(history, "rollback", decide_rollback(turn.rollback, policy), details)
-        if back.decision.action is Action.ROLLBACK:
-            return back
-    return write_down(history, "retraining", decide_retraining(turn.evidence, policy), details)
-
-
-def write_down(history: History, kind: str, decision: Decision, details: dict[str, object]) -> Entry:
-    """The decision with the facts behind it and the version that was live."""
-    live = history.production.version if history.production else None
-    entry = history.loop.journal.write(history.key(kind), history.loop.use_case.name, decision, details={**details, "production": live})
-    return carry_out(history.loop, entry) if decision.action is Action.KEEP else entry
+    return decide_turn(history, turn, {**turn.details, **keep_report(history, turn)})
 
 
 def publish(entry: Entry) -> None:

@@ -14,18 +14,19 @@ from closedloop.decisions import decide_promotion
 from closedloop.evidence import PromotionEvidence
 from closedloop.gathering import History
 from closedloop.journal import Entry
-from closedloop.loop import open_loop
+from closedloop.loop import Loop, open_loop
 from closedloop.proposing import propose_candidate
+from closedloop.turning import write_promotion
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
-def fit_and_register(history: History) -> PromotionEvidence:
+def fit_and_register(history: History[Loop]) -> PromotionEvidence:
     """One candidate, registered, and what is known of it."""
     return propose_candidate(history)
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History, entry: Entry) -> Entry:
+def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
     """Move or leave `production`."""
     return carry_out(history.loop, entry)
 
@@ -52,7 +53,7 @@ def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
         if entry is None:
             evidence = fit_and_register(history)
             decision = decide_promotion(evidence, loop.use_case.policy)
-            entry = write_decision(history, evidence, decision, asked.id)
+            entry = write_promotion(history, evidence, decision, asked.id)
         entry = carry_out_decision(history, entry)
         loop.journal.carried_out(asked)
     create_markdown_artifact(
@@ -61,28 +62,13 @@ def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
     return entry.id
 
 
-def write_request(history: History) -> Entry:
+def write_request(history: History[Loop]) -> Entry:
     """Note that a person asked for this retraining."""
     asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", "asked")
     decision = Decision(
         Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), history.production.version if history.production else None
     )
     return history.loop.journal.write(history.key("requested"), history.loop.use_case.name, decision)
-
-
-def write_decision(history: History, evidence: PromotionEvidence, decision: Decision, cause: int) -> Entry:
-    """The decision with the facts that carrying it out and reading it later need."""
-    compared = evidence.comparison
-    details = {
-        "production": evidence.production,
-        "recipe": compared.recipe if compared else None,
-        "evaluated_on": compared.window if compared else None,
-        "val_auc": compared.candidate.val_auc if compared else None,
-        "production_val_auc": compared.production.val_auc if compared and compared.production else None,
-        "delta": compared.delta.value if compared and compared.delta else None,
-        "quarantined_windows": list(evidence.quarantined),
-    }
-    return history.loop.journal.write(history.key("promotion"), history.loop.use_case.name, decision, details=details, cause=cause)
 
 
 def describe(entry: Entry) -> str:

@@ -6,10 +6,11 @@ from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.journal import Entry
 from closedloop.loop import Loop
+from closedloop.parts import Parts
 from closedloop.timings import STOPWATCH
 
 
-def carry_out(loop: Loop, entry: Entry) -> Entry:
+def carry_out(loop: Parts, entry: Entry) -> Entry:
     """Do what a decision says and note what came of it; a decision that was carried out before is left alone.
 
     A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then stands.
@@ -35,7 +36,7 @@ def carry_out(loop: Loop, entry: Entry) -> Entry:
     return loop.journal.entry(entry.id)
 
 
-def _overtaken_by(loop: Loop, entry: Entry) -> Entry | None:
+def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
     """The first later decision that moved `production`: after it, what this one wanted to move is no longer what it looked at.
 
     The version that is live can't tell: a promotion that a crash cut short and a person took back finds production where it began.

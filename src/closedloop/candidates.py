@@ -69,13 +69,15 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
     return Split((teaching,), judging, held_out=True)
 
 
-def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], newest: int, use_case: UseCase) -> Any:
+def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
     """Fit one recipe (`learner/history`) on all rows of the windows; in the history `recent` older windows weigh less."""
     learner, history = parse_recipe(recipe)
     frame = pd.concat([one.frame for one in windows], ignore_index=True)
     labels = np.concatenate([one.labels for one in windows])
     weights = None
     if history == "recent":
+        # Weights count relative to each other, so only the ages' differences matter: a twin is then what was refitted a window earlier.
+        newest = max(one.index for one in windows)
         ages = np.concatenate([np.full(len(one.labels), newest - one.index, dtype=float) for one in windows])
         weights = recency_weights(ages, use_case.training.half_life_windows)
     return fit(
@@ -87,6 +89,18 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], newest: int, us
 def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
     """Class probabilities of a fitted pipeline on prepared rows, shape (n, k)."""
     return np.asarray(pipeline.predict_proba(frame[list(use_case.columns)]), dtype=float)
+
+
+class Fitting:
+    """Fits and asks when it is told to, and keeps nothing."""
+
+    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
+        """As `fit_recipe`; what comes back is for `probabilities` only."""
+        return fit_recipe(recipe, windows, use_case)
+
+    def probabilities(self, fitted: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
+        """As the function of that name."""
+        return probabilities(fitted, frame, use_case)
 
 
 @dataclass(frozen=True)
@@ -102,21 +116,23 @@ def recipes_of(use_case: UseCase) -> tuple[str, ...]:
     return tuple(recipe_name(recipe, history) for recipe in use_case.training.recipes for history in use_case.training.histories)
 
 
-def compare_twins(split: Split, production: np.ndarray | None, production_recipe: str | None, use_case: UseCase) -> Twins:
+def compare_twins(
+    split: Split, production: np.ndarray | None, production_recipe: str | None, use_case: UseCase, fitting: Fitting | None = None
+) -> Twins:
     """Fit every candidate's twin before the evaluation window and score it, production and a trivial baseline on the same rows.
 
     `production` are production's probabilities on the evaluation rows, None when there is none or it could not be scored.
     """
-    newest, judged = split.evaluation.index, split.evaluation
-    baseline = fit_recipe(recipe_name("baseline", "all"), split.history, newest, use_case)
-    baseline_auc = measure_auc(judged.labels, probabilities(baseline, judged.frame, use_case))
+    fitting, judged = fitting or Fitting(), split.evaluation
+    baseline = fitting.fit(recipe_name("baseline", "all"), split.history, use_case)
+    baseline_auc = measure_auc(judged.labels, fitting.probabilities(baseline, judged.frame, use_case))
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
         if len(split.history) == 1 and recipe.endswith("/recent") and recipe.replace("/recent", "/all") in predictions:
             # One window has one age: weighing it changes nothing.
             continue
-        twin = fit_recipe(recipe, split.history, newest, use_case)
-        predictions[recipe] = probabilities(twin, judged.frame, use_case)
+        twin = fitting.fit(recipe, split.history, use_case)
+        predictions[recipe] = fitting.probabilities(twin, judged.frame, use_case)
         comparisons.append(
             compare(
                 recipe=recipe, window=judged.name, frame=judged.frame, labels=judged.labels, classes=use_case.target.classes,

@@ -13,6 +13,25 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from closedloop.cli_options import (
+    AsJson,
+    BackTo,
+    Cron,
+    FirstWindows,
+    Host,
+    InTable,
+    LabelDelay,
+    Learners,
+    Newest,
+    OutFolder,
+    OutTable,
+    Policies,
+    Port,
+    RowSource,
+    UseCasePath,
+    WindowName,
+    Workers,
+)
 from closedloop.errors import ClosedLoopError, UseCaseError
 
 app = typer.Typer(
@@ -23,27 +42,6 @@ app = typer.Typer(
 console = Console()
 # What a command is busy with is nobody's result: it goes where a pipe does not read.
 progress = Console(stderr=True)
-UseCasePath = Annotated[
-    Path | None,
-    typer.Option(
-        "--use-case",
-        help="A loop.toml, or the folder that holds it.",
-        show_default="CLOSEDLOOP_USE_CASE, else data/streamflow/loop.toml",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-WindowName = Annotated[str | None, typer.Option("--window", help="The window to look at.", show_default="the newest")]
-RowSource = Annotated[str, typer.Option("--source", help="windows: the use case's own source; records: the service's records follow it.")]
-Newest = Annotated[int | None, typer.Option("--last", min=1, help="Only the newest N.", show_default="all")]
-BackTo = Annotated[int | None, typer.Option("--to", help="The version to go back to.", show_default="previous")]
-InTable = Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file with the feature columns.")]
-OutTable = Annotated[Path, typer.Argument(metavar="OUT", help="A .csv or .parquet file to write; it replaces one of that name.")]
-Host = Annotated[str | None, typer.Option("--host", help="Where to listen.", show_default="CLOSEDLOOP_HOST, else 127.0.0.1")]
-Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its port.", show_default="CLOSEDLOOP_PORT, else 8080")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="How many processes answer.", show_default="CLOSEDLOOP_WORKERS, else 1")
-]
-Cron = Annotated[str, typer.Option("--cron", help="When to monitor, as a cron line, in UTC.")]
 
 
 def main() -> None:
@@ -171,29 +169,15 @@ def train(use_case: UseCasePath = None, window: WindowName = None, source: RowSo
 
 
 def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | None, source: str, as_json: bool) -> None:
-    if source not in ("windows", "records"):
-        raise UseCaseError(where="--source", wanted="windows or records", got=source, then="choose one of the two")
-    with progress.status("reading the use case ..."):
-        from closedloop import cli_show
-        from closedloop.cli_start import running_flows
-        from closedloop.loop import open_loop
-        from closedloop.windows import position
+    from closedloop.cli_turn import take_turn
 
-        loop = open_loop(path, with_records=source == "records")
-        names = loop.source.windows()  # a mistake in the source or the name shows before anything is started
-        position(names, window or names[-1])
-    with running_flows(progress), progress.status(f"{what} {window or names[-1]}: working ..."):
-        from flows.monitor_flow import monitor_flow
-        from flows.train_and_compare_flow import train_and_compare_flow
-
-        flow = monitor_flow if what == "monitor" else train_and_compare_flow
-        number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
-    entry = loop.journal.entry(number)
-    led_to = [one for one in loop.journal.history(loop.use_case.name) if one.cause == entry.id]
+    loop, entries = take_turn(progress, what, path, window, source)
     if as_json:
-        _print_json({**entry.as_json(), "led_to": [one.as_json() for one in led_to]})
+        _print_json({**entries[0].as_json(), "led_to": [one.as_json() for one in entries[1:]]})
         return
-    for one in (entry, *led_to):
+    from closedloop import cli_show
+
+    for one in entries:
         cli_show.show_decision(console, one, report=cli_show.report_link(loop, one))
 
 
@@ -294,6 +278,26 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
     for violation in scored.violations:
         _say(f"{table} breaks the contract, its answers are worth little: {violation}", 0)
     _tell(f"scored {scored.rows} rows with version {scored.version}: {out}")
+
+
+@app.command(epilog="Example: closedloop backtest --policy loop --policy every-4 --label-delay 1")
+def backtest(
+    use_case: UseCasePath = None, policies: Policies = None, delay: LabelDelay = None, first: FirstWindows = 3, learners: Learners = None,
+    out: OutFolder = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Live history again under several policies: what each would have cost, and what it would have gained."""
+    with progress.status("reading the use case ..."):
+        from closedloop import cli_backtest
+        from closedloop.loop import open_loop
+
+        loop = open_loop(use_case)
+    found, page = cli_backtest.replay_history(loop, progress, policies, delay=delay, first=first, learners=learners, out=out)
+    if as_json:
+        _tell("\n".join(json.dumps(one) for one in cli_backtest.list_figures(found)))
+        return
+    cli_backtest.show_figures(console, found)
+    _tell(f"every round, drawn: {page}")
+    _tell(cli_backtest.recommend(found.figures))
 
 
 @app.command(epilog="Example: closedloop serve --port 8080 --workers 2")

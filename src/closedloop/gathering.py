@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import pandas as pd
 
-from closedloop.candidates import LabelledWindow, labelled_rows
+from closedloop.candidates import LabelledWindow
 from closedloop.checks import Action, Kind
+from closedloop.computing import ReadWindow
 from closedloop.decisions import drift_over_limit, is_quarantined, loss_over_limit
 from closedloop.errors import ModelError
-from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence, Violation, Window
+from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence
 from closedloop.journal import Entry
-from closedloop.loop import Loop
-from closedloop.packaging import Bundle
+from closedloop.parts import Model, P, Parts
 from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.schema import check_contract, digest, prepare
 from closedloop.scoring import estimate_auc, measure_delta
 from closedloop.sources import in_time_order
 from closedloop.timings import STOPWATCH
@@ -27,20 +26,10 @@ from closedloop.windows import mature, position, up_to
 PREDICTION, TARGET = "(prediction)", "(target)"
 
 
-@dataclass(frozen=True)
-class ReadWindow:
-    """A window as read: its facts, its rows, and how it breaks the contract, if it does."""
-
-    facts: Window
-    prepared: pd.DataFrame
-    violations: tuple[Violation, ...]
-    labelled: LabelledWindow
-
-
-class History:
+class History(Generic[P]):
     """The windows up to the current one, each read once, and what registry and journal say of them."""
 
-    def __init__(self, loop: Loop, window: str | None = None) -> None:
+    def __init__(self, loop: P, window: str | None = None) -> None:
         self._all_names = loop.source.windows()
         self.loop = loop
         self.window = self._all_names[-1] if window is None else window
@@ -59,7 +48,7 @@ class History:
     @cached_property
     def _versions(self) -> tuple[VersionFacts, ...]:
         with STOPWATCH.measure("registry"):
-            return self.loop.registry.versions()
+            return tuple(self.loop.registry.versions())
 
     @property
     def production(self) -> VersionFacts | None:
@@ -72,7 +61,7 @@ class History:
         return next((one for one in self._versions if PREVIOUS in one.aliases), None)
 
     @cached_property
-    def _loaded(self) -> tuple[Bundle | None, str | None]:
+    def _loaded(self) -> tuple[Model | None, str | None]:
         if self.production is None:
             return None, None
         try:
@@ -84,7 +73,7 @@ class History:
         return (None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}") if missing else (bundle, None)
 
     @property
-    def bundle(self) -> Bundle | None:
+    def bundle(self) -> Model | None:
         """Production, loaded; None when there is none or when it cannot be asked any more."""
         return self._loaded[0]
 
@@ -110,18 +99,11 @@ class History:
     def read(self, name: str) -> ReadWindow:
         """Read, prepare and check one window."""
         if name not in self._read:
-            use_case = self.loop.use_case
+            statistics = self.bundle.facts.statistics if self.bundle else None
             with STOPWATCH.measure("data"):
-                raw = self.loop.source.read(name)
-                prepared = prepare(raw, use_case)
-                content = digest(prepared, use_case)
-                statistics = self.bundle.facts.statistics if self.bundle else None
-                violations = check_contract(raw, prepared, use_case, statistics)
-                labelled = labelled_rows(name, position(self.names, name), prepared, content, use_case)
-            counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))
-            per_class = tuple((label, int(count)) for label, count in zip(use_case.target.classes, counts, strict=True))
-            facts = Window(name, position(self.names, name), len(prepared), len(labelled.labels), per_class, content)
-            self._read[name] = ReadWindow(facts, prepared, violations, labelled)
+                self._read[name] = self.loop.computing.read_window(
+                    self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
+                )
         return self._read[name]
 
     @cached_property
@@ -195,7 +177,7 @@ class Turn:
     report: str | None = field(default=None, repr=False)
 
 
-def gather_turn(history: History, *, requested: bool = False) -> Turn:
+def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
     """Look at the current window: contract first, then drift, realised performance and what a rollback would have to know."""
     policy, window = history.loop.use_case.policy, history.read(history.window)
     state, key = history.state(), history.key("requested" if requested else "retraining")
@@ -203,7 +185,7 @@ def gather_turn(history: History, *, requested: bool = False) -> Turn:
     if window.violations:
         return Turn(key, RetrainingEvidence(window.facts, state, violations=window.violations), None, details)
 
-    drift, report = _measure_drift(history, window) if history.bundle is not None else (None, None)
+    drift, report = measure_window_drift(history, window) if history.bundle is not None else (None, None)
     newer = history.newer_than(history.production.trained_through if history.production else None)
     counts = np.sum([[count for _, count in history.read(name).facts.labels_per_class] for name in newer], axis=0) if newer else None
     new_labels = () if counts is None else tuple(zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True))
@@ -230,9 +212,8 @@ def gather_turn(history: History, *, requested: bool = False) -> Turn:
     return Turn(key, evidence, rollback, details, report)
 
 
-def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, str | None]:
-    from closedloop.drift import measure_drift
-
+def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[DriftReport, str | None]:
+    """The window held against production's reference, features, predictions and target; needs a production that can be asked."""
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
     with STOPWATCH.measure("scoring"):
@@ -245,7 +226,7 @@ def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, s
     if window.facts.labelled_rows and TARGET in reference:
         categorical.append(TARGET)
     with STOPWATCH.measure("drift"):
-        return measure_drift(
+        return history.loop.computing.measure_drift(
             reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
             reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
             seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
@@ -253,7 +234,7 @@ def _measure_drift(history: History, window: ReadWindow) -> tuple[DriftReport, s
         )  # fmt: skip
 
 
-def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History) -> pd.DataFrame:
+def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]) -> pd.DataFrame:
     """The columns that drift is measured on: features, production's prediction (the probability of the second of two classes,
     else the likeliest class) and the target; missing where they are not known."""
     use_case = history.loop.use_case
@@ -267,14 +248,14 @@ def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, hist
     return frame
 
 
-def _measure_realised(history: History, judged: LabelledWindow) -> Estimate | None:
+def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
     assert history.bundle is not None
     with STOPWATCH.measure("scoring"):
         answers = history.bundle.probabilities(judged.frame)
         return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
 
 
-def _measure_regret(history: History, judged: LabelledWindow | None) -> Estimate | None:
+def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
     """Production minus previous on the newest labelled rows that are newer than both."""
     before = history.previous
     if judged is None or before is None or history.bundle is None:

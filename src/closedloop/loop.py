@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from closedloop.computing import Computing
 from closedloop.database import open_engine
 from closedloop.journal import Journal
 from closedloop.lock import hold_lock
@@ -32,6 +33,7 @@ class Loop:
     journal: Journal
     registry: Registry
     engine: Engine
+    computing: Computing = field(default_factory=Computing)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

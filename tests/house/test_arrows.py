@@ -31,6 +31,7 @@ ROOMS = {
         "proving",
         "estimating",
         "faults",
+        "measures",
     },
     # the world, without judgement
     "hands": {
@@ -57,9 +58,26 @@ ROOMS = {
         "production",
         "production_server",
         "production_tables",
+        "kept",
     },
     # puts senses and hands together, for flows, api and the command line
-    "composition": {"loop", "actions", "announcing", "candidates", "gathering", "proposing"},
+    "composition": {
+        "loop",
+        "actions",
+        "announcing",
+        "candidates",
+        "computing",
+        "parts",
+        "gathering",
+        "fitting",
+        "proposing",
+        "turning",
+        "memo",
+        "memory_registry",
+        "replaying",
+        "strategies",
+        "backtest",
+    },
     # where a program starts; modules named cli_* belong here too
     "entrances": {"cli", "__main__"},
     # imports nothing of ours, may be imported by all

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from closedloop.candidates import (
+    Fitting,
     LabelledWindow,
     Split,
     compare_twins,
@@ -22,7 +23,7 @@ from closedloop.candidates import (
     split_windows,
 )
 from closedloop.errors import ModelError, SourceError
-from closedloop.proposing import _ask_production
+from closedloop.fitting import _ask_production
 from closedloop.scoring import measure_auc
 from closedloop.training import fit
 from closedloop.use_case import UseCase, parse_use_case
@@ -173,9 +174,7 @@ def test_recent_rows_weigh_as_the_half_life_says(use_case: UseCase) -> None:
     frame, labels = pd.concat([one.frame for one in windows]), np.concatenate([one.labels for one in windows])
     by_hand = fit("logistic", frame, labels, numeric=use_case.numeric, categorical=use_case.categorical, weights=weights, seed=7)
     asked = prepared(99)
-    recent, every = (
-        probabilities(fit_recipe(f"logistic/{history}", windows, 4, use_case), asked, use_case) for history in ("recent", "all")
-    )
+    recent, every = (probabilities(fit_recipe(f"logistic/{history}", windows, use_case), asked, use_case) for history in ("recent", "all"))
     assert np.allclose(recent, probabilities(by_hand, asked, use_case), atol=1e-12)
     assert np.abs(recent - every).max() > 0.05
 
@@ -203,7 +202,7 @@ def test_every_recipe_on_every_history_is_compared_in_the_order_of_the_file(use_
     """The comparisons name their recipes, their window, and whether production was made by the same learner."""
     use_case = with_training(use_case, recipes=("lightgbm", "logistic"))
     split = split_windows(make_windows(use_case), use_case)
-    answers = probabilities(fit_recipe("logistic/all", split.history[:1], 0, use_case), split.evaluation.frame, use_case)
+    answers = probabilities(fit_recipe("logistic/all", split.history[:1], use_case), split.evaluation.frame, use_case)
     found = compare_twins(split, answers, "logistic/all", use_case).comparisons
     assert tuple(one.recipe for one in found) == recipes_of(use_case)
     assert [one.same_recipe for one in found] == [False, False, True, True]
@@ -227,7 +226,7 @@ def test_a_class_that_no_window_shows_is_named(use_case: UseCase) -> None:
     """Three classes of which the last one is in no teaching row: the error says which one, before a model without it exists."""
     three = replace(use_case, target=replace(use_case.target, classes=("False", "True", "Maybe")))
     with pytest.raises(ModelError, match="none of class Maybe"):
-        fit_recipe("logistic/all", make_windows(three), 3, three)
+        fit_recipe("logistic/all", make_windows(three), three)
 
 
 # Production on the same rows
@@ -238,8 +237,8 @@ def ask(split: Split, use_case: UseCase, trained_through: str | None, answer: Ca
     live = None if trained_through is None else SimpleNamespace(recipe="logistic/all", trained_through=trained_through)
     places = {one.name: one.index for one in (*split.history, split.evaluation)}
     bundle = None if answer is None else SimpleNamespace(probabilities=answer)
-    history: Any = SimpleNamespace(loop=SimpleNamespace(use_case=use_case), production=live, place=places.get, bundle=bundle,
-                                   production_error="it cannot be loaded")  # fmt: skip
+    loop = SimpleNamespace(use_case=use_case, computing=Fitting())
+    history: Any = SimpleNamespace(loop=loop, production=live, place=places.get, bundle=bundle, production_error="it cannot be loaded")
     return _ask_production(history, split)
 
 
@@ -247,7 +246,7 @@ def test_production_that_saw_the_evaluation_rows_is_judged_by_a_twin(use_case: U
     """Its recipe is refitted on the teaching windows; the model itself, too sure of rows that it was trained on, is not asked."""
     split = split_windows(make_windows(use_case), use_case)
     answers, error = ask(split, use_case, "w3", never_asked)
-    twin = fit_recipe("logistic/all", split.history, 3, use_case)
+    twin = fit_recipe("logistic/all", split.history, use_case)
     assert error is None
     assert np.array_equal(answers, probabilities(twin, split.evaluation.frame, use_case))
 

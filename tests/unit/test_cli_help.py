@@ -29,11 +29,12 @@ PROMISED = {
     "promote",
     "rollback",
     "predict",
+    "backtest",
     "serve",
     "key",
     "up",
 }
-FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict"}
+FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict", "backtest"}
 ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key"}
 
 

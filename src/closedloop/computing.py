@@ -1,0 +1,49 @@
+"""The costly steps of a turn behind one door. Each depends on content alone, so that a replay of history may keep what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from closedloop.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.evidence import DriftReport, Violation, Window
+from closedloop.schema import check_contract, digest, prepare
+from closedloop.sources import WindowSource
+from closedloop.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class ReadWindow:
+    """A window as read: its facts, its rows, and how it breaks the contract, if it does."""
+
+    facts: Window
+    prepared: pd.DataFrame
+    violations: tuple[Violation, ...]
+    labelled: LabelledWindow
+
+
+class Computing(Fitting):
+    """Reads, fits, asks and measures when it is told to, and keeps nothing."""
+
+    def read_window(
+        self, source: WindowSource, name: str, index: int, use_case: UseCase, statistics: Mapping[str, Any] | None
+    ) -> ReadWindow:
+        """Read, prepare and check one window; `statistics` are those of production's training rows, None without production."""
+        raw = source.read(name)
+        prepared = prepare(raw, use_case)
+        violations = check_contract(raw, prepared, use_case, statistics)
+        content = digest(prepared, use_case)
+        labelled = labelled_rows(name, index, prepared, content, use_case)
+        counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))
+        per_class = tuple((label, int(count)) for label, count in zip(use_case.target.classes, counts, strict=True))
+        return ReadWindow(Window(name, index, len(prepared), len(labelled.labels), per_class, content), prepared, violations, labelled)
+
+    def measure_drift(self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any) -> tuple[DriftReport, str | None]:
+        """As `drift.measure_drift`, with Evidently's page."""
+        from closedloop.drift import measure_drift
+
+        return measure_drift(reference, current, **named)

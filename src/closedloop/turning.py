@@ -1,0 +1,49 @@
+"""One turn, in its order: what is decided first, and what is written down with it. Flows and replays share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from closedloop.actions import carry_out
+from closedloop.checks import Action, Decision
+from closedloop.decisions import decide_retraining, decide_rollback
+from closedloop.evidence import PromotionEvidence
+from closedloop.gathering import History, Turn
+from closedloop.journal import Entry
+from closedloop.parts import Parts
+
+
+def decide_turn(history: History[Parts], turn: Turn, details: Mapping[str, Any]) -> Entry:
+    """Decide on a rollback first and on a retraining next, and write each down with `details`; a rollback ends the turn.
+
+    What is kept as it is needs nothing more; anything else is still to be carried out.
+    """
+    policy = history.loop.use_case.policy
+    if turn.rollback is not None:
+        back = _write_down(history, "rollback", decide_rollback(turn.rollback, policy), details)
+        if back.decision.action is Action.ROLLBACK:
+            return back
+    return _write_down(history, "retraining", decide_retraining(turn.evidence, policy), details)
+
+
+def _write_down(history: History[Parts], kind: str, decision: Decision, details: Mapping[str, Any]) -> Entry:
+    """The decision with the facts behind it and the version that was live."""
+    live = history.production.version if history.production else None
+    entry = history.loop.journal.write(history.key(kind), history.loop.use_case.name, decision, details={**details, "production": live})
+    return carry_out(history.loop, entry) if decision.action is Action.KEEP else entry
+
+
+def write_promotion(history: History[Parts], evidence: PromotionEvidence, decision: Decision, cause: int) -> Entry:
+    """The decision on a candidate with the facts that carrying it out and reading it later need."""
+    compared = evidence.comparison
+    details = {
+        "production": evidence.production,
+        "recipe": compared.recipe if compared else None,
+        "evaluated_on": compared.window if compared else None,
+        "val_auc": compared.candidate.val_auc if compared else None,
+        "production_val_auc": compared.production.val_auc if compared and compared.production else None,
+        "delta": compared.delta.value if compared and compared.delta else None,
+        "quarantined_windows": list(evidence.quarantined),
+    }
+    return history.loop.journal.write(history.key("promotion"), history.loop.use_case.name, decision, details=details, cause=cause)

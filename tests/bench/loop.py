@@ -1,0 +1,122 @@
+"""`make bench-loop`: what the loop keeps of always-retraining's gain, and at what cost, on real streams and on streams without drift."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from closedloop.backtest import Backtest, run_backtest
+from closedloop.cli_init import write_use_case
+from closedloop.kept import Kept
+from closedloop.measures import measure_share
+from closedloop.memo import Memo
+from closedloop.replaying import Past, Stream
+from closedloop.settings import Settings
+from closedloop.sources import open_source
+from closedloop.timings import STOPWATCH
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
+CONTROLS = ("control_elec2_shuffled", "control_bike_shuffled", "control_telco_cohort_shuffled")
+LEARNERS = ("lightgbm", "logistic")
+LABEL_DELAY, FIRST_WINDOWS = 1, 3
+HEADINGS = ("policy", "share", "trainings", "worst regret", "below static", "promoted", "harmful", "missed", "rejected")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="bench-loop", description=__doc__)
+    beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
+    parser.add_argument("--streams", type=Path, default=Path(beside), help="a folder of NAME.parquet with the columns window and target")
+    parser.add_argument("--only", action="append", metavar="STREAM", help="this stream only; may be repeated")
+    parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench" / "loop.json", help="where the figures go")
+    return parser.parse_args(arguments)
+
+
+def replay_stream(table: Path, learner: str, kept: Kept) -> Backtest:
+    """All default policies on one table, described as `closedloop init` describes it, with one learner."""
+    with tempfile.TemporaryDirectory() as folder:
+        use_case = write_use_case(table, "target", Path(folder) / "loop.toml", key=None, window_column="window", force=False)
+        use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
+        use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
+        return run_backtest(Past(Stream(open_source(use_case)), use_case, Memo(kept), LABEL_DELAY, FIRST_WINDOWS))
+
+
+def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Over several streams, by policy: shares of summed gains, sums of counts, and the worst of what must not happen anywhere."""
+    totals = {}
+    for policy in found[0]:
+        ones, static, always = ([one[name] for one in found] for name in (policy, "static", "always"))
+        gain, whole = (sum(a["mean_auc"] - b["mean_auc"] for a, b in zip(side, static, strict=True)) for side in (ones, always))
+        sums = {name: sum(one[name] for one in ones) for name in ("rounds", "trainings", "promotions", "rejected", "rollbacks", "harmful",
+                                                                   "missed")}  # fmt: skip
+        totals[policy] = {
+            "share": measure_share(gain, whole), "trainings_share": sums["trainings"] / sums["rounds"],
+            "worst_regret": max(one["worst_regret"] for one in ones), "below_static": max(0.0, *(one["below_static"] for one in ones)),
+            "harmful_share": sums["harmful"] / sums["promotions"] if sums["promotions"] else None,
+            "missed_share": sums["missed"] / sums["rounds"], **sums,
+        }  # fmt: skip
+    return totals
+
+
+def show(console: Console, title: str, totals: Mapping[str, Mapping[str, Any]]) -> None:
+    """A line a policy."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for place, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    for name, one in totals.items():
+        share = "-" if one["share"] is None else f"{one['share']:.3f}"
+        table.add_row(name, share, f"{one['trainings_share']:.0%}", f"{one['worst_regret']:.4f}", f"{max(0.0, one['below_static']):.4f}",
+                      str(one["promotions"]), str(one["harmful"]), str(one["missed"]), str(one["rejected"]))  # fmt: skip
+    console.print(table)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Replay, show, write; streams that are not there are named and left out, and without any nothing is written."""
+    options, console = parse(arguments), Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    wanted = [one for one in (*DRIFTING, *CONTROLS) if not options.only or one in options.only]
+    there = [one for one in wanted if (options.streams / f"{one}.parquet").is_file()]
+    if missing := [one for one in wanted if one not in there]:
+        console.print(f"skipped, because {options.streams} has no such file: {', '.join(missing)}", highlight=False)
+    if not there:
+        console.print("nothing was measured: name a folder with the streams in CLOSEDLOOP_STREAMS", highlight=False)
+        return 0
+    kept = Kept(Settings().home_folder / "bench" / "loop.db")
+    streams: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in there:
+        for learner in LEARNERS:
+            began = time.perf_counter()
+            with console.status(f"{name}, {learner} ..."):
+                found = replay_stream(options.streams / f"{name}.parquet", learner, kept)
+            figures = {one.policy: asdict(one) for one in found.figures}
+            streams.setdefault(name, {})[learner] = figures
+            show(console, f"{name}, {learner}: {time.perf_counter() - began:.0f} s", figures)
+    content: dict[str, Any] = {"label_delay": LABEL_DELAY, "first_windows": FIRST_WINDOWS, "streams": streams}
+    for title, names in (("totals", DRIFTING), ("controls", CONTROLS)):
+        replayed = [streams[name][learner] for name in names if name in streams for learner in LEARNERS]
+        if replayed:
+            content[title] = total(replayed)
+            show(console, f"{title}: {len(replayed)} replays", content[title])
+    content["seconds"] = {name: round(taken, 1) for name, taken in STOPWATCH.seconds.items()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    console.print(f"written to {options.out}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
