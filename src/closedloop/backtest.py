@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from closedloop.errors import UseCaseError
+from closedloop.fault_replaying import FaultCase, FaultFigures, choose_windows, measure_faults, put_in, replay_fault
 from closedloop.measures import Figures, Round, mean_auc, measure_policies
+from closedloop.memory_registry import FittedModel
 from closedloop.replaying import Past, Strategy, fit_first, replay
 from closedloop.strategies import DEFAULT, Every, parse_policy
 
+T = TypeVar("T")
 # How many rounds of all policies are done, and how many there are.
 Report = Callable[[int, int], object]
 # LightGBM and NumPy let go of the interpreter, so two policies keep two cores busy; more of them wait for one another's fits.
@@ -31,32 +35,60 @@ class Backtest:
     figures: tuple[Figures, ...]
     rounds: dict[str, tuple[Round, ...]]
     best_fixed: str
+    faults: tuple[FaultFigures, ...] = ()
+    fault_cases: tuple[FaultCase, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The content of backtest.json: the figures, then the facts of every round."""
         rounds = {
             name: [{**asdict(one), "harmful": one.harmful, "missed": one.missed} for one in found] for name, found in self.rounds.items()
         }
-        return {**asdict(self), "rounds": rounds}
+        cases = [{**asdict(one), "shipped": one.shipped, "harmful": one.harmful} for one in self.fault_cases]
+        return {**asdict(self), "rounds": rounds, "fault_cases": cases}
 
 
-def run_backtest(past: Past, policies: Sequence[str] = DEFAULT, report: Report = lambda done, whole: None) -> Backtest:
+def run_backtest(
+    past: Past, policies: Sequence[str] = DEFAULT, report: Report = lambda done, whole: None, faults: Sequence[str] = ()
+) -> Backtest:
     """Replay the past under each policy; `static` and `always` are replayed in any case, as the two ends of every share.
 
-    Raises UseCaseError for a policy that does not exist or is named twice, SourceError when there are too few windows.
+    Each of `faults` (`faults.FAULTS`) is then put into some windows, one at a time, and the policies that look, and `always`, are
+    replayed around it. Raises UseCaseError for a policy that does not exist or is named twice, SourceError when there are too few windows.
     """
     strategies = [parse_policy(name, past.use_case) for name in dict.fromkeys(policies)]
     _refuse_doubles(strategies)
     ends = [parse_policy(name, past.use_case) for name in ("static", "always")]
-    every = {one.name: one for one in (*ends, *strategies)}
-    rounds = _replay_all(past, list(every.values()), report)
+    every, first = {one.name: one for one in (*ends, *strategies)}, fit_first(past)
+    jobs = [partial(replay, past, one, first) for one in every.values()]
+    rounds = dict(zip(every, _run_all(jobs, len(past.rounds()), report), strict=True))
     fixed = [name for name, one in every.items() if isinstance(one, Every)]
+    tried = [one for name, one in every.items() if name == "always" or name not in fixed]
+    cases = _replay_faults(past, tried, first, rounds, faults, report)
     found = {one.policy: one for one in measure_policies(rounds, fixed)}
     return Backtest(
         use_case=past.use_case.name, label_delay=past.delay, first_windows=past.first, windows=past.stream.names,
         figures=tuple(found[one.name] for one in strategies), rounds=rounds,
         best_fixed=max(fixed, key=lambda name: mean_auc(rounds[name]) or 0.0),
+        faults=tuple(measure_faults(one.name, cases, rounds[one.name]) for one in tried) if faults else (), fault_cases=cases,
     )  # fmt: skip
+
+
+def _replay_faults(
+    past: Past,
+    strategies: Sequence[Strategy],
+    first: FittedModel,
+    clean: Mapping[str, Sequence[Round]],
+    faults: Sequence[str],
+    report: Report,
+) -> tuple[FaultCase, ...]:
+    if not faults:
+        return ()
+    from closedloop.faults import inject
+
+    faulty = [(fault, put_in(past, window, fault, inject)) for window in choose_windows(past) for fault in faults]
+    jobs = [partial(replay_fault, spoilt, one, first, clean[one.name], fault)
+            for fault, spoilt in faulty if spoilt is not None for one in strategies]  # fmt: skip
+    return tuple(_run_all(jobs, None, report))
 
 
 def _refuse_doubles(strategies: Sequence[Strategy]) -> None:
@@ -66,21 +98,31 @@ def _refuse_doubles(strategies: Sequence[Strategy]) -> None:
         raise UseCaseError(where="--policy", wanted="a name for each policy", got=f"{', '.join(twice)} twice", then="rename a file")
 
 
-def _replay_all(past: Past, strategies: Sequence[Strategy], report: Report) -> dict[str, tuple[Round, ...]]:
-    whole, done, lock, stopped = len(strategies) * len(past.rounds()), [0], threading.Lock(), threading.Event()
-    first = fit_first(past)
+def _run_all(jobs: Sequence[Callable[..., T]], rounds: int | None, report: Report) -> list[T]:
+    """The results in the order of the jobs, each of which takes a callable for its rounds; without `rounds` a job counts as one step."""
+    whole, done, lock, stopped = len(jobs) * (rounds or 1), [0], threading.Lock(), threading.Event()
 
     def advance() -> None:
-        if stopped.is_set():
-            raise _Stopped
         with lock:
             done[0] += 1
             report(done[0], whole)
 
+    def check() -> None:
+        if stopped.is_set():
+            raise _Stopped
+        if rounds is not None:
+            advance()
+
+    def run(job: Callable[..., T]) -> T:
+        result = job(report=check)
+        if rounds is None:
+            advance()
+        return result
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(replay, past, one, first, advance) for one in strategies]
+        running = [pool.submit(run, one) for one in jobs]
         try:
-            return {one.name: future.result() for one, future in zip(strategies, running, strict=True)}
+            return [future.result() for future in running]
         finally:  # when one failed, or a person had enough, the others end with their round
             stopped.set()
             for future in running:

@@ -30,6 +30,7 @@ from closedloop.cli_options import (
     RowSource,
     UseCasePath,
     WindowName,
+    WithFaults,
     Workers,
 )
 from closedloop.errors import ClosedLoopError, UseCaseError
@@ -283,7 +284,7 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
 @app.command(epilog="Example: closedloop backtest --policy loop --policy every-4 --label-delay 1")
 def backtest(
     use_case: UseCasePath = None, policies: Policies = None, delay: LabelDelay = None, first: FirstWindows = 3, learners: Learners = None,
-    out: OutFolder = None, as_json: AsJson = False,
+    faults: WithFaults = False, out: OutFolder = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Live history again under several policies: what each would have cost, and what it would have gained."""
     with progress.status("reading the use case ..."):
@@ -291,7 +292,7 @@ def backtest(
         from closedloop.loop import open_loop
 
         loop = open_loop(use_case)
-    found, page = cli_backtest.replay_history(loop, progress, policies, delay=delay, first=first, learners=learners, out=out)
+    found, page = cli_backtest.replay_history(loop, progress, policies, delay=delay, first=first, learners=learners, faults=faults, out=out)
     if as_json:
         _tell("\n".join(json.dumps(one) for one in cli_backtest.list_figures(found)))
         return

@@ -16,6 +16,8 @@ from rich.table import Table
 from closedloop.backtest import Backtest, run_backtest
 from closedloop.cli_predict import show_progress
 from closedloop.errors import SourceError, UseCaseError
+from closedloop.fault_replaying import FaultFigures
+from closedloop.faults import applicable
 from closedloop.kept import Kept
 from closedloop.loop import Loop
 from closedloop.measures import Figures
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEADINGS = ("policy", "AUC", "share", "regret", "trained", "promoted", "rejected", "undone", "harmful", "missed")
+FAULT_HEADINGS = ("policy", "cases", "shipped", "harmful", "worst loss", "false calls", "kept out")
 
 
 def replay_history(
     loop: Loop, progress: Console, policies: Sequence[str] | None = None, *, delay: int | None = None, first: int = 3,
-    learners: Sequence[str] | None = None, out: Path | None = None,
+    learners: Sequence[str] | None = None, faults: bool = False, out: Path | None = None,
 ) -> tuple[Backtest, Path]:  # fmt: skip
     """Replay, write `backtest.json` and `backtest.html` into `out`; returns what was found and the page.
 
@@ -42,12 +45,13 @@ def replay_history(
     unknown policy or learner, SourceError when there are too few windows or `out` cannot be written.
     """
     use_case, home = _with_learners(loop.use_case, learners), loop.settings.home_folder / "backtest" / loop.use_case.name
-    delay, kept = use_case.labels.delay_windows if delay is None else delay, Kept(home / "kept.db")
-    try:
+    if delay is not None:
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
-        past = Past(Stream(loop.source), use_case, Memo(kept), delay, first)
+    kept = Kept(home / "kept.db")
+    try:
+        past = Past(Stream(loop.source), use_case, Memo(kept), first)
         with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
-            found = run_backtest(past, policies or DEFAULT, report)
+            found = run_backtest(past, policies or DEFAULT, report, applicable(use_case) if faults else ())
     finally:
         kept.close()
     return found, _write(found, out or home)
@@ -75,8 +79,9 @@ def _write(found: Backtest, folder: Path) -> Path:
 
 
 def list_figures(found: Backtest) -> list[dict[str, Any]]:
-    """What `closedloop backtest --json` prints, one line each."""
-    return [asdict(one) for one in found.figures]
+    """What `closedloop backtest --json` prints, one line each; with faults, what came of them is `faults`."""
+    faults = {one.policy: asdict(one) for one in found.faults}
+    return [{**asdict(one), **({"faults": faults.get(one.policy)} if faults else {})} for one in found.figures]
 
 
 def _cells(one: Figures) -> tuple[str, ...]:
@@ -96,6 +101,24 @@ def show_figures(console: Console, found: Backtest) -> None:
     for one in found.figures:
         table.add_row(*map(escape, _cells(one)))
     console.print(table)
+    if found.faults:
+        table = Table(title=_fault_title(found), title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+        for place, heading in enumerate(FAULT_HEADINGS):
+            table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+        for fault in found.faults:
+            table.add_row(*map(escape, _fault_cells(fault)))
+        console.print(table)
+
+
+def _fault_title(found: Backtest) -> str:
+    kinds, windows = ({getattr(one, name) for one in found.fault_cases} for name in ("fault", "window"))
+    return f"{len(kinds)} faults, one at a time, in {len(windows)} windows"
+
+
+def _fault_cells(one: FaultFigures) -> tuple[str, ...]:
+    worst = "-" if one.worst_damage is None else f"{one.worst_damage:.4f}"
+    return (one.policy, str(one.cases), str(one.shipped), str(one.harmful), worst, f"{one.clean_escalated_share:.0%}",
+            f"{one.clean_quarantined_share:.0%}")  # fmt: skip
 
 
 def _title(found: Backtest) -> str:
@@ -106,16 +129,23 @@ def _title(found: Backtest) -> str:
 def _make_page(found: Backtest) -> str:
     """One file without anything from elsewhere: the picture, the table, and what each word means."""
     picture = base64.b64encode(draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed])).decode()
-    head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(one)) + "</tr>" for one in found.figures)
+    tables = _make_table(HEADINGS, [_cells(one) for one in found.figures])
+    if found.faults:
+        tables += f"<h2>{_fault_title(found)}</h2>" + _make_table(FAULT_HEADINGS, [_fault_cells(one) for one in found.faults])
     words = "".join(f"<li><b>{word}</b>: {meaning}</li>" for word, meaning in _WORDS)
     title = html.escape(_title(found))
     style = "body{font:15px sans-serif;max-width:70em;margin:2em auto}td,th{text-align:right;padding:.2em .8em}img{max-width:100%}"
     return (
         f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>"
-        f"<p>{html.escape(recommend(found.figures))}</p><table><tr>{head}</tr>{rows}</table>"
+        f"<p>{html.escape(recommend(found.figures))}</p>{tables}"
         f'<img alt="AUC, regret and cost of every policy" src="data:image/png;base64,{picture}"><ul>{words}</ul>'
     )
+
+
+def _make_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
 
 _WORDS = (
@@ -126,4 +156,6 @@ _WORDS = (
     ("undone", "rollbacks"),
     ("harmful", "promotions after which the next window went significantly worse by more than 0.005 (paired DeLong, one-sided 5 %)"),
     ("missed", "candidates left out that would have been significantly better by more than 0.005"),
+    ("shipped", "cases in which a model that had learned from the faulty window answered; harmful: it lost more than 0.02 on a window"),
+    ("false calls, kept out", "without any fault: rounds that called a person, and windows that were kept out of training"),
 )

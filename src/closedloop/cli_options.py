@@ -45,3 +45,4 @@ Learners = Annotated[
 OutFolder = Annotated[
     Path | None, typer.Option("--out", help="Where the page and the figures go.", show_default="backtest/NAME under CLOSEDLOOP_HOME")
 ]
+WithFaults = Annotated[bool, typer.Option("--faults", help="Also put known faults into some windows: does any policy ship them?")]

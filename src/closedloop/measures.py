@@ -124,17 +124,20 @@ def _measure(
 
 def recommend(figures: Sequence[Figures], own: str = "loop") -> str:
     """One sentence: the cheapest policy that keeps nearly all of what the best one gains, with its numbers beside those of `own`."""
-    shares = {one.policy: one.share for one in figures if one.share is not None}
-    if not shares or max(shares.values()) <= 0:
-        return "retraining gained nothing here, under any of these policies: a model that is never retrained is as good"
-    enough = ENOUGH * max(shares.values())
-    chosen = min((one for one in figures if shares.get(one.policy, -1.0) >= enough), key=lambda one: (one.trainings, -shares[one.policy]))
-    sentence = (
-        f"{_called(chosen, own)} keeps {chosen.share:.2f} of always-retrain's gain with {chosen.trainings_share:.0%} of its trainings"
-    )
-    mine = next((one for one in figures if one.policy == own and one is not chosen and one.share is not None), None)
-    return sentence if mine is None else f"{sentence}; {_called(mine, own)} keeps {mine.share:.2f} with {mine.trainings_share:.0%}"
+    gains = {one.policy: -one.below_static for one in figures if one.below_static is not None}
+    best = max(gains.values(), default=0.0)
+    if best < NOTICEABLE:
+        return f"retraining gains hardly anything here, {max(best, 0.0):.4f} AUC at most: a model that is never retrained is about as good"
+    enough = [one for one in figures if gains.get(one.policy, 0.0) >= ENOUGH * best]
+    chosen = min(enough, key=lambda one: (one.trainings, -gains[one.policy]))
+    mine = next((one for one in figures if one.policy == own and one is not chosen and own in gains), None)
+    sentences = [_sentence(one, gains[one.policy], own) for one in (chosen, mine) if one is not None]
+    return "; ".join(sentences)
 
 
-def _called(one: Figures, own: str) -> str:
-    return f"your policy ({own})" if one.policy == own else one.policy
+def _sentence(one: Figures, gain: float, own: str) -> str:
+    name, trained = f"your policy ({own})" if one.policy == own else one.policy, f"{one.trainings_share:.0%}"
+    # A share of next to nothing is a large number that says nothing.
+    if one.share is None or (one.share and abs(gain / one.share) < NOTICEABLE):
+        return f"{name} ends {gain:+.4f} AUC against never retraining, with {trained} of always-retrain's trainings"
+    return f"{name} keeps {one.share:.2f} of always-retrain's gain with {trained} of its trainings"

@@ -48,8 +48,8 @@ class Stream:
         return self._raw[window]
 
     def mark(self, window: str) -> str:
-        """Tells these rows from others of the same window."""
-        return "whole"
+        """Tells these rows from others of the same window, as long as the stream lives."""
+        return f"stream {id(self)}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class AsOf:
 
     def mark(self, window: str) -> str:
         """Tells these rows from others of the same window: hidden labels or not, replaced rows or not."""
-        rows = f"replaced {id(self.replaced[window])}" if window in self.replaced else "whole"
+        rows = f"replaced {id(self.replaced[window])}" if window in self.replaced else self.stream.mark(window)
         return rows if self._due(window) else f"{rows} without labels"
 
     def _due(self, window: str) -> bool:
@@ -124,14 +124,18 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class Past:
-    """What all replays of one stream share. `delay` is in windows; version 1 is fitted on the `first` oldest ones."""
+    """What all replays of one stream share. Version 1 is fitted on the `first` oldest windows."""
 
     stream: Stream
     use_case: UseCase
     memo: Memo
-    delay: int
     first: int
     replaced: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def delay(self) -> int:
+        """How many windows labels are late."""
+        return self.use_case.labels.delay_windows
 
     def rounds(self) -> tuple[tuple[str, str], ...]:
         """(window, next window) of every round that is judged; raises SourceError when there is none."""
@@ -173,13 +177,18 @@ def _open_journal() -> Iterator[Journal]:
         engine.dispose()
 
 
-def replay(past: Past, strategy: Strategy, first: FittedModel, report: Callable[[], object] = lambda: None) -> tuple[Round, ...]:
-    """Every round under one policy, oldest first; `report` is called after each. `first` is installed and not judged."""
+def replay(
+    past: Past, strategy: Strategy, first: FittedModel, report: Callable[[], object] = lambda: None, *, until: int | None = None
+) -> tuple[Round, ...]:
+    """Every round under one policy, oldest first, or the first `until` of them; `report` is called after each.
+
+    `first` is installed and not judged.
+    """
     use_case = past.use_case if strategy.policy is None else replace(past.use_case, policy=strategy.policy)
     registry, rounds = MemoryRegistry(use_case.name), []
     registry.promote(registry.add(first, first.facts.evaluation_window), instead_of=None, reason="installed")
     with _open_journal() as journal:
-        for number, (window, following) in enumerate(past.rounds(), start=1):
+        for number, (window, following) in enumerate(past.rounds()[:until], start=1):
             parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.memo)
             rounds.append(_take_round(past, parts, strategy, window, following, number))
             report()

@@ -55,9 +55,10 @@ class Brain:
         history = History(parts, window)
         found = gather_turn(history)
         entry = carry_out(parts, decide_turn(history, found, found.details))
-        if entry.decision.action is Action.RETRAIN and entry.outcome is None:
-            return _train(parts, window, entry)
         quarantined = (found.details["realised_on"],) if found.details.get("quarantined") else ()
+        if entry.decision.action is Action.RETRAIN and entry.outcome is None:
+            step = _train(parts, window, entry)
+            return replace(step, quarantined=tuple(dict.fromkeys((*quarantined, *step.quarantined))))
         return Step((entry.decision.action.value,), entry.decision.reason, quarantined=quarantined)
 
 

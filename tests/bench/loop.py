@@ -51,7 +51,7 @@ def replay_stream(table: Path, learner: str, kept: Kept) -> Backtest:
         use_case = write_use_case(table, "target", Path(folder) / "loop.toml", key=None, window_column="window", force=False)
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        return run_backtest(Past(Stream(open_source(use_case)), use_case, Memo(kept), LABEL_DELAY, FIRST_WINDOWS))
+        return run_backtest(Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS))
 
 
 def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:

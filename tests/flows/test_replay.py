@@ -31,7 +31,7 @@ def test_a_replay_decides_what_the_live_loop_decides(make_place: Callable[..., A
     for name in names[1:-1]:
         monitor_flow(use_case=str(place.path), window=name)
 
-    past = Past(Stream(loop.source), loop.use_case, Memo(), 0, 1)
+    past = Past(Stream(loop.source), loop.use_case, Memo(), 1)
     rounds = replay(past, Brain(), fit_first(past))
     entries = [one for one in loop.journal.history(loop.use_case.name) if one.decision.kind is not Kind.SERVING]
     lived = []

@@ -76,6 +76,7 @@ ROOMS = {
         "memory_registry",
         "replaying",
         "strategies",
+        "fault_replaying",
         "backtest",
     },
     # where a program starts; modules named cli_* belong here too

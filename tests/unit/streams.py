@@ -67,4 +67,4 @@ def make_past(
     folder: Path, frames: Mapping[str, pd.DataFrame] | None = None, *, delay: int = 1, first: int = 2, kept: Path | None = None
 ) -> Past:
     use_case = make_use_case(folder, labels={"delay_windows": delay})
-    return Past(Stream(Frames(make_frames() if frames is None else frames)), use_case, Memo(Kept(kept)), delay, first)
+    return Past(Stream(Frames(make_frames() if frames is None else frames)), use_case, Memo(Kept(kept)), first)

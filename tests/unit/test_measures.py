@@ -82,9 +82,24 @@ def test_costs_are_counted() -> None:
 
 def test_the_cheapest_that_keeps_nearly_all_is_recommended() -> None:
     """Every-4 keeps as good as all at a quarter of the cost; the user's own policy is named beside it."""
+    sentence = recommend(compared(0.1))
+    assert sentence == (
+        "every-4 keeps 0.98 of always-retrain's gain with 25% of its trainings; "
+        "your policy (loop) keeps 0.90 of always-retrain's gain with 19% of its trainings"
+    )
+
+
+def test_a_share_of_next_to_nothing_is_not_quoted() -> None:
+    """Where always-retraining gains too little to take a share of, the sentence says the gain in AUC; without any gain it says so."""
+    small = [replace(one, below_static=-0.02) if one.policy == "loop" else one for one in compared(0.001)]
+    assert recommend([replace(one, share=20.0) if one.policy == "loop" else one for one in small]) == (
+        "your policy (loop) ends +0.0200 AUC against never retraining, with 19% of always-retrain's trainings"
+    )
+    assert "hardly anything here, 0.0010 AUC" in recommend(compared(0.001))
+    assert "0.0000 AUC at most" in recommend(compared(-0.1))
+
+
+def compared(gain: float) -> list[Figures]:
     some = measured(static=rounds(0.5), always=rounds(0.6))["static"]
-    figures = [replace(some, policy=name, share=share, trainings=cost, trainings_share=cost / 16)
-               for name, share, cost in (("static", 0.0, 0), ("always", 1.0, 16), ("every-4", 0.98, 4), ("loop", 0.9, 3))]  # fmt: skip
-    sentence = recommend(figures)
-    assert sentence == "every-4 keeps 0.98 of always-retrain's gain with 25% of its trainings; your policy (loop) keeps 0.90 with 19%"
-    assert "gained nothing" in recommend([replace(one, share=None) for one in figures])
+    return [replace(some, policy=name, share=share, below_static=-gain * share, trainings=cost, trainings_share=cost / 16)
+            for name, share, cost in (("static", 0.0, 0), ("always", 1.0, 16), ("every-4", 0.98, 4), ("loop", 0.9, 3))]  # fmt: skip
