@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -63,7 +63,7 @@ def run_backtest(
     rounds = dict(zip(every, _run_all(jobs, len(past.rounds()), report), strict=True))
     fixed = [name for name, one in every.items() if isinstance(one, Every)]
     tried = [one for name, one in every.items() if name == "always" or name not in fixed]
-    cases = _replay_faults(past, tried, first, rounds, faults, report)
+    cases = _replay_faults(past, tried, first, faults, report)
     found = {one.policy: one for one in measure_policies(rounds, fixed)}
     return Backtest(
         use_case=past.use_case.name, label_delay=past.delay, first_windows=past.first, windows=past.stream.names,
@@ -77,7 +77,6 @@ def _replay_faults(
     past: Past,
     strategies: Sequence[Strategy],
     first: FittedModel,
-    clean: Mapping[str, Sequence[Round]],
     faults: Sequence[str],
     report: Report,
 ) -> tuple[FaultCase, ...]:
@@ -86,7 +85,7 @@ def _replay_faults(
     from closedloop.faults import inject
 
     faulty = [(fault, put_in(past, window, fault, inject)) for window in choose_windows(past) for fault in faults]
-    jobs = [partial(replay_fault, spoilt, one, first, clean[one.name], fault)
+    jobs = [partial(replay_fault, spoilt, one, first, fault)
             for fault, spoilt in faulty if spoilt is not None for one in strategies]  # fmt: skip
     return tuple(_run_all(jobs, None, report))
 

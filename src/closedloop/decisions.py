@@ -6,7 +6,7 @@ Pure: no clock, no randomness, no I/O. A check is one claim that holds, fails or
 from __future__ import annotations
 
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
-from closedloop.evidence import Comparison, PromotionEvidence, RetrainingEvidence, RollbackEvidence
+from closedloop.evidence import Comparison, Estimate, PromotionEvidence, RetrainingEvidence, RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
 
 
@@ -150,16 +150,15 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         return Decision(Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version)
     scores = comparison.candidate
     rarest = min((one.rows for one in scores.classes), default=0)
-    auc = scores.val_auc
+    auc, live, base = scores.val_auc, comparison.production, comparison.baseline_auc
     checks = [
         _check("enough evaluation rows", scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class, Role.GATE,
                f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class", f"{scores.rows} rows, {rarest} of the rarest class"),
-        _check("val_auc", None if auc is None else auc >= rules.min_val_auc, Role.GATE, f"at least {rules.min_val_auc:.3f}",
-               "unknown" if auc is None else f"{auc:.4f}"),
-        _check("F1", scores.f1 >= rules.min_f1, Role.GATE, f"at least {rules.min_f1:.3f}", f"{scores.f1:.4f}"),
-        _check("better than the trivial baseline", None if auc is None else auc - comparison.baseline_auc >= rules.min_gain_over_baseline,
-               Role.GATE, f"val_auc at least {rules.min_gain_over_baseline:.3f} above {comparison.baseline_auc:.4f}",
-               "unknown" if auc is None else f"{auc - comparison.baseline_auc:+.4f}"),
+        _floor_check("val_auc", auc, live.val_auc if live else None, rules.min_val_auc),
+        _floor_check("F1", scores.f1, live.f1 if live else None, rules.min_f1),
+        _floor_check("better than the trivial baseline", None if auc is None else auc - base,
+                     None if live is None or live.val_auc is None else live.val_auc - base, rules.min_gain_over_baseline,
+                     f" over {base:.4f}"),
         *_rows_checks(evidence, comparison),
         _delta_check(evidence, comparison, policy),
         *_slice_checks(evidence, comparison, policy),
@@ -181,6 +180,15 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     else:
         action = Action.REJECT
     return Decision(Kind.PROMOTION, action, evidence.window.name, tuple(checks), evidence.version)
+
+
+def _floor_check(claim: str, value: float | None, production: float | None, floor: float, over: str = "") -> Check:
+    """A floor keeps bad models out; it is no reason to keep a worse one in, so it binds no better than production holds it itself."""
+    below = production is not None and production < floor
+    wanted = f"at least {floor:.3f}{over}" + (f", which production misses too with {production:.4f}" if below else "")
+    return _check(
+        claim, None if value is None else below or value >= floor, Role.GATE, wanted, "unknown" if value is None else f"{value:.4f}"
+    )
 
 
 def _is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
@@ -260,10 +268,32 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
     return Decision(Kind.ROLLBACK, action, evidence.window.name, checks, state.previous if action is Action.ROLLBACK else state.production)
 
 
-def is_quarantined(auc: float, earlier: tuple[float, ...], policy: QuarantinePolicy) -> bool:
-    """Is production's AUC on a window too far below the worst of its last windows to trust the labels?
+def is_quarantined(auc: Estimate, earlier: tuple[float, ...], expected: float | None, policy: QuarantinePolicy) -> bool:
+    """Is production's AUC on a window, all of its interval, too far below the worst of its last windows to trust the labels?
 
-    Needs a full memory: with fewer earlier windows than `memory_windows` nothing is known, and nothing is kept out.
+    While fewer windows than `memory_windows` were judged, the AUC that production was promoted with (`expected`) is one of them; when
+    that is unknown too, nothing is kept out.
     """
     recent = earlier[-policy.memory_windows :]
-    return len(recent) == policy.memory_windows and auc < min(recent) - policy.max_auc_drop
+    if len(recent) < policy.memory_windows:
+        if expected is None:
+            return False
+        recent = (*recent, expected)
+    return auc.upper < min(recent) - policy.max_auc_drop
+
+
+def labels_shifted(counts: tuple[int, ...], earlier: tuple[tuple[int, ...], ...], policy: QuarantinePolicy) -> bool:
+    """Are the odds of a class too far from those in each of the last windows to trust the labels?
+
+    Rows by class, of the window and of earlier ones, oldest first. Without an earlier window nothing is known, and nothing is kept out.
+    """
+
+    def far(one: int, rows: int, other: int, others: int) -> bool:
+        # Half a row more on each side: a class that happens to be absent has odds, too (Haldane 1956, Annals of Human Genetics 20:309).
+        ratio = ((one + 0.5) / (rows - one + 0.5)) / ((other + 0.5) / (others - other + 0.5))
+        return max(ratio, 1 / ratio) > policy.max_odds_ratio
+
+    recent = earlier[-policy.memory_windows :]
+    return bool(recent) and any(
+        all(far(count, sum(counts), before[label], sum(before)) for before in recent) for label, count in enumerate(counts)
+    )

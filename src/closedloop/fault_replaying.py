@@ -14,6 +14,7 @@ from closedloop.errors import ClosedLoopError
 from closedloop.measures import Round
 from closedloop.memory_registry import FittedModel
 from closedloop.replaying import Past, Strategy, replay
+from closedloop.scoring import measure_auc
 from closedloop.use_case import UseCase
 
 # How many rounds are lived on after the labels of a faulty window are due.
@@ -28,8 +29,8 @@ Inject = Callable[[pd.DataFrame, str, UseCase, int], pd.DataFrame]
 @dataclass(frozen=True)
 class FaultCase:
     """One fault in one window under one policy. `escalated` says that a person was called when the window came, `quarantined` that it was
-    kept out of training; `damage` is the most that a production which had learned from the window lost on a next window against the
-    replay without the fault, None when no such production was live."""
+    kept out of training; `damage` is the most that a production which had learned from the window lost on a next window against the same
+    model fitted on the rows without the fault, None when no such production was live."""
 
     policy: str
     fault: str
@@ -80,24 +81,34 @@ def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
     return replace(past, replaced={window: rows})
 
 
-def replay_fault(
-    past: Past, strategy: Strategy, first: FittedModel, clean: Sequence[Round], fault: str, report: Callable[[], object] = lambda: None
-) -> FaultCase:
-    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were due, and hold it against the clean one."""
+def replay_fault(past: Past, strategy: Strategy, first: FittedModel, fault: str, report: Callable[[], object] = lambda: None) -> FaultCase:
+    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were due."""
     (window,) = past.replaced
     names = [one for one, _ in past.rounds()]
     end = names.index(window) + past.delay + ROUNDS_AFTER
     rounds = replay(past, strategy, first, report, until=end + 1)
     came = rounds[names.index(window)]
     kept_out = any(window in one.quarantined for one in rounds)
-    return FaultCase(strategy.name, fault, window, "escalate" in came.actions, kept_out, measure_damage(rounds, clean, window))
+    return FaultCase(strategy.name, fault, window, "escalate" in came.actions, kept_out, measure_damage(past, rounds))
 
 
-def measure_damage(rounds: Sequence[Round], clean: Sequence[Round], window: str) -> float | None:
-    """The largest loss in next-window AUC while a production trained on `window` was live; None when there was none."""
-    learned = {one.candidate for one in rounds if one.candidate is not None and window in one.trained_on}
-    pairs = [(one, other) for one, other in zip(rounds, clean, strict=False) if one.production in learned]
-    losses = [other.next_auc - one.next_auc for one, other in pairs if one.next_auc is not None and other.next_auc is not None]
+def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
+    """The largest loss in next-window AUC while a production trained on the faulty window was live; None when there was none.
+
+    A loss is against the same recipe fitted on the clean rows of the same windows: what else the fault changed, such as when something
+    was trained, is chance and goes both ways.
+    """
+    (window,), losses = past.replaced, []
+    learned = {one.candidate: one for one in rounds if one.candidate is not None and window in one.trained_on}
+    for one in rounds:
+        model = learned.get(one.production)
+        if model is None or one.next_auc is None:
+            continue
+        fitted = past.memo.fit(model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case)
+        rows = past.labelled(one.next_window)
+        clean = measure_auc(rows.labels, past.memo.probabilities(fitted, rows.frame, past.use_case))
+        if clean is not None:
+            losses.append(clean - one.next_auc)
     return max(losses, default=None)
 
 

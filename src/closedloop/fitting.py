@@ -14,13 +14,13 @@ import pandas as pd
 
 from closedloop.bundle import Facts
 from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
-from closedloop.decisions import choose_candidate, is_quarantined
+from closedloop.decisions import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.evidence import Comparison, GoldenResult, PromotionEvidence
-from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
+from closedloop.gathering import PREDICTION, TARGET, History, suspect, watched_frame
 from closedloop.parts import Parts
 from closedloop.schema import measure_statistics, prepare
-from closedloop.scoring import check_golden, measure_auc
+from closedloop.scoring import check_golden, estimate_auc
 from closedloop.timings import STOPWATCH
 
 REFERENCE_ROWS = 20_000
@@ -98,9 +98,8 @@ def _quarantined_now(history: History[Parts], split: Split, production: np.ndarr
     """The evaluation window, when production does so badly on it that its labels are suspect."""
     if production is None or split.held_out:
         return set()
-    auc = measure_auc(split.evaluation.labels, production)
-    earlier = history.realised_before(split.evaluation.name)
-    bad = auc is not None and is_quarantined(auc, earlier, history.loop.use_case.policy.quarantine)
+    realised = estimate_auc(split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence)
+    bad = realised is not None and suspect(history, split.evaluation, realised)
     return {split.evaluation.name} if bad else set()
 
 

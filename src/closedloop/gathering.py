@@ -12,7 +12,7 @@ import pandas as pd
 from closedloop.candidates import LabelledWindow
 from closedloop.checks import Action, Kind
 from closedloop.computing import ReadWindow
-from closedloop.decisions import drift_over_limit, is_quarantined, loss_over_limit
+from closedloop.decisions import drift_over_limit, is_quarantined, labels_shifted, loss_over_limit
 from closedloop.errors import ModelError
 from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence
 from closedloop.journal import Entry
@@ -203,13 +203,23 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
         "loss_over": loss_over_limit(evidence, policy),
     }
     if realised is not None and judged is not None:
-        suspicious = is_quarantined(realised.value, history.realised_before(judged.name), policy.quarantine)
+        suspicious = suspect(history, judged, realised)
         details |= {"realised_on": judged.name, "realised_auc": realised.value, "quarantined": suspicious}
     since = None if state.promoted_at is None else history.index - state.promoted_at
     # Only while it can matter: production against previous costs loading and asking a second model.
     watched = since is not None and 1 <= since <= policy.rollback.probation_windows and state.previous is not None
     rollback = RollbackEvidence(window.facts, state, _measure_regret(history, judged)) if watched else None
     return Turn(key, evidence, rollback, details, report)
+
+
+def suspect(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> bool:
+    """Are the labels of a window, on which production realised this AUC, more likely wrong than new?"""
+    rules, expected = history.loop.use_case.policy.quarantine, history.production.val_auc if history.production else None
+    earlier = [history.read(name).labelled for name in history.due if position(history.names, name) < judged.index]
+    classes = len(history.loop.use_case.target.classes)
+    counts = [tuple(np.bincount(one.labels, minlength=classes).tolist()) for one in (*earlier, judged) if len(one.labels)]
+    below = is_quarantined(realised, history.realised_before(judged.name), expected, rules)
+    return below or labels_shifted(counts[-1], tuple(counts[:-1]), rules)
 
 
 def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[DriftReport, str | None]:

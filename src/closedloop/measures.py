@@ -41,6 +41,7 @@ class Round:
     rolled_back: bool
     quarantined: tuple[str, ...] = ()
     failed: str = ""
+    recipe: str = ""
 
     @property
     def harmful(self) -> bool:

@@ -45,7 +45,7 @@ class RetrainingPolicy:
     auc_loss_trigger: bool = True
     max_auc_loss: float = 0.02
     age_trigger: bool = True
-    max_age_windows: int = 4
+    max_age_windows: int = 5
     needed_windows: int = 1
     memory_windows: int = 1
     cooldown_windows: int = 1
@@ -119,14 +119,17 @@ class RollbackPolicy:
 
 @dataclass(frozen=True)
 class QuarantinePolicy:
-    """A labelled window on which production's AUC is more than `max_auc_drop` below the worst of its last `memory_windows`
-    windows is kept out of training: its labels are more likely wrong than new."""
+    """Which labelled windows are kept out of training, because their labels are more likely wrong than new: those on which production's
+    AUC is significantly more than `max_auc_drop` below the worst of its last `memory_windows` windows, and those in which the odds of a
+    class are more than `max_odds_ratio` times, or less than that part of, what they were in each of those windows."""
 
     max_auc_drop: float = 0.10
+    max_odds_ratio: float = 8.0
     memory_windows: int = 3
 
     def __post_init__(self) -> None:
         _between("max_auc_drop", self.max_auc_drop, 0, 1)
+        _between("max_odds_ratio", self.max_odds_ratio, 1, 1e9)
         _between("memory_windows", self.memory_windows, 1, 1_000)
 
 

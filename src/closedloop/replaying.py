@@ -213,6 +213,7 @@ def _take_round(past: Past, parts: ReplayParts, strategy: Strategy, window: str,
         next_auc=measure_auc(rows.labels, registry.load(live).probabilities(rows.frame)) if len(rows.labels) else None,
         delta=step.delta, advantage=None if candidate is None else _measure_advantage(registry, candidate, before, rows),
         promoted=live > known, rolled_back=live < before, quarantined=step.quarantined, failed=failed,
+        recipe="" if candidate is None else registry.load(candidate).facts.recipe,
     )  # fmt: skip
 
 

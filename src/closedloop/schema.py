@@ -23,6 +23,7 @@ from closedloop.use_case import Column, UseCase
 from closedloop.values import find_spellings, read_category, read_label, read_number, says_nothing, spell
 
 _MAX_UNKNOWN_LABELS = 0.01
+_ANOTHER_UNIT = 5.0  # times the largest value of training; a moving population seldom gets there at once
 _MAX_SHARES = 100
 
 
@@ -143,9 +144,11 @@ def _check_numeric(
     if outside > column.max_bad_rate:
         return Violation(name, "range", _bounds(low, high), f"{_percent(outside)} of values outside, median {median:.6g}")
     trained_low, trained_high = (_trained(statistics, "minimum", -math.inf), _trained(statistics, "maximum", math.inf))
-    # A column that was constant in training says nothing about its unit.
-    if trained_low < trained_high and not trained_low <= median <= trained_high:
-        return Violation(name, "unit", f"a median within the training range, {_bounds(trained_low, trained_high)}", f"median {median:.6g}")
+    largest = max(abs(trained_low), abs(trained_high))
+    # A column that was constant in training says nothing about its unit; neither does a little more than was seen, which is drift.
+    if trained_low < trained_high and math.isfinite(largest) and abs(median) > _ANOTHER_UNIT * largest:
+        wanted = f"a median of at most {_ANOTHER_UNIT:g} times what was seen in training, {_bounds(trained_low, trained_high)}"
+        return Violation(name, "unit", wanted, f"median {median:.6g}")
     return None
 
 

@@ -13,18 +13,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from closedloop.backtest import Backtest, run_backtest
+from closedloop.candidates import LabelledWindow
 from closedloop.cli_init import write_use_case
+from closedloop.faults import FAULTS, applicable
 from closedloop.kept import Kept
-from closedloop.measures import measure_share
+from closedloop.measures import Round, measure_share
 from closedloop.memo import Memo
 from closedloop.replaying import Past, Stream
+from closedloop.scoring import measure_auc
 from closedloop.settings import Settings
 from closedloop.sources import open_source
+from closedloop.strategies import first_recipe
 from closedloop.timings import STOPWATCH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +37,7 @@ DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
 CONTROLS = ("control_elec2_shuffled", "control_bike_shuffled", "control_telco_cohort_shuffled")
 LEARNERS = ("lightgbm", "logistic")
 LABEL_DELAY, FIRST_WINDOWS = 1, 3
+REAL_LOSS = 0.002
 HEADINGS = ("policy", "share", "trainings", "worst regret", "below static", "promoted", "harmful", "missed", "rejected")
 
 
@@ -41,17 +47,58 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
     parser.add_argument("--streams", type=Path, default=Path(beside), help="a folder of NAME.parquet with the columns window and target")
     parser.add_argument("--only", action="append", metavar="STREAM", help="this stream only; may be repeated")
+    parser.add_argument("--faults", action="store_true", help="also put every fault into three windows of each drifting stream")
     parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench" / "loop.json", help="where the figures go")
     return parser.parse_args(arguments)
 
 
-def replay_stream(table: Path, learner: str, kept: Kept) -> Backtest:
+def replay_stream(table: Path, learner: str, kept: Kept, faults: Sequence[str] = ()) -> tuple[Past, Backtest]:
     """All default policies on one table, described as `closedloop init` describes it, with one learner."""
     with tempfile.TemporaryDirectory() as folder:
         use_case = write_use_case(table, "target", Path(folder) / "loop.toml", key=None, window_column="window", force=False)
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        return run_backtest(Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS))
+        usable = [one for one in faults if one in applicable(use_case)]
+        past = Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS)
+        return past, run_backtest(past, faults=usable)
+
+
+def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
+    """What each promotion of a stream without drift changed in AUC, on all rows that came later: there they are all alike."""
+    first = past.stream.names[: past.first]
+    models: dict[int, tuple[str, Sequence[str]]] = {1: (first_recipe(past.use_case), first)}
+    changes, before = [], 1
+    for one in rounds:
+        if one.candidate is not None:
+            models[one.candidate] = one.recipe, one.trained_on
+        later = [past.labelled(name) for name in past.stream.names[past.stream.names.index(one.window) + 1 :]]
+        if one.promoted:
+            labels = np.concatenate([rows.labels for rows in later])
+            aucs = [measure_auc(labels, np.concatenate([_ask(past, *models[number], rows) for rows in later]))
+                    for number in (one.production, before)]  # fmt: skip
+            changes.append((aucs[0] or 0.0) - (aucs[1] or 0.0))
+        before = one.production
+    return changes
+
+
+def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
+    fitted = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained_on), past.use_case)
+    return past.memo.probabilities(fitted, rows.frame, past.use_case)
+
+
+def total_faults(found: Sequence[Backtest]) -> dict[str, dict[str, Any]]:
+    """The faulty windows of several streams, by policy that looks, or ships all."""
+    totals: dict[str, dict[str, Any]] = {}
+    for policy in (one.policy for one in found[0].faults):
+        cases = [case for one in found for case in one.fault_cases if case.policy == policy]
+        rounds = [one for every in found for one in every.rounds[policy]]
+        quarantined = sum(len({window for one in every.rounds[policy] for window in one.quarantined}) for every in found)
+        totals[policy] = {
+            "cases": len(cases), "shipped": sum(one.shipped for one in cases), "harmful": sum(one.harmful for one in cases),
+            "harmful_share": sum(one.harmful for one in cases) / len(cases), "clean_windows": len(rounds),
+            "clean_quarantined": quarantined, "clean_escalated": sum("escalate" in one.actions for one in rounds),
+        }  # fmt: skip
+    return totals
 
 
 def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
@@ -97,11 +144,17 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     kept = Kept(Settings().home_folder / "bench" / "loop.db")
     streams: dict[str, dict[str, dict[str, Any]]] = {}
+    faulty: list[Backtest] = []
+    changes: list[float] = []
     for name in there:
         for learner in LEARNERS:
             began = time.perf_counter()
             with console.status(f"{name}, {learner} ..."):
-                found = replay_stream(options.streams / f"{name}.parquet", learner, kept)
+                tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
+                past, found = replay_stream(options.streams / f"{name}.parquet", learner, kept, tried)
+            faulty += [found] if found.faults else []
+            if name in CONTROLS:
+                changes += true_changes(past, found.rounds["loop"])
             figures = {one.policy: asdict(one) for one in found.figures}
             streams.setdefault(name, {})[learner] = figures
             show(console, f"{name}, {learner}: {time.perf_counter() - began:.0f} s", figures)
@@ -111,6 +164,19 @@ def main(arguments: Sequence[str]) -> int:
         if replayed:
             content[title] = total(replayed)
             show(console, f"{title}: {len(replayed)} replays", content[title])
+    if changes:
+        decisions = content["controls"]["loop"]["promotions"] + content["controls"]["loop"]["rejected"]
+        harmful = sum(one < -REAL_LOSS for one in changes)
+        content["controls_harmful"] = {"promotions": len(changes), "decisions": decisions, "harmful": harmful, "worst": min(changes)}
+        console.print(f"without drift: {harmful} of {decisions} decisions promoted what was worse by more than {REAL_LOSS}, "
+                      f"on all later rows (worst {min(changes):+.4f})", highlight=False)  # fmt: skip
+    if faulty:
+        content["faults"] = total_faults(faulty)
+        for policy, one in content["faults"].items():
+            console.print(f"{policy}: {one['shipped']} of {one['cases']} faulty windows taught a model that answered, "
+                          f"{one['harmful']} at a cost of more than 0.02 AUC ({one['harmful_share']:.1%}); of {one['clean_windows']} "
+                          f"clean ones {one['clean_quarantined']} were quarantined, {one['clean_escalated']} escalated",
+                          highlight=False)  # fmt: skip
     content["seconds"] = {name: round(taken, 1) for name, taken in STOPWATCH.seconds.items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.checks import Action
-from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback, is_quarantined
-from closedloop.evidence import RollbackEvidence
+from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback, is_quarantined, labels_shifted
+from closedloop.evidence import Estimate, RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
 from tests.properties.evidence_strategies import policies, promotion_evidence, retraining_evidence, rollback_evidence
 
@@ -46,11 +46,26 @@ def test_a_blank_never_takes_production_back(evidence: RollbackEvidence, policy:
     assert decide_rollback(less, policy).action is Action.KEEP
 
 
-@given(st.floats(0, 1), st.lists(st.floats(0, 1), max_size=6).map(tuple), st.floats(0, 1), st.integers(1, 4), st.floats(0, 1))
-def test_a_better_window_is_never_quarantined_sooner(auc: float, earlier: tuple[float, ...], drop: float, memory: int, gain: float) -> None:
-    """A window that was trusted is trusted with a higher AUC, and nothing is kept out before the memory is full."""
+@given(st.floats(0, 1), st.floats(0, 0.3), st.lists(st.floats(0, 1), max_size=6).map(tuple), st.none() | st.floats(0, 1), st.floats(0, 1),
+       st.integers(1, 4), st.floats(0, 1))  # fmt: skip
+def test_a_better_window_is_never_quarantined_sooner(
+    auc: float, chance: float, earlier: tuple[float, ...], expected: float | None, drop: float, memory: int, gain: float
+) -> None:
+    """A window that was trusted is trusted with a higher AUC, and nothing is kept out while too little is known."""
     policy = QuarantinePolicy(max_auc_drop=drop, memory_windows=memory)
-    if not is_quarantined(auc, earlier, policy):
-        assert not is_quarantined(auc + gain, earlier, policy)
-    if len(earlier) < memory:
-        assert not is_quarantined(auc, earlier, policy)
+    realised = Estimate(auc, auc - chance, auc + chance, 500)
+    if not is_quarantined(realised, earlier, expected, policy):
+        assert not is_quarantined(Estimate(auc + gain, auc + gain - chance, auc + gain + chance, 500), earlier, expected, policy)
+    if len(earlier) < memory and expected is None:
+        assert not is_quarantined(realised, earlier, expected, policy)
+
+
+COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=4)
+
+
+@given(COUNTS, st.integers(1, 5), st.floats(1, 100))
+def test_shares_that_stay_have_not_shifted(counts: list[int], windows: int, odds: float) -> None:
+    """The same rows by class as before are believed, whatever the policy, and so is the first window of all."""
+    policy = QuarantinePolicy(max_odds_ratio=odds)
+    assert not labels_shifted(tuple(counts), (tuple(counts),) * windows, policy)
+    assert not labels_shifted(tuple(counts), (), policy)

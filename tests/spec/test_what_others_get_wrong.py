@@ -45,7 +45,7 @@ CLOSED_GATES = {
     "rows": promotion({"candidate": scores(rows=10, rarest=2)}),
     "val_auc": promotion({"candidate": scores(0.55)}),
     "F1": promotion({"candidate": scores(f1=0.1)}),
-    "baseline": promotion({"baseline_auc": 0.82}),
+    "baseline": promotion({"baseline_auc": 0.82, "production": scores(0.86)}),
     "slice": promotion(sliced(delta(-0.05))),
     "golden case": promotion(golden=golden(False)),
     "package": promotion(packaging_difference=0.5),

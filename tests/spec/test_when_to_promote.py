@@ -51,7 +51,14 @@ TABLE = [
     Row("val_auc below its limit",                promotion({"candidate": scores(0.599)}),                      REJECT,   ("val_auc fails",)),
     Row("val_auc at its limit",                   promotion({"candidate": scores(0.6)}),                        PROMOTE,  (f"{DELTA} holds",)),
     Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 fails",)),
-    Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81}),                            REJECT,   (f"{BASELINE} fails",)),
+    Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81, "production": scores(0.84)}), REJECT,  (f"{BASELINE} fails",)),
+    # -- a floor is no reason to keep a production that misses it, too
+    Row("val_auc below its limit, as production", promotion({"candidate": scores(0.58), "production": scores(0.55)}), PROMOTE, (f"{DELTA} holds",)),
+    Row("the same, and worse than production",    promotion({"candidate": scores(0.55), "production": scores(0.58), "delta": delta(-0.03)}),
+                                                                                                                REJECT,   (f"{DELTA} fails",)),
+    Row("F1 below its limit, as production",      promotion({"candidate": scores(f1=0.29), "production": scores(f1=0.1)}), PROMOTE, (f"{DELTA} holds",)),
+    Row("neither is better than a trivial model", promotion({"baseline_auc": 0.81, "production": scores(0.79)}), PROMOTE, (f"{DELTA} holds",)),
+    Row("a first model below the floor",          first_model({"candidate": scores(0.59)}),                     REJECT,   ("val_auc fails",)),
     # -- slices: a protected one has to be known and unharmed, any other only informs; intervals come corrected for their number
     Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),

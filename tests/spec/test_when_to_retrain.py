@@ -31,7 +31,7 @@ TABLE = [
                                                                                                       RETRAIN,  ("no production model holds",)),
     Row("half of the columns drifted",                 retraining(drift=DRIFTING),                    RETRAIN,  (f"{DRIFT} holds",)),
     Row("a sure loss over its limit",                  retraining(realised_auc=auc(0.75)),            RETRAIN,  (f"{LOSS} holds",)),
-    Row("production is four windows old",              retraining({"trained_through": 6, "trained_at": (6,)}), RETRAIN, (f"{OLD} holds",)),
+    Row("production is five windows old",              retraining({"trained_through": 5, "trained_at": (5,)}), RETRAIN, (f"{OLD} holds",)),
     Row("a person asks",                               retraining(requested=True),                    RETRAIN,  ("asked for by a person holds",)),
     Row("production cannot be loaded",                 retraining(production_error="file is gone", realised_auc=None),
                                                                                                       RETRAIN,  ("production cannot be scored holds", f"{LOSS} unknown")),

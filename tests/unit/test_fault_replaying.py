@@ -11,6 +11,8 @@ import pytest
 from closedloop.backtest import run_backtest
 from closedloop.fault_replaying import FaultCase, choose_windows, measure_damage, measure_faults, put_in
 from closedloop.measures import Round
+from closedloop.scoring import measure_auc
+from closedloop.strategies import first_recipe
 from closedloop.use_case import UseCase
 from tests.unit.streams import make_frame, make_past
 
@@ -21,22 +23,23 @@ def calm(windows: int) -> dict[str, pd.DataFrame]:
     return {f"w{number}": make_frame(number) for number in range(windows)}
 
 
-def test_damage_is_measured_while_what_learned_from_the_fault_is_live() -> None:
-    """Version 2 learned from w0 and answers two rounds, losing 0.3 at most; before and after it, losses have other reasons."""
-    rounds = [
-        replace(LIVED, next_auc=0.1),
-        replace(LIVED, production=2, candidate=2, trained_on=("w0",), next_auc=0.7),
-        replace(LIVED, production=2, next_auc=0.5),
-        replace(LIVED, production=3, candidate=3, trained_on=("w1",), next_auc=0.1),
-    ]
-    clean = [replace(LIVED, next_auc=0.8)] * 6
-    assert measure_damage(rounds, clean, "w0") == pytest.approx(0.3)
-    assert measure_damage(rounds, clean, "w5") is None
-
-
-def test_a_candidate_that_never_answered_did_no_damage() -> None:
-    """It learned from the faulty window and was rejected."""
-    assert measure_damage([replace(LIVED, candidate=2, trained_on=("w0",))], [LIVED], "w0") is None
+def test_damage_is_what_the_faulty_rows_cost_the_same_model(tmp_path: Path) -> None:
+    """Version 2 learned from w3 and answers two rounds: what it lost there is held against its own recipe on the clean rows; before and
+    after it, losses have other reasons, and a candidate that never answered did no damage."""
+    past = replace(make_past(tmp_path, calm(8)), replaced={"w3": make_frame(3).assign(left="yes")})
+    trained, recipe = ("w0", "w1", "w2", "w3"), first_recipe(past.use_case)
+    clean = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
+    rows = past.labelled("w6")
+    reached = measure_auc(rows.labels, past.memo.probabilities(clean, rows.frame, past.use_case))
+    assert reached is not None
+    learned = replace(LIVED, window="w5", next_window="w6", candidate=2, trained_on=trained, recipe=recipe)
+    rounds = [replace(LIVED, next_auc=0.0),
+              replace(learned, production=2, next_auc=reached - 0.25),
+              replace(LIVED, production=2, next_window="w6", next_auc=reached + 0.1),
+              replace(LIVED, production=3, next_auc=0.0)]  # fmt: skip
+    assert measure_damage(past, rounds) == pytest.approx(0.25)
+    assert measure_damage(replace(past, replaced={"w7": make_frame(7)}), rounds) is None
+    assert measure_damage(past, [learned]) is None
 
 
 def test_windows_leave_time_for_what_comes_of_them(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def ask_api(bundle: Path, rows: pd.DataFrame, pipeline: bool = False) -> list[tu
     found = []
     for first in range(0, len(asked), 1000):
         read = model.reader.read(json.dumps({"rows": asked[first : first + 1000]}).encode(), 1000)
-        found += [(one.prediction, list(one.probabilities.values())) for one in model.answer(read).answers]
+        answered = model.answer(read)
+        shares = map(list, zip(*answered.shares, strict=True))
+        found += list(zip([model.facts.classes[best] for best in answered.best], shares, strict=True))
     return found
 
 
