@@ -18,6 +18,7 @@ from closedloop.loop import Loop, open_loop
 from closedloop.timings import STOPWATCH
 from closedloop.tracking import HAS_FILE
 from closedloop.turning import decide_turn
+from closedloop.unlabelled import tell_estimates
 from flows.train_and_compare_flow import describe, train_and_compare_flow
 
 REPORT = "drift_report.html"
@@ -33,7 +34,8 @@ def look_at_window(history: History[Loop]) -> Turn:
 def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
     """Log what was measured, and Evidently's page, to MLflow; where to find them."""
     registry, drift = history.loop.registry, turn.evidence.drift
-    found = {"drift_share": drift.drift_share if drift else None, "realised_auc": turn.details.get("realised_auc")}
+    found = {"drift_share": drift.drift_share if drift else None,
+             **{name: turn.details.get(name) for name in ("realised_auc", "estimated_auc")}}  # fmt: skip
     metrics = {name: value for name, value in found.items() if value is not None}
     facts = json.dumps(asdict(turn.evidence), indent=1)
     files: dict[str, str | bytes] = {"evidence.json": facts, **({REPORT: turn.report} if turn.report else {})}
@@ -92,5 +94,6 @@ def publish(entry: Entry) -> None:
     """Show the decision and the way to the drift report in the Prefect UI."""
     report = entry.details.get("report")
     way = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
-    create_markdown_artifact(key="turn-decision", markdown=describe(entry) + way,
+    told = "".join(f"\n{sentence}\n" for sentence in tell_estimates(entry.details))
+    create_markdown_artifact(key="turn-decision", markdown=describe(entry) + told + way,
                              description=f"{entry.decision.action.value}: {entry.decision.window}")  # fmt: skip

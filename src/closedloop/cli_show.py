@@ -15,6 +15,7 @@ from closedloop.cli_doctor import Finding
 from closedloop.journal import Entry
 from closedloop.loop import Loop
 from closedloop.registry import VersionFacts
+from closedloop.unlabelled import tell_estimates
 
 COLOURS = {
     "promote": "green",
@@ -69,6 +70,7 @@ def show_decision(console: Console, entry: Entry, *, report: str | None = None, 
     lines = [escape(reason_of(decision))]
     if entry.outcome_detail:
         lines.append(escape(entry.outcome_detail))
+    lines += [escape(told) for told in tell_estimates(entry.details)]
     if not every_check:
         lines.append(f"[dim]every check: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -99,8 +101,9 @@ def show_history(console: Console, entries: Sequence[Entry]) -> None:
         decision = one.decision
         at = (one.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
         outcome = "" if one.outcome == "done" else f" ({one.outcome or 'open'})"
+        why = "\n".join((escape(brief_reason(decision)), *(f"[dim]{escape(told)}[/dim]" for told in tell_estimates(one.details))))
         table.add_row(str(one.id), *at, escape(decision.window), coloured(decision.action.value) + outcome,
-                      "" if decision.version is None else str(decision.version), escape(brief_reason(decision)))  # fmt: skip
+                      "" if decision.version is None else str(decision.version), why)  # fmt: skip
     console.print(table)
     console.print("every check of one: closedloop why ID", style="dim", highlight=False)
 
@@ -117,9 +120,19 @@ def read_status(loop: Loop) -> dict[str, Any]:
         "previous": loop.registry.previous(),
         "versions": [_version_facts(one) for one in loop.registry.versions()],
         "last_decision": {**judged[-1].as_json(), "brief": brief_reason(judged[-1].decision)} if judged else None,
+        "without_labels": _estimates(entries, loop.registry.production()),
         "open_decisions": [one.id for one in acting if one.outcome is None],
         "records": {"predictions": records.predictions, "labels": records.labels},
     }
+
+
+def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | None:
+    """What the newest turn estimated, and how an earlier estimate did; None when it was about another production than today's."""
+    turn = next((one for one in reversed(entries) if "estimated_auc" in one.details), None)
+    if turn is None or turn.details.get("production") != live:
+        return None
+    kept = ("estimated_auc", "estimated_lower", "estimated_upper", "estimated_for_judged", "realised_on", "realised_auc")
+    return {"window": turn.decision.window, **{name: turn.details.get(name) for name in kept}}
 
 
 def _version_facts(one: VersionFacts) -> dict[str, Any]:
@@ -148,6 +161,9 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
         console.print(
             f"last decision: {last['id']}, {escape(last['window'])}: {coloured(last['action'])}: {escape(last['brief'])}", highlight=False
         )
+    if found := facts["without_labels"]:
+        for told in tell_estimates(found):
+            console.print(f"{escape(found['window'])}: {escape(told)}", highlight=False)
     for number in facts["open_decisions"]:
         console.print(f"decision {number} was not carried out: run closedloop monitor again", style="yellow", highlight=False)
 

@@ -34,6 +34,8 @@ Floats = NDArray[np.float64]
 # With fewer, a free monotone curve follows the noise of its rows and promises too much: docs/decisions.md has it measured.
 _MIN_ROWS_FOR_ISOTONIC = 10_000
 _MOST_ROWS = 20_000  # a calibration curve, and the spread of an estimate, are known well enough from so many
+_RIDGE = 1e-6  # scores that are all the same leave the slope open: then it is 0
+_MOST_STEPS, _SMALLEST_STEP = 50, 1e-7
 _SMALLEST = 1e-12  # nearer to 0 and 1 the log-odds of a score say nothing more
 
 
@@ -160,7 +162,7 @@ def _columns(classes: int) -> list[int]:
     return [1] if classes == 2 else list(range(classes))
 
 
-def _log_odds(scores: Floats) -> Floats:
+def _log_odds(scores: Floats | np.floating[Any]) -> Floats:
     inside = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
     return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
 
@@ -177,17 +179,33 @@ def _fit_steps(hits: Floats, scores: Floats) -> Curve:
 
 
 def _fit_sigmoid(hits: Floats, scores: Floats) -> Curve:
-    """Platt's smoothed targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), keep the curve finite when the classes do not overlap."""
-    from sklearn.linear_model import LogisticRegression
+    """Platt's smoothed targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), keep the curve finite when the classes do not overlap.
 
+    Newton's method, a step halved until it leads down: a few ms for 5,000 rows, and it is done once for every draw.
+    """
     rows, positives = len(hits), hits.sum()
     targets = np.where(hits == 1, (positives + 1) / (positives + 2), 1 / (rows - positives + 2))
     odds = _log_odds(scores)
     center, spread = odds.mean(), odds.std() or 1.0
-    twice = np.tile((odds - center) / spread, 2)[:, None]
-    fitted = LogisticRegression(C=1e6, tol=1e-6).fit(twice, np.repeat([1, 0], rows), sample_weight=np.r_[targets, 1 - targets])
-    slope = float(fitted.coef_[0, 0]) / spread
-    return Sigmoid(slope, float(fitted.intercept_[0]) - slope * center)
+    along = np.column_stack([(odds - center) / spread, np.ones(rows)])
+    found = np.array([0.0, float(_log_odds(targets.mean()))])
+    loss = _sigmoid_loss(found, along, targets)
+    for _ in range(_MOST_STEPS):
+        likely = expit(along @ found)
+        bend = along.T @ (along * (likely * (1 - likely))[:, None]) + _RIDGE * np.eye(2)
+        step = np.linalg.solve(bend, along.T @ (likely - targets) + _RIDGE * found)
+        while (lower := _sigmoid_loss(found - step, along, targets)) > loss and np.abs(step).max() > _SMALLEST_STEP:
+            step /= 2
+        if np.abs(step).max() <= _SMALLEST_STEP:
+            break
+        found, loss = found - step, lower
+    slope = float(found[0]) / float(spread)
+    return Sigmoid(slope, float(found[1]) - slope * float(center))
+
+
+def _sigmoid_loss(found: Floats, along: Floats, targets: Floats) -> float:
+    line = along @ found
+    return float((np.logaddexp(0, line) - targets * line).sum() + _RIDGE / 2 * (found @ found))
 
 
 def _calibrate(scores: Floats, curves: tuple[Curve, ...]) -> Floats:

@@ -21,6 +21,7 @@ from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.scoring import estimate_auc, measure_delta
 from closedloop.sources import in_time_order
 from closedloop.timings import STOPWATCH
+from closedloop.unlabelled import estimate_unlabelled, estimated_before
 from closedloop.windows import mature, position, up_to
 
 PREDICTION, TARGET = "(prediction)", "(target)"
@@ -35,6 +36,7 @@ class History(Generic[P]):
         self.window = self._all_names[-1] if window is None else window
         self.names = up_to(self._all_names, self.window)
         self._read: dict[str, ReadWindow] = {}
+        self._answers: dict[tuple[str, bool], np.ndarray] = {}
 
     @property
     def index(self) -> int:
@@ -105,6 +107,15 @@ class History(Generic[P]):
                     self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
                 )
         return self._read[name]
+
+    def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
+        """Production's probabilities on a window's rows, or on those with a label, asked once; needs a production that can be asked."""
+        assert self.bundle is not None
+        if (name, labelled) not in self._answers:
+            read = self.read(name)
+            with STOPWATCH.measure("scoring"):
+                self._answers[name, labelled] = self.bundle.probabilities(read.labelled.frame if labelled else read.prepared)
+        return self._answers[name, labelled]
 
     @cached_property
     def data_key(self) -> str:
@@ -205,6 +216,11 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
     if realised is not None and judged is not None:
         suspicious = suspect(history, judged, realised)
         details |= {"realised_on": judged.name, "realised_auc": realised.value, "quarantined": suspicious}
+        details["estimated_for_judged"] = estimated_before(history.entries, judged.name, state.production)
+    # Where the current window's own labels have told, nothing has to be estimated.
+    told = details.get("realised_on") == window.facts.name
+    mistrusted = history.quarantined() | ({details["realised_on"]} if details.get("quarantined") else set())
+    details |= estimate_unlabelled(history, () if told else tuple(name for name in newer if name not in mistrusted))
     since = None if state.promoted_at is None else history.index - state.promoted_at
     # Only while it can matter: production against previous costs loading and asking a second model.
     watched = since is not None and 1 <= since <= policy.rollback.probation_windows and state.previous is not None
@@ -226,8 +242,9 @@ def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[D
     """The window held against production's reference, features, predictions and target; needs a production that can be asked."""
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
+    answers = history.answers(window.facts.name)
     with STOPWATCH.measure("scoring"):
-        current = watched_frame(window.prepared, bundle.probabilities(window.prepared), history)
+        current = watched_frame(window.prepared, answers, history)
     with STOPWATCH.measure("drift"):
         reference = bundle.reference()
     numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
@@ -259,9 +276,8 @@ def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, hist
 
 
 def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
-    assert history.bundle is not None
+    answers = history.answers(judged.name, labelled=True)
     with STOPWATCH.measure("scoring"):
-        answers = history.bundle.probabilities(judged.frame)
         return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
 
 
@@ -276,4 +292,4 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     with STOPWATCH.measure("scoring"):
         previous = history.loop.registry.load(before.version)
         confidence = history.loop.use_case.policy.rollback.confidence
-        return measure_delta(judged.labels, history.bundle.probabilities(judged.frame), previous.probabilities(judged.frame), confidence)
+        return measure_delta(judged.labels, history.answers(judged.name, labelled=True), previous.probabilities(judged.frame), confidence)

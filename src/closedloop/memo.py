@@ -42,7 +42,10 @@ class Fitted:
 
 
 class Memo(Computing):
-    """Computes as `Computing` does, without Evidently's page, and remembers. Safe across threads; `fits` counts what was really fitted."""
+    """Computes as `Computing` does, without what nothing decides by (Evidently's page, the AUC without labels), and remembers.
+
+    Safe across threads; `fits` counts what was really fitted.
+    """
 
     def __init__(self, kept: Kept | None = None) -> None:
         self.fits = 0
@@ -129,6 +132,9 @@ class Memo(Computing):
             return report
 
         return replace(self._once(key, make), **names), None
+
+    def estimate_unlabelled(self, *_: Any, **__: Any) -> None:
+        """Not known: a replay asks what decisions were worth, and none is made by it."""
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:
         with self._lock:

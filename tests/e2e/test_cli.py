@@ -182,7 +182,8 @@ def test_what_people_read_fits_their_terminal(story: Story, columns: str, monkey
 def test_status_has_the_promised_keys(story: Story) -> None:
     """What is live, what it replaced, every version and what is open, for a program."""
     facts = closedloop("status", "--json").json
-    assert set(facts) == {"use_case", "production", "previous", "versions", "last_decision", "open_decisions", "records"}
+    promised = {"use_case", "production", "previous", "versions", "last_decision", "open_decisions", "records", "without_labels"}
+    assert set(facts) == promised
     assert facts["use_case"] == "customers"
     assert {"version", "status", "aliases", "recipe", "window", "trained_through", "val_auc"} == set(facts["versions"][0])
     assert facts["open_decisions"] == []

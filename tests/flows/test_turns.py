@@ -17,6 +17,7 @@ import pytest
 from closedloop.actions import promote_by_hand, roll_back_by_hand
 from closedloop.answered_request import describe_answers
 from closedloop.checks import Action, Kind
+from closedloop.cli_show import read_status
 from closedloop.errors import ModelError, SourceError
 from closedloop.gathering import History, gather_turn
 from closedloop.labels import Label
@@ -364,6 +365,33 @@ def test_a_window_without_labels_is_watched_and_not_trained_on(make_place: Calla
     entry = place.open().journal.history("streamflow")[-1]
     assert entry.details["drift_share"] > 0.3
     assert "enough new labels" in entry.decision.reason
+
+
+def test_auc_is_estimated_before_labels_and_held_against_them_after(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
+    """No label of the window has come: the turn writes an estimate down, Prefect and the status show it, and the turn that the labels
+    bring says how it did."""
+    from prefect.client.orchestration import get_client
+
+    calm = {f"{name}_trigger = true": f"{name}_trigger = false" for name in ("drift", "auc_loss")}
+    place = make_place(0, 0, 0, changes=calm)
+    labels = place.path.parent / "generated/month_002/labels.csv"
+    truth = labels.read_text()
+    labels.write_text("user_id,churn_label\n")
+    turn(place, "month_000")
+    assert turn(place, "month_002") == [("retraining", "keep")]
+    loop = place.open()
+    told = loop.journal.history("streamflow")[-1].details
+    assert 0.5 < told["estimated_lower"] < told["estimated_auc"] < told["estimated_upper"] < 1
+    with get_client(sync_client=True) as client:
+        shown = {one.key: one.data for one in client.read_latest_artifacts()}
+    assert f"AUC without labels: about {told['estimated_auc']:.2f}" in shown["turn-decision"]
+    assert read_status(loop)["without_labels"]["estimated_auc"] == told["estimated_auc"]
+
+    labels.write_text(truth)
+    turn(place, "month_002")
+    judged = place.open().journal.history("streamflow")[-1].details
+    assert judged["realised_on"] == "month_002"
+    assert judged["estimated_for_judged"] == told["estimated_auc"]
 
 
 def test_training_without_any_labels_says_so(make_place: Callable[..., Any]) -> None:

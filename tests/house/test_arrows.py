@@ -72,6 +72,7 @@ ROOMS = {
         "fitting",
         "proposing",
         "turning",
+        "unlabelled",
         "memo",
         "memory_registry",
         "replaying",
