@@ -8,12 +8,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -25,11 +27,11 @@ from closedloop.faults import FAULTS, applicable
 from closedloop.kept import Kept
 from closedloop.measures import Round, measure_share
 from closedloop.memo import Memo
-from closedloop.replaying import Past, Stream
+from closedloop.replaying import Past, Stream, fit_first, replay
 from closedloop.scoring import measure_auc
 from closedloop.settings import Settings
 from closedloop.sources import open_source
-from closedloop.strategies import first_recipe
+from closedloop.strategies import Brain, first_recipe
 from closedloop.timings import STOPWATCH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,7 @@ CONTROLS = ("control_elec2_shuffled", "control_bike_shuffled", "control_telco_co
 LEARNERS = ("lightgbm", "logistic")
 LABEL_DELAY, FIRST_WINDOWS = 1, 3
 REAL_LOSS = 0.002
+SHUFFLED = ("elec2", "bike", "telco_cohort")
 HEADINGS = ("policy", "share", "trainings", "worst regret", "below static", "promoted", "harmful", "missed", "rejected")
 
 
@@ -48,19 +51,26 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--streams", type=Path, default=Path(beside), help="a folder of NAME.parquet with the columns window and target")
     parser.add_argument("--only", action="append", metavar="STREAM", help="this stream only; may be repeated")
     parser.add_argument("--faults", action="store_true", help="also put every fault into three windows of each drifting stream")
+    parser.add_argument(
+        "--seeds", type=int, default=0, help="also shuffle the rows of some streams in so many ways, and let the loop run on each"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench" / "loop.json", help="where the figures go")
     return parser.parse_args(arguments)
 
 
 def replay_stream(table: Path, learner: str, kept: Kept, faults: Sequence[str] = ()) -> tuple[Past, Backtest]:
     """All default policies on one table, described as `closedloop init` describes it, with one learner."""
+    past = make_past(table, learner, kept)
+    return past, run_backtest(past, faults=[one for one in faults if one in applicable(past.use_case)])
+
+
+def make_past(table: Path, learner: str, kept: Kept) -> Past:
+    """One table as `closedloop init` describes it, with one learner and late labels."""
     with tempfile.TemporaryDirectory() as folder:
         use_case = write_use_case(table, "target", Path(folder) / "loop.toml", key=None, window_column="window", force=False)
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        usable = [one for one in faults if one in applicable(use_case)]
-        past = Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS)
-        return past, run_backtest(past, faults=usable)
+        return Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS)
 
 
 def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
@@ -84,6 +94,25 @@ def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
 def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
     fitted = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained_on), past.use_case)
     return past.memo.probabilities(fitted, rows.frame, past.use_case)
+
+
+def replay_shuffled(streams: Path, names: Sequence[str], seeds: int, report: Callable[[str], object]) -> dict[str, Any]:
+    """The loop on rows in random order, each order another history without drift: how often it trains, and what it ships for nothing."""
+    rounds, changes, decisions = [], [], 0
+    for name, learner, seed in product(names, LEARNERS, range(seeds)):
+        report(f"{name} shuffled, {learner}, {seed + 1} of {seeds} ...")
+        with tempfile.TemporaryDirectory() as folder:
+            frame = pd.read_parquet(streams / f"{name}.parquet")
+            mixed = frame.drop(columns="window").sample(frac=1, random_state=seed).reset_index(drop=True)
+            mixed.assign(window=frame["window"].to_numpy()).to_parquet(Path(folder) / f"{name}.parquet")
+            past = make_past(Path(folder) / f"{name}.parquet", learner, Kept())
+            lived = replay(past, Brain(), fit_first(past))
+            changes += true_changes(past, lived)
+        rounds += lived
+        decisions += sum(one.candidate is not None for one in lived)
+    harmful = sum(one < -REAL_LOSS for one in changes)
+    return {"histories": len(names) * len(LEARNERS) * seeds, "rounds": len(rounds), "decisions": decisions, "promotions": len(changes),
+            "harmful": harmful, "worst": min(changes, default=0.0), "trainings_share": decisions / len(rounds)}  # fmt: skip
 
 
 def total_faults(found: Sequence[Backtest]) -> dict[str, dict[str, Any]]:
@@ -170,6 +199,14 @@ def main(arguments: Sequence[str]) -> int:
         content["controls_harmful"] = {"promotions": len(changes), "decisions": decisions, "harmful": harmful, "worst": min(changes)}
         console.print(f"without drift: {harmful} of {decisions} decisions promoted what was worse by more than {REAL_LOSS}, "
                       f"on all later rows (worst {min(changes):+.4f})", highlight=False)  # fmt: skip
+    if options.seeds:
+        with console.status("shuffling ...") as status:
+            content["shuffled"] = one = replay_shuffled(
+                options.streams, [one for one in SHUFFLED if one in there], options.seeds, status.update
+            )
+        console.print(f"{one['histories']} shuffled histories: {one['trainings_share']:.0%} of {one['rounds']} windows trained; "
+                      f"{one['harmful']} of {one['decisions']} decisions promoted what was worse by more than {REAL_LOSS} "
+                      f"(worst {one['worst']:+.4f})", highlight=False)  # fmt: skip
     if faulty:
         content["faults"] = total_faults(faulty)
         for policy, one in content["faults"].items():
