@@ -6,8 +6,10 @@ Pure: no clock, no randomness, no I/O. A check is one claim that holds, fails or
 from __future__ import annotations
 
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
-from closedloop.evidence import Comparison, Estimate, PromotionEvidence, RetrainingEvidence, RollbackEvidence
+from closedloop.evidence import Comparison, Estimate, LoopState, PromotionEvidence, RetrainingEvidence, RollbackEvidence
 from closedloop.policy import Policy, QuarantinePolicy
+
+DRIFT_OVER = "drift_share over its limit"
 
 
 def _check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:
@@ -47,6 +49,17 @@ def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bo
     return now and sum(recent) >= policy.retraining.needed_windows
 
 
+def tried_in_episode(state: LoopState) -> int | None:
+    """Index of the newest retraining of this drift episode that left production, and so the reference, as it was; None without one.
+
+    An episode is a run of windows whose drift_share is over its limit; a promotion moves the reference and begins a new one.
+    """
+    if state.drifting_since is None:
+        return None
+    moved = -1 if state.promoted_at is None else state.promoted_at
+    return max((index for index in state.trained_at if index >= state.drifting_since and index > moved), default=None)
+
+
 def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
     """ESCALATE a broken window, RETRAIN when a trigger fired and every guard allows it, otherwise KEEP."""
     window, state, rules = evidence.window, evidence.state, policy.retraining
@@ -70,7 +83,7 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
         names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
         checks.append(
             _check(
-                "drift_share over its limit",
+                DRIFT_OVER,
                 _remembered(state.drift_marks, drift_over_limit(evidence, policy), policy),
                 Role.TRIGGER,
                 f"over {rules.max_drift_share:.2f}{memory}",
@@ -95,6 +108,13 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
                    f"{rules.max_age_windows} windows", "unknown" if age is None else f"{age} windows")
         )  # fmt: skip
 
+    asking = [check.claim for check in checks if check.outcome is Outcome.HOLDS]
+    if rules.once_an_episode and asking == [DRIFT_OVER]:
+        tried = tried_in_episode(state)
+        checks.append(
+            _check("this drift was not trained for yet", tried is None, Role.GUARD, "one retraining a drift episode",
+                   "not yet" if tried is None else f"one {window.index - tried} windows ago, and production stayed")
+        )  # fmt: skip
     labels = dict(evidence.new_labels)
     rarest = min(labels.values(), default=0)
     checks += [

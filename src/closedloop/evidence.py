@@ -171,7 +171,8 @@ class LoopState:
     """Where the loop stands before a turn, read from the registry and the journal.
 
     Indexes count windows in time order. `drift_marks` and `loss_marks` say, oldest first and without the current window,
-    whether drift_share (the AUC loss) was over its limit; a broken window leaves no mark.
+    whether drift_share (the AUC loss) was over its limit; a broken window leaves no mark. `drifting_since` is the first window of the
+    run of drift marks that were over, up to the newest; None when the newest was not.
     """
 
     production: int | None = None
@@ -182,6 +183,7 @@ class LoopState:
     trained_at: tuple[int, ...] = ()
     drift_marks: tuple[bool, ...] = ()
     loss_marks: tuple[bool, ...] = ()
+    drifting_since: int | None = None
 
 
 @dataclass(frozen=True)

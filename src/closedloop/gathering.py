@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Generic
 
 import numpy as np
@@ -165,6 +166,8 @@ class History(Generic[P]):
                 if entry.decision.action is not Action.ESCALATE and index < self.index:
                     turns[index] = entry
         in_order = [turns[index].details for index in sorted(turns)]
+        drift_marks = [(index, over) for index in sorted(turns) if (over := turns[index].details.get("drift_over")) is not None]
+        episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
         return LoopState(
             production=live.version if live else None,
             previous=self.previous.version if self.previous else None,
@@ -172,8 +175,9 @@ class History(Generic[P]):
             promoted_at=promoted_at,
             expected_auc=live.val_auc if live else None,
             trained_at=tuple(sorted(trained)),
-            drift_marks=tuple(one["drift_over"] for one in in_order if one.get("drift_over") is not None),
+            drift_marks=tuple(over for _, over in drift_marks),
             loss_marks=tuple(one["loss_over"] for one in in_order if one.get("loss_over") is not None),
+            drifting_since=episode[-1][0] if episode else None,
         )
 
 

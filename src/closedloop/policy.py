@@ -38,10 +38,12 @@ class RetrainingPolicy:
     """When to train. Three triggers, each switchable, and the guards that keep their cost in hand.
 
     A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows` windows, the current one included.
+    With `once_an_episode`, drift that goes on after a retraining that promoted nothing does not start another one by itself.
     """
 
     drift_trigger: bool = True
     max_drift_share: float = 0.3
+    once_an_episode: bool = True
     auc_loss_trigger: bool = True
     max_auc_loss: float = 0.02
     age_trigger: bool = True

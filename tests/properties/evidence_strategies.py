@@ -112,9 +112,11 @@ loop_states = st.builds(
     trained_at=st.sets(st.integers(0, 10)).map(sorted).map(tuple),
     drift_marks=st.lists(st.booleans(), max_size=4).map(tuple),
     loss_marks=st.lists(st.booleans(), max_size=4).map(tuple),
+    drifting_since=st.none() | st.integers(0, 10),
 )
 labels = st.tuples(st.tuples(st.just("stays"), st.integers(0, 2000)), st.tuples(st.just("leaves"), st.integers(0, 100)))
-violations = st.just(Violation("fee", "maximum", "at most 500", "61 % of rows above it"))
+violation = Violation("fee", "maximum", "at most 500", "61 % of rows above it")
+violations = st.just(violation)
 
 
 def retraining_evidence(broken: bool = False) -> st.SearchStrategy[RetrainingEvidence]:
@@ -153,7 +155,8 @@ promotion_policies = st.builds(
 def retraining_policies(draw: st.DrawFn) -> RetrainingPolicy:
     memory, budget_windows = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     return RetrainingPolicy(
-        drift_trigger=draw(st.booleans()), max_drift_share=draw(shares), auc_loss_trigger=draw(st.booleans()),
+        drift_trigger=draw(st.booleans()), max_drift_share=draw(shares), once_an_episode=draw(st.booleans()),
+        auc_loss_trigger=draw(st.booleans()),
         max_auc_loss=draw(st.floats(0, 0.1)), age_trigger=draw(st.booleans()), max_age_windows=draw(st.integers(1, 6)),
         needed_windows=draw(st.integers(1, memory)), memory_windows=memory, cooldown_windows=draw(st.integers(0, 4)),
         budget_trainings=draw(st.integers(1, budget_windows)), budget_windows=budget_windows,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from itertools import takewhile
 
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from closedloop.checks import Action
-from closedloop.decisions import decide_retraining
-from closedloop.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions import decide_retraining, drift_over_limit, loss_over_limit
+from closedloop.evidence import LoopState, RetrainingEvidence, Window
 from closedloop.policy import Policy, RetrainingPolicy
-from tests.properties.evidence_strategies import policies, retraining_evidence, retraining_policies
+from tests.properties.evidence_strategies import policies, retraining_evidence, retraining_policies, violation
+from tests.spec.examples import drifted
 
 # Old at once and content with one label: what stops a training is mostly the guards under test.
 eager = retraining_policies().map(
@@ -23,27 +25,43 @@ Step = tuple[int, RetrainingEvidence, bool]
 
 
 @dataclass(frozen=True)
-class Training:
-    """Where in a stream the loop trained, whether a person had asked for it, and whether something was in production."""
+class Lived:
+    """One window as the loop lived it: what it saw and decided, and whether what it then trained was promoted."""
 
-    index: int
-    requested: bool
-    replacing: bool
+    evidence: RetrainingEvidence
+    trained: bool
+    promoted: bool
+
+    @property
+    def index(self) -> int:
+        return self.evidence.window.index
 
 
-def play(stream: list[Step], rules: RetrainingPolicy) -> list[Training]:
-    """Each step moves on by that many windows (0: the same again; less: an older one), and may end in a promotion."""
-    trained: list[Training] = []
-    state, at = LoopState(), 0
-    for move, seen, promoted in stream:
+def play(stream: list[Step], rules: RetrainingPolicy, state: LoopState | None = None) -> list[Lived]:
+    """Each step moves on by that many windows (0: the same again; less: an older one), and may end in a promotion.
+
+    What the loop remembers is kept as `History.state` reads it from the journal: of earlier windows, the latest look at each.
+    """
+    lived: list[Lived] = []
+    looks: dict[int, tuple[bool | None, bool | None]] = {}
+    state, at, policy = state or LoopState(), 0, Policy(retraining=rules)
+    for move, seen, good in stream:
         at = max(0, at + move)
+        drift = [(index, looks[index][0]) for index in sorted(looks) if index < at and looks[index][0] is not None]
+        loss = [looks[index][1] for index in sorted(looks) if index < at and looks[index][1] is not None]
+        episode = list(takewhile(lambda mark: mark[1], reversed(drift)))
+        state = replace(state, drift_marks=tuple(bool(over) for _, over in drift), loss_marks=tuple(bool(over) for over in loss),
+                        drifting_since=episode[-1][0] if episode else None)  # fmt: skip
         evidence = replace(seen, window=replace(seen.window, index=at, name=f"month_{at:03d}"), state=state)
-        if decide_retraining(evidence, Policy(retraining=rules)).action is Action.RETRAIN:
-            trained.append(Training(at, evidence.requested, state.production is not None))
+        trained = decide_retraining(evidence, policy).action is Action.RETRAIN
+        lived.append(Lived(evidence, trained, trained and good))
+        if not evidence.violations:
+            looks[at] = drift_over_limit(evidence, policy), loss_over_limit(evidence, policy)
+        if trained:
             state = replace(state, trained_at=(*state.trained_at, at))
-            if promoted:
-                state = replace(state, production=(state.production or 0) + 1, trained_through=at, promoted_at=at, expected_auc=0.8)
-    return trained
+        if trained and good:
+            state = replace(state, production=(state.production or 0) + 1, trained_through=at, promoted_at=at, expected_auc=0.8)
+    return lived
 
 
 def steps(*, requests: bool) -> st.SearchStrategy[list[Step]]:
@@ -58,27 +76,96 @@ def test_cooldown_and_budget_hold_on_any_stream(stream: list[Step], rules: Retra
 
     The cooldown begins with the first model: with nothing in production, every window may try for one, within the budget.
     """
-    played = play(stream, rules)
-    trained = [one.index for one in played]
+    trainings = [one for one in play(stream, rules) if one.trained]
+    trained = [one.index for one in trainings]
     event(f"trainings: {min(len(trained), 5)}")
     assert len(set(trained)) == len(trained)
-    ordered = sorted(trained)
-    for place, one in enumerate(played):
-        if one.replacing:
-            assert all(one.index - earlier.index > rules.cooldown_windows for earlier in played[:place])
-    for first in ordered:
-        assert sum(1 for index in ordered if first <= index < first + rules.budget_windows) <= rules.budget_trainings
+    for place, one in enumerate(trainings):
+        if one.evidence.state.production is not None:
+            assert all(one.index - earlier > rules.cooldown_windows for earlier in trained[:place])
+    for first in trained:
+        assert sum(1 for index in trained if first <= index < first + rules.budget_windows) <= rules.budget_trainings
 
 
 @given(steps(requests=True), eager)
 def test_trainings_that_a_person_asked_for_count(stream: list[Step], rules: RetrainingPolicy) -> None:
     """After a requested training too, the loop by itself keeps the cooldown, the budget, and away from windows trained for."""
-    trained = play(stream, rules)
-    for place, now in enumerate(trained):
-        if not now.requested:
-            earlier = [one.index for one in trained[:place]]
-            assert not now.replacing or all(now.index - index > rules.cooldown_windows for index in earlier)
+    trainings = [one for one in play(stream, rules) if one.trained]
+    for place, now in enumerate(trainings):
+        if not now.evidence.requested:
+            earlier = [one.index for one in trainings[:place]]
+            assert now.index not in earlier
+            assert now.evidence.state.production is None or all(now.index - index > rules.cooldown_windows for index in earlier)
             assert sum(1 for index in earlier if index > now.index - rules.budget_windows) < rules.budget_trainings
+
+
+# Labels around these limits, often too few in all, too few of one class, or none at all.
+picky = eager.map(lambda rules: replace(rules, cooldown_windows=0, min_new_labels=500, min_new_labels_per_class=30))
+
+
+@given(steps(requests=True), picky)
+def test_nothing_is_trained_without_labels_or_on_a_broken_window(stream: list[Step], rules: RetrainingPolicy) -> None:
+    """On any stream, whoever asks, a training has had enough new labels in all, enough of each class, and a window that is whole."""
+    for one in play(stream, rules):
+        if one.trained:
+            counts = [count for _, count in one.evidence.new_labels]
+            assert sum(counts) >= rules.min_new_labels
+            assert min(counts) >= rules.min_new_labels_per_class
+            assert not one.evidence.violations
+
+
+# A window's drift: over its limit, below it, not measured, or the window broken.
+OVER, BELOW, BLANK, BROKEN = "over", "below", "blank", "broken"
+drifts = st.lists(st.tuples(st.sampled_from([OVER, OVER, OVER, BELOW, BELOW, BLANK, BROKEN]), st.booleans()), min_size=8, max_size=25)
+DRIFT_ALONE = RetrainingPolicy(max_drift_share=0.5, once_an_episode=False, auc_loss_trigger=False, age_trigger=False, cooldown_windows=0,
+                               budget_trainings=100, budget_windows=100)  # fmt: skip
+LIVE = LoopState(production=1, trained_through=0, expected_auc=0.8)
+
+
+def live_through(looks: list[tuple[str, bool]], rules: RetrainingPolicy) -> list[Lived]:
+    """A stream of which nothing but drift can ask for a training; the second of each pair: would its candidate be promoted?"""
+    window = Window("month_000", 0, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
+    drift = {OVER: drifted(0.9, 0.9), BELOW: drifted(0.0, 0.0)}
+    usual = RetrainingEvidence(window, LIVE, new_labels=window.labels_per_class)
+    stream = [(1, replace(usual, drift=drift.get(look), violations=(violation,) if look == BROKEN else ()), good) for look, good in looks]
+    return play(stream, rules, LIVE)
+
+
+@given(drifts, st.integers(1, 4).flatmap(lambda most: st.tuples(st.integers(1, most), st.just(most))))
+def test_drift_trains_when_it_was_seen_in_n_of_m_windows_and_only_then(looks: list[tuple[str, bool]], memory: tuple[int, int]) -> None:
+    """Of the last m windows that could be measured, the current one among them and over, n must have been over."""
+    needed, remembered = memory
+    lived = live_through(looks, replace(DRIFT_ALONE, needed_windows=needed, memory_windows=remembered))
+    for place, one in enumerate(lived):
+        measured = [look for look, _ in looks[: place + 1] if look in (OVER, BELOW)][-remembered:]
+        assert one.trained == (looks[place][0] == OVER and measured.count(OVER) >= needed)
+
+
+@given(drifts, st.integers(0, 3))
+def test_drift_trains_once_an_episode(looks: list[tuple[str, bool]], cooldown: int) -> None:
+    """A run of drifting windows, broken and unmeasured ones aside, trains as soon as it may and never again, unless production moved."""
+    tried, last = False, -10
+    lived = live_through(looks, replace(DRIFT_ALONE, once_an_episode=True, cooldown_windows=cooldown))
+    for (look, good), one in zip(looks, lived, strict=True):
+        assert one.trained == (look == OVER and not tried and one.index - last > cooldown)
+        if one.trained:
+            tried, last = not good, one.index
+        elif look == BELOW:
+            tried = False
+
+
+# Drift over any limit, since the first window; all trainings that there were promoted nothing.
+in_vain = retraining_evidence().map(
+    lambda one: replace(one, drift=drifted(0.9, 0.9), state=replace(one.state, production=1, promoted_at=None, drifting_since=0))
+)
+
+
+@given(in_vain, eager)
+def test_an_episode_holds_up_nothing_but_drift(evidence: RetrainingEvidence, rules: RetrainingPolicy) -> None:
+    """Whatever else asks, age, loss, a person or a production that is gone, is obeyed as if there were no drift."""
+    deaf, once = (Policy(retraining=replace(rules, once_an_episode=True, drift_trigger=heard)) for heard in (False, True))
+    if decide_retraining(evidence, deaf).action is Action.RETRAIN:
+        assert decide_retraining(evidence, once).action is Action.RETRAIN
 
 
 @given(retraining_evidence(broken=True), policies)
@@ -101,6 +188,7 @@ def test_a_blank_never_starts_a_training(evidence: RetrainingEvidence, policy: P
 STRICTER = {
     "drift_trigger": lambda rules, by: False,
     "max_drift_share": lambda rules, by: min(1.0, rules.max_drift_share + by),
+    "once_an_episode": lambda rules, by: True,
     "auc_loss_trigger": lambda rules, by: False,
     "max_auc_loss": lambda rules, by: min(1.0, rules.max_auc_loss + by),
     "age_trigger": lambda rules, by: False,

@@ -23,6 +23,9 @@ TABLE = [
      "no trigger fired; not known: drift_share over its limit, realised AUC lost more than its limit"),
     (Action.KEEP, decide_retraining(retraining({"trained_at": (9,)}, drift=DRIFTING), USUAL),
      "drift_share over its limit, but 'cooldown is over' fails: wanted more than 1 windows since the last retraining, got 1"),
+    (Action.KEEP, decide_retraining(retraining({"drifting_since": 7, "promoted_at": 5}, drift=DRIFTING), USUAL),
+     "drift_share over its limit, but 'this drift was not trained for yet' fails: wanted one retraining a drift episode, "
+     "got one 2 windows ago, and production stayed"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING), USUAL),
      "drift_share over its limit: 0.50 (column_0, column_1)"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING, realised_auc=auc(0.7)), USUAL),

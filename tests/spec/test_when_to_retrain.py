@@ -15,6 +15,8 @@ DRIFT, LOSS, OLD = "drift_share over its limit", "realised AUC lost more than it
 LABELS, EACH_CLASS = "enough new labels", "enough new labels of each class"
 TWICE, COOLDOWN, BUDGET = "not trained for this window yet", "cooldown is over", "retraining budget is left"
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
+ONCE, ONCE_AN_EPISODE = "this drift was not trained for yet", with_retraining(once_an_episode=True)
+IN_VAIN = {"drifting_since": 6, "trained_at": (8,), "promoted_at": 5}
 TWO_OF_THREE = with_retraining(needed_windows=2, memory_windows=3)
 
 # fmt: off
@@ -68,6 +70,17 @@ TABLE = [
     Row("an old window is played again",               retraining({"trained_at": (12,)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{COOLDOWN} fails")),
     Row("first model, but too few labels",             retraining({"production": None}, new_labels=labels(100, 10)), KEEP,
                                                                                                       ("no production model holds", f"{LABELS} fails", f"{EACH_CLASS} fails")),
+    # -- the same drift again: an episode is a run of drifting windows, here since window 6
+    Row("a training for it promoted nothing",          retraining(IN_VAIN, drift=DRIFTING),           KEEP,     (f"{DRIFT} holds", f"{ONCE} fails"), ONCE_AN_EPISODE),
+    Row("the same, but it may try again",              retraining(IN_VAIN, drift=DRIFTING),           RETRAIN,  (f"{DRIFT} holds",), with_retraining(once_an_episode=False)),
+    Row("no training for it yet",                      retraining({**IN_VAIN, "trained_at": (5,)}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",), ONCE_AN_EPISODE),
+    Row("the drift was gone in between",               retraining({**IN_VAIN, "drifting_since": 9}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",), ONCE_AN_EPISODE),
+    Row("the training for it was promoted",            retraining({**IN_VAIN, "promoted_at": 8}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds",), ONCE_AN_EPISODE),
+    Row("promoted, and then tried once more",          retraining({**IN_VAIN, "promoted_at": 6, "trained_at": (6, 8)}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{ONCE} fails"), ONCE_AN_EPISODE),
+    Row("promoted, and taken back",                    retraining({**IN_VAIN, "promoted_at": None}, drift=DRIFTING), KEEP, (f"{DRIFT} holds", f"{ONCE} fails"), ONCE_AN_EPISODE),
+    Row("tried in vain, and now AUC is lost",          retraining(IN_VAIN, drift=DRIFTING, realised_auc=auc(0.7)), RETRAIN, (f"{DRIFT} holds", f"{LOSS} holds"), ONCE_AN_EPISODE),
+    Row("tried in vain, and now production is old",    retraining({**IN_VAIN, "trained_through": 5}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds", f"{OLD} holds"), ONCE_AN_EPISODE),
+    Row("tried in vain, and a person asks",            retraining(IN_VAIN, drift=DRIFTING, requested=True), RETRAIN, (f"{DRIFT} holds", "asked for by a person holds"), ONCE_AN_EPISODE),
     # -- a person goes over cooldown and budget, never over missing labels or broken data
     Row("a person asks within the cooldown",           retraining({"trained_at": (3, 5, 6, 10)}, requested=True), RETRAIN, ("asked for by a person holds",)),
     Row("a person asks without new labels",            retraining(requested=True, new_labels=()),     KEEP,
