@@ -63,6 +63,11 @@ class AnswerWriter:
                 self._drop()
                 raise
 
+    def close(self) -> None:
+        """Let go of the connection; the next `write` makes a new one."""
+        with self._turn:
+            self._drop()
+
     @property
     def _driver(self) -> Any:
         return self._engine.dialect.loaded_dbapi

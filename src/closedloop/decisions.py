@@ -153,9 +153,14 @@ def _allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
 def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Comparison | None:
     """The best candidate that its own delta rule lets through; failing that production's recipe, failing that the best.
 
-    All comparisons are on the same rows. None when nothing was compared.
+    All comparisons are on the same rows; on weighted history a candidate counts for `min_recent_gain` less. None when nothing was compared.
     """
-    ranked = sorted(comparisons, key=lambda one: (-(one.candidate.val_auc or 0.0), one.recipe))
+
+    def rank(one: Comparison) -> tuple[float, str]:
+        handicap = policy.promotion.min_recent_gain if one.recipe.endswith("/recent") else 0.0
+        return handicap - (one.candidate.val_auc or 0.0), one.recipe
+
+    ranked = sorted(comparisons, key=rank)
     for one in ranked:
         if one.production is None or _allowed_by_delta(one, policy):
             return one

@@ -72,11 +72,13 @@ class RetrainingPolicy:
 @dataclass(frozen=True)
 class PromotionPolicy:
     """What a candidate must prove. A refit of production's recipe must not be significantly worse by more than `max_loss`;
-    another recipe must be significantly better by more than `min_delta`."""
+    another recipe must be significantly better by more than `min_delta`. Of the twins of one learner that on weighted history has to be
+    better than that on all history by more than `min_recent_gain`: the better of two equals is chance, and it knows less."""
 
     confidence: float = 0.95
     min_delta: float = 0.0
     max_loss: float = 0.0
+    min_recent_gain: float = 0.002
     min_rows: int = 500
     min_rows_per_class: int = 30
     min_val_auc: float = 0.6
@@ -91,6 +93,7 @@ class PromotionPolicy:
         _between("confidence", self.confidence, 0.5, 0.9999)
         _between("min_delta", self.min_delta, 0, 1)
         _between("max_loss", self.max_loss, 0, 1)
+        _between("min_recent_gain", self.min_recent_gain, 0, 1)
         _between("min_rows", self.min_rows, 1, 1e9)
         _between("min_rows_per_class", self.min_rows_per_class, 1, 1e9)
         _between("min_val_auc", self.min_val_auc, 0, 1)

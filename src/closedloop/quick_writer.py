@@ -113,6 +113,14 @@ class QuickWriter:
         finally:
             self._tending = None
 
+    def close(self) -> None:
+        """Let go of the file; `open` connects again."""
+        tending = self._tending
+        if tending is not None:
+            tending.join()
+        with self._turn:
+            self._drop()
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

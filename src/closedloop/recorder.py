@@ -38,6 +38,8 @@ class Store(Protocol):
 
     def probe(self) -> None: ...
 
+    def close(self) -> None: ...
+
 
 Waiter = Future[None] | asyncio.Future[None]
 
@@ -115,12 +117,14 @@ class Recorder:
             return False
 
     def close(self, timeout_seconds: float | None = None) -> None:
-        """Accept nothing more and commit what was accepted."""
+        """Accept nothing more, commit what was accepted, and close the store."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
+        if self._thread is None or not self._thread.is_alive():
+            self._store.close()
 
     def _accept(self, entries: Sequence[_Entry]) -> list[tuple[_Entry, RecorderBusy]]:
         """Put them into the queue; those that find no place come back with the reason."""

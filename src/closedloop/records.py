@@ -71,6 +71,11 @@ class Records:
             connection.execute(sa.insert(PROBES), {"id": 1, "padding": _PADDING})
         self._quick.open()
 
+    def close(self) -> None:
+        """Let go of the connections that are kept for writing; whoever writes again gets new ones."""
+        self._quick.close()
+        self._writer.close()
+
     def label(self, prediction_id: str, label: str) -> bool:
         """Record the truth about one prediction; True when it is news. Raises as `label_many` does."""
         return self.label_many([Label(label, id=prediction_id)]) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,12 +160,15 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
 
 
 @pytest.fixture
-def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Callable[..., Service]:
+def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Iterator[Callable[..., Service]]:
+    opened: list[tuple[Records, Engine]] = []
+
     def make(database_url: str | None = None, follow_seconds: float = 3600, **limits: Any) -> Service:
         clock, production = Clock(), Production()
         versions = Versions(dict(bundles))
         engine = open_engine(database_url or f"sqlite:///{tmp_path / 'store' / 'records.db'}")
         records = Records(engine, now=clock)
+        opened.append((records, engine))
         follower = Follower(
             production, versions.find_production, versions.load, versions.announce, follow_seconds=follow_seconds, now=clock
         )
@@ -174,7 +177,10 @@ def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Callable[..., Se
         client = TestClient(app, raise_server_exceptions=True)
         return Service(versions, records, engine, clock, production, follower, app, client, bundles[1].use_case)
 
-    return make
+    yield make
+    for records, engine in opened:
+        records.close()
+        engine.dispose()
 
 
 @pytest.fixture

@@ -414,7 +414,7 @@ def test_one_class_only_says_so(make_place: Callable[..., Any]) -> None:
 
 def test_flipped_labels_do_not_reach_production(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
     """A month whose classes were swapped is quarantined: production's AUC there is far below its last three windows."""
-    place = make_place(0, 1, 1, 1, 1, changes={"max_age_windows = 5": "max_age_windows = 100"})
+    place = make_place(0, 1, 1, 1, 1, changes={"max_age_windows = 4": "max_age_windows = 100"})
     labels = place.path.parent / "generated/month_004/labels.csv"
     text = labels.read_text()
     labels.write_text(text.replace("True", "x").replace("False", "True").replace("x", "False"))

@@ -28,6 +28,7 @@ TABLE = [
     ("both allowed: the better",                            (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=BETTER)), "lightgbm/all"),
     ("the better one is another recipe, not surely better", (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=SAME)), "logistic/all"),
     ("the better refit of the same recipe",                 (one("logistic/all", 0.81, delta=SAME), one("logistic/recent", 0.82, delta=SAME)), "logistic/recent"),
+    ("weighing recent rows gains next to nothing",          (one("logistic/all", 0.81, delta=SAME), one("logistic/recent", 0.8115, delta=SAME)), "logistic/all"),
     ("none is allowed: production's recipe",                (one("lightgbm/all", 0.83, delta=SAME), one("logistic/all", 0.78, delta=WORSE)), "logistic/all"),
     ("none is allowed, none is production's recipe",        (one("lightgbm/all", 0.79, delta=WORSE), one("lightgbm/recent", 0.80, delta=SAME)), "lightgbm/recent"),
     ("no production model: the best",                       (one("logistic/all", 0.81, **ALONE), one("lightgbm/all", 0.82, **ALONE)), "lightgbm/all"),

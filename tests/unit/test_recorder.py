@@ -35,6 +35,7 @@ class Store:
     probed: Event = field(default_factory=Event)
     fault: Exception | None = None
     quick: bool = False
+    closed: bool = False
 
     def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
         if self.quick:
@@ -47,6 +48,9 @@ class Store:
         if self.fault:
             raise self.fault
         self.transactions.append([one.request for one in requests])
+
+    def close(self) -> None:
+        self.closed = True
 
     def probe(self) -> None:
         if self.fault:
@@ -211,3 +215,12 @@ def test_nothing_overtakes_what_waits(store: Store, recorder: Recorder) -> None:
 
     asyncio.run(record())
     assert store.transactions == [["slow"], ["quick"]]
+
+
+def test_the_store_is_closed_with_the_recorder(store: Store, recorder: Recorder) -> None:
+    """After what was accepted is committed, and not before."""
+    store.open.set()
+    done = recorder.append(answered("r1"))
+    recorder.close()
+    assert done.done()
+    assert store.closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -398,3 +399,17 @@ def test_a_database_that_comes_back_empty_gets_its_tables_again(engine: Engine) 
         records.append([answered("b")])
     records.append([answered("b")])
     assert records.count("shop").predictions == 1
+
+
+def test_closed_records_hold_no_file(tmp_path: Path) -> None:
+    """A process that opens and closes many records keeps no file of theirs open; closed ones can be written to again."""
+    path = tmp_path / "records.db"
+    records = Records(open_engine(f"sqlite:///{path}"))
+    records.append([answered("r1")])
+    assert records.append_now([answered("r2")])
+    records.close()
+    records._engine.dispose()
+    held = [one for one in Path("/proc/self/fd").iterdir() if os.path.realpath(one).startswith(str(path))]
+    assert held == []
+    records.append([answered("r3")])
+    assert records.count("shop").predictions == 3

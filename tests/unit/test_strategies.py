@@ -76,7 +76,8 @@ def test_a_harmful_promotion_is_taken_back(tmp_path: Path) -> None:
     """Two windows lie, a careless policy follows them, and on probation goes back by itself when the truth returns."""
     lies = {name: make_frame(number, -1.0) for number, name in enumerate(("w4", "w5"), start=4)}
     past = make_past(tmp_path, make_frames(8, turns_at=100) | lies, delay=0)
-    careless = replace(past.use_case.policy, quarantine=replace(past.use_case.policy.quarantine, max_auc_drop=1.0))
+    careless = replace(past.use_case.policy, quarantine=replace(past.use_case.policy.quarantine, max_auc_drop=1.0),
+                       promotion=replace(past.use_case.policy.promotion, min_recent_gain=0.0))  # fmt: skip
     rounds = {one.window: one for one in replay(past, Brain("careless", careless), fit_first(past))}
     assert rounds["w4"].promoted
     assert rounds["w6"].actions == ("rollback",)
