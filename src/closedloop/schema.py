@@ -23,7 +23,7 @@ from closedloop.use_case import Column, UseCase
 from closedloop.values import find_spellings, read_category, read_label, read_number, says_nothing, spell
 
 _MAX_UNKNOWN_LABELS = 0.01
-_ANOTHER_UNIT = 5.0  # times the largest value of training; a moving population seldom gets there at once
+_ANOTHER_UNIT = 5.0  # times the largest value of training, or that part of the smallest; a moving population seldom gets there at once
 _MAX_SHARES = 100
 
 
@@ -144,11 +144,13 @@ def _check_numeric(
     if outside > column.max_bad_rate:
         return Violation(name, "range", _bounds(low, high), f"{_percent(outside)} of values outside, median {median:.6g}")
     trained_low, trained_high = (_trained(statistics, "minimum", -math.inf), _trained(statistics, "maximum", math.inf))
-    largest = max(abs(trained_low), abs(trained_high))
-    # A column that was constant in training says nothing about its unit; neither does a little more than was seen, which is drift.
-    if trained_low < trained_high and math.isfinite(largest) and abs(median) > _ANOTHER_UNIT * largest:
-        wanted = f"a median of at most {_ANOTHER_UNIT:g} times what was seen in training, {_bounds(trained_low, trained_high)}"
-        return Violation(name, "unit", wanted, f"median {median:.6g}")
+    # A column that was constant in training says nothing about its unit; neither does a little more or less than was seen, which is drift.
+    if trained_low < trained_high and math.isfinite(trained_low) and math.isfinite(trained_high):
+        smallest, largest = sorted((abs(trained_low), abs(trained_high)))
+        low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
+        if not low <= abs(median) <= largest * _ANOTHER_UNIT:
+            wanted = f"a median within {_ANOTHER_UNIT:g} times what was seen in training, {_bounds(trained_low, trained_high)}"
+            return Violation(name, "unit", wanted, f"median {median:.6g}")
     return None
 
 

@@ -171,9 +171,10 @@ def test_a_change_of_unit_within_the_bounds_is_found(use_case: UseCase) -> None:
     statistics = measure_statistics(prepare(trained, use_case), use_case)
     assert violations(good(), use_case) == {}
     assert violations(good(), use_case, statistics)["fee"] == (
-        "unit", "a median of at most 5 times what was seen in training, 2 to 12", "median 70")  # fmt: skip
-    moved = trained.assign(fee=lambda frame: frame["fee"] + 20)
-    assert violations(moved, use_case, statistics) == {}
+        "unit", "a median within 5 times what was seen in training, 2 to 12", "median 70")  # fmt: skip
+    assert violations(trained.assign(fee=lambda frame: frame["fee"] / 100), use_case, statistics)["fee"][0] == "unit"
+    for moved in (trained["fee"] + 20, trained["fee"] / 5, -trained["fee"] + 12):
+        assert violations(trained.assign(fee=moved), use_case, statistics) == {}
     constant = measure_statistics(prepare(good().assign(fee=5.0), use_case), use_case)
     assert violations(good(), use_case, constant) == {}
 
