@@ -95,19 +95,18 @@ def _cells(one: Figures) -> tuple[str, ...]:
 
 def show_figures(console: Console, found: Backtest) -> None:
     """A line a policy."""
-    table = Table(title=_title(found), title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-    for place, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    for one in found.figures:
-        table.add_row(*map(escape, _cells(one)))
-    console.print(table)
+    _show_table(console, _title(found), HEADINGS, [_cells(one) for one in found.figures])
     if found.faults:
-        table = Table(title=_fault_title(found), title_justify="left", box=None, pad_edge=False, collapse_padding=True)
-        for place, heading in enumerate(FAULT_HEADINGS):
-            table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-        for fault in found.faults:
-            table.add_row(*map(escape, _fault_cells(fault)))
-        console.print(table)
+        _show_table(console, _fault_title(found), FAULT_HEADINGS, [_fault_cells(one) for one in found.faults])
+
+
+def _show_table(console: Console, title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)
 
 
 def _fault_title(found: Backtest) -> str:
