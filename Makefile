@@ -55,8 +55,9 @@ format: install ## Let Ruff format and mend what it can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: install ## Write requirements.lock anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
-	@$(BIN)/python -m venv .venv/lock
+# Not after `install`: with another pyproject.toml that would miss what the new lock is about to bring.
+lock: ## Write requirements.lock anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
+	@[ -x .venv/lock/bin/python ] || $(PYTHON) -m venv .venv/lock
 	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
 	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
