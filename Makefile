@@ -10,13 +10,14 @@ BIN := .venv/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/.installed
+COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # Nothing is sent anywhere; the program sets the same for itself.
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test unit lint format lock smoke bench-serving bench-scoring bench-loop clean
+.PHONY: help install demo clean-demo test unit lint format lock up down logs smoke bench-serving bench-scoring bench-loop clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,14 +57,27 @@ format: install ## Let Ruff format and mend what it can.
 	$(BIN)/ruff format .
 
 # Not after `install`: with another pyproject.toml that would miss what the new lock is about to bring.
-lock: ## Write requirements.lock anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
+lock: ## Write the locks anew from pyproject.toml; with UPGRADE=--upgrade take newer versions.
 	@[ -x .venv/lock/bin/python ] || $(PYTHON) -m venv .venv/lock
 	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
-	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
-		--extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file stack/loop.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file stack/api.lock --group pyproject.toml:api
 
-smoke: ## Start the Compose stack, wait until every service is healthy, and take it down again.
-	@trap 'docker compose down --volumes' EXIT; docker compose up --build --detach --wait --wait-timeout 900
+up: ## Build and start the Compose stack, wait until every part is healthy, and say where everything is.
+	@sh stack/make-env.sh .env
+	@REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown) \
+		docker compose up --build --detach --wait --wait-timeout 600
+	@sh stack/say-where.sh
+
+down: ## Stop the Compose stack; what it keeps stays in its volumes.
+	@docker compose --profile '*' down
+
+logs: ## Print what the containers of the stack have said.
+	@docker compose --profile '*' logs --no-color --timestamps
+
+smoke: install ## Drive the loop through the running stack as people and programs do; var/smoke keeps what was seen.
+	$(BIN)/pytest -m stack tests/stack/test_smoke.py
 
 bench-serving: install ## Measure the API beside MLflow's server and the usual code; quickly: ARGS="--seconds 1 --repetitions 1 --keep-docs".
 	@$(BIN)/python -m tests.bench.serving $(ARGS)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from api.messages import Refusal
 from closedloop.api_keys import hash_key, read_keys
 from closedloop.errors import ClosedLoopError
@@ -25,14 +27,17 @@ _Stamp = tuple[int, int, int] | None
 class Keys:
     """Takes the keys of the file at `path`, looked at again at most once a second; any of them is as good as the others.
 
+    `given`, if any, is one more key, which the environment names: nobody has to write a file for it.
+
     A key is `wanted` when `needed` says so or a key exists, and from then on: a file that is emptied or lost locks the service and
     does not open it. One that cannot be understood leaves the keys as they were. Raises ClosedLoopError when that is so at the start.
     """
 
-    def __init__(self, path: Path, *, needed: bool, now: Callable[[], float] | None = None) -> None:
+    def __init__(self, path: Path, *, needed: bool, given: str | None = None, now: Callable[[], float] | None = None) -> None:
         self._path, self._now = path, now or time.monotonic
+        self._given = () if given is None else (hash_key(given.encode()),)
         self._stamp = _stamp_of(path)
-        self._hashes = _read_hashes(path)
+        self._hashes = (*self._given, *_read_hashes(path))
         self._accepted: set[bytes] = set()
         self._next_look = self._now() + LOOK_SECONDS
         self.wanted = needed or bool(self._hashes)
@@ -70,7 +75,7 @@ class Keys:
                 return
             # Taken before reading: what is written in between has another stamp, and is read the next time.
             self._stamp = stamp
-            self._hashes = _read_hashes(self._path)
+            self._hashes = (*self._given, *_read_hashes(self._path))
         except (ClosedLoopError, OSError) as error:
             _LOG.error("the API keys stay as they were: %s", error)
             return
@@ -90,12 +95,16 @@ class Keys:
         return found
 
 
-def open_keys(path: Path, host: str) -> Keys:
-    """The keys for a service that listens on `host`. Raises ClosedLoopError for one that others can reach when there is no key."""
-    keys = Keys(path, needed=not is_loopback(host))
+def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
+    """The keys of the file, and the one that the environment names, for a service that listens on `host`.
+
+    Raises ClosedLoopError for one that others can reach when there is no key.
+    """
+    keys = Keys(path, needed=not is_loopback(host), given=given.get_secret_value() if given else None)
     if keys.wanted and not len(keys):
         raise ClosedLoopError(where=f"the API on {host}", wanted="an API key, because other machines can reach it",
-                              got=f"none in {path}", then="make one with: closedloop key add NAME; or listen on 127.0.0.1")  # fmt: skip
+                              got=f"none in {path}",
+                              then="make one with: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or listen on 127.0.0.1")  # fmt: skip
     return keys
 
 

@@ -88,7 +88,7 @@ def prepare_service(use_case: Path | str | None, host: str | None, port: int | N
     read = load_use_case(use_case or settings.use_case)
     host, port, workers = host or settings.host, port or settings.port, workers or settings.workers
     refuse_taken(host, port, then="choose another --port, or stop what uses it")
-    keys = open_keys(settings.keys_file, host)
+    keys = open_keys(settings.keys_file, host, settings.api_key)
     where, started = f"{host}:{port}/{os.getpid()}", datetime.now(UTC).isoformat(timespec="seconds")
     # A little more than a request may take, so that each has its own answer.
     patience = settings.request_seconds + 1
@@ -127,7 +127,7 @@ def create_worker(use_case: Path, host: str, where: str, started: str) -> FastAP
         threading.Thread(target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
     tend_memory()
     settings = Settings()
-    return build_service(load_use_case(use_case), settings, where, started, open_keys(settings.keys_file, host))
+    return build_service(load_use_case(use_case), settings, where, started, open_keys(settings.keys_file, host, settings.api_key))
 
 
 def _end_with(sentinel: int) -> None:

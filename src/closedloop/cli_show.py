@@ -58,7 +58,7 @@ def report_link(loop: Loop, entry: Entry) -> str | None:
         return link
     page = str(link).partition("/#/")[2]
     # Without it MLflow shows these runs as evaluations of language models.
-    return f"{(loop.settings.mlflow_url or loop.mlflow_ui).rstrip('/')}/#/{page}?workflowType=machine_learning"
+    return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
 
 
 def show_decision(console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False) -> None:

@@ -92,7 +92,9 @@ def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -
     for part in parts:
         if part.port is not None:
             refuse_taken(loop.settings.host, part.port, then=f"stop what uses it, or set {part.variable} to another port for {part.name}")
-    open_keys(loop.settings.keys_file, loop.settings.host)  # the API would end at once, after everything else has started
+    open_keys(
+        loop.settings.keys_file, loop.settings.host, loop.settings.api_key
+    )  # the API would end at once, after everything else has started
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

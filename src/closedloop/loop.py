@@ -43,8 +43,8 @@ class Loop:
 
     @property
     def mlflow_ui(self) -> str:
-        """Where `closedloop up` shows MLflow."""
-        return f"http://{self.settings.host}:{self.settings.mlflow_port}"
+        """Where people see MLflow."""
+        return self.settings.mlflow_ui
 
 
 def open_loop(use_case: Path | str | None = None, *, settings: Settings | None = None, with_records: bool = False) -> Loop:

@@ -86,12 +86,13 @@ def _register(history: History[Loop], candidate: Candidate, facts: Facts, eviden
     use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
     with STOPWATCH.measure("scoring"):
         picture = draw_scores(candidate.split.evaluation.labels, candidate.honest_predictions, use_case.target.classes, chosen)
+    revision = history.loop.settings.revision or read_git_revision(use_case.path.parent)
     with STOPWATCH.measure("mlflow logging"):
         run_id = registry.log_run(
             facts.key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
             parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
                         "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
-            tags={"closedloop.kind": "training", "mlflow.source.git.commit": read_git_revision(use_case.path.parent)},
+            tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
             data={one.name: one.digest for one in candidate.refitted},
             files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
                    PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),

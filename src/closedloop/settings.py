@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from closedloop.use_case import DEFAULT_USE_CASE
@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     records_sync: Literal["normal", "full"] = "normal"
     mlflow_url: str | None = Field(default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
+    mlflow_public_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     mlflow_port: int = 5000
@@ -36,6 +37,8 @@ class Settings(BaseSettings):
     keep_reports: int = 100
     answer_without_records: bool = False
     api_keys_file: Path | None = None
+    api_key: SecretStr | None = Field(default=None, min_length=16)
+    revision: str | None = None
     max_body_bytes: int = Field(default=10_000_000, ge=1)
     max_rows: int = Field(default=10_000, ge=1)
     max_waiting_requests: int = Field(default=512, ge=1)
@@ -54,6 +57,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow's address: a server, or the embedded SQLite file."""
         return self.mlflow_url or f"sqlite:///{self.home_folder / 'mlflow.db'}"
+
+    @property
+    def mlflow_ui(self) -> str:
+        """Where people see MLflow; not always where programs find it."""
+        return (self.mlflow_public_url or self.mlflow_url or f"http://{self.host}:{self.mlflow_port}").rstrip("/")
 
     @property
     def artifacts_folder(self) -> Path:

@@ -81,9 +81,8 @@ class Tracking:
 
     def run_link(self, run_id: str, ui: str) -> str:
         """Where a person sees a run: `ui` is the address of the MLflow UI."""
-        base = self.tracking_uri if self.tracking_uri.startswith("http") else ui
         with self._reaching("find the experiment"):
-            return f"{base.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
+            return f"{ui.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
 
     def log_run(self, key: str, title: str, *, metrics: dict[str, float], parameters: dict[str, Any], tags: dict[str, str],
                 files: dict[str, str | bytes], data: dict[str, str] | None = None, folder: Path | None = None) -> str:  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from api.keys import Keys, is_loopback, open_keys
 from api.limits import OPEN_PATHS
@@ -122,6 +123,22 @@ def test_without_a_key_only_this_machine_is_served(path: Path) -> None:
         open_keys(path, "0.0.0.0")
     add_key(path, "shop")
     assert [open_keys(path, host).wanted for host in ("127.0.0.1", "0.0.0.0")] == [True, True]
+
+
+def test_the_environment_can_name_a_key(make_service: Callable[..., Service], path: Path) -> None:
+    """It is wanted and taken like those of the file, beside them, and stays when the file changes; without a file it is enough to listen
+    for others."""
+    clock, given = Clock(), SecretStr("a key of the environment")
+    assert len(open_keys(path, "0.0.0.0", given)) == 1
+    service = make_service(keys=Keys(path, needed=False, given=given.get_secret_value(), now=clock))
+    service.promote(1)
+    assert [ask(service), ask(service, X_API_Key="another key"), ask(service, X_API_Key=given.get_secret_value())] == [401, 401, 200]
+    added = add_key(path, "shop")
+    clock.seconds += 1
+    assert [ask(service, X_API_Key=key) for key in (added, given.get_secret_value())] == [200, 200]
+    remove_key(path, "shop")
+    clock.seconds += 1
+    assert [ask(service, X_API_Key=key) for key in (added, given.get_secret_value())] == [401, 200]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The commands that people, CI and the documents use are the same, and they exist."""
+"""The commands that people and the documents use exist. What CI runs: test_workflows.py."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.house.tree import ROOT
+from tests.house.tree import ROOT, make_targets
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/benchmarks.md", "docs/decisions.md"]
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, flags=re.MULTILINE))
-WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
-STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+TARGETS = make_targets()
 
 
 def _commands(document: str, program: str) -> list[str]:
@@ -56,32 +53,6 @@ def test_every_command_in_a_document_exists(document: str) -> None:
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
     assert set(named) <= known
-
-
-def test_ci_runs_the_commands_that_people_run() -> None:
-    """Each step of the workflow that runs something runs a target of the Makefile."""
-    ran = [step["run"].split()[:2] for step in STEPS if "run" in step]
-    assert ran
-    assert all(program == "make" and target in TARGETS for program, target in ran)
-
-
-def test_ci_can_only_read() -> None:
-    """The workflow asks for no permission but to read the repository, and no job for more."""
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    assert not [name for name, job in WORKFLOW["jobs"].items() if "permissions" in job]
-
-
-def test_ci_actions_are_pinned_by_major_version() -> None:
-    """An action is used at a major version, so that a new one does not come in by itself."""
-    used = [step["uses"] for step in STEPS if "uses" in step]
-    assert used
-    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", one) for one in used)
-
-
-def test_ci_tries_every_python_that_is_promised() -> None:
-    """The matrix is the range of pyproject.toml: 3.11, 3.12 and 3.13."""
-    assert WORKFLOW["jobs"]["unit"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-    assert 'requires-python = ">=3.11,<3.14"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_the_run_for_bare_machines_ends_in_make_test() -> None:

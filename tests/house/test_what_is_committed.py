@@ -71,11 +71,26 @@ def test_the_lock_satisfies_pyproject() -> None:
         )
 
 
-def test_every_setting_is_documented_and_nothing_else() -> None:
-    """.env.example names each field of Settings once, with its prefix, and no variable that nobody reads."""
+def _variables_of_the_stack() -> set[str]:
+    """What docker-compose.yml takes from the environment."""
+    return set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+
+
+def test_every_variable_is_documented_and_nothing_else() -> None:
+    """.env.example names each field of Settings and each variable of docker-compose.yml once, and none that nobody reads."""
     prefix = Settings.model_config["env_prefix"]
-    documented = re.findall(r"^# ?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert sorted(documented) == sorted(f"{prefix}{name}".upper() for name in Settings.model_fields)
+    documented = re.findall(r"^# ?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(documented) == sorted({*(f"{prefix}{name}".upper() for name in Settings.model_fields), *_variables_of_the_stack()})
+
+
+def test_no_secret_of_the_stack_has_a_default() -> None:
+    """A password that everybody knows is none: docker-compose.yml asks for each, and make-env.sh makes each."""
+    secret = {name for name in _variables_of_the_stack() if re.search("PASSWORD|SECRET|_KEY$|AUTH", name)}
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    made = (ROOT / "stack" / "make-env.sh").read_text(encoding="utf-8")
+    for name in sorted(secret):
+        assert re.findall(rf"\$\{{{name}(..)", text) == [":?"] * text.count(f"${{{name}"), name
+        assert re.search(rf"\b{name}\b", made), f"stack/make-env.sh makes no {name}"
 
 
 def test_the_documented_defaults_are_the_defaults() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ def texts() -> list[tuple[str, str]]:
         except UnicodeDecodeError:
             continue
     return found
+
+
+def make_targets() -> set[str]:
+    """What `make` can be asked for."""
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 @dataclass(frozen=True)

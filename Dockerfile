@@ -1,0 +1,53 @@
+# Two images from one file: `loop` has everything (flows, MLflow's and Prefect's servers, the jobs of the stack), `api` only what answers.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_CACHE_DIR=/pip-cache PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv /opt/closedloop
+ENV PATH=/opt/closedloop/bin:${PATH}
+
+# Our own wheel: what changes most often is built last, so that the layers of the packages stay.
+FROM build AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+COPY flows flows
+COPY api api
+RUN --mount=type=cache,target=/pip-cache pip wheel --quiet --no-deps --wheel-dir /wheels .
+
+FROM build AS loop-packages
+COPY stack/loop.lock /locks/
+RUN --mount=type=cache,target=/pip-cache pip install --quiet --no-deps --require-hashes -r /locks/loop.lock
+
+FROM build AS api-packages
+COPY stack/api.lock /locks/
+RUN --mount=type=cache,target=/pip-cache pip install --quiet --no-deps --require-hashes -r /locks/api.lock
+
+FROM ${PYTHON_IMAGE} AS base
+# LightGBM is linked against OpenMP's runtime.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/closedloop closedloop \
+    && install -d -o closedloop -g closedloop /windows
+COPY --chmod=755 stack/healthy /usr/local/bin/healthy
+ARG REVISION=unknown
+ENV PATH=/opt/closedloop/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CLOSEDLOOP_REVISION=${REVISION} \
+    CLOSEDLOOP_HOME=/var/lib/closedloop DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false
+LABEL org.opencontainers.image.title="closedloop" org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.description="A self-hosted closed loop for tabular classifiers" \
+      org.opencontainers.image.revision="${REVISION}"
+WORKDIR /app
+
+FROM base AS api
+COPY --from=api-packages /opt/closedloop /opt/closedloop
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels pip install --quiet --no-deps --no-index /wheels/*.whl
+USER closedloop
+EXPOSE 8080
+CMD ["closedloop", "serve", "--host", "0.0.0.0", "--port", "8080"]
+
+FROM base AS loop
+COPY --from=loop-packages /opt/closedloop /opt/closedloop
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels pip install --quiet --no-deps --no-index /wheels/*.whl && pip check
+COPY stack/jobs /app/jobs
+COPY prefect.yaml /app/
+USER closedloop
+CMD ["closedloop", "--help"]
