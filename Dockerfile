@@ -29,17 +29,19 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp
     && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/closedloop closedloop \
     && install -d -o closedloop -g closedloop /windows
 COPY --chmod=755 stack/healthy /usr/local/bin/healthy
-ARG REVISION=unknown
-ENV PATH=/opt/closedloop/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CLOSEDLOOP_REVISION=${REVISION} \
+ENV PATH=/opt/closedloop/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     CLOSEDLOOP_HOME=/var/lib/closedloop DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false
 LABEL org.opencontainers.image.title="closedloop" org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.description="A self-hosted closed loop for tabular classifiers" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.description="A self-hosted closed loop for tabular classifiers"
 WORKDIR /app
 
 FROM base AS api
 COPY --from=api-packages /opt/closedloop /opt/closedloop
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels pip install --quiet --no-deps --no-index /wheels/*.whl
+# Last, because it changes with every commit.
+ARG REVISION=unknown
+ENV CLOSEDLOOP_REVISION=${REVISION}
+LABEL org.opencontainers.image.revision="${REVISION}"
 USER closedloop
 EXPOSE 8080
 CMD ["closedloop", "serve", "--host", "0.0.0.0", "--port", "8080"]
@@ -49,5 +51,8 @@ COPY --from=loop-packages /opt/closedloop /opt/closedloop
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels pip install --quiet --no-deps --no-index /wheels/*.whl && pip check
 COPY stack/jobs /app/jobs
 COPY prefect.yaml /app/
+ARG REVISION=unknown
+ENV CLOSEDLOOP_REVISION=${REVISION}
+LABEL org.opencontainers.image.revision="${REVISION}"
 USER closedloop
 CMD ["closedloop", "--help"]

@@ -1,4 +1,5 @@
-"""The bucket of the stack: `make` waits for the store and makes it, `save FOLDER` and `load FOLDER` copy its objects out and in."""
+"""The bucket of the stack: `make` waits for the store and makes it, `list` names its objects, `save FOLDER` and `load FOLDER` copy them
+out and in."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def main(words: list[str]) -> None:
     """What the module says, for the words of a command line."""
     store, bucket = open_store(), os.environ["S3_BUCKET"]
     make_bucket(store, bucket)
-    if words[0] in ("save", "load"):
+    if words[0] == "list":
+        print("\n".join(list_objects(store, bucket)))
+    elif words[0] in ("save", "load"):
         copied = (save_bucket if words[0] == "save" else load_bucket)(store, bucket, Path(words[1]))
         print(f"{words[0]}: {copied} objects")
 

@@ -1,0 +1,129 @@
+"""What docker-compose.yml promises for every service: order, limits, no more rights than it needs, nothing open by default."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.house.tree import ROOT
+
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+# No tool that could ask is sure to be in its image, so s3-init asks from outside.
+ASKED_FROM_OUTSIDE = {"s3"}
+# One right, for one command, without a network.
+MAY_CHOWN = {"s3-volume"}
+IMAGES_OF_OURS = ("closedloop/loop", "closedloop/api")
+
+
+def is_job(name: str) -> bool:
+    """Whether a service runs once and ends."""
+    return str(SERVICES[name]["restart"]).startswith("on-failure")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_confined(name: str) -> None:
+    """A read-only root file system, no capability, no way to new privileges, a memory limit and logs that end."""
+    service = SERVICES[name]
+    assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert service.get("cap_add", []) == (["CHOWN"] if name in MAY_CHOWN else [])
+    assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
+    assert service["logging"]["options"]["max-size"]
+    assert "privileged" not in service
+    assert not any("docker.sock" in str(one) for one in service.get("volumes", []))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_runs_as_root(name: str) -> None:
+    """Its image's own user is not root, or the file names another; the one exception has no network."""
+    service = SERVICES[name]
+    if name in MAY_CHOWN:
+        assert (service["user"], service["network_mode"]) == ("0", "none")
+    elif any(image in service["image"] for image in IMAGES_OF_OURS):
+        stages = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM base AS ")[1:]
+        assert all("\nUSER closedloop\n" in stage for stage in stages)
+        assert "user" not in service
+    elif name not in ("prometheus", "grafana"):  # their images name users of their own
+        assert service["user"] not in ("0", "root")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_has_a_version(name: str) -> None:
+    """An image without a tag, or `latest`, is another one tomorrow."""
+    image = re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", SERVICES[name]["image"])
+    assert re.fullmatch(r"[a-z0-9/.-]+:v?\d[\w.-]*", image), image
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_part_that_others_wait_for_can_be_asked(name: str) -> None:
+    """Each service that goes on running says how it is, and each job is waited for by another service: `up --wait` fails for one that
+    nothing depends on."""
+    if is_job(name):
+        waiting = [other for other in SERVICES.values() if SERVICES[name] and name in other.get("depends_on", {})]
+        assert waiting
+        assert {other["depends_on"][name]["condition"] for other in waiting} == {"service_completed_successfully"}
+    elif name not in ASKED_FROM_OUTSIDE:
+        assert SERVICES[name]["healthcheck"]["test"]
+        conditions = {other["depends_on"][name]["condition"] for other in SERVICES.values() if name in other.get("depends_on", {})}
+        assert conditions <= {"service_healthy"}
+
+
+def test_ports_are_published_on_this_machine_only() -> None:
+    """By default every published port is bound to loopback, and the stores publish none and stand in networks without a way out."""
+    for name, service in SERVICES.items():
+        assert all(str(port).startswith("${CLOSEDLOOP_BIND:-127.0.0.1}:") for port in service.get("ports", [])), name
+    assert not SERVICES["postgres"].get("ports")
+    assert not SERVICES["s3"].get("ports")
+    assert [FILE["networks"][name]["internal"] for name in (*SERVICES["postgres"]["networks"], *SERVICES["s3"]["networks"])] == [True, True]
+
+
+def test_every_folder_that_is_kept_is_a_volume() -> None:
+    """Named volumes, all of them used, and no folder of the tree that a container may write to."""
+    used = {str(one).split(":")[0] for service in SERVICES.values() for one in service.get("volumes", [])}
+    named = {one for one in used if re.fullmatch(r"[a-z0-9]+", one)} | {
+        match[1] for one in used if (match := re.search(r":-([a-z]+)$", one))
+    }
+    assert set(FILE["volumes"]) - {"windows"} <= named
+    for service in SERVICES.values():
+        assert all(str(one).endswith(":ro") for one in service.get("volumes", []) if str(one).startswith("."))
+
+
+def test_the_locks_of_the_images_are_parts_of_the_lock() -> None:
+    """What an image installs is what was tested: every pin of stack/*.lock stands in requirements.lock."""
+    tested = _pins(ROOT / "requirements.lock")
+    for name in ("loop", "api"):
+        assert _pins(ROOT / "stack" / f"{name}.lock") <= tested, f"stack/{name}.lock: run make lock"
+
+
+def _pins(path: Path) -> set[str]:
+    return set(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?(==[^ ;\\]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def test_the_image_of_the_api_holds_what_answers_and_no_more() -> None:
+    """Neither MLflow, Prefect nor Evidently are in the image that faces clients."""
+    names = {name.lower() for name, _ in _pins(ROOT / "stack" / "api.lock")}
+    assert not names & {"mlflow", "mlflow-skinny", "prefect", "evidently", "boto3", "duckdb", "matplotlib"}
+    assert {"fastapi", "uvicorn", "onnxruntime", "psycopg", "scikit-learn"} <= names
+
+
+def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+    """make-env.sh gives each missing secret a random value, keeps those that are there, and lets nobody else read the file."""
+    file = tmp_path / "env"
+    file.write_text("S3_REGION=here\nSTACK_API_KEY=mine\nGRAFANA_PASSWORD=\n", encoding="utf-8")
+    script = ["sh", str(ROOT / "stack" / "make-env.sh"), str(file)]
+    first = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    made = file.read_text(encoding="utf-8")
+    assert "STACK_API_KEY=mine" in made
+    assert re.search(r"^GRAFANA_PASSWORD=[0-9a-f]{48}$", made, flags=re.MULTILINE)
+    values = re.findall(r"^[A-Z0-9_]+=(?:admin:)?([0-9a-f]{48})$", made, flags=re.MULTILINE)
+    assert len(set(values)) == len(values) >= 10
+    assert "STACK_API_KEY" not in first
+    assert subprocess.run(script, capture_output=True, text=True, check=True).stdout == ""
+    assert file.read_text(encoding="utf-8") == made
+    subprocess.run([*script[:2], str(tmp_path / "new")], capture_output=True, check=True)
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
