@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.answered_request import AnsweredRequest, to_json
 from closedloop.errors import StoreError
-from closedloop.record_tables import create_tables, refusal
+from closedloop.record_tables import refusal
+from closedloop.revisions import prepare_tables
 
 Sync = Literal["normal", "full"]
 _COLUMNS = ("request", "use_case", "version", "at", "rows", "features", "probabilities", "row_keys")
@@ -90,7 +91,7 @@ class AnswerWriter:
 
     def _open_anew(self) -> None:
         self._drop()
-        create_tables(self._engine)  # what answers now may be a new, empty database
+        prepare_tables(self._engine)  # what answers now may be a new, empty database
         pooled = self._engine.raw_connection()
         pooled.detach()
         self._connection = pooled

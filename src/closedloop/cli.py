@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from closedloop.cli_options import (
     LabelDelay,
     Learners,
     Newest,
+    OnlyCheck,
     OutFolder,
     OutTable,
     Policies,
@@ -33,7 +34,7 @@ from closedloop.cli_options import (
     WithFaults,
     Workers,
 )
-from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.errors import ClosedLoopError
 
 app = typer.Typer(
     name="closedloop", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -98,6 +99,10 @@ def _print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
+def _show(as_json: bool, content: Any, show: Callable[[], object]) -> None:
+    _print_json(content) if as_json else show()
+
+
 @app.command(epilog="Example: closedloop demo --timings")
 def demo(
     timings: Annotated[bool, typer.Option("--timings", help="Print where the time went.")] = False,
@@ -143,17 +148,10 @@ def _tell(sentence: str) -> None:
 @app.command(epilog="Example: closedloop generate --months 7")
 def generate(use_case: UseCasePath = None, months: Annotated[int, typer.Option("--months", min=1, help="How many windows.")] = 7) -> None:
     """Write the built-in data of a use case that has a generator."""
-    from closedloop.loop import open_loop
-    from closedloop.sources import write_generated
-    from closedloop.synthetic import generate_windows
-
-    loop = open_loop(use_case)
-    generator = loop.use_case.source.generator
-    if generator is None:
-        raise UseCaseError(where=f"{loop.use_case.path}: source.generator", wanted="the name of a generator", got="none",
-                           then="this use case brings its own data: nothing is generated for it")  # fmt: skip
     with progress.status(f"writing {months} windows ..."):
-        written = write_generated(loop.use_case, loop.settings.data, generate_windows(generator, months))
+        from closedloop.cli_generate import generate_data
+
+        written = generate_data(use_case, months)
     _tell(f"wrote {', '.join(written)}" if written else "every window is there already")
 
 
@@ -190,10 +188,7 @@ def status(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
         from closedloop.loop import open_loop
 
         facts = cli_show.read_status(open_loop(use_case))
-    if as_json:
-        _print_json(facts)
-    else:
-        cli_show.show_status(console, facts)
+    _show(as_json, facts, lambda: cli_show.show_status(console, facts))
 
 
 @app.command(epilog="Example: closedloop history --last 5")
@@ -204,10 +199,7 @@ def history(use_case: UseCasePath = None, as_json: AsJson = False, last: Newest 
 
     loop = open_loop(use_case)
     entries = loop.journal.history(loop.use_case.name)[-(last or 0) :]
-    if as_json:
-        _print_json([one.as_json() for one in entries])
-    else:
-        cli_show.show_history(console, entries)
+    _show(as_json, [one.as_json() for one in entries], lambda: cli_show.show_history(console, entries))
 
 
 @app.command(epilog="Example: closedloop why 7")
@@ -222,10 +214,8 @@ def why(
 
     loop = open_loop(use_case)
     entry = loop.journal.entry(decision)
-    if as_json:
-        _print_json(entry.as_json())
-    else:
-        cli_show.show_decision(console, entry, report=cli_show.report_link(loop, entry), every_check=True)
+    link = cli_show.report_link(loop, entry)
+    _show(as_json, entry.as_json(), lambda: cli_show.show_decision(console, entry, report=link, every_check=True))
 
 
 @app.command(epilog="Example: closedloop promote 3")
@@ -257,10 +247,7 @@ def rollback(use_case: UseCasePath = None, to: BackTo = None, as_json: AsJson = 
 def _show_moved(entry: Any, as_json: bool) -> None:
     from closedloop import cli_show
 
-    if as_json:
-        _print_json(entry.as_json())
-    else:
-        cli_show.show_decision(console, entry)
+    _show(as_json, entry.as_json(), lambda: cli_show.show_decision(console, entry))
 
 
 @app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
@@ -334,6 +321,17 @@ def key(
         _tell(line)
 
 
+@app.command(epilog="Example: closedloop upgrade --check")
+def upgrade(check: OnlyCheck = False, as_json: AsJson = False) -> None:
+    """Bring the tables of journal and records to what this version of closedloop wants, or make them."""
+    from closedloop.cli_upgrade import tell_upgrade, upgrade_database
+
+    facts = upgrade_database(check=check)
+    _show(as_json, facts, lambda: _tell(tell_upgrade(facts, check=check)))
+    if check and facts["needed"]:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: closedloop doctor")
 def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """Find what is wrong with an installation, a use case or a loop that stopped turning."""
@@ -342,9 +340,7 @@ def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
         from closedloop.cli_doctor import examine
 
         findings = examine(use_case)
-    if as_json:
-        _print_json([{"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings])
-    else:
-        cli_show.show_findings(console, findings)
+    facts = [{"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings]
+    _show(as_json, facts, lambda: cli_show.show_findings(console, findings))
     if not all(one.ok for one in findings):
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from closedloop.errors import ClosedLoopError
 from closedloop.loop import Loop, open_loop
 from closedloop.packaging import SELF_TEST_TOLERANCE
+from closedloop.revisions import plan_upgrade
 from closedloop.schema import check_contract, prepare
 from closedloop.settings import Settings
 
@@ -46,6 +47,7 @@ def examine(use_case: Path | None) -> tuple[Finding, ...]:
         loop = opened[0]
         findings += [
             _try("newest window", lambda: _newest_window(loop)),
+            _try("tables", lambda: _tables(loop)),
             _try("journal", lambda: _journal(loop)),
             _try("MLflow", lambda: _registry(loop)),
         ]
@@ -102,6 +104,13 @@ def _newest_window(loop: Loop) -> str:
         raise ClosedLoopError(where=f"window {names[-1]}", wanted="a window that keeps the contract",
                               got="; ".join(map(str, violations)), then="mend the data or the [columns] of loop.toml")  # fmt: skip
     return f"{names[-1]} of {len(names)} ({names[0]} first), {len(raw)} rows, keeps the contract"
+
+
+def _tables(loop: Loop) -> str:
+    found = plan_upgrade(loop.engine, asked=False)
+    if not found.needed:
+        return f"revision {found.after}, the newest"
+    return f"{'none yet' if found.before is None else f'revision {found.before}'}: revision {found.after} comes with the first use"
 
 
 def _journal(loop: Loop) -> str:

@@ -46,3 +46,4 @@ OutFolder = Annotated[
     Path | None, typer.Option("--out", help="Where the page and the figures go.", show_default="backtest/NAME under CLOSEDLOOP_HOME")
 ]
 WithFaults = Annotated[bool, typer.Option("--faults", help="Also put known faults into some windows: does any policy ship them?")]
+OnlyCheck = Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when an upgrade is due.")]

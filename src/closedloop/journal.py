@@ -1,7 +1,7 @@
 """The append-only diary of decisions and of what came of them: what was live when, and why.
 
 A decision is written before it is carried out, under a key; writing the same key again returns what was decided the first time.
-Rows are only ever added: a decision's outcome is a row of its own.
+Rows are only ever added: a decision's outcome is a row of its own. A change of the tables needs a revision in `migrations/`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
+from closedloop.revisions import prepare_tables
 
 _METADATA = MetaData()
 _DECISIONS = Table(
@@ -150,16 +151,9 @@ class Journal:
 
     def _begin(self) -> Any:
         if not self._ready:
-            self._create_tables()
+            prepare_tables(self._engine)
+            self._ready = True
         return self._engine.begin()
-
-    def _create_tables(self) -> None:
-        # Two processes may do this at once; whoever comes second finds the tables there.
-        try:
-            _METADATA.create_all(self._engine, checkfirst=True)
-        except SQLAlchemyError:
-            _METADATA.create_all(self._engine, checkfirst=True)
-        self._ready = True
 
     def _unreachable(self, error: SQLAlchemyError) -> StoreError:
         address = self._engine.url.render_as_string(hide_password=True)

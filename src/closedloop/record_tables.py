@@ -1,19 +1,17 @@
-"""The tables of the records: one row for each answered request, its keys, and the labels that came later."""
+"""The tables of the records: one row for each answered request, its keys, and the labels that came later.
+
+A change here needs a revision in `migrations/`, by which databases get it.
+"""
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
 
 from closedloop.errors import StoreError
 
-_LOG = logging.getLogger("closedloop.records")
 MAX_KEY_LENGTH = 500  # PostgreSQL refuses index entries over 2,700 bytes
-_TABLES_LOCK = 7_203_301_771  # any number that nothing else locks
-_ONCE = "predictions"  # the table of records that were kept row by row
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -65,17 +63,6 @@ LABELS = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
 )  # fmt: skip
 PROBES = sa.Table("record_probes", _METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("padding", sa.Text, nullable=False))
-
-
-def create_tables(engine: Engine) -> None:
-    """Make what is missing; any number of processes may do so at once. Rows of an earlier kind are left alone, and the log says so."""
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":  # SQLite's transaction holds the write lock already
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _TABLES_LOCK})
-        known = set(sa.inspect(connection).get_table_names())
-        if _ONCE in known and ANSWERS.name not in known:
-            _LOG.warning("the table %s of an earlier version is not read any more: its rows are no part of the records", _ONCE)
-        _METADATA.create_all(connection)
 
 
 def refusal(doing: str, error: Exception) -> StoreError:

@@ -20,8 +20,9 @@ from closedloop.answer_writer import AnswerWriter, Sync
 from closedloop.answered_request import AnsweredRequest, name_prediction, read_column
 from closedloop.labels import Label, write_labels
 from closedloop.quick_writer import QuickWriter
-from closedloop.record_tables import ANSWERS, LABELS, PROBES, create_tables, refusal
+from closedloop.record_tables import ANSWERS, LABELS, PROBES, refusal
 from closedloop.record_windows import Period, end_of, start_of
+from closedloop.revisions import prepare_tables
 from closedloop.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Records:
     def _transaction(self, doing: str) -> Iterator[Connection]:
         try:
             if not self._tables_exist:
-                create_tables(self._engine)
+                prepare_tables(self._engine)
                 self._tables_exist = True
             with self._engine.begin() as connection:
                 yield connection

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from closedloop import revisions
+from closedloop.database import open_engine
+from closedloop.revisions import OURS, History, prepare_tables, upgrade_tables
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py
@@ -86,6 +89,32 @@ def test_a_stopped_postgresql_fails_readiness_until_it_is_back(
         postgres.start()
     wait_until_ready(service)
     assert service.client.get("/ready").json()["records"] == "writable"
+
+
+def test_a_service_waits_for_the_upgrade_of_its_database(
+    make_service: Callable[..., Service],
+    postgres_url: str,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a server with tables of an older version nothing is answered, and the command is named; once it has run the service goes on."""
+    engine = open_engine(postgres_url)
+    prepare_tables(engine)
+    shutil.copytree(OURS.folder, tmp_path / "revisions")
+    (tmp_path / "revisions" / "later_nothing.py").write_text(
+        f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    pass\n'
+    )
+    monkeypatch.setattr(revisions, "OURS", History(tmp_path / "revisions", (*OURS.revisions, "later")))
+    service = make_service(postgres_url)
+    service.promote(1)
+    refused = service.client.post("/predict", json=ROW)
+    assert refused.status_code == 503
+    assert "run: closedloop upgrade" in refused.json()["detail"]
+    assert "run: closedloop upgrade" in service.client.get("/ready").json()["records"]
+    upgrade_tables(engine)
+    wait_until_ready(service)
+    assert len(service.predict()["predictions"]) == 1
+    engine.dispose()
 
 
 def test_answers_may_be_preferred_over_records(make_service: Callable[..., Service], tmp_path: Path) -> None:

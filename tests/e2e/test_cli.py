@@ -123,7 +123,13 @@ def test_the_doctor_speaks_to_programs(story: Story) -> None:
     """--json lists every check with what was found; all is well after the loop has turned."""
     findings = closedloop("doctor", "--json").json
     assert all(set(one) == {"check", "ok", "found", "next"} and one["ok"] for one in findings)
-    assert {"use case", "newest window", "journal", "MLflow", "production"} <= {one["check"] for one in findings}
+    assert {"use case", "newest window", "tables", "journal", "MLflow", "production"} <= {one["check"] for one in findings}
+
+
+def test_the_first_command_made_tables_that_need_no_upgrade(story: Story) -> None:
+    """Whoever begins never has to know of `closedloop upgrade`: it finds nothing to do."""
+    checked = closedloop("upgrade", "--check", "--json").json
+    assert (checked["needed"], checked["from"]) == (False, checked["to"])
 
 
 def test_the_loop_turns_on_a_table_it_never_saw(story: Story) -> None:

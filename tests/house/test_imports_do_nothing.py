@@ -15,7 +15,7 @@ from tests.house.tree import Module, modules
 
 HEAVY = ["evidently", "mlflow", "prefect", "lightgbm", "duckdb", "matplotlib", "skops", "onnx", "onnxruntime"]
 # The command line answers at once: it does not even load these before it knows which command it is.
-HEAVY_FOR_A_COMMAND = [*HEAVY, "sklearn", "scipy", "pandas", "numpy", "sqlalchemy", "pydantic", "fastapi"]
+HEAVY_FOR_A_COMMAND = [*HEAVY, "sklearn", "scipy", "pandas", "numpy", "sqlalchemy", "alembic", "pydantic", "fastapi"]
 
 # The environment, files and the clock, by the names under which Python has them.
 OF_THE_WORLD = {"environ", "getenv", "open", "cwd", "home", "now", "today", "perf_counter", "monotonic"}

@@ -33,9 +33,10 @@ PROMISED = {
     "serve",
     "key",
     "up",
+    "upgrade",
 }
-FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict", "backtest"}
-ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key"}
+FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict", "backtest", "upgrade"}
+ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade"}
 
 
 @pytest.fixture(autouse=True)

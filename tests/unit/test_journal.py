@@ -18,6 +18,7 @@ from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.database import open_engine
 from closedloop.errors import StoreError
 from closedloop.journal import Entry, Journal
+from closedloop.revisions import prepare_tables
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 CHECKS = (
@@ -164,7 +165,8 @@ def test_an_id_that_nobody_wrote_is_named(journal: Journal) -> None:
 
 
 def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) -> None:
-    """Whatever is asked of a journal, it sends the database no statement but CREATE, SELECT and INSERT."""
+    """Whatever is asked of a journal whose tables are there, it sends the database no statement but SELECT and INSERT."""
+    prepare_tables(engine)
     verbs: set[str] = set()
     event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: verbs.add(statement.split()[0].upper()))
     for _ in range(2):
@@ -173,7 +175,7 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
     journal.history("shop"), journal.use_cases(), journal.find("b"), journal.entry(entry.id)
     public = {name for name in vars(Journal) if not name.startswith("_")}
     assert public == {"write", "carried_out", "history", "use_cases", "find", "entry"}, "a new method belongs into this test"
-    assert {"SELECT", "INSERT"} <= verbs <= {"CREATE", "SELECT", "INSERT", "PRAGMA", "BEGIN"}
+    assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN"}
 
 
 ENTRY = Entry(1, "a", "shop", RETRAIN, {}, None, datetime(2026, 11, 20, tzinfo=UTC), None, "")

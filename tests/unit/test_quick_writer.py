@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.database import open_engine
 from closedloop.quick_writer import MOST_ROWS, QuickWriter
-from closedloop.record_tables import create_tables
+from closedloop.revisions import prepare_tables
 
 NOW = datetime(2026, 11, 21, 7, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def answered(request: str, rows: int = 1, keys: tuple[str, ...] = ()) -> Answere
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     engine = open_engine(f"sqlite:///{tmp_path / 'records.db'}")
-    create_tables(engine)
+    prepare_tables(engine)
     return engine
 
 

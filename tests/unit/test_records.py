@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, MetaData, text
 
 from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.database import open_engine
@@ -391,10 +391,9 @@ def test_a_database_that_comes_back_empty_gets_its_tables_again(engine: Engine) 
     """A store that had its tables before finds them missing once, says so, and then records again without a restart."""
     records = Records(engine, now=lambda: NOON)
     records.append([answered("a")])
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE answer_labels"))
-        connection.execute(text("DROP TABLE answer_keys"))
-        connection.execute(text("DROP TABLE answers"))
+    tables = MetaData()
+    tables.reflect(engine)
+    tables.drop_all(engine)
     with pytest.raises(StoreError, match="answers"):
         records.append([answered("b")])
     records.append([answered("b")])
