@@ -17,7 +17,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test unit lint format lock up down logs smoke bench-serving bench-scoring bench-loop clean
+.PHONY: help install demo clean-demo test nightly unit lint format lock up down logs smoke bench-serving bench-scoring bench-loop clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ demo: install ## Play seven months of a subscription business and watch the loop
 clean-demo: install ## Forget what the demo made.
 	@$(BIN)/closedloop demo --forget
 
-test: lint ## All that CI runs: lint, types and the whole test suite.
+test: lint ## All that CI runs for a change: lint, types and every test but the nightly ones.
 	$(BIN)/pytest
+
+nightly: install ## The long tests, too long for each change.
+	$(BIN)/pytest -m nightly
 
 unit: install ## The tests that need no server: the decisions, the units, the rules of the house.
 	$(BIN)/pytest tests/spec tests/properties tests/unit tests/house

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import sqlite3
 import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Set before any library is imported: MLflow and Prefect read these once. What the caller has set stays.
@@ -29,6 +34,23 @@ for name in [name for name in os.environ if name.startswith("CLOSEDLOOP_") or na
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(scope="session")
+def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Put MLflow's tables, empty, into the home given. MLflow makes them by fifty migrations, each with its own write to the disk:
+    seconds for each test that needs a registry of its own, and no test is about them."""
+    from closedloop.registry import Registry
+
+    folder = tmp_path_factory.mktemp("mlflow-tables")
+    Registry("none", f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder, downloads=folder).ping()
+
+    def make(home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(folder / "mlflow.db")) as made, closing(sqlite3.connect(home / "mlflow.db")) as copy:
+            made.backup(copy)
+
+    return make
 
 
 def pytest_unconfigure() -> None:

@@ -22,7 +22,7 @@ from tests.e2e.served_shop import PATIENCE_SECONDS, ROW, Served, Shop, children,
 
 pytestmark = pytest.mark.slow
 
-KILLS, KILLED_WORKERS, CLIENTS = 20, 5, 6
+KILLS, KILLS_AT_NIGHT, KILLED_WORKERS, CLIENTS = 8, 20, 5, 6
 MOST_ANSWERS = 200  # before a kill
 ANSWERS_A_CONNECTION = 20  # then the client comes back on another one, which the other worker may take
 
@@ -126,11 +126,12 @@ def until_two_work(parent: int, without: int | None = None) -> set[int]:
     return set(until(find, "two workers"))
 
 
-def test_every_answer_survives_twenty_kills_of_the_whole_service(shop: Shop) -> None:
-    """Parent and workers are killed at once, twenty times, while six clients ask: the service that starts next is ready, answers, refuses
-    nothing, and finds a record of each answer that any client ever received; nothing of the killed one goes on."""
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(KILLS_AT_NIGHT, marks=pytest.mark.nightly)])
+def test_every_answer_survives_kills_of_the_whole_service(shop: Shop, kills: int) -> None:
+    """Parent and workers are killed at once, again and again, while six clients ask: the service that starts next is ready, answers,
+    refuses nothing, and finds a record of each answer that any client ever received; nothing of the killed one goes on."""
     draw, clients = random.Random(9), Clients()
-    for _ in range(KILLS):
+    for _ in range(kills):
         with serving(shop) as served:
             if clients.received:
                 assert_on_record(shop, clients)

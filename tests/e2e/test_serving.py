@@ -21,7 +21,7 @@ from tests.e2e.served_shop import PATIENCE_SECONDS, ROW, Shop, children, process
 
 pytestmark = pytest.mark.slow
 
-PROMOTIONS, CLIENTS = 100, 8
+PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 30, 100, 8
 
 
 @dataclass
@@ -62,8 +62,9 @@ class Watch:
         assert self.seen.wait(PATIENCE_SECONDS), f"version {version} never answered"
 
 
-def test_a_hundred_promotions_under_load_fail_no_answer(shop: Shop) -> None:
-    """Eight clients ask two workers without a pause while production moves a hundred times: no answer fails, every answer's numbers are
+@pytest.mark.parametrize("promotions", [PROMOTIONS, pytest.param(PROMOTIONS_AT_NIGHT, marks=pytest.mark.nightly)])
+def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> None:
+    """Eight clients ask two workers without a pause while production moves again and again: no answer fails, every answer's numbers are
     those of the version that it names, every move arrives, both workers end on the last version, and every answered row is on record."""
     watch, stopping = Watch(shop), Event()
 
@@ -76,7 +77,7 @@ def test_a_hundred_promotions_under_load_fail_no_answer(shop: Shop) -> None:
     with serving(shop) as served, ThreadPoolExecutor(CLIENTS) as pool:
         clients = [pool.submit(ask, served.address) for _ in range(CLIENTS)]
         try:
-            for move in range(PROMOTIONS):
+            for move in range(promotions):
                 version = 2 - move % 2
                 watch.move(version, f"move {move}")
             until(lambda: served.metric("closedloop_model_version") == version, "both workers on the last version")

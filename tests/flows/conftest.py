@@ -66,12 +66,13 @@ def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Pa
 
 
 @pytest.fixture
-def make_place(tmp_path: Path) -> Callable[..., Place]:
+def make_place(tmp_path: Path, make_mlflow_tables: Callable[[Path], None]) -> Callable[..., Place]:
     """Make a use case with the months given, each month of the generator under the name of its place in time."""
 
     def make(*months: int, name: str = "case", changes: dict[str, str] | None = None, rows: int = ROWS) -> Place:
         path = write_use_case(tmp_path / name, changes=changes)
         add_months(path, *months, rows=rows)
+        make_mlflow_tables(tmp_path / f"{name}-home")
         return Place(Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None), path)
 
     return make

@@ -127,10 +127,10 @@ def test_the_campaign_month_is_promoted_and_taken_back_when_it_is_over(make_plac
 
 
 def test_no_retrain_storm_when_every_window_drifts(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
-    """Retrain storms: drift in every month trains no more often than cooldown and budget allow."""
-    place = make_place(0, 4, 4, 4, 4, 4, changes={"cooldown_windows = 0": "cooldown_windows = 1"})
+    """Retrain storms: drift in every month trains no more often than the cooldown allows."""
+    place = make_place(0, 4, 4, 4, changes={"cooldown_windows = 0": "cooldown_windows = 1"})
     trainings = 0
-    for number in range(6):
+    for number in range(4):
         trainings += ("retraining", "retrain") in turn(place, f"month_{number:03d}")
     loop = place.open()
     indexes = [int(one.decision.window[-3:]) for one in loop.journal.history("streamflow") if one.decision.action is Action.RETRAIN]
@@ -418,8 +418,8 @@ def test_flipped_labels_do_not_reach_production(make_place: Callable[..., Any], 
     labels = place.path.parent / "generated/month_004/labels.csv"
     text = labels.read_text()
     labels.write_text(text.replace("True", "x").replace("False", "True").replace("x", "False"))
-    for number in range(5):
-        turn(place, f"month_{number:03d}")
+    for month in ("month_000", "month_004"):
+        turn(place, month)
     loop = place.open()
     entry = next(one for one in loop.journal.history("streamflow") if one.decision.window == "month_004")
     assert entry.details["quarantined"] is True
