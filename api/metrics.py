@@ -49,6 +49,8 @@ class Metrics:
         # The lowest: a version is live when every worker answers with it.
         self._gauge("model_version", "Version that answers; 0 when none does",
                     lambda: production.current.version if production.current else 0, "livemin")  # fmt: skip
+        self._gauge("model_wanted_version", "Version that production pointed at when the registry was last reached; 0 when at none",
+                    lambda: production.following.wanted or 0, "livemax")  # fmt: skip
         self._gauge("model_loaded_timestamp_seconds", "When that version was loaded",
                     lambda: production.current.loaded_at.timestamp() if production.current else 0, "livemin")  # fmt: skip
         self._gauge("registry_reachable", "1 when the registry answered the last time it was asked",

@@ -53,6 +53,7 @@ def test_a_version_that_fails_to_load_never_replaces_one_that_works(service: Ser
     assert list(ready.json()["refused"]) == ["2"]
     assert service.client.get("/model").json()["refused"] == ready.json()["refused"]
     assert service.metric("closedloop_versions_refused") == 1
+    assert (service.metric("closedloop_model_version"), service.metric("closedloop_model_wanted_version")) == (1, 2)
     assert service.versions.announced == [1]
 
 

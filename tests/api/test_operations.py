@@ -28,6 +28,7 @@ def test_without_a_model_every_route_says_what_to_do(empty_service: Service) -> 
         assert answer.status_code == 503
         assert answer.json()["detail"] == "no model in production yet: run closedloop monitor or closedloop train"
     assert empty_service.metric("closedloop_model_version") == 0
+    assert empty_service.metric("closedloop_model_wanted_version") == 0
 
 
 def test_model_tells_what_answers(service: Service) -> None:
@@ -52,6 +53,7 @@ def test_metrics_count_what_happened(service: Service) -> None:
     assert service.metric('closedloop_request_seconds_count{route="/predict"}') == 2
     assert service.metric(f'closedloop_predictions_total{{prediction="{predicted[0]}",version="1"}}') == 2
     assert service.metric("closedloop_model_version") == 1
+    assert service.metric("closedloop_model_wanted_version") == 1
     assert service.metric("closedloop_model_loaded_timestamp_seconds") == service.clock.moment.timestamp()
     assert service.metric("closedloop_registry_reachable") == 1
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.house.tree import ROOT, make_targets
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/benchmarks.md", "docs/decisions.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/benchmarks.md", "docs/decisions.md", "docs/operate.md"]
 TARGETS = make_targets()
 
 
