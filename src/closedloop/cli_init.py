@@ -1,12 +1,16 @@
-"""`closedloop init TABLE`: a loop.toml for a table that nobody has described yet."""
+"""`closedloop init TABLE`: a loop.toml for a table that nobody has described yet; and `closedloop generate`: the built-in data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from closedloop.errors import UseCaseError
 from closedloop.inspection import describe_table
-from closedloop.sources import read_table
+from closedloop.loop import open_loop
+from closedloop.sources import read_table, write_generated
+from closedloop.synthetic import generate_windows
 from closedloop.use_case import UseCase, load_use_case
 
 
@@ -36,6 +40,27 @@ def write_use_case(table: Path, target: str, out: Path, *, key: str | None, wind
         if temporary.exists():
             temporary.unlink()
     return load_use_case(out)
+
+
+def tell_use_case(use_case: UseCase, out: Path) -> str:
+    """What was written to `out`, and what to do next."""
+    columns, classes = len(use_case.columns), ", ".join(use_case.target.classes)
+    return (
+        f"wrote {out}: {columns} features, target {use_case.target.column} with classes {classes}\n"
+        f"next: read it, correct what was guessed, then: closedloop doctor --use-case {out}; closedloop monitor --use-case {out}"
+    )
+
+
+def generate_data(progress: Console, use_case: Path | None, months: int) -> str:
+    """Write the windows that are not there yet; returns what was written, in a sentence. UseCaseError when there is no generator."""
+    loop = open_loop(use_case)
+    generator = loop.use_case.source.generator
+    if generator is None:
+        raise UseCaseError(where=f"{loop.use_case.path}: source.generator", wanted="the name of a generator", got="none",
+                           then="this use case brings its own data: nothing is generated for it")  # fmt: skip
+    with progress.status(f"writing {months} windows ..."):
+        written = write_generated(loop.use_case, loop.settings.data, generate_windows(generator, months))
+    return f"wrote {', '.join(written)}" if written else "every window is there already"
 
 
 def _plain_name(table: Path) -> str:

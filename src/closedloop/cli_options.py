@@ -47,3 +47,11 @@ OutFolder = Annotated[
 ]
 WithFaults = Annotated[bool, typer.Option("--faults", help="Also put known faults into some windows: does any policy ship them?")]
 OnlyCheck = Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when an upgrade is due.")]
+ToStore = Annotated[
+    str | None,
+    typer.Option("--to-database", metavar="URL", help="The database to fill (SQLAlchemy).", show_default="CLOSEDLOOP_TO_DATABASE_URL"),
+]  # fmt: skip
+ToMlflow = Annotated[
+    str | None, typer.Option("--to-mlflow", metavar="URL", help="The MLflow server to fill.", show_default="CLOSEDLOOP_TO_MLFLOW_URL")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")]

@@ -11,7 +11,7 @@ from rich.console import Console
 from closedloop.errors import UseCaseError
 
 # A command says in one sentence what it did or what went wrong; these would say it before, in a page.
-QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 def prepare_environment() -> None:

@@ -20,7 +20,7 @@ from closedloop.errors import StoreError
 from closedloop.revisions import prepare_tables
 
 _METADATA = MetaData()
-_DECISIONS = Table(
+DECISIONS = Table(
     "decisions", _METADATA,
     Column("id", Integer, primary_key=True),
     Column("key", String(300), nullable=False, unique=True),
@@ -34,7 +34,7 @@ _DECISIONS = Table(
     Column("cause", Integer, ForeignKey("decisions.id")),
     Column("at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
-_OUTCOMES = Table(
+OUTCOMES = Table(
     "outcomes", _METADATA,
     Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
     Column("outcome", String(20), nullable=False),
@@ -91,7 +91,7 @@ class Journal:
         }  # fmt: skip
         try:
             with self._begin() as connection:
-                connection.execute(insert(_DECISIONS).values(row))
+                connection.execute(insert(DECISIONS).values(row))
         except IntegrityError:
             pass
         except SQLAlchemyError as error:
@@ -107,7 +107,7 @@ class Journal:
         """Note what came of a decision; the first outcome stays."""
         try:
             with self._begin() as connection:
-                connection.execute(insert(_OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._moment()))
+                connection.execute(insert(OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._moment()))
         except IntegrityError:
             pass
         except SQLAlchemyError as error:
@@ -115,30 +115,30 @@ class Journal:
 
     def find(self, key: str) -> Entry | None:
         """The entry written under `key`, if any."""
-        found = self._read(_DECISIONS.c.key == key)
+        found = self._read(DECISIONS.c.key == key)
         return found[0] if found else None
 
     def entry(self, number: int) -> Entry:
         """The entry with this id; raises StoreError when there is none."""
-        found = self._read(_DECISIONS.c.id == number)
+        found = self._read(DECISIONS.c.id == number)
         if not found:
             raise StoreError(where="journal", wanted="the id of a decision", got=str(number), then="list them with: closedloop history")
         return found[0]
 
     def history(self, use_case: str) -> tuple[Entry, ...]:
         """All decisions of a use case, oldest first."""
-        return tuple(self._read(_DECISIONS.c.use_case == use_case))
+        return tuple(self._read(DECISIONS.c.use_case == use_case))
 
     def use_cases(self) -> tuple[str, ...]:
         """Every use case that something was decided about, in alphabetical order."""
         try:
             with self._begin() as connection:
-                return tuple(connection.execute(select(_DECISIONS.c.use_case).distinct().order_by(_DECISIONS.c.use_case)).scalars())
+                return tuple(connection.execute(select(DECISIONS.c.use_case).distinct().order_by(DECISIONS.c.use_case)).scalars())
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
     def _read(self, condition: Any) -> list[Entry]:
-        query = select(_DECISIONS, _OUTCOMES.c.outcome, _OUTCOMES.c.detail).outerjoin(_OUTCOMES).where(condition).order_by(_DECISIONS.c.id)
+        query = select(DECISIONS, OUTCOMES.c.outcome, OUTCOMES.c.detail).outerjoin(OUTCOMES).where(condition).order_by(DECISIONS.c.id)
         try:
             with self._begin() as connection:
                 return [_entry(row) for row in connection.execute(query).mappings()]

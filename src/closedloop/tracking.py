@@ -22,6 +22,8 @@ MODEL_PATH = "model"
 # What MLflow's client is told unless the environment says otherwise.
 CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # With a server it would print the address of every finished run, into what a command prints for programs.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # The addresses that a server signs for direct transfers are often known inside its own network only.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",

@@ -294,6 +294,12 @@ def test_one_key_gives_one_run(backend: Backend, key: str) -> None:
     assert registry._client.get_run(run).data.metrics == {"val_auc": 0.75}
 
 
+def test_logging_prints_nothing(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
+    """With a server MLflow's client would print the address of each run into the output that a program reads."""
+    log(backend.new(), None)
+    assert capfd.readouterr().out == ""
+
+
 def test_a_run_and_a_version_after_a_crash_anywhere(backend: Backend, folder: Path) -> None:
     """For every call to MLflow while a model is logged and registered: the repeated command leaves one finished run and one version;
     what was half written is marked killed."""

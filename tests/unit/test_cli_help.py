@@ -34,8 +34,22 @@ PROMISED = {
     "key",
     "up",
     "upgrade",
+    "migrate",
 }
-FOR_PROGRAMS = {"doctor", "monitor", "train", "status", "history", "why", "promote", "rollback", "predict", "backtest", "upgrade"}
+FOR_PROGRAMS = {
+    "doctor",
+    "monitor",
+    "train",
+    "status",
+    "history",
+    "why",
+    "promote",
+    "rollback",
+    "predict",
+    "backtest",
+    "upgrade",
+    "migrate",
+}
 ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade"}
 
 
