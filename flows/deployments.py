@@ -1,4 +1,4 @@
-"""`python -m flows.deployments LOOP_TOML CRON`: offers both flows to a Prefect server, one on a schedule, until it is stopped."""
+"""`python -m flows.deployments LOOP_TOML CRON`: offers the flows to a Prefect server, one on a schedule, until it is stopped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ TAG, SCHEDULED, ON_DEMAND = "closedloop", "scheduled", "on-demand"
 
 
 def serve_deployments(use_case: str, cron: str) -> None:
-    """Register `monitor/scheduled` and `train-and-compare/on-demand` and run what the server asks for; does not return.
+    """Register `monitor/scheduled`, and `on-demand` what people start, and run what the server asks for; does not return.
 
-    A second monitor while one runs is cancelled: late runs must not pile up and all fire. A retraining waits its turn.
+    A second monitor while one runs is cancelled: late runs must not pile up and all fire. A retraining waits its turn; the others need
+    no limit, for the loop's own lock lets one at a time move anything.
     One process serves these deployments: runs of theirs that are under way when it starts are taken for dead.
     """
     from prefect import serve
@@ -19,8 +20,15 @@ def serve_deployments(use_case: str, cron: str) -> None:
     from prefect.types.entrypoint import EntrypointType
 
     from flows.monitor_flow import monitor_flow
+    from flows.probation_flow import probation_flow
+    from flows.prune_flow import prune_flow
+    from flows.rollback_flow import rollback_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
+    by_hand = [
+        one.to_deployment(name=ON_DEMAND, parameters={"use_case": use_case}, tags=[TAG], entrypoint_type=EntrypointType.MODULE_PATH)
+        for one in (rollback_flow, probation_flow, prune_flow)
+    ]
     give_up_dead_runs()
     serve(
         monitor_flow.to_deployment(  # type: ignore[arg-type]  # in a plain function it is no coroutine
@@ -38,6 +46,7 @@ def serve_deployments(use_case: str, cron: str) -> None:
             entrypoint_type=EntrypointType.MODULE_PATH,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         ),
+        *by_hand,  # type: ignore[arg-type]
         pause_on_shutdown=False,  # a schedule that stops with its process would have to be switched on again by hand
     )
 

@@ -16,12 +16,10 @@ from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.timings import STOPWATCH
-from closedloop.tracking import HAS_FILE
+from closedloop.tracking import HAS_FILE, REPORT
 from closedloop.turning import decide_turn
 from closedloop.unlabelled import tell_estimates
 from flows.train_and_compare_flow import describe, train_and_compare_flow
-
-REPORT = "drift_report.html"
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)

@@ -52,7 +52,7 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version because a person says so; raises RegistryError when there is no such version or it is live."""
     with loop.lock():
         live = loop.registry.production()
-        loop.registry.version(version)
+        loop.registry.loadable(version)
         entry = (
             _pending(loop, Action.PROMOTE, version)
             if live == version
@@ -68,7 +68,7 @@ def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
     """Move `production` back to `previous`, or to the version given, because a person says so; RegistryError when there is none."""
     with loop.lock():
         live = loop.registry.production()
-        target = loop.registry.previous() if to is None else loop.registry.version(to).version
+        target = loop.registry.previous() if to is None else loop.registry.loadable(to).version
         if live is None or target is None or target == live:
             if live is not None and (pending := _pending(loop, Action.ROLLBACK, live)) is not None:
                 return carry_out(loop, pending)

@@ -92,7 +92,7 @@ def _disk(settings: Settings) -> Finding:
         "disk",
         free > ENOUGH_DISK_GB,
         f"{free:.1f} GB free",
-        f"free some: reports and models under {settings.home_folder} grow with every turn",
+        f"reports and models under {settings.home_folder} grow with every turn: closedloop prune --dry-run shows what can go",
     )
 
 

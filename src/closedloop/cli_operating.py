@@ -19,6 +19,7 @@ from closedloop.cli_options import (
     Workers,
 )
 from closedloop.cli_output import app, console, progress, show, tell
+from closedloop.cli_prune import prune_use_case
 
 
 @app.command(epilog="Example: closedloop serve --port 8080 --workers 2")
@@ -74,6 +75,9 @@ def migrate(
     said, same = migrate_use_case(progress, use_case, to_database, to_mlflow, dry_run=dry_run, as_json=as_json)
     tell(said)
     raise typer.Exit(0 if same else 1)
+
+
+prune = app.command("prune", epilog="Example: closedloop prune --keep-versions 10 --dry-run")(prune_use_case)
 
 
 @app.command(epilog="Example: closedloop doctor")

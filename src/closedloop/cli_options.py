@@ -45,6 +45,12 @@ Learners = Annotated[
 OutFolder = Annotated[
     Path | None, typer.Option("--out", help="Where the page and the figures go.", show_default="backtest/NAME under CLOSEDLOOP_HOME")
 ]
+KeptVersions = Annotated[int, typer.Option("--keep-versions", min=0, help="How many rejected and archived versions keep their files.")]
+KeptReports = Annotated[
+    int | None, typer.Option("--keep-reports", min=0, help="How many drift reports stay.", show_default="CLOSEDLOOP_KEEP_REPORTS, else 100")
+]
+KeptDays = Annotated[int, typer.Option("--keep-days-of-records", min=0, help="Delete older records; 0: none.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 WithFaults = Annotated[bool, typer.Option("--faults", help="Also put known faults into some windows: does any policy ship them?")]
 OnlyCheck = Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when an upgrade is due.")]
 ToStore = Annotated[
@@ -54,4 +60,3 @@ ToStore = Annotated[
 ToMlflow = Annotated[
     str | None, typer.Option("--to-mlflow", metavar="URL", help="The MLflow server to fill.", show_default="CLOSEDLOOP_TO_MLFLOW_URL")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")]

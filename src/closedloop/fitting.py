@@ -17,7 +17,8 @@ from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, s
 from closedloop.decisions import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.evidence import Comparison, GoldenResult, PromotionEvidence
-from closedloop.gathering import PREDICTION, TARGET, History, suspect, watched_frame
+from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
+from closedloop.judging import suspect
 from closedloop.parts import Parts
 from closedloop.schema import measure_statistics, prepare
 from closedloop.scoring import check_golden, estimate_auc

@@ -10,19 +10,18 @@ from typing import Any, Generic
 import numpy as np
 import pandas as pd
 
-from closedloop.candidates import LabelledWindow
 from closedloop.checks import Action, Kind
 from closedloop.computing import ReadWindow
-from closedloop.decisions import drift_over_limit, is_quarantined, labels_shifted, loss_over_limit
+from closedloop.decisions import drift_over_limit, loss_over_limit
 from closedloop.errors import ModelError
-from closedloop.evidence import DriftReport, Estimate, LoopState, RetrainingEvidence, RollbackEvidence
+from closedloop.evidence import DriftReport, LoopState, RetrainingEvidence, RollbackEvidence
 from closedloop.journal import Entry
+from closedloop.judging import judge_production, watch_promotion
 from closedloop.parts import Model, P, Parts
 from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.scoring import estimate_auc, measure_delta
 from closedloop.sources import in_time_order
 from closedloop.timings import STOPWATCH
-from closedloop.unlabelled import estimate_unlabelled, estimated_before
+from closedloop.unlabelled import estimate_unlabelled
 from closedloop.windows import mature, position, up_to
 
 PREDICTION, TARGET = "(prediction)", "(target)"
@@ -196,19 +195,18 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
     """Look at the current window: contract first, then drift, realised performance and what a rollback would have to know."""
     policy, window = history.loop.use_case.policy, history.read(history.window)
     state, key = history.state(), history.key("requested" if requested else "retraining")
-    details: dict[str, Any] = {"rows": window.facts.rows, "labelled_rows": window.facts.labelled_rows, "digest": window.facts.digest}
+    details = describe_window(window)
     if window.violations:
         return Turn(key, RetrainingEvidence(window.facts, state, violations=window.violations), None, details)
 
     drift, report = measure_window_drift(history, window) if history.bundle is not None else (None, None)
-    newer = history.newer_than(history.production.trained_through if history.production else None)
+    realised = judge_production(history, state)
+    newer = realised.newer
     counts = np.sum([[count for _, count in history.read(name).facts.labels_per_class] for name in newer], axis=0) if newer else None
     new_labels = () if counts is None else tuple(zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True))
-    judged = next((history.read(name).labelled for name in reversed(newer) if len(history.read(name).labelled.labels)), None)
-    realised = _measure_realised(history, judged) if judged is not None and history.bundle is not None else None
 
     evidence = RetrainingEvidence(
-        window=window.facts, state=state, drift=drift, realised_auc=realised, new_labels=new_labels, requested=requested,
+        window=window.facts, state=state, drift=drift, realised_auc=realised.auc, new_labels=new_labels, requested=requested,
         production_error=history.production_error,
     )  # fmt: skip
     details |= {
@@ -216,30 +214,18 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
         "drifted_columns": list(drift.drifted_columns) if drift else [],
         "drift_over": drift_over_limit(evidence, policy),
         "loss_over": loss_over_limit(evidence, policy),
+        **realised.details,
     }
-    if realised is not None and judged is not None:
-        suspicious = suspect(history, judged, realised)
-        details |= {"realised_on": judged.name, "realised_auc": realised.value, "quarantined": suspicious}
-        details["estimated_for_judged"] = estimated_before(history.entries, judged.name, state.production)
     # Where the current window's own labels have told, nothing has to be estimated.
     told = details.get("realised_on") == window.facts.name
     mistrusted = history.quarantined() | ({details["realised_on"]} if details.get("quarantined") else set())
     details |= estimate_unlabelled(history, () if told else tuple(name for name in newer if name not in mistrusted))
-    since = None if state.promoted_at is None else history.index - state.promoted_at
-    # Only while it can matter: production against previous costs loading and asking a second model.
-    watched = since is not None and 1 <= since <= policy.rollback.probation_windows and state.previous is not None
-    rollback = RollbackEvidence(window.facts, state, _measure_regret(history, judged)) if watched else None
-    return Turn(key, evidence, rollback, details, report)
+    return Turn(key, evidence, watch_promotion(history, state, realised.judged), details, report)
 
 
-def suspect(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> bool:
-    """Are the labels of a window, on which production realised this AUC, more likely wrong than new?"""
-    rules, expected = history.loop.use_case.policy.quarantine, history.production.val_auc if history.production else None
-    earlier = [history.read(name).labelled for name in history.due if position(history.names, name) < judged.index]
-    classes = len(history.loop.use_case.target.classes)
-    counts = [tuple(np.bincount(one.labels, minlength=classes).tolist()) for one in (*earlier, judged) if len(one.labels)]
-    below = is_quarantined(realised, history.realised_before(judged.name), expected, rules)
-    return below or labels_shifted(counts[-1], tuple(counts[:-1]), rules)
+def describe_window(window: ReadWindow) -> dict[str, Any]:
+    """What the journal keeps of a window whatever is found in it."""
+    return {"rows": window.facts.rows, "labelled_rows": window.facts.labelled_rows, "digest": window.facts.digest}
 
 
 def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[DriftReport, str | None]:
@@ -277,23 +263,3 @@ def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, hist
         frame[PREDICTION] = None if probabilities is None else classes[probabilities.argmax(axis=1)]
     frame[TARGET] = prepared.get(use_case.target.column)
     return frame
-
-
-def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
-    answers = history.answers(judged.name, labelled=True)
-    with STOPWATCH.measure("scoring"):
-        return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
-
-
-def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
-    """Production minus previous on the newest labelled rows that are newer than both."""
-    before = history.previous
-    if judged is None or before is None or history.bundle is None:
-        return None
-    fitted_through = history.place(before.trained_through)
-    if fitted_through is not None and judged.index <= fitted_through:
-        return None
-    with STOPWATCH.measure("scoring"):
-        previous = history.loop.registry.load(before.version)
-        confidence = history.loop.use_case.policy.rollback.confidence
-        return measure_delta(judged.labels, history.answers(judged.name, labelled=True), previous.probabilities(judged.frame), confidence)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from closedloop.records import Records
 
 Period = Literal["hour", "day", "month"]
+PREFIX = "records_"
 _FORMATS: dict[Period, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -31,6 +32,18 @@ def end_of(start: datetime, period: Period) -> datetime:
     return start_of(start + longest, period)
 
 
+def day_of_window(window: str) -> datetime | None:
+    """The UTC day whose records a window of one day holds; None when the name is not one of theirs."""
+    return _start_of_window(window, "day")
+
+
+def _start_of_window(window: str, period: Period) -> datetime | None:
+    try:
+        return datetime.strptime(window, f"{PREFIX}{_FORMATS[period]}").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 class RecordsSource:
     """The service's own records as windows: one for each UTC hour, day or month with answers, named like `records_2026-11-20`.
 
@@ -45,13 +58,12 @@ class RecordsSource:
         now = self._records.now()
         until = end_of(start_of(now, self._period), self._period) if self._unfinished else start_of(now, self._period)
         starts = self._records.read_periods(self._use_case.name, self._period, until)
-        return tuple(f"records_{start.strftime(_FORMATS[self._period])}" for start in starts)
+        return tuple(f"{PREFIX}{start.strftime(_FORMATS[self._period])}" for start in starts)
 
     def read(self, window: str) -> pd.DataFrame:
         """Raw rows of one window as `Records.read` gives them; raises StoreError when the name is not of this source."""
-        try:
-            start = datetime.strptime(window.removeprefix("records_"), _FORMATS[self._period]).replace(tzinfo=UTC)
-        except ValueError:
-            raise StoreError(where=f"window {window}", wanted=f"records_{_FORMATS[self._period]}", got=window,
-                             then="name a window of this source") from None  # fmt: skip
+        start = _start_of_window(window, self._period)
+        if start is None:
+            raise StoreError(where=f"window {window}", wanted=f"{PREFIX}{_FORMATS[self._period]}", got=window,
+                             then="name a window of this source")  # fmt: skip
         return self._records.read(self._use_case, start, end_of(start, self._period))

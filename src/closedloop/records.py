@@ -6,6 +6,7 @@ A request is recorded before it is answered; a label arrives later, names a pred
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.answer_writer import AnswerWriter, Sync
 from closedloop.answered_request import AnsweredRequest, name_prediction, read_column
+from closedloop.forgetting import count_rows, delete_some, find_newest_labelled
 from closedloop.labels import Label, write_labels
 from closedloop.quick_writer import QuickWriter
 from closedloop.record_tables import ANSWERS, LABELS, PROBES, refusal
@@ -124,6 +126,30 @@ class Records:
         labelled = select(func.count()).select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request)).where(of_use_case)
         with self._transaction("count predictions") as connection:
             return RecordCounts(int(connection.execute(answered).scalar_one()), connection.execute(labelled).scalar_one())
+
+    def count_before(self, use_case: str, moment: datetime) -> int:
+        """How many predictions of a use case were answered before `moment`."""
+        with self._transaction("count predictions") as connection:
+            return count_rows(connection, use_case, moment)
+
+    def delete_before(self, use_case: str, moment: datetime) -> int:
+        """Delete all requests answered before `moment`, with their keys and labels; how many predictions that were.
+
+        In many transactions: whoever answers gets a turn between two of them, and after a crash the same call goes on.
+        """
+        deleted, part, spent = 0, 1, 0.0
+        while part:
+            time.sleep(spent)  # as long as we held the lock: others who wait for it look only now and then whether it is free
+            began = time.monotonic()
+            with self._transaction("delete old predictions") as connection:
+                part = delete_some(connection, use_case, moment)
+            deleted, spent = deleted + part, time.monotonic() - began
+        return deleted
+
+    def newest_labelled(self, use_case: str) -> datetime | None:
+        """When the newest request that has a label was answered; None without any."""
+        with self._transaction("look for labels") as connection:
+            return find_newest_labelled(connection, use_case)
 
     def read_periods(self, use_case: str, period: Period, until: datetime) -> tuple[datetime, ...]:
         """Starts of the UTC periods before `until` in which something was answered, oldest first."""

@@ -6,6 +6,7 @@ Every change can be repeated after a crash: it looks at what is there before it 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from closedloop.tracking import DIGEST, KEY, MODEL_PATH, Tracking, download, is_
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
+# The files are being deleted, and are gone: no version of the two can be loaded any more.
+PRUNING, PRUNED = "pruning", "pruned"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ class Registry(Tracking):
         known = ", ".join(str(one.version) for one in self.versions()) or "none yet"
         raise RegistryError(where=f"model {self.name}", wanted=f"version {number}", got=f"versions {known}", then="choose one of those")
 
+    def loadable(self, number: int) -> VersionFacts:
+        """One version whose files are there; raises RegistryError as `version` does, and when they were pruned."""
+        found = self.version(number)
+        if found.status in (PRUNING, PRUNED):
+            raise _has_no_files(self.name, number)
+        return found
+
     def find_candidate(self, key: str) -> int | None:
         """The version registered under `key`, so that a repeated command finds its own work."""
         with self._reaching("look for a candidate"):
@@ -91,11 +101,13 @@ class Registry(Tracking):
     def fetch(self, number: int) -> Path:
         """The folder of a version's bundle on this machine.
 
-        Raises RegistryError when there is no such version, when MLflow cannot be reached or when the files are not those that were
-        registered.
+        Raises RegistryError when there is no such version, when MLflow cannot be reached or when the files were pruned or are not those
+        that were registered.
         """
         with self._reaching(f"load version {number}"):
             found = self._version(number)
+            if found is not None and found.tags.get(STATUS) in (PRUNING, PRUNED):
+                raise _has_no_files(self.name, number)
             if found is not None:
                 return self._fetch(found.source, number, found.tags.get(DIGEST, ""))
         self.version(number)
@@ -152,12 +164,13 @@ class Registry(Tracking):
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
         """Move `production` to a version and keep the replaced one as `previous`.
 
-        False, with nothing changed, when production is meanwhile neither of the two: another decision came in between.
+        False, with nothing changed, when production is meanwhile neither of the two: another decision came in between. Raises
+        RegistryError as `loadable` does.
         """
         live = self.production()
         if live not in (number, instead_of):
             return False
-        self.version(number)
+        self.loadable(number)
         with self._reaching("move the alias production"):
             if live != number:
                 # previous first: a crash in between leaves production where it was and a way back that is never wrong.
@@ -172,11 +185,11 @@ class Registry(Tracking):
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
         """Move `production` back to a version; what it leaves is archived and is no longer a version to go back to.
 
-        False, with nothing changed, when production is meanwhile neither of the two.
+        False, with nothing changed, when production is meanwhile neither of the two. Raises RegistryError as `loadable` does.
         """
         if self.production() not in (to, instead_of):
             return False
-        self.version(to)
+        self.loadable(to)
         with self._reaching("move the alias production"):
             self._client.set_registered_model_alias(self.name, PRODUCTION, str(to))
             if self.previous() is not None:
@@ -190,6 +203,24 @@ class Registry(Tracking):
         if number != self.production():
             with self._reaching("tag a version"):
                 self._tag(number, "rejected", reason)
+
+    def prune(self, number: int) -> None:
+        """Delete the model files of a version for good, here and in MLflow's store; its number, tags, run and evidence stay.
+
+        Its status says so first: a version that a crash left without some of its files is never taken for a whole one, and the same
+        call goes on. Raises RegistryError when an alias points at it; whether it may go otherwise is the caller's to know.
+        """
+        with self._reaching(f"delete the files of version {number}"):
+            found = self._version(number)
+            if found is None or found.tags.get(STATUS) == PRUNED:
+                return
+            if found.aliases:
+                raise RegistryError(where=f"model {self.name} version {number}", wanted="a version that nothing points at",
+                                    got=", ".join(found.aliases), then="move the alias first")  # fmt: skip
+            self._client.set_model_version_tag(self.name, str(number), STATUS, PRUNING)
+            self._delete(self._client.get_run(found.run_id), MODEL_PATH)
+            shutil.rmtree(self._downloads / self.name / kept_name(number, found.tags.get(DIGEST, "")), ignore_errors=True)
+            self._client.set_model_version_tag(self.name, str(number), STATUS, PRUNED)
 
     # Inside
 
@@ -209,6 +240,11 @@ class Registry(Tracking):
     def _version(self, number: int) -> Any:
         """MLflow's model version; None when there is none with this number."""
         return _found(lambda: self._client.get_model_version(self.name, str(number)))
+
+
+def _has_no_files(name: str, number: int) -> RegistryError:
+    return RegistryError(where=f"model {name} version {number}", wanted="its files", got="none, its files were pruned",
+                         then="choose another from: closedloop status, or train again")  # fmt: skip
 
 
 def _found(look: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from closedloop.errors import RegistryError
-from closedloop.registry import PRODUCTION, Registry, VersionFacts
+from closedloop.registry import PRODUCTION, PRUNED, PRUNING, STATUS, Registry, VersionFacts
 from closedloop.tracking import DIGEST, without_password
 
 # ORIGIN: of a run the id of the one it was made from, of a version that of its run, and its number. WHOLE: all of a run is there.
@@ -96,15 +96,19 @@ class RegistryCopy(Registry):
                 self._use_up_numbers(through)
 
     def check_files(self, source: Registry, report: Report) -> int:
-        """Fetch every version from here; how many. Raises RegistryError when files are not those that were registered in `source`."""
+        """Fetch every version that has files from here; how many.
+
+        Raises RegistryError when files are not those that were registered in `source`.
+        """
         there, digests = _digests(self), _digests(source)
         if there != digests:
             raise RegistryError(where=f"model {self.name} at {without_password(self.tracking_uri)}", wanted="the sha256 of those here",
                                 got="others", then="somebody changed it meanwhile: migrate again")  # fmt: skip
-        for done, number in enumerate(sorted(there)):
-            report(done, len(there))
-            _fetch_once(self, number)
-        return len(there)
+        whole = [one for one in _versions(self) if _has_files(one)]
+        for done, one in enumerate(whole):
+            report(done, len(whole))
+            _fetch_once(self, int(one.version))
+        return len(whole)
 
     def copy_aliases(self, source: Registry) -> None:
         """Point every alias to where it points in `source`, `production` last, and remove those that are not there."""
@@ -215,7 +219,13 @@ def check_source(source: Registry, report: Report) -> None:
             raise RegistryError(where=f"model {source.name} version {one.version}", wanted=f"files in a run of experiment {source.name}",
                                 got=f"{one.source} of run {one.run_id or '-'}",
                                 then="delete that version here if nobody needs it: its number stays unused")  # fmt: skip
-        _fetch_once(source, int(one.version))
+        if _has_files(one):
+            _fetch_once(source, int(one.version))
+
+
+def _has_files(version: Any) -> bool:
+    """False for a version whose files were pruned: its number, tags and run are all that is copied."""
+    return version.tags.get(STATUS) not in (PRUNING, PRUNED)
 
 
 def _fetch_once(registry: Registry, number: int) -> None:

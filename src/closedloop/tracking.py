@@ -17,7 +17,7 @@ from closedloop.bundle import model_digest
 from closedloop.errors import ClosedLoopError, RegistryError
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
-MODEL_PATH = "model"
+MODEL_PATH, REPORT = "model", "drift_report.html"
 
 # What MLflow's client is told unless the environment says otherwise.
 CLIENT_DEFAULTS = {
@@ -133,17 +133,35 @@ class Tracking:
 
         Reports are megabytes each and a loop never stops making them. The runs, with everything that was measured, stay.
         """
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
         with self._reaching(f"delete old files {name}"):
-            found = self._client.search_runs([self._experiment()], filter_string=f"tags.`{HAS_FILE}` = '{name}'",
-                                             order_by=["attributes.start_time DESC"], max_results=1000)  # fmt: skip
-            for run in found[keep:]:
-                get_artifact_repository(run.info.artifact_uri, tracking_uri=self.tracking_uri).delete_artifacts(name)
+            found = self._runs_with_file(name)[keep:]
+            for run in found:
+                self._delete(run, name)
                 self._client.set_tag(run.info.run_id, HAS_FILE, "dropped")
-        return len(found[keep:])
+        return len(found)
+
+    def count_files(self, name: str) -> int:
+        """How many runs have the file `name` still."""
+        with self._reaching(f"count files {name}"):
+            return len(self._runs_with_file(name))
 
     # Inside
+
+    def _runs_with_file(self, name: str) -> list[Any]:
+        """Newest first."""
+        found: list[Any] = []
+        page = None
+        while page is None or page.token:
+            page = self._client.search_runs([self._experiment()], filter_string=f"tags.`{HAS_FILE}` = '{name}'", max_results=1000,
+                                            order_by=["attributes.start_time DESC"], page_token=page and page.token)  # fmt: skip
+            found += page
+        return found
+
+    def _delete(self, run: Any, name: str) -> None:
+        """Delete a file or folder of a run, wherever MLflow keeps it; one that is not there is no fault."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(run.info.artifact_uri, tracking_uri=self.tracking_uri).delete_artifacts(name)
 
     def _runs(self, key: str) -> Any:
         return self._client.search_runs([self._experiment()], filter_string=is_tagged(KEY, key))

@@ -8,7 +8,7 @@ from typing import Any
 from closedloop.actions import carry_out
 from closedloop.checks import Action, Decision
 from closedloop.decisions import decide_retraining, decide_rollback
-from closedloop.evidence import PromotionEvidence
+from closedloop.evidence import PromotionEvidence, RollbackEvidence
 from closedloop.gathering import History, Turn
 from closedloop.journal import Entry
 from closedloop.parts import Parts
@@ -19,12 +19,16 @@ def decide_turn(history: History[Parts], turn: Turn, details: Mapping[str, Any])
 
     What is kept as it is needs nothing more; anything else is still to be carried out.
     """
-    policy = history.loop.use_case.policy
     if turn.rollback is not None:
-        back = _write_down(history, "rollback", decide_rollback(turn.rollback, policy), details)
+        back = decide_probation(history, turn.rollback, details)
         if back.decision.action is Action.ROLLBACK:
             return back
-    return _write_down(history, "retraining", decide_retraining(turn.evidence, policy), details)
+    return _write_down(history, "retraining", decide_retraining(turn.evidence, history.loop.use_case.policy), details)
+
+
+def decide_probation(history: History[Parts], watched: RollbackEvidence, details: Mapping[str, Any]) -> Entry:
+    """Decide whether production stays, and write that down with `details`, once for the same data, whoever asks."""
+    return _write_down(history, "rollback", decide_rollback(watched, history.loop.use_case.policy), details)
 
 
 def _write_down(history: History[Parts], kind: str, decision: Decision, details: Mapping[str, Any]) -> Entry:

@@ -192,3 +192,18 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
     assert model_digest(copy.fetch(1)) == model_digest(folder)
     assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == ["plots/roc.png"]
+
+
+def test_a_pruned_version_comes_along_without_files(embedded: Backend, folder: Path, tmp_path: Path) -> None:
+    """Its number, status and tags are copied; nothing is fetched for it, here or there, and those that have files are looked at as ever."""
+    source = original(embedded, folder)
+    run = log(source, folder, "key 5")
+    number = source.register("key 5", run, {"window": "w5"})
+    source.reject(number, reason="worse")
+    source.prune(number)
+    check_source(source, silent)
+    copy = copy_of(embedded, source, "pruned", tmp_path)
+    fill(copy, source)
+    assert_filled(copy, source)
+    assert copy.version(number).status == "pruned"
+    assert copy.check_files(source, silent) == 2

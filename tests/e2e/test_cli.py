@@ -252,3 +252,16 @@ def test_a_person_moves_production_and_goes_back(story: Story) -> None:
     assert (back["action"], back["version"]) == ("rollback", live)
     assert closedloop("rollback", "--to", "77").code == 4
     assert closedloop("history", "--json").json[-1]["id"] == back["id"]
+
+
+def test_pruning_says_what_would_go_and_what_went(story: Story) -> None:
+    """--dry-run and the pruning itself print the same numbers, for programs and for people; the journal loses nothing."""
+    before = closedloop("history", "--json").json
+    planned = closedloop("prune", "--keep-reports", "0", "--dry-run", "--json").json
+    assert set(planned) == {"versions", "reports", "records", "records_before", "kept_back"}
+    assert planned["reports"] > 0
+    said = closedloop("prune", "--keep-reports", "0")
+    assert (said.code, said.err) == (0, "")
+    assert f"deleted {planned['reports']} drift reports" in said.out
+    assert closedloop("prune", "--keep-reports", "0", "--json").json == {**planned, "reports": 0}
+    assert closedloop("history", "--json").json == before

@@ -191,7 +191,8 @@ def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
 
 
 def test_prefect_holds_both_deployments(stack: Stack) -> None:
-    """One is scheduled and has its next runs, the other waits to be asked; the form of both offers window and source."""
+    """One is scheduled and has its next runs, the other waits to be asked; the form of both offers window and source. What only people
+    start is there, too."""
     api = f"{stack.address('PREFECT')}/api"
     monitor, train = (ask(f"{api}/deployments/name/{name}") for name in ("monitor/scheduled", "train-and-compare/on-demand"))
     assert [one["schedule"]["cron"] for one in monitor["schedules"]] == ["0 6 * * *"]
@@ -201,6 +202,8 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
         assert form["source"]["enum"] == ["windows", "records"]
         assert {"use_case", "window"} <= set(form)
         assert one["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
+    for name in ("rollback", "probation", "prune"):
+        assert ask(f"{api}/deployments/name/{name}/on-demand")["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
     waiting = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"id": {"any_": [monitor["id"]]}}}
     assert until(lambda: ask(f"{api}/flow_runs/count", waiting), "a scheduled run") >= 1
 

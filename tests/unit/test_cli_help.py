@@ -35,6 +35,7 @@ PROMISED = {
     "up",
     "upgrade",
     "migrate",
+    "prune",
 }
 FOR_PROGRAMS = {
     "doctor",
@@ -49,6 +50,7 @@ FOR_PROGRAMS = {
     "backtest",
     "upgrade",
     "migrate",
+    "prune",
 }
 ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade"}
 

@@ -1,0 +1,64 @@
+"""Watch a promotion: hold production against the version that it replaced, and go back if it is significantly worse."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.actions import carry_out
+from closedloop.gathering import History
+from closedloop.journal import Entry
+from closedloop.loop import Loop, open_loop
+from closedloop.probation import Probation, gather_probation
+from closedloop.turning import decide_probation
+from flows.train_and_compare_flow import describe
+
+
+@task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
+def compare_with_previous(history: History[Loop]) -> Probation:
+    """Both versions on the newest labelled rows that are new to both: facts, no verdict."""
+    return gather_probation(history)
+
+
+@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
+def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
+    """Roll back, or note that nothing had to move."""
+    return carry_out(history.loop, entry)
+
+
+@flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
+def probation_flow(use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows") -> int:
+    """The part of `monitor` that may take a promotion back, and nothing else: no drift, no retraining.
+
+    What it decides is what `monitor` would decide on the same data, and whoever comes second finds it decided. Where `monitor` would
+    have nothing to decide, nothing is written down.
+
+    Args:
+        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        window: Name of the window to look at. Empty: the newest.
+        source: windows: the use case's own source. records: the service's own records follow it.
+
+    Returns:
+        The id of the decision in the journal; 0 when nothing was on probation.
+    """
+    loop = open_loop(use_case or None, with_records=source == "records")
+    with loop.lock():
+        history = History(loop, window or None)
+        entry = loop.journal.find(history.key("rollback"))
+        seen = None if entry else compare_with_previous(history)
+        if seen and seen.evidence:
+            entry = decide_probation(history, seen.evidence, seen.details)
+        if entry:
+            entry = carry_out_decision(history, entry)
+    publish(history.window, entry, seen.reason if seen else "")
+    return entry.id if entry else 0
+
+
+def publish(window: str, entry: Entry | None, reason: str) -> None:
+    """Show the decision in the Prefect UI, or why there was none."""
+    said = entry.decision.action.value if entry else "nothing on probation"
+    page = describe(entry) if entry else f"# {said} ({window})\n\n{reason}\n"
+    create_markdown_artifact(key="probation-decision", markdown=page, description=f"{said}: {window}")

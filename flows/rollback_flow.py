@@ -1,0 +1,36 @@
+"""Go back to an earlier version because a person says so, from Prefect's page."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.actions import roll_back_by_hand
+from closedloop.journal import Entry
+from closedloop.loop import Loop, open_loop
+from flows.train_and_compare_flow import describe
+
+
+@task(name="go back", cache_policy=NO_CACHE, persist_result=False)
+def go_back(loop: Loop, to: int) -> Entry:
+    """Wait for the turn that runs, write the request down, and move `production`."""
+    return roll_back_by_hand(loop, to or None)
+
+
+@flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)
+def rollback_flow(use_case: str = "", to: int = 0) -> int:
+    """Move `production` back, whatever the evidence says. Running it again after a crash finishes what was begun.
+
+    Args:
+        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        to: The version to go back to. 0: the one that production replaced.
+
+    Returns:
+        The id of the decision in the journal.
+    """
+    entry = go_back(open_loop(use_case or None), to)
+    create_markdown_artifact(
+        key="rollback-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: version {entry.decision.version}"
+    )
+    return entry.id
