@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Literal
 
-from prefect import flow, task
+from prefect import flow, tags, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -19,7 +19,12 @@ from closedloop.timings import STOPWATCH
 from closedloop.tracking import HAS_FILE, REPORT
 from closedloop.turning import decide_turn
 from closedloop.unlabelled import tell_estimates
+from flows.best_effort import best_effort
+from flows.deployments import this_run
+from flows.forms import LIST_WINDOWS, refresh_forms
+from flows.late_runs import cancel_missed_runs
 from flows.train_and_compare_flow import describe, train_and_compare_flow
+from flows.training_runs import find_untrained, start_training
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)
@@ -64,14 +69,24 @@ def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows"
     Returns:
         The id of the turn's decision in the journal.
     """
+    run = this_run()
+    with best_effort("cancel what was missed before"):
+        cancel_missed_runs()
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
         history = History(loop, window or None)
         entry = decided_before(history) or look_and_decide(history)
         entry = carry_out_decision(history, entry)
     publish(entry)
-    if entry.decision.action is Action.RETRAIN and entry.outcome is None:
-        train_and_compare_flow(use_case=use_case, window=history.window, cause=entry.id, source=source)
+    if run is not None and run.deployment_id is not None:
+        with best_effort(LIST_WINDOWS):
+            refresh_forms(loop.use_case)
+    if loop.settings.train_separately:
+        if (untrained := find_untrained(entry, loop.journal.history(loop.use_case.name), history.names)) is not None:
+            start_training(loop, untrained, source)
+    elif entry.decision.action is Action.RETRAIN and entry.outcome is None:
+        with tags(*(run.tags if run else ())):  # by which it is found when it dies with us
+            train_and_compare_flow(use_case=use_case, window=history.window, cause=entry.id, source=source)
     return entry.id
 
 

@@ -31,7 +31,7 @@ def serve(use_case: UseCasePath = None, host: Host = None, port: Port = None, wo
 
 
 @app.command(epilog="Example: closedloop up")
-def up(use_case: UseCasePath = None, every: Cron = "0 6 * * *") -> None:
+def up(use_case: UseCasePath = None, every: Cron = None) -> None:
     """MLflow UI, Prefect server with the scheduled deployments, and the API, until Ctrl-C."""
     with progress.status("reading the use case ..."):
         from closedloop.cli_up import run_everything

@@ -27,7 +27,10 @@ Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its 
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="How many processes answer.", show_default="CLOSEDLOOP_WORKERS, else 1")
 ]
-Cron = Annotated[str, typer.Option("--cron", help="When to monitor, as a cron line, in UTC.")]
+Cron = Annotated[
+    str | None,
+    typer.Option("--cron", help="When to monitor: minute hour day month weekday.", show_default="[schedule] of loop.toml"),
+]
 Policies = Annotated[
     list[str] | None,
     typer.Option(

@@ -21,11 +21,13 @@ from rich.console import Console
 
 from closedloop.attached import start_attached, stop_attached
 from closedloop.cli_serve import refuse_taken
-from closedloop.errors import ClosedLoopError
+from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.loop import Loop
+from closedloop.schedule import check_cron
+from closedloop.use_case import UseCase
+from flows.deployments import MONITOR, TRAIN, name_deployment
 
 START_SECONDS = 180.0
-MONITOR, TRAIN = "monitor/scheduled", "train-and-compare/on-demand"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +71,28 @@ def parts_of(loop: Loop, cron: str) -> tuple[Part, ...]:
                        "PREFECT_LOGGING_LEVEL": "WARNING"}  # fmt: skip
         parts.append(Part("Prefect", command, True, f"{prefect}/api/health", {"Prefect": f"{prefect}/deployments"}, settings.prefect_port,
                           "CLOSEDLOOP_PREFECT_PORT", environment))  # fmt: skip
-    # Whoever presses "run" on Prefect's page sees it start soon, and sees its log there.
+    # Whoever presses "run" on Prefect's page sees it start soon, and sees its log there. A team's server takes a run for dead whose
+    # heartbeats come at Prefect's own pace.
     shown = {"PREFECT_API_URL": elsewhere or f"{prefect}/api", "PREFECT_RUNNER_POLL_FREQUENCY": "3",
+             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
              "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # fmt: skip
-    parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], False,
-                      "" if elsewhere else f"{prefect}/api/deployments/name/{TRAIN}", environment={**shown, **placed}))  # fmt: skip
+    probe = "" if elsewhere else f"{prefect}/api/deployments/name/{name_deployment(TRAIN, loop.use_case.name)}"
+    parts.append(Part("deployments", [sys.executable, "-m", "flows.deployments", path, cron], False, probe,
+                      environment={**shown, **placed}))  # fmt: skip
     serve = [sys.executable, "-m", "closedloop", "serve", "--use-case", path, "--host", settings.host, "--port", str(settings.port)]
     parts.append(Part("API", serve, False, f"{api}/health", {"API": f"{api}/docs"}, settings.port, "CLOSEDLOOP_PORT"))
     return tuple(parts)
 
 
-def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -> None:
+def run_everything(console: Console, progress: Console, loop: Loop, cron: str | None = None) -> None:
     """Start every part, say where they are, and wait for Ctrl-C or SIGTERM, or for one of them to end.
 
-    Raises ClosedLoopError when a port is taken, when the API would be open to others without a key, when a part does not start, or when
-    one ends by itself.
+    `cron` takes the place of the one in loop.toml. Raises UseCaseError when it is none, ClosedLoopError when a port is taken, when the API
+    would be open to others without a key, when a part does not start, or when one ends by itself.
     """
     from api.keys import open_keys
 
+    cron = loop.use_case.schedule.cron if cron is None else _checked(cron)
     parts, logs = parts_of(loop, cron), loop.settings.home_folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for part in parts:
@@ -110,12 +116,20 @@ def run_everything(console: Console, progress: Console, loop: Loop, cron: str) -
                 for part in group:
                     _wait_for(part, running[part], logs, stopping)
         if not stopping.is_set():
-            _show(console, parts, logs, cron, live)
+            _show(console, parts, logs, loop.use_case, cron, live)
         while not stopping.wait(1.0):
             for part, process in running.items():
                 if process.poll() is not None:
                     raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to keep running",
                                           got=f"an end with code {process.returncode}", then=f"read {_log_of(part, logs)}")  # fmt: skip
+
+
+def _checked(cron: str) -> str:
+    try:
+        check_cron(cron)
+    except ValueError as error:
+        raise UseCaseError(where="--cron", wanted=str(error).rpartition(", got ")[0], got=repr(cron), then="mend it") from None
+    return cron
 
 
 @contextmanager
@@ -159,12 +173,13 @@ def _wait_for(part: Part, process: subprocess.Popen[bytes], logs: Path, stopping
             raise ClosedLoopError(where="closedloop up", wanted=f"{part.name} to start", got=got, then=f"read {_log_of(part, logs)}")
 
 
-def _show(console: Console, parts: tuple[Part, ...], logs: Path, cron: str, live: int | None) -> None:
+def _show(console: Console, parts: tuple[Part, ...], logs: Path, use_case: UseCase, cron: str, live: int | None) -> None:
+    monitor, train = (name_deployment(flow, use_case.name) for flow in (MONITOR, TRAIN))
     # One line each and unbroken: addresses are clicked.
     for name, page in [page for part in parts for page in part.pages.items()]:
         console.print(f"{name:14}{page}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{'deployments':14}{MONITOR} ({cron}, UTC), {TRAIN}", soft_wrap=True, highlight=False)
+    console.print(f"{'deployments':14}{monitor} ({cron}, {use_case.schedule.timezone}), {train}", soft_wrap=True, highlight=False)
     console.print(f"{'logs':14}{logs}", soft_wrap=True, highlight=False)
     if live is None:
-        console.print(f"no model yet, so the API answers 503: closedloop monitor, or run {MONITOR} in Prefect", highlight=False)
+        console.print(f"no model yet, so the API answers 503: closedloop monitor, or run {monitor} in Prefect", highlight=False)
     console.print("Ctrl-C stops everything", highlight=False)

@@ -24,6 +24,10 @@ _ID_LIKE = re.compile(r"(^|[\s_.-])(id|key|uuid|guid|nr|number)$", re.IGNORECASE
 _CAMEL_ID = re.compile(r"[a-z](Id|ID)$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
 _A_DATE = "a date or time: derive an age or a season from it"
+_SCHEDULE = """[schedule]
+cron = "0 6 * * *"  # when `closedloop up` looks by itself: minute, hour, day, month, weekday
+timezone = "UTC"
+"""
 _PAIRS = {("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"), ("bad", "good")}
 
 
@@ -260,7 +264,7 @@ def _target(target: str, classes: tuple[str, ...]) -> str:
     listed = ", ".join(_quoted(label) for label in classes)
     note = "  # the second is the one whose probability is scored: swap them if that is wrong" if len(classes) == 2 else ""
     delay = "delay_windows = 0  # 1: labels come with the next window"
-    return f"[target]\ncolumn = {_quoted(target)}\nclasses = [{listed}]{note}\n\n[labels]\n{delay}\n"
+    return f"[target]\ncolumn = {_quoted(target)}\nclasses = [{listed}]{note}\n\n[labels]\n{delay}\n\n{_SCHEDULE}"
 
 
 def _columns(features: Iterable[_Feature]) -> str:

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
 
     home: Path = Path("var")
     use_case: Path = DEFAULT_USE_CASE
+    use_cases: str = ""
     data: Path | None = None
     database_url: str | None = None
     records_sync: Literal["normal", "full"] = "normal"
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     follow_seconds: float = 0.25
     workers: int = 1
     keep_reports: int = 100
+    train_separately: bool = False
     answer_without_records: bool = False
     api_keys_file: Path | None = None
     api_key: SecretStr | None = Field(default=None, min_length=16)
@@ -49,6 +51,12 @@ class Settings(BaseSettings):
     @property
     def home_folder(self) -> Path:
         return self.home.expanduser().resolve()
+
+    @property
+    def deployed_use_cases(self) -> tuple[Path, ...]:
+        """The use cases that a team's Prefect server looks after."""
+        named = tuple(Path(one.strip()) for one in self.use_cases.split(",") if one.strip())
+        return named or (self.use_case,)
 
     @property
     def store_url(self) -> str:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from closedloop.errors import UseCaseError
 from closedloop.policy import Policy
+from closedloop.schedule import Schedule
 
 DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
 # How a category that has no value is spelled in a prepared row: models are fitted on it like on any other.
@@ -162,6 +163,7 @@ class _File:
     slices: tuple[Slice, ...] = ()
     training: Training = field(default_factory=Training)
     labels: Labels = field(default_factory=Labels)
+    schedule: Schedule = field(default_factory=Schedule)
     policy: Policy = field(default_factory=Policy)
 
 
@@ -183,6 +185,7 @@ class UseCase:
     slices: tuple[Slice, ...]
     training: Training
     labels: Labels
+    schedule: Schedule
     policy: Policy
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
@@ -237,7 +240,8 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
         raise UseCaseError(where=f"{path}: {where}", wanted=first["msg"].removeprefix("Value error, "), got=got,
                            then="mend it in the file") from None  # fmt: skip
     _check_names(file, path)
-    described = {key: value for key, value in asdict(file).items() if key != "description"}
+    # When one looks is not what is decided: a decision under another schedule is the same decision.
+    described = {key: value for key, value in asdict(file).items() if key not in ("description", "schedule")}
     described["source"] = {key: value for key, value in described["source"].items() if key not in ("root", "url")}
     golden = _load_golden(file, path)
     described["golden"] = [asdict(case) for case in golden]

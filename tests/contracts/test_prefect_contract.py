@@ -1,15 +1,18 @@
-"""What we rely on when Prefect's server is ours for the length of a command."""
+"""What we rely on of Prefect: its server for the length of a command, and how it reads what stands in loop.toml."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from closedloop.schedule import Schedule
 from closedloop.settings import Settings
 from flows.embedded import embedded_prefect, using
+from tests.unit.test_schedule import TAKEN
 
 
 def test_one_server_after_another_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +31,15 @@ def test_one_server_after_another_in_one_process(tmp_path: Path, monkeypatch: py
         assert not EventsWorker._instances
         with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as store:
             assert store.execute("select state_type, count(*) from task_run group by 1").fetchall() == [("COMPLETED", runs)]
+
+
+@pytest.mark.parametrize("line", TAKEN)
+def test_prefect_takes_every_schedule_that_we_take(line: str) -> None:
+    """A cron line that loop.toml may hold is read by Prefect's server, too, and comes true."""
+    import asyncio
+
+    from prefect.server.schemas.schedules import CronSchedule
+
+    schedule = Schedule(line, "Europe/Berlin")
+    dates = CronSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(n=1, start=datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(asyncio.run(dates)) == 1

@@ -160,6 +160,11 @@ def write_customers(folder: Path) -> None:
     pd.concat(months).to_csv(folder / "customers.csv", index=False)
     subprocess.run([sys.executable, "-m", "closedloop", "init", "customers.csv", "--target", "left", "--window-column", "month"],
                    cwd=folder, check=True, capture_output=True, timeout=60)  # fmt: skip
+    text = (folder / "loop.toml").read_text()
+    for old, new in {'cron = "0 6 * * *"': 'cron = "15 4 * * *"', 'timezone = "UTC"': 'timezone = "Europe/Berlin"'}.items():
+        assert old in text, f"init no longer writes {old}"
+        text = text.replace(old, new)
+    (folder / "loop.toml").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -191,26 +196,31 @@ def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
 
 
 def test_prefect_holds_both_deployments(stack: Stack) -> None:
-    """One is scheduled and has its next runs, the other waits to be asked; the form of both offers window and source. What only people
-    start is there, too."""
+    """One is scheduled as loop.toml says and has its next runs, the other waits to be asked; the form of both offers the windows,
+    newest first, and the sources. What only people start is there, too."""
     api = f"{stack.address('PREFECT')}/api"
-    monitor, train = (ask(f"{api}/deployments/name/{name}") for name in ("monitor/scheduled", "train-and-compare/on-demand"))
-    assert [one["schedule"]["cron"] for one in monitor["schedules"]] == ["0 6 * * *"]
+
+    def found() -> list[dict[str, Any]]:
+        return [ask(f"{api}/deployments/name/{name}") for name in ("monitor/customers", "train-and-compare/customers")]
+
+    until(lambda: all("enum" in one["parameter_openapi_schema"]["properties"]["window"] for one in found()), "the windows in the forms")
+    monitor, train = found()
+    assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in monitor["schedules"]] == [("15 4 * * *", "Europe/Berlin")]
     assert train["schedules"] == []
     for one in (monitor, train):
         form = one["parameter_openapi_schema"]["properties"]
+        assert form["window"]["enum"] == ["", *reversed(MONTHS)]
         assert form["source"]["enum"] == ["windows", "records"]
-        assert {"use_case", "window"} <= set(form)
         assert one["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
     for name in ("rollback", "probation", "prune"):
-        assert ask(f"{api}/deployments/name/{name}/on-demand")["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
+        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
     waiting = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"id": {"any_": [monitor["id"]]}}}
     assert until(lambda: ask(f"{api}/flow_runs/count", waiting), "a scheduled run") >= 1
 
 
 def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
     """The run completes, the journal holds its decisions, the API answers with the new model, and the log is in Prefect."""
-    run = stack.run_deployment("monitor/scheduled", window=MONTHS[0])
+    run = stack.run_deployment("monitor/customers", window=MONTHS[0])
     assert stack.end_of(run) == "COMPLETED", (stack.folder / "home/logs/deployments.log").read_text()[-3000:]
     assert [one.decision.action.value for one in stack.decisions(MONTHS[0])][:2] == ["retrain", "promote"]
 
@@ -227,7 +237,7 @@ def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
 
 def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
     """The address in the journal leads to this MLflow, which serves the drift report of that run."""
-    assert stack.end_of(stack.run_deployment("monitor/scheduled", window=MONTHS[1])) == "COMPLETED"
+    assert stack.end_of(stack.run_deployment("monitor/customers", window=MONTHS[1])) == "COMPLETED"
     entry = stack.decisions(MONTHS[1])[0]
     assert entry.details["report"].startswith(f"{stack.address('MLFLOW')}/#/experiments/")
     with urllib.request.urlopen(artifact_of(stack, entry), timeout=30) as response:
@@ -262,8 +272,7 @@ def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     urllib.request.urlretrieve(artifact_of(stack, entry), tmp_path / "report.html")
     assert "visits" in dom_of((tmp_path / "report.html").as_uri(), tmp_path / "two")
     deployments = dom_of(f"http://localhost:{stack.ports['PREFECT']}/deployments", tmp_path / "three")
-    assert "on-demand" in deployments
-    assert "scheduled" in deployments
+    assert "customers" in deployments
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
@@ -277,7 +286,7 @@ def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
 
 def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
     """kill -9 in the middle of a run leaves no process; the next start gives the dead run up: later ones need not wait for it."""
-    run = stack.run_deployment("train-and-compare/on-demand", window=MONTHS[1])
+    run = stack.run_deployment("train-and-compare/customers", window=MONTHS[1])
     until(lambda: stack.state_of(run) == "RUNNING", "the run's start")
     assert end(stack, signal.SIGKILL) == -signal.SIGKILL
     again = start(stack.folder, stack.ports)

@@ -36,6 +36,7 @@ ROOMS = {
     # the world, without judgement
     "hands": {
         "use_case",
+        "schedule",
         "sources",
         "tables",
         "records",

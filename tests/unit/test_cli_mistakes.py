@@ -136,6 +136,12 @@ def test_a_port_that_is_taken_is_named(typed: str, monkeypatch: pytest.MonkeyPat
     assert ("CLOSEDLOOP_MLFLOW_PORT" in said) is (typed == "up")
 
 
+def test_a_cron_line_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped schedule is noticed before anything is started, not at six in the morning."""
+    assert run(["up", "--cron", "0 25 * * *"]) == UseCaseError.exit_code
+    assert "--cron: wanted cron's hour must be between 0 and 23, from low to high, got '0 25 * * *'" in sentence(capsys.readouterr())
+
+
 def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """An address of another machine is no matter of the port."""
     assert run(["serve", "--host", "192.0.2.1", "--port", "8080"]) == 1

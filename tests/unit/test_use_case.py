@@ -68,6 +68,9 @@ def test_defaults_and_order() -> None:
         (changed(training={"recipes": []}), "must each name at least one"),
         (changed(training={"recipes": ["forest"]}), "training.recipes"),
         (changed(labels={"delay_windows": -1}), "delay_windows must not be negative"),
+        (changed(schedule={"cron": "61 * * * *"}), "loop.toml: schedule: wanted cron's minute must be between 0 and 59"),
+        (changed(schedule={"timezone": "Berlin"}), "timezone must be an IANA name"),
+        (changed(schedule={"crom": "0 6 * * *"}), "schedule.crom: did you mean cron?"),
         (changed(policy={"retraining": {"max_drift_share": 3}}), "max_drift_share must be between 0 and 1"),
         ({"name": "test"}, "source"),
     ],
@@ -106,9 +109,14 @@ def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> No
 
 
 def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
-    """Any number of policy, contract or training changes it; a description or another place of the same data does not."""
+    """Any number of policy, contract or training changes it; a description, another place of the same data or another time to look
+    at it does not."""
     fingerprint = parse_use_case(CONTENT, Path("loop.toml")).fingerprint
-    same = [changed(description="other"), changed(source={"query": "SELECT 1", "windows": "*", "root": "elsewhere"})]
+    same = [
+        changed(description="other"),
+        changed(schedule={"cron": "0 7 * * *", "timezone": "Europe/Berlin"}),
+        changed(source={"query": "SELECT 1", "windows": "*", "root": "elsewhere"}),
+    ]
     other = [changed(policy={"promotion": {"min_rows": 499}}), changed(columns={"x": {"type": "numeric", "maximum": 9}}),
              changed(training={"seed": 8}), changed(source={"query": "SELECT 2", "windows": "*"})]  # fmt: skip
     assert {parse_use_case(content, tmp_path / "loop.toml").fingerprint for content in same} == {fingerprint}
@@ -127,6 +135,7 @@ def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
     assert {part: set(numbers) for part, numbers in use_case.content["policy"].items()} == {
         part: set(numbers) for part, numbers in asdict(Policy()).items()}  # fmt: skip
     assert set(use_case.content["training"]) == set(asdict(use_case.training))
+    assert set(use_case.content["schedule"]) == set(asdict(use_case.schedule))
     assert use_case.golden
 
 
