@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -58,6 +59,9 @@ class Browser:
         self._driver.get(url)
         try:
             WebDriverWait(self._driver, PATIENCE_SECONDS).until(lambda _: until.lower() in self.text().lower())
+        except TimeoutException:
+            said = [one["message"] for one in self._driver.get_log("browser")][-5:]
+            raise AssertionError(f"wanted {until!r} on {url}, got {self.text()[:500]!r}; the browser says {said}") from None
         finally:
             self._driver.save_screenshot(str(path))
         return self.text()

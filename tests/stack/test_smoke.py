@@ -146,7 +146,7 @@ def test_people_see_it_in_prefects_pages(stack: Stack, browser: Browser) -> None
     browser.picture(f"{stack.prefect}/deployments/deployment/{monitor}/run", SEEN / "form.png", until="Window")
     browser.picture(f"{stack.prefect}/runs", SEEN / "runs.png", until="month_002")
     artifact = stack.ask_prefect("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["turn-decision"]}}}).json()[0]
-    browser.picture(f"{stack.prefect}/artifacts/artifact/{artifact['id']}", SEEN / "decision.png", until="drift report")
+    browser.picture(f"{stack.prefect}/artifacts/artifact/{artifact['latest_id']}", SEEN / "decision.png", until="drift report")
 
 
 @pytest.fixture
