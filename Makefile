@@ -17,7 +17,8 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test nightly unit lint format lock up down logs smoke bench-serving bench-scoring bench-loop clean
+.PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke bench-serving bench-scoring \
+	bench-loop clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,10 +68,12 @@ lock: ## Write the locks anew from pyproject.toml; with UPGRADE=--upgrade take n
 	$(COMPILE) --constraint requirements.lock --output-file stack/loop.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file stack/api.lock --group pyproject.toml:api
 
+# What an image says it was built from.
+BUILT_FROM := REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
+
 up: ## Build and start the Compose stack, wait until every part is healthy, and say where everything is.
 	@sh stack/make-env.sh .env
-	@REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown) \
-		docker compose up --build --detach --wait --wait-timeout 600
+	@$(BUILT_FROM) docker compose up --build --detach --wait --wait-timeout 600
 	@sh stack/say-where.sh
 
 down: ## Stop the Compose stack; what it keeps stays in its volumes.
@@ -78,6 +81,15 @@ down: ## Stop the Compose stack; what it keeps stays in its volumes.
 
 logs: ## Print what the containers of the stack have said.
 	@docker compose --profile '*' logs --no-color --timestamps
+
+backup: ## Save the running stack into backups/TIME, or TO=folder; WITH_WINDOWS=1 takes the windows along.
+	@sh stack/backup.sh $(if $(TO),"$(TO)")
+
+restore: ## Put the backup FROM=folder into this stack, which is down; FORCE=1 replaces what it holds.
+	@[ -n "$(FROM)" ] || sh stack/restore.sh
+	@sh stack/make-env.sh .env
+	@$(BUILT_FROM) docker compose build --quiet
+	@sh stack/restore.sh "$(FROM)"
 
 smoke: install ## Drive the loop through the running stack as people and programs do; var/smoke keeps what was seen.
 	$(BIN)/pytest -m stack tests/stack/test_smoke.py

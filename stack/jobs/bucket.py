@@ -1,16 +1,18 @@
-"""The bucket of the stack: `make` waits for the store and makes it, `list` names its objects, `save FOLDER` and `load FOLDER` copy them
-out and in."""
+"""The bucket of the stack: `make` waits for the store and makes it, `list` names its objects, `save` writes a tar of
+them to stdout, `load` reads one from stdin."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import closing
+from typing import IO, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, EndpointConnectionError, HTTPClientError
 
@@ -31,7 +33,6 @@ def make_bucket(store: Any, bucket: str) -> None:
         try:
             if bucket not in {one["Name"] for one in store.list_buckets()["Buckets"]}:
                 store.create_bucket(Bucket=bucket)
-            print(f"bucket {bucket}: there")
             return
         except (ClientError, ConnectionError, EndpointConnectionError, HTTPClientError) as error:
             refused = isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in (401, 403)
@@ -46,35 +47,64 @@ def list_objects(store: Any, bucket: str) -> Iterator[str]:
         yield from (one["Key"] for one in page.get("Contents", []))
 
 
-def save_bucket(store: Any, bucket: str, folder: Path) -> int:
-    """Copy every object into a file under `folder`; returns how many."""
-    keys = list(list_objects(store, bucket))
-    for key in keys:
-        path = (folder / key).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ValueError(f"object {key!r} would be written outside of {folder}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.download_file(bucket, key, str(path))
-    return len(keys)
+def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
+    """Write every object into a tar, under its key and without a copy in between; returns how many.
+
+    An object that is deleted meanwhile is left out. Raises OSError when one breaks off: then the tar is not whole.
+    """
+    count = 0
+    with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for key in list_objects(store, bucket):
+            try:
+                found = store.get_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                    raise
+                continue
+            member = tarfile.TarInfo(key)
+            member.size, member.mtime = found["ContentLength"], int(found["LastModified"].timestamp())
+            with closing(found["Body"]) as body:
+                tar.addfile(member, body)
+            count += 1
+    return count
 
 
-def load_bucket(store: Any, bucket: str, folder: Path) -> int:
-    """Copy every file under `folder` into the bucket, over what has the same key; returns how many."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in files:
-        store.upload_file(str(path), bucket, path.relative_to(folder).as_posix())
-    return len(files)
+def load_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
+    """Put what `save_bucket` wrote into the bucket, over what has the same key; other objects stay. Returns how many.
+
+    Raises tarfile.ReadError when it is no tar, or one that breaks off.
+    """
+    count = 0
+    # One after the other: the pieces of an object are read from one stream, and few fit into the memory of a job.
+    plainly = TransferConfig(use_threads=False)
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        for member in tar:
+            if (content := tar.extractfile(member)) is not None:
+                store.upload_fileobj(_Forward(content), bucket, member.name, Config=plainly)
+                count += 1
+    return count
+
+
+class _Forward:
+    """Only `read`: tarfile's own files offer more than the stream below them can do."""
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self.read = content.read
 
 
 def main(words: list[str]) -> None:
     """What the module says, for the words of a command line."""
     store, bucket = open_store(), os.environ["S3_BUCKET"]
     make_bucket(store, bucket)
+    said = "there"
     if words[0] == "list":
         print("\n".join(list_objects(store, bucket)))
-    elif words[0] in ("save", "load"):
-        copied = (save_bucket if words[0] == "save" else load_bucket)(store, bucket, Path(words[1]))
-        print(f"{words[0]}: {copied} objects")
+    if words[0] == "save":
+        said = f"{save_bucket(store, bucket, sys.stdout.buffer)} objects saved"
+    if words[0] == "load":
+        said = f"{load_bucket(store, bucket, sys.stdin.buffer)} objects loaded"
+    # Not to stdout, which may be the tar.
+    print(f"bucket {bucket}: {said}", file=sys.stderr)
 
 
 if __name__ == "__main__":
