@@ -95,7 +95,7 @@ def deploy(client: SyncPrefectClient, use_case: UseCase) -> list[str]:
     except ClosedLoopError as error:  # the rows may come later than the deployments
         told = [f"{use_case.name}: its windows could not be listed: {error}"]
     flows = {flow.id: flow.name for flow in client.read_flows(deployment_filter=of_use_case(use_case.name))}
-    return [*(_describe(flows[one.flow_id], one) for one in ours()), *told]
+    return sorted(_describe(flows[one.flow_id], one) for one in ours()) + told
 
 
 def find_prefect_yaml() -> Path:

@@ -78,9 +78,16 @@ def deployed(team: Team) -> Team:
 
 @pytest.fixture(scope="module")
 def worker(deployed: Team) -> Team:
-    """One worker of the light pool, which takes one run at a time."""
-    deployed.start_worker("closedloop", "--limit", "1")
+    """One worker for each pool, which takes one run at a time; that of the trainings has none to take before `let_train`."""
+    let_train(deployed, False)
+    for pool in ("closedloop", "closedloop-training"):
+        deployed.start_worker(pool, "--limit", "1")
     return deployed
+
+
+def let_train(team: Team, allowed: bool) -> None:
+    """Let the pool of the trainings hand runs out, or keep them."""
+    team.ask("/work_pools/closedloop-training", {"is_paused": not allowed}, "PATCH")
 
 
 def form_of(team: Team, name: str) -> dict[str, Any]:
@@ -158,8 +165,9 @@ def test_a_retraining_is_a_run_of_its_own(worker: Team) -> None:
     take_turn(worker)
     (second,) = [one for one in worker.runs(TRAIN) if one["id"] != first["id"]]
 
-    worker.start_worker("closedloop-training", "--run-once", "--limit", "2").wait()
-    assert worker.state(second["id"])["type"] == "COMPLETED", (worker.folder / "closedloop-training.log").read_text()[-3000:]
+    let_train(worker, True)
+    assert worker.end_of(second["id"])["type"] == "COMPLETED", (worker.folder / "closedloop-training.log").read_text()[-3000:]
+    let_train(worker, False)
     assert worker.loop().registry.production() == 1
     kinds = [(one.decision.kind, one.outcome) for one in worker.loop().journal.history("streamflow")]
     assert kinds == [(Kind.RETRAINING, "done"), (Kind.PROMOTION, "done")]
