@@ -112,7 +112,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     what is not listed any more without touching it."""
     team.deploy(team.path)
     found = everything(team)
-    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [2, 2, 2]
+    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [5, 2, 2]
     monitor, train = team.deployment(MONITOR), team.deployment(TRAIN)
     assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in monitor["schedules"]] == [("30 5 * * *", "Europe/Berlin")]
     assert train["schedules"] == []
@@ -127,9 +127,10 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     found = everything(team)
     said = team.deploy(team.path)
     assert everything(team) == found
-    assert said[:2] == [f"{MONITOR}: in closedloop, 30 5 * * * Europe/Berlin (paused)",
+    by_hand = [f"{flow}/streamflow: in closedloop, when asked" for flow in ("probation", "prune", "rollback")]
+    assert said[:5] == [f"{MONITOR}: in closedloop, 30 5 * * * Europe/Berlin (paused)", *by_hand,
                         f"{TRAIN}: in closedloop-training, when asked (paused)"]  # fmt: skip
-    assert [line.split(",")[0] for line in said[2:]] == ["monitor/of-last-year: not in CLOSEDLOOP_USE_CASES"]
+    assert [line.split(",")[0] for line in said[5:]] == ["monitor/of-last-year: not in CLOSEDLOOP_USE_CASES"]
     team.ask(schedule, {"active": True}, "PATCH")
     team.ask(f"/deployments/{train['id']}/resume_deployment", {})
 
