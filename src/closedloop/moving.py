@@ -176,7 +176,7 @@ def _rewriting(registry: RegistryCopy, runs: dict[str, str]) -> Rewrite:
         run = runs.get(details.get("run", ""))
         if run is None:
             return details
-        page = registry.run_link(run, "")
+        page = registry.run_link(run, registry.tracking_uri)
         return {**details, "run": run, **({"report": page + _file(details["report"])} if "report" in details else {})}
 
     return rewrite

@@ -72,8 +72,9 @@ def test_the_lock_satisfies_pyproject() -> None:
 
 
 def _variables_of_the_stack() -> set[str]:
-    """What docker-compose.yml takes from the environment."""
-    return set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    """What docker-compose.yml, and what is laid over it for work on the code, take from the environment."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("docker-compose.yml", "stack/development.yml")]
+    return {name for text in texts for name in re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", text)}
 
 
 def test_every_variable_is_documented_and_nothing_else() -> None:
