@@ -77,7 +77,8 @@ def all_runs(registry: Registry) -> list[Any]:
     return sorted(found, key=lambda one: (one.info.start_time, one.data.tags.get("closedloop.migrated_from", one.info.run_id)))
 
 
-def test_cut_off_before_any_call_it_is_finished_by_the_next_one(embedded: Backend, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [pytest.param(3, id="each third call"), pytest.param(1, id="each call", marks=pytest.mark.nightly)])
+def test_cut_off_before_any_call_it_is_finished_by_the_next_one(embedded: Backend, folder: Path, tmp_path: Path, step: int) -> None:
     """Whichever call to MLflow is the first that fails, the same copy made again is that of an undisturbed one, and nothing is there twice;
     until the last calls nothing is in production."""
     source = original(embedded, folder)
@@ -87,7 +88,7 @@ def test_cut_off_before_any_call_it_is_finished_by_the_next_one(embedded: Backen
     assert needed > 20, "too few calls are watched"
     assert_filled(whole, source)
     # The first run, and all that comes after the last one: the runs between are copied like the first.
-    for calls in [*range(7), *range(needed - 11, needed)]:
+    for calls in [*range(7), *range(needed - 11, needed)][::-step]:
         cut = copy_of(embedded, source, f"cut-{calls}", tmp_path, calls)
         with pytest.raises(RegistryError, match="cut off here"):
             fill(cut, source)
