@@ -10,6 +10,8 @@ BIN := .venv/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/.installed
+# The tests of a file stay in one process: they share what they start.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # Nothing is sent anywhere; the program sets the same for itself.
@@ -43,13 +45,13 @@ clean-demo: install ## Forget what the demo made.
 	@$(BIN)/closedloop demo --forget
 
 test: lint ## All that CI runs for a change: lint, types and every test but the nightly ones.
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 nightly: install ## The long tests, too long for each change.
 	$(BIN)/pytest -m nightly
 
-unit: install ## The tests that need no server: the decisions, the units, the rules of the house.
-	$(BIN)/pytest tests/spec tests/properties tests/unit tests/house
+unit: install ## The tests that need no server and end within a minute: the decisions, the units, the rules of the house.
+	$(BIN)/pytest $(PARALLEL) -m "not (slow or nightly or stack)" tests/spec tests/properties tests/unit tests/house
 
 lint: install ## Ruff and mypy.
 	$(BIN)/ruff check .

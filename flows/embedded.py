@@ -100,6 +100,7 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
         yield
         return
     os.environ["PREFECT_API_URL"] = server.wait()
+    _send_what_waits()
     from prefect.client.orchestration import get_client
     from prefect.settings import (
         PREFECT_API_URL,
@@ -124,7 +125,7 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
 
 
 def _send_what_waits() -> None:
-    """Let Prefect's background threads deliver what they hold, and end them, while there is still a server.
+    """Let Prefect's background threads deliver what they hold, and end them, while there is still the server that they serve.
 
     They keep the address of the server that they first met and try each event for seven seconds: left alone, the states of later
     flows would go to a server that is gone, and the process could not end before every one of them had failed.

@@ -53,6 +53,13 @@ def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pa
     return make
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses a PostgreSQL starts one: `make unit` leaves it out."""
+    for item in items:
+        if "[postgresql" in item.name or "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_unconfigure() -> None:
     """A process that can't end is a fault too: after two minutes it says what it waits for, and fails."""
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)

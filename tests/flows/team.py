@@ -44,12 +44,12 @@ def free_port() -> int:
 @dataclass
 class Team:
     """The server, the use case `path` and everything that was started; `stop` ends all of it. `prefect_database` is the server's own and
-    `store` that of journal and records: SQLite under `folder` where none is given."""
+    `store` that of journal and records."""
 
     folder: Path
     path: Path
-    prefect_database: str = ""
-    store: str = ""
+    prefect_database: str
+    store: str
     port: int = field(default_factory=free_port)
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -167,5 +167,5 @@ class Team:
 
     def loop(self) -> Loop:
         """Its use case, opened from outside."""
-        settings = Settings(home=self.folder / "home", data=None, database_url=self.store or None, mlflow_url=None)
+        settings = Settings(home=self.folder / "home", data=None, database_url=self.store, mlflow_url=None)
         return open_loop(self.path, settings=settings)

@@ -17,24 +17,21 @@ import pytest
 from closedloop.checks import Action, Kind
 from tests.flows.conftest import PRELOADED, add_months, write_use_case
 from tests.flows.team import ENDS, Team, until
-from tests.postgres import postgres  # noqa: F401  # a fixture
+from tests.postgres import Cluster, postgres  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.slow
 
 MONITOR, TRAIN = "monitor/streamflow", "train-and-compare/streamflow"
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)])
-def team(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+@pytest.fixture(scope="module")
+def team(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:  # noqa: F811
     """A server without deployments, and a use case whose rows are still to come."""
     folder = tmp_path_factory.mktemp("team")
     changes = {'cron = "0 6 * * *"': 'cron = "30 5 * * *"', 'timezone = "UTC"': 'timezone = "Europe/Berlin"'}
     path = write_use_case(folder / "case", changes=changes)
-    found = Team(folder, path)
-    if request.param == "postgresql":
-        cluster = request.getfixturevalue("postgres")
-        server, store = (cluster.make_database().partition("://")[2] for _ in range(2))
-        found = Team(folder, path, f"postgresql+asyncpg://{server}", f"postgresql+psycopg://{store}")
+    server, store = (postgres.make_database().partition("://")[2] for _ in range(2))
+    found = Team(folder, path, f"postgresql+asyncpg://{server}", f"postgresql+psycopg://{store}")
     try:
         found.start_server()
         warm = threading.Thread(target=take_turn, args=(found, True))

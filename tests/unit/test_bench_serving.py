@@ -114,6 +114,7 @@ def answering(status: int, asked: list[tuple[str, Any]]) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 @pytest.mark.parametrize("status", [200, 503])
 def test_wrk_posts_the_body_and_a_refusal_is_seen(tmp_path: Path, status: int) -> None:

@@ -13,6 +13,8 @@ import pytest
 from closedloop.cli import run
 from tests.unit.streams import make_frames
 
+pytestmark = pytest.mark.slow
+
 FIGURES = {"policy", "mean_auc", "share", "worst_regret", "trainings_share", "promotions", "harmful", "missed"}
 
 

@@ -79,6 +79,7 @@ def test_a_mistake_is_one_sentence(typed: str, code: int, words: list[str], caps
     assert all(word in said for word in words), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value", "typed", "code", "words"),
     [
@@ -185,6 +186,7 @@ def test_a_refused_init_leaves_nothing(place: Path) -> None:
     assert sorted(one for one in place.iterdir() if one.name != "home") == before
 
 
+@pytest.mark.slow
 def test_the_program_itself_leaves_with_the_code(place: Path) -> None:
     """The installed program hands the exit code to the shell and the sentence to stderr, and a reader that goes away is no fault."""
     program = [sys.executable, "-m", "closedloop"]

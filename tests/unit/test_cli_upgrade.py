@@ -135,6 +135,7 @@ def test_a_database_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch
         assert "hidden" not in err
 
 
+@pytest.mark.slow
 def test_the_doctor_says_the_revision(
     postgres_url: str,  # noqa: F811
     later: History,

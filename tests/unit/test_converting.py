@@ -83,6 +83,7 @@ def test_the_model_answers_like_the_pipeline(recipe: str, classes: int, numeric:
     assert np.abs(answers - pipeline.predict_proba(tried)).max() < NEAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [*range(4), *(pytest.param(group, marks=pytest.mark.nightly) for group in range(4, 10))])
 def test_pipelines_of_chance(group: int) -> None:
     """Whatever columns, classes, rows and recipe: twenty pipelines a group, each on its rows, on awkward rows and at its splits."""

@@ -46,6 +46,7 @@ def test_two_use_cases_of_one_name_are_refused(tmp_path: Path) -> None:
         read_use_cases(Settings(use_cases=f"{IRIS},{tmp_path}"))
 
 
+@pytest.mark.slow
 def test_without_a_server_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address, and an address where nobody answers, are each one sentence with what to do."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)

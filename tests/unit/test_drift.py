@@ -68,6 +68,7 @@ def _twenty(rows: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@pytest.mark.slow
 def test_our_distances_are_evidentlys() -> None:
     """What limits are calibrated with is what Evidently measures, to 1e-6: ties, nulls, new categories and lost ones."""
     rng = np.random.default_rng(0)
@@ -82,6 +83,7 @@ def test_our_distances_are_evidentlys() -> None:
     assert found["plan"].score == pytest.approx(float(measure_jensenshannon(*plans)), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_report_and_the_bare_distances_agree() -> None:
     """With and without the page the verdicts are the same, and the page names the columns."""
     reference, current = _twenty(800, 0), _twenty(300, 1, shift=1.0)
@@ -107,6 +109,7 @@ def test_the_verdict_does_not_depend_on_the_number_of_rows(rows: int) -> None:
     assert (shifted.reference_rows, shifted.current_rows) == (rows, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reference_rows", "rows"), [(5_000, 100), (300, 100), (100, 5_000)])
 def test_small_windows_do_not_alarm_on_noise(reference_rows: int, rows: int) -> None:
     """Eight undrifted windows against twenty columns: two alarms among the 160 at most, and never two in one window.
@@ -325,6 +328,7 @@ def test_one_column_that_evidently_cannot_measure_becomes_a_note(monkeypatch: py
     assert fine.drifted is False
 
 
+@pytest.mark.slow
 def test_heavy_libraries_wait_until_they_are_needed() -> None:
     """Importing the senses opens no door: Evidently and LightGBM take seconds and hundreds of megabytes."""
     code = (

@@ -86,6 +86,7 @@ def test_it_goes_in_parts_and_each_request_whole(records: Records, engine: Engin
     assert parts == [5, 1, 7, 2, 0]
 
 
+@pytest.mark.slow
 def test_the_service_records_while_old_rows_go(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another connection appends from the first deleted part to the last one: none of its requests fails, and all are recorded."""
     monkeypatch.setattr(forgetting, "_MOST_REQUESTS", 5)

@@ -82,6 +82,7 @@ def test_the_same_key_twice_gives_the_first_entry(journal: Journal) -> None:
     assert journal.history("shop") == (first,)
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_the_same_keys_at_once_agree(url: str, journal: Journal) -> None:
     """Of two writers each key has one winner, both are told the same entry, and it has one outcome."""
     writers = [

@@ -19,6 +19,8 @@ from closedloop.errors import StoreError
 from closedloop.lock import hold_lock
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 30.0
 # How long a lock that excludes nobody would have to let somebody in; a right one is never waited for longer than that.
 MOMENT_SECONDS = 0.2

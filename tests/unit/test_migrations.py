@@ -242,6 +242,7 @@ def test_a_database_from_before_the_revisions_loses_nothing(engine: Engine, miss
     assert Records(engine).count("shop") == (RecordCounts(0, 0) if "answers" in missing else RecordCounts(2, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("older", [False, True])
 def test_one_of_four_processes_does_it(make_url: Callable[[], str], tmp_path: Path, older: bool) -> None:
     """Processes that meet an empty or an older database at the same moment all succeed, and one of them has changed it."""
@@ -350,6 +351,7 @@ def test_an_unstamped_database_is_brought_all_the_way(engine: Engine, tmp_path: 
     check_later(engine, before)
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_is_killed_half_way_can_be_repeated(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the middle of a revision leaves the database as it was, and the next upgrade does all of it."""
     fill(engine)

@@ -14,6 +14,8 @@ from closedloop.replaying import AsOf, Stream, fit_first, replay
 from closedloop.strategies import Brain
 from tests.unit.streams import Frames, make_frame, make_frames, make_past
 
+pytestmark = pytest.mark.slow
+
 EVERYBODY = ("static", "always", "every-2", "naive", "loop")
 
 

@@ -124,17 +124,20 @@ def test_everyday_months_can_be_learnt() -> None:
     assert 0.78 < auc((0,), 3) < 0.85
 
 
+@pytest.mark.slow
 def test_campaign_costs_production_less_than_the_quarantine_limit() -> None:
     """Month 2 is bad enough to show, not so bad that its labels are kept out."""
     assert 0.03 < min(auc((0,), month) for month in (0, 1, 3)) - auc((0,), 2) < 0.09
     assert worst_case_gain((0, 1), 2, quantile=0.025) > -0.003
 
 
+@pytest.mark.slow
 def test_a_model_that_learnt_from_the_campaign_is_worse_afterwards() -> None:
     """In month 3 the refit on months 0 to 2 is significantly worse than month 0's model, however the rows are drawn again."""
     assert worst_case_gain((0, 1, 2), 3, quantile=0.995) < 0
 
 
+@pytest.mark.slow
 def test_the_campaign_in_the_history_harms_in_month_4_and_pays_in_month_6() -> None:
     """History with the campaign is significantly worse when prices rise, significantly better once the reasons have changed."""
     assert worst_case_gain((0, 1, 2, 3), 4, quantile=0.995) < 0

@@ -32,6 +32,8 @@ from closedloop.training import fit
 from closedloop.use_case import parse_use_case
 from tests.house.tree import ROOT
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["no", "yes"]},
     "source": {"query": "select 1", "windows": "*.csv"},

@@ -26,6 +26,8 @@ from closedloop.scoring import measure_auc
 from closedloop.turning import decide_turn
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 
+pytestmark = pytest.mark.slow
+
 ESTIMATE = ("estimated_auc", "estimated_lower", "estimated_upper")
 
 
