@@ -8,7 +8,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 missing() { ! grep -q "^$1=." "$file"; }
 made=
 for name in POSTGRES_PASSWORD MLFLOW_DB_PASSWORD PREFECT_DB_PASSWORD CLOSEDLOOP_DB_PASSWORD S3_ACCESS_KEY S3_SECRET_KEY \
-  MLFLOW_ADMIN_PASSWORD MLFLOW_SECRET_KEY STACK_API_KEY GRAFANA_PASSWORD; do
+  MLFLOW_ADMIN_PASSWORD MLFLOW_READER_PASSWORD MLFLOW_SECRET_KEY STACK_API_KEY GRAFANA_PASSWORD; do
   if missing "$name"; then echo "$name=$(random)" >> "$file"; made="$made $name"; fi
 done
 if missing PREFECT_AUTH_STRING; then echo "PREFECT_AUTH_STRING=admin:$(random)" >> "$file"; made="$made PREFECT_AUTH_STRING"; fi

@@ -68,8 +68,9 @@ for name in closedloop mlflow prefect; do
   ask postgres "DROP DATABASE $name WITH (FORCE)"
   ask postgres "ALTER DATABASE ${name}_restored RENAME TO $name"
 done
-# Once more: who may do what with a database is no part of a dump, and MLflow's admin has the password of the old stack.
+# Once more: who may do what with a database is no part of a dump, and MLflow's users have the passwords of the old stack.
 job databases < /dev/null > /dev/null
+said=$(job mlflow-tables 2>&1 < /dev/null) || { echo "$said" >&2; exit 1; }
 # Places of runs that were under way here.
 job prefect-server sh -c 'rm -rf /var/lib/closedloop/prefect/concurrency_leases' < /dev/null
 if [ -f "$folder/api_keys.json" ]; then

@@ -110,10 +110,10 @@ def test_keys_and_windows_are_the_same(copied: Copied) -> None:
     assert copied.new.job("prefect-worker", "cat", "/windows/month_001.csv") == WINDOW
 
 
-def _login(stack: OwnStack, password: str) -> int:
-    """The status that MLflow answers its admin with."""
+def _login(stack: OwnStack, user: str, password: str) -> int:
+    """The status that MLflow answers a user with."""
     request = urllib.request.Request(f"{stack.address('CLOSEDLOOP_MLFLOW_PORT')}/api/2.0/mlflow/experiments/get?experiment_id=0")
-    request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{password}".encode()).decode())
+    request.add_header("Authorization", "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
@@ -122,10 +122,11 @@ def _login(stack: OwnStack, password: str) -> int:
 
 
 def test_nothing_of_the_old_secrets_is_needed(copied: Copied) -> None:
-    """MLflow's admin, whose hash came with the database, has the password of the new stack's .env, and no longer that of the old one's."""
-    new, old = (stack.read("MLFLOW_ADMIN_PASSWORD") for stack in (copied.new, copied.old))
-    assert [_login(copied.new, password) for password in (new, old)] == [200, 401]
-    assert [_login(copied.old, password) for password in (new, old)] == [401, 200]
+    """MLflow's users, whose hashes came with the database, have the passwords of the new stack's .env, and the old ones no longer."""
+    for user in ("admin", "reader"):
+        new, old = (stack.read(f"MLFLOW_{user.upper()}_PASSWORD") for stack in (copied.new, copied.old))
+        assert [_login(copied.new, user, password) for password in (new, old)] == [200, 401]
+        assert [_login(copied.old, user, password) for password in (new, old)] == [401, 200]
 
 
 def test_a_backup_is_for_its_owner_only_and_says_what_it_is_of(copied: Copied) -> None:

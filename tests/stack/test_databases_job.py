@@ -1,4 +1,4 @@
-"""The databases job on a real PostgreSQL: every role, and MLflow's admin, has the password that the environment has now."""
+"""The databases job and the one of MLflow's users on a real PostgreSQL: every role and both users have the password of the environment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,9 @@ from tests.stack.own_stack import ROOT
 __all__ = ["postgres"]
 
 
-@pytest.fixture
-def job(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """stack/jobs/databases.py, with the environment of its service."""
-    for name in ("MLFLOW_DB", "PREFECT_DB", "CLOSEDLOOP_DB", "MLFLOW_ADMIN"):
-        monkeypatch.setenv(f"{name}_PASSWORD", f"{name}-first-password")
-    monkeypatch.setenv("PGHOST", str(postgres.folder))
-    monkeypatch.setenv("PGUSER", "closedloop")
-    spec = importlib.util.spec_from_file_location("databases", ROOT / "stack" / "jobs" / "databases.py")
+def load(name: str) -> ModuleType:
+    """A job of stack/jobs."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "stack" / "jobs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,27 +24,44 @@ def job(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_mlflows_admin_follows_the_environment(job: ModuleType, postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before MLflow made its users nothing is done; a changed password is the admin's from then on, and no other user's; the same one
-    leaves the hash alone. MLflow's own store says whom it lets in."""
+@pytest.fixture
+def job(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """stack/jobs/databases.py, with the environment of its service."""
+    for name in ("MLFLOW", "PREFECT", "CLOSEDLOOP"):
+        monkeypatch.setenv(f"{name}_DB_PASSWORD", f"{name}-first-password")
+    monkeypatch.setenv("PGHOST", str(postgres.folder))
+    monkeypatch.setenv("PGUSER", "closedloop")
+    return load("databases")
+
+
+def test_mlflows_users_follow_the_environment(job: ModuleType, postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On empty tables both are made; a changed password is theirs from then on, and no other user's; the same one leaves the hash alone.
+    MLflow's own store says whom it lets in, and who may do everything."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
+    def lets_in(word: str) -> list[bool]:
+        return [store.authenticate_user(name, f"{name}-{word}-password") for name in ("admin", "reader")]
+
+    def run(word: str) -> None:
+        for name in ("admin", "reader"):
+            monkeypatch.setenv(f"MLFLOW_{name.upper()}_PASSWORD", f"{name}-{word}-password")
+        load("mlflow_users").set_users(database)
+
     job.prepare_databases()
-    job.set_admin_password()
+    database = f"postgresql+psycopg://mlflow@/mlflow?host={postgres.folder}"
+    run("first")
     store = SqlAlchemyStore()
-    store.init_db(f"postgresql+psycopg://mlflow@/mlflow?host={postgres.folder}")
+    store.init_db(database)
     try:
-        store.create_user("admin", "MLFLOW_ADMIN-first-password", is_admin=True)
-        store.create_user("friend", "MLFLOW_ADMIN-first-password")
-        before = store.get_user("admin").password_hash
-        job.set_admin_password()
-        assert store.get_user("admin").password_hash == before
-        monkeypatch.setenv("MLFLOW_ADMIN_PASSWORD", "MLFLOW_ADMIN-second-password")
-        job.set_admin_password()
-        passwords = ("MLFLOW_ADMIN-first-password", "MLFLOW_ADMIN-second-password")
-        assert [store.authenticate_user("admin", password) for password in passwords] == [False, True]
-        assert store.authenticate_user("friend", "MLFLOW_ADMIN-first-password")
-        assert store.get_user("admin").is_admin
+        assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
+        store.create_user("friend", "friend-first-password")
+        before = [one.password_hash for one in store.list_users()]
+        run("first")
+        assert [one.password_hash for one in store.list_users()] == before
+        run("second")
+        assert (lets_in("first"), lets_in("second")) == ([False, False], [True, True])
+        assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
+        assert store.authenticate_user("friend", "friend-first-password")
     finally:
         store.engine.dispose()
 

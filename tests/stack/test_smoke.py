@@ -104,19 +104,23 @@ def test_the_report_is_in_the_bucket_and_the_reason_in_the_journal(stack: Stack)
 
 
 def test_clients_of_mlflow_and_prefect_come_in_with_a_login_only(stack: Stack, tmp_path: Path) -> None:
-    """MLflow's own client, outside of the stack and with the documented settings, loads the production model and its report; without
-    a login both servers refuse."""
+    """MLflow's own client, outside of the stack and with the documented settings, loads the production model and its report as the user
+    that may only look, and is refused a move of production; without a login both servers refuse."""
     script = (
         "import mlflow, sys; model = mlflow.pyfunc.load_model(f'models:/{sys.argv[1]}@production'); "
         "version = mlflow.MlflowClient().get_model_version_by_alias(sys.argv[1], 'production'); "
         "print(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path='evidence.json', dst_path=sys.argv[2]))"
     )
-    environment = {"MLFLOW_TRACKING_URI": stack.mlflow, "MLFLOW_TRACKING_USERNAME": "admin",
-                   "MLFLOW_TRACKING_PASSWORD": stack.secrets["MLFLOW_ADMIN_PASSWORD"], "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    environment = {"MLFLOW_TRACKING_URI": stack.mlflow, "MLFLOW_TRACKING_USERNAME": "reader",
+                   "MLFLOW_TRACKING_PASSWORD": stack.secrets["MLFLOW_READER_PASSWORD"], "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
                    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script, NAME, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "evidence.json").stat().st_size > 100
+    move = "import mlflow, sys; mlflow.MlflowClient().set_registered_model_alias(sys.argv[1], 'production', '1')"
+    forbidden = subprocess.run([sys.executable, "-c", move, NAME], env=environment, capture_output=True, text=True, timeout=180)
+    assert forbidden.returncode != 0
+    assert "403" in forbidden.stderr
     refused = subprocess.run([sys.executable, "-c", script, NAME, str(tmp_path)], env={**environment, "MLFLOW_TRACKING_PASSWORD": "wrong",
                              "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, capture_output=True, text=True, timeout=180)  # fmt: skip
     assert refused.returncode != 0
