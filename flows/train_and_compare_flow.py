@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import carry_out
+from closedloop.actions import carry_out, finish_retraining
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions import decide_promotion
 from closedloop.evidence import PromotionEvidence
@@ -55,7 +55,7 @@ def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
             decision = decide_promotion(evidence, loop.use_case.policy)
             entry = write_promotion(history, evidence, decision, asked.id)
         entry = carry_out_decision(history, entry)
-        loop.journal.carried_out(asked)
+        finish_retraining(loop, asked, history.names)
     create_markdown_artifact(
         key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {history.window}"
     )

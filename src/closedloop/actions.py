@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.journal import Entry
@@ -34,6 +36,18 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
     else:
         loop.journal.carried_out(entry, "superseded", f"production is meanwhile version {loop.registry.production()}")
     return loop.journal.entry(entry.id)
+
+
+def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
+    """Note that a decision to retrain was carried out with the windows `learnt`.
+
+    Older ones that never were are superseded: what this one learnt includes their windows. One about a window that came later is not.
+    """
+    loop.journal.carried_out(asked)
+    later = set(loop.source.windows()).difference(learnt)
+    for one in loop.journal.history(asked.use_case):
+        if one.id < asked.id and one.outcome is None and one.decision.action is Action.RETRAIN and one.decision.window not in later:
+            loop.journal.carried_out(one, "superseded", f"decision {asked.id} (retrain) was carried out meanwhile")
 
 
 def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:

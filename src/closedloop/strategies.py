@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.actions import carry_out
+from closedloop.actions import carry_out, finish_retraining
 from closedloop.bundle import Facts
 from closedloop.candidates import LabelledWindow
 from closedloop.checks import Action
@@ -72,7 +72,7 @@ def _train(parts: ReplayParts, window: str, asked: Entry) -> Step:
     evidence = replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
     entry = write_promotion(history, evidence, decide_promotion(evidence, parts.use_case.policy), asked.id)
     carry_out(parts, entry)
-    parts.journal.carried_out(asked)
+    finish_retraining(parts, asked, history.names)
     delta = candidate.chosen.delta.value if candidate.chosen.delta else None
     return Step((asked.decision.action.value, entry.decision.action.value), entry.decision.reason, version, delta, candidate.quarantined)
 

@@ -10,11 +10,12 @@ import pytest
 
 from closedloop.actions import promote_by_hand
 from closedloop.answered_request import describe_answers
-from closedloop.checks import Kind
+from closedloop.checks import Action, Kind
 from closedloop.cli_doctor import examine
 from closedloop.decisions import decide_retraining, decide_rollback
 from closedloop.errors import RegistryError
 from closedloop.gathering import History, gather_turn
+from closedloop.turning import decide_turn
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -125,6 +126,30 @@ def test_with_nothing_on_probation_nothing_is_written(make_place: Callable[..., 
     assert start(place, "probation", window="month_002") == 0
     assert "breaks the contract: " in shown("probation-decision")
     assert place.open().journal.history("streamflow") == before
+
+
+def test_a_retraining_that_never_ran_is_superseded_by_the_next(
+    make_place: Callable[..., Any], start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three were asked for, on the first, second and third window, and none was run. A training for the second settles the first one, whose
+    window it learnt too, and leaves the third one open, which the doctor tells; that one is run as if nothing had been."""
+    place = make_place(0, 2, 1)
+    for window in ("month_000", "month_002", "month_001"):
+        history = History(place.open(), window)
+        turn = gather_turn(history)
+        decide_turn(history, turn, turn.details)
+    first, third, second = place.open().journal.history("streamflow")
+    assert {one.decision.action for one in (first, second, third)} == {Action.RETRAIN}
+    again = start(place, "train-and-compare", window="month_001", cause=second.id)
+    found = {one.id: (one.outcome, one.outcome_detail) for one in place.open().journal.history("streamflow")}
+    assert found == {first.id: ("superseded", f"decision {second.id} (retrain) was carried out meanwhile"), second.id: ("done", ""),
+                     third.id: (None, ""), again: ("done", "")}  # fmt: skip
+    monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
+    told = {one.check: one for one in examine(None)}["journal"]
+    assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
+    start(place, "monitor", window="month_002")
+    assert place.open().journal.entry(third.id).outcome == "done"
+    assert {one.check: one for one in examine(None)}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
