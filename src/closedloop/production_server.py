@@ -29,7 +29,13 @@ class RegistryServer:
 
     def aliased(self, name: str, alias: str) -> int | None:
         """The version that an alias points at; None when it points at none."""
-        found = self._find("registered-models/alias", name=name, alias=alias)
+        try:
+            found = self._find("registered-models/alias", name=name, alias=alias)
+        except PermissionError:
+            # What MLflow's login says to all but administrators of a model that is not there.
+            if self._find("registered-models/get", name=name) is not None:
+                raise
+            found = None
         return None if found is None else int(found["model_version"]["version"])
 
     def version(self, name: str, number: int) -> tuple[str, dict[str, str]] | None:
@@ -69,7 +75,8 @@ class RegistryServer:
             said = error.read()
             if error.code in (400, 404) and _error_code(said) in _ABSENT:
                 return None
-            raise OSError(f"HTTP {error.code}: {said.decode(errors='replace')[:200]}") from None
+            kind = PermissionError if error.code == 403 else OSError
+            raise kind(f"HTTP {error.code}: {said.decode(errors='replace')[:200]}") from None
 
     def _open(self, path: str) -> Any:
         request = urllib.request.Request(f"{self._base}/{path}", headers=_credentials())

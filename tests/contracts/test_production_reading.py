@@ -21,6 +21,7 @@ from closedloop.registry import Registry
 from closedloop.settings import Settings
 from closedloop.use_case import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log
+from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401  # a fixture
 
 
 def read(backend: Backend, registry: Registry, home: Path) -> ProductionReader:
@@ -45,6 +46,23 @@ def test_it_is_told_what_the_registry_says(backend: Backend, tmp_path: Path) -> 
     for number in (1, 2):
         registry.promote(number, instead_of=number - 1 or None, reason="better")
         assert reader.find() == registry.production() == number
+
+
+def test_a_user_who_may_only_look_is_told_that_nothing_is_there(
+    starting_mlflow: Callable[[], TeamMlflow],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Before the first version is registered, on a server with a login: no model, as an administrator is told, and not a server that
+    cannot be reached. A wrong password is refused."""
+    team = starting_mlflow()
+    for name, value in team.login.items():
+        monkeypatch.setenv(name, value)
+    reader = ProductionReader("nothing", team.uri, downloads=tmp_path)
+    assert reader.find() is None
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a wrong password")
+    with pytest.raises(RegistryError, match="wanted to read the alias production, got OSError: HTTP 401"):
+        reader.find()
 
 
 def test_the_files_are_those_that_were_registered(backend: Backend, folder: Path, tmp_path: Path) -> None:
