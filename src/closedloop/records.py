@@ -6,6 +6,7 @@ A request is recorded before it is answered; a label arrives later, names a pred
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ class Records:
         """Write something of no meaning; raises StoreError when requests could not be recorded either."""
         with self._transaction("try the store") as connection:
             connection.execute(sa.delete(PROBES))
-            connection.execute(sa.insert(PROBES), {"id": 1, "padding": _PADDING})
+            # Another process may be at it, too.
+            connection.execute(sa.insert(PROBES), {"id": secrets.randbelow(2**31), "padding": _PADDING})
         self._quick.open()
 
     def close(self) -> None:

@@ -412,3 +412,16 @@ def test_closed_records_hold_no_file(tmp_path: Path) -> None:
     assert held == []
     records.append([answered("r3")])
     assert records.count("shop").predictions == 3
+
+
+def test_two_who_try_the_store_at_once_find_it_well(records: Records) -> None:
+    """Two workers of the service start together: neither takes what the other one writes to try the store for a fault."""
+    together = Barrier(2)
+
+    def try_it(_: int) -> None:
+        for _ in range(10):
+            together.wait(timeout=30)
+            records.probe()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(try_it, range(2)))
