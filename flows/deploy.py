@@ -28,8 +28,9 @@ PREFECT_YAML = "prefect.yaml"
 def deploy_everything(settings: Settings) -> list[str]:
     """Make what is missing, change what differs, and leave the rest; returns what to tell, a line each.
 
-    A schedule or a deployment that a person has paused stays paused, and nothing is deleted. Raises UseCaseError for a use case that
-    cannot be read, ClosedLoopError when the server does not answer or does not take a deployment.
+    A schedule or a deployment that a person has paused stays paused. No deployment is deleted; a schedule that a person added is, by
+    Prefect. Raises UseCaseError for a use case that cannot be read, ClosedLoopError when the server does not answer or does not take
+    a deployment.
     """
     from httpx import HTTPError
     from prefect.client.orchestration import get_client

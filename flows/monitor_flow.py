@@ -10,7 +10,6 @@ from prefect import flow, tags, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import carry_out
 from closedloop.checks import Action
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
@@ -20,10 +19,11 @@ from closedloop.tracking import HAS_FILE, REPORT
 from closedloop.turning import decide_turn
 from closedloop.unlabelled import tell_estimates
 from flows.best_effort import best_effort
+from flows.decision_steps import carry_out_decision, describe
 from flows.deployments import this_run
 from flows.forms import LIST_WINDOWS, refresh_forms
 from flows.late_runs import cancel_missed_runs
-from flows.train_and_compare_flow import describe, train_and_compare_flow
+from flows.train_and_compare_flow import train_and_compare_flow
 from flows.training_runs import find_untrained, start_training
 
 
@@ -49,12 +49,6 @@ def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
         registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
     return {"run": run_id, "report": f"{page}/{REPORT}" if turn.report else page}
-
-
-@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
-    """Roll back, or note that nothing had to move."""
-    return carry_out(history.loop, entry)
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)

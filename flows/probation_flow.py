@@ -8,25 +8,18 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import carry_out
 from closedloop.gathering import History
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.probation import Probation, gather_probation
 from closedloop.turning import decide_probation
-from flows.train_and_compare_flow import describe
+from flows.decision_steps import carry_out_decision, describe
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
 def compare_with_previous(history: History[Loop]) -> Probation:
     """Both versions on the newest labelled rows that are new to both: facts, no verdict."""
     return gather_probation(history)
-
-
-@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
-    """Roll back, or note that nothing had to move."""
-    return carry_out(history.loop, entry)
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)

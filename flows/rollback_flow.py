@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.actions import roll_back_by_hand
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
-from flows.train_and_compare_flow import describe
+from flows.decision_steps import describe
 
 
 @task(name="go back", cache_policy=NO_CACHE, persist_result=False)

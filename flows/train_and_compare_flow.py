@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import carry_out, finish_retraining
+from closedloop.actions import finish_retraining
 from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions import decide_promotion
 from closedloop.evidence import PromotionEvidence
@@ -17,18 +17,13 @@ from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.proposing import propose_candidate
 from closedloop.turning import write_promotion
+from flows.decision_steps import carry_out_decision, describe
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
 def fit_and_register(history: History[Loop]) -> PromotionEvidence:
     """One candidate, registered, and what is known of it."""
     return propose_candidate(history)
-
-
-@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
-    """Move or leave `production`."""
-    return carry_out(history.loop, entry)
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
@@ -69,11 +64,3 @@ def write_request(history: History[Loop]) -> Entry:
         Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), history.production.version if history.production else None
     )
     return history.loop.journal.write(history.key("requested"), history.loop.use_case.name, decision)
-
-
-def describe(entry: Entry) -> str:
-    """A decision as a page: the action, the reason, and every check."""
-    decision = entry.decision
-    rows = "\n".join(f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |" for one in decision.checks)
-    title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
-    return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"

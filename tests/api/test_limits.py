@@ -7,7 +7,6 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any
 
 import httpx
@@ -16,20 +15,11 @@ import pytest
 from api.limits import Gate, Limits
 from api.messages import Refusal
 from tests.api.test_under_load import serve
+from tests.waiting import until
 
 Service = Any  # tests/api/conftest.py
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
 BODY = json.dumps(ROW).encode()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Ask until it is so; for half a minute at most."""
-    waiting = Event()
-    for _ in range(600):
-        if holds():
-            return
-        waiting.wait(0.05)
-    raise AssertionError(f"never came: {what}")
 
 
 def is_answered(url: str) -> bool:

@@ -6,10 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import httpx
@@ -19,20 +17,11 @@ from sqlalchemy import text
 from closedloop.answered_request import name_prediction
 from closedloop.database import open_engine
 from tests.api.serving_child import serve_until_told
+from tests.waiting import until
 
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
 RECORDED = text('SELECT request, "rows" FROM answers')
 CLIENTS = 8
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Ask until it is so; for a minute at most."""
-    waiting = Event()
-    for _ in range(1200):
-        if holds():
-            return
-        waiting.wait(0.05)
-    raise AssertionError(f"never came: {what}")
 
 
 def is_ready(url: str) -> bool:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +21,7 @@ from closedloop.settings import Settings
 from closedloop.use_case import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401  # a fixture
+from tests.waiting import until
 
 
 def read(backend: Backend, registry: Registry, home: Path) -> ProductionReader:
@@ -129,7 +129,10 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, fold
     def follow(number: int, before: int | None) -> set[int]:
         """Promote, wait until it answers and what is superfluous is gone; the versions on disk."""
         registry.promote(number, instead_of=before, reason="test")
-        until(lambda: client.get("/ready").json()["version"] == number and numbers() == {number, before} - {None})
+        until(
+            lambda: client.get("/ready").json()["version"] == number and numbers() == {number, before} - {None},
+            "the version that was promoted",
+        )
         return numbers()
 
     def numbers() -> set[int]:
@@ -144,16 +147,6 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, fold
         assert (four / "facts.json").stat().st_ctime_ns == fetched
         assert follow(1, 4) == {1, 4}
         assert read(server, registry, tmp_path / "serving").last_good() == 1
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask until it is so; for a minute at most."""
-    waiting = Event()
-    for _ in range(1200):
-        if holds():
-            return
-        waiting.wait(0.05)
-    raise AssertionError("it never came to be")
 
 
 def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:

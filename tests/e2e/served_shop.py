@@ -7,10 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,8 @@ from closedloop.proving import prove
 from closedloop.registry import Registry
 from closedloop.training import fit
 from closedloop.use_case import load_use_case
+from tests.waiting import until
 
-PATIENCE_SECONDS = 120.0
 CONTENT = """
 name = "shop"
 key = "customer"
@@ -102,15 +101,6 @@ class Served:
     def metric(self, name: str) -> float:
         lines = [line.rsplit(" ", 1) for line in self.ask("/metrics").splitlines() if not line.startswith("#")]
         return sum(float(value) for series, value in lines if series.partition("{")[0] == name)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager

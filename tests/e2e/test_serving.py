@@ -17,7 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.e2e.served_shop import PATIENCE_SECONDS, ROW, Shop, children, processes_of, serving, until
+from tests.e2e.served_shop import ROW, Shop, children, processes_of, serving
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 

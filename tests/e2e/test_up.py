@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,10 @@ import pytest
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_SECONDS = 180.0
 ROWS = 2400
 MONTHS = ("2026-01", "2026-02")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -80,15 +80,6 @@ def ask(address: str, content: Any = None) -> Any:
     body = None if content is None else json.dumps(content).encode()
     with urllib.request.urlopen(urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=30) as response:
         return json.load(response)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
-        time.sleep(0.1)
-    return found
 
 
 def free_ports(*names: str) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,26 +18,11 @@ from typing import Any
 from closedloop.attached import start_attached, stop_attached
 from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
+from tests.waiting import free_port, until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 120.0
 MARK = "TEAM_OF_TEST"
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
-        time.sleep(0.1)
-    return found
-
-
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @dataclass

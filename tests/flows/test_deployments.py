@@ -16,8 +16,9 @@ import pytest
 
 from closedloop.checks import Action, Kind
 from tests.flows.conftest import PRELOADED, add_months, write_use_case
-from tests.flows.team import ENDS, Team, until
+from tests.flows.team import ENDS, Team
 from tests.postgres import Cluster, postgres  # noqa: F401  # a fixture
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

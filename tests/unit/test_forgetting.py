@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
-from pathlib import Path
 from threading import Event
 
 import pytest
@@ -13,25 +12,11 @@ from sqlalchemy import Engine, func, select
 
 from closedloop import forgetting
 from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.database import open_engine
 from closedloop.labels import Label, UnknownPrediction
 from closedloop.record_tables import ANSWERS, KEYS, LABELS
 from closedloop.records import RecordCounts, Records
 from tests.postgres import postgres, postgres_url  # noqa: F401
-
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "sqlite":
-        return open_engine(f"sqlite:///{tmp_path / 'records.db'}")
-    return open_engine(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def records(engine: Engine) -> Records:
-    return Records(engine, now=lambda: NOON)
+from tests.unit.conftest import NOON
 
 
 def answered(number: int, days: float, *, rows: int = 1, use_case: str = "shop") -> AnsweredRequest:

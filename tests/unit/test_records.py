@@ -22,20 +22,7 @@ from closedloop.record_windows import RecordsSource
 from closedloop.records import RecordCounts, Records
 from closedloop.use_case import UseCase, parse_use_case
 from tests.postgres import postgres, postgres_url  # noqa: F401
-
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "sqlite":
-        return open_engine(f"sqlite:///{tmp_path / 'records.db'}")
-    return open_engine(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def records(engine: Engine) -> Records:
-    return Records(engine, now=lambda: NOON)
+from tests.unit.conftest import NOON
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""What every flow does with a decision that was written down: carry it out, and show it."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.actions import carry_out
+from closedloop.gathering import History
+from closedloop.journal import Entry
+from closedloop.loop import Loop
+
+
+@task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
+def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
+    """Move or leave `production`, and note that."""
+    return carry_out(history.loop, entry)
+
+
+def describe(entry: Entry) -> str:
+    """A decision as a page: the action, the reason, and every check."""
+    decision = entry.decision
+    rows = "\n".join(f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |" for one in decision.checks)
+    title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
+    return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"
