@@ -43,11 +43,11 @@ def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
 
     Older ones that never were are superseded: what this one learnt includes their windows. One about a window that came later is not.
     """
-    loop.journal.carried_out(asked)
     later = set(loop.source.windows()).difference(learnt)
     for one in loop.journal.history(asked.use_case):
         if one.id < asked.id and one.outcome is None and one.decision.action is Action.RETRAIN and one.decision.window not in later:
             loop.journal.carried_out(one, "superseded", f"decision {asked.id} (retrain) was carried out meanwhile")
+    loop.journal.carried_out(asked)  # at last: until then the same command does all of this again
 
 
 def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
