@@ -10,7 +10,7 @@ from prefect import flow, tags, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.checks import Action
+from closedloop.decisions.checks import Action
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop

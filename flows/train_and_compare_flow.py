@@ -9,9 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import finish_retraining
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
-from closedloop.decisions import decide_promotion
-from closedloop.evidence import PromotionEvidence
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.evidence import PromotionEvidence
+from closedloop.decisions.promotion import decide_promotion
 from closedloop.gathering import History
 from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop

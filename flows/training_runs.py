@@ -10,7 +10,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from closedloop.checks import Action, Kind
+from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError
 from closedloop.journal import Entry
 from closedloop.loop import Loop

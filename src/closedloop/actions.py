@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.journal import Entry
 from closedloop.loop import Loop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.journal import Entry, Journal
 
 

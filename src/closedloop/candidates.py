@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
-from closedloop.evidence import Comparison
 from closedloop.scoring import compare, measure_auc
 from closedloop.training import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case import UseCase

@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from closedloop.checks import Action, Kind
 from closedloop.cli_show import coloured
+from closedloop.decisions.checks import Action, Kind
 from closedloop.drift import load_evidently
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.journal import Entry

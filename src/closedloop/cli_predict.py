@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.cli_serve import load_scorer
+from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
-from closedloop.evidence import Violation
 from closedloop.loop import Loop
 from closedloop.proving import pack_frame
 from closedloop.schema import check_contract, prepare

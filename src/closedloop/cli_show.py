@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from closedloop.checks import Action, Decision, Kind, Outcome, Role
 from closedloop.cli_doctor import Finding
+from closedloop.decisions.checks import Action, Decision, Kind, Outcome, Role
 from closedloop.journal import Entry
 from closedloop.loop import Loop
 from closedloop.registry import VersionFacts

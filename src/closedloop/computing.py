@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.candidates import Fitting, LabelledWindow, labelled_rows
-from closedloop.evidence import DriftReport, Estimate, Violation, Window
+from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
 from closedloop.schema import check_contract, digest, prepare
 from closedloop.sources import WindowSource
 from closedloop.use_case import UseCase

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import gamma
 
-from closedloop.evidence import ColumnDrift, DriftReport
-from closedloop.policy import DriftPolicy
+from closedloop.decisions.evidence import ColumnDrift, DriftReport
+from closedloop.decisions.policy import DriftPolicy
 
 Floats = NDArray[np.float64]
 

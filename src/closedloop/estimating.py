@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
+from closedloop.decisions.evidence import Estimate
 from closedloop.errors import ModelError
-from closedloop.evidence import Estimate
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from closedloop.bundle import Facts
 from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
-from closedloop.decisions import choose_candidate
+from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
+from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
-from closedloop.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
 from closedloop.judging import suspect
 from closedloop.parts import Parts

@@ -10,11 +10,11 @@ from typing import Any, Generic
 import numpy as np
 import pandas as pd
 
-from closedloop.checks import Action, Kind
 from closedloop.computing import ReadWindow
-from closedloop.decisions import drift_over_limit, loss_over_limit
+from closedloop.decisions.checks import Action, Kind
+from closedloop.decisions.evidence import DriftReport, LoopState, RetrainingEvidence, RollbackEvidence
+from closedloop.decisions.retraining import drift_over_limit, loss_over_limit
 from closedloop.errors import ModelError
-from closedloop.evidence import DriftReport, LoopState, RetrainingEvidence, RollbackEvidence
 from closedloop.journal import Entry
 from closedloop.judging import judge_production, watch_promotion
 from closedloop.parts import Model, P, Parts

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, Text, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
 from closedloop.revisions import prepare_tables
 

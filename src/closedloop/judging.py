@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from closedloop.candidates import LabelledWindow
-from closedloop.decisions import is_quarantined, labels_shifted
-from closedloop.evidence import Estimate, LoopState, RollbackEvidence
+from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
+from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 from closedloop.scoring import estimate_auc, measure_delta
 from closedloop.timings import STOPWATCH
 from closedloop.unlabelled import estimated_before

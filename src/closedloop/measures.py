@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from closedloop.evidence import Estimate
+from closedloop.decisions.evidence import Estimate
 
 # A difference in AUC that somebody would notice.
 NOTICEABLE = 0.005

@@ -23,7 +23,7 @@ import pandas as pd
 
 from closedloop.candidates import LabelledWindow
 from closedloop.computing import Computing, ReadWindow
-from closedloop.evidence import ColumnDrift, DriftReport
+from closedloop.decisions.evidence import ColumnDrift, DriftReport
 from closedloop.kept import Kept
 from closedloop.sources import WindowSource
 from closedloop.timings import STOPWATCH

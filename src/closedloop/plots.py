@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from closedloop.evidence import Comparison
+from closedloop.decisions.evidence import Comparison
 from closedloop.measures import Figures, Round
 
 

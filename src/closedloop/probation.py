@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from closedloop.decisions import decide_rollback
-from closedloop.evidence import RollbackEvidence
+from closedloop.decisions.evidence import RollbackEvidence
+from closedloop.decisions.rollback import decide_rollback
 from closedloop.gathering import History, describe_window
 from closedloop.judging import judge_production, watch_promotion
 from closedloop.parts import Parts

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from closedloop.bundle import PROOF_FILE, Facts, Proof
-from closedloop.evidence import Comparison, PromotionEvidence
+from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.fitting import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
 from closedloop.gathering import History
 from closedloop.loop import Loop, read_git_revision

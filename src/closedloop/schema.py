@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.evidence import Violation
+from closedloop.decisions.evidence import Violation
 from closedloop.use_case import MISSING as MISSING
 from closedloop.use_case import Column, UseCase
 from closedloop.values import find_spellings, read_category, read_label, read_number, says_nothing, spell

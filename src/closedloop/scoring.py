@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from closedloop.decisions.evidence import ClassScores, Comparison, Estimate, GoldenResult, Scores, SliceDelta
 from closedloop.errors import ModelError
-from closedloop.evidence import ClassScores, Comparison, Estimate, GoldenResult, Scores, SliceDelta
 from closedloop.use_case import GoldenCase, Slice
 
 Labels = NDArray[np.integer[Any]]

@@ -20,16 +20,17 @@ import pandas as pd
 from closedloop.actions import carry_out, finish_retraining
 from closedloop.bundle import Facts
 from closedloop.candidates import LabelledWindow
-from closedloop.checks import Action
-from closedloop.decisions import decide_promotion, drift_over_limit
+from closedloop.decisions.checks import Action
+from closedloop.decisions.evidence import RetrainingEvidence
+from closedloop.decisions.policy import Policy
+from closedloop.decisions.promotion import decide_promotion
+from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.evidence import RetrainingEvidence
 from closedloop.fitting import describe_candidate, fit_candidate, make_evidence, make_reference
 from closedloop.gathering import PREDICTION, History, gather_turn, measure_window_drift, watched_frame
 from closedloop.journal import Entry
 from closedloop.memo import Fitted
 from closedloop.memory_registry import FittedModel
-from closedloop.policy import Policy
 from closedloop.replaying import ReplayParts, Step, Strategy
 from closedloop.scoring import measure_auc
 from closedloop.training import recipe_name

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from closedloop.actions import carry_out
-from closedloop.checks import Action, Decision
-from closedloop.decisions import decide_retraining, decide_rollback
-from closedloop.evidence import PromotionEvidence, RollbackEvidence
+from closedloop.decisions.checks import Action, Decision
+from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
+from closedloop.decisions.retraining import decide_retraining
+from closedloop.decisions.rollback import decide_rollback
 from closedloop.gathering import History, Turn
 from closedloop.journal import Entry
 from closedloop.parts import Parts

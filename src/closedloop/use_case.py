@@ -17,8 +17,8 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
-from closedloop.policy import Policy
 from closedloop.schedule import Schedule
 
 DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")

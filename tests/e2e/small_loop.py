@@ -8,8 +8,8 @@ from pathlib import Path
 
 from closedloop.actions import carry_out, roll_back_by_hand
 from closedloop.answered_request import describe_answers
-from closedloop.checks import Action
-from closedloop.decisions import decide_promotion
+from closedloop.decisions.checks import Action
+from closedloop.decisions.promotion import decide_promotion
 from closedloop.gathering import History, gather_turn
 from closedloop.journal import Entry
 from closedloop.labels import Label

@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import Engine, event, inspect
 
 from closedloop.bundle import model_digest
-from closedloop.checks import Action
 from closedloop.cli import run
+from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.labels import Label
 from closedloop.moving import Migration, migrate, opened_target

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.checks import Kind
+from closedloop.decisions.checks import Kind
 
 # What a call leaves behind when the process dies after it. A call that is not named here is a kind of its own.
 KINDS = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.checks import Action, Kind
+from closedloop.decisions.checks import Action, Kind
 from tests.flows.conftest import PRELOADED, add_months, write_use_case
 from tests.flows.team import ENDS, Team
 from tests.postgres import Cluster, postgres  # noqa: F401  # a fixture

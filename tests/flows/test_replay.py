@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.checks import Action, Kind
+from closedloop.decisions.checks import Action, Kind
 from closedloop.gathering import History
 from closedloop.memo import Memo
 from closedloop.proposing import propose_candidate

@@ -16,8 +16,8 @@ import pytest
 
 from closedloop.actions import promote_by_hand, roll_back_by_hand
 from closedloop.answered_request import describe_answers
-from closedloop.checks import Action, Kind
 from closedloop.cli_show import read_status
+from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.gathering import History, gather_turn
 from closedloop.labels import Label
@@ -472,7 +472,7 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]) -> None:
     """Without Prefect's flow around it, a turn is still gather, decide, write: gathering and deciding are plain calls."""
-    from closedloop.decisions import decide_retraining
+    from closedloop.decisions.retraining import decide_retraining
 
     place = make_place(0)
     history = History(place.open())

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from closedloop.evidence import (
+from closedloop.decisions.evidence import (
     ClassScores,
     ColumnDrift,
     Comparison,
@@ -22,7 +22,7 @@ from closedloop.evidence import (
     Violation,
     Window,
 )
-from closedloop.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
 
 shares = st.floats(0, 1)
 rows = st.integers(0, 3000)

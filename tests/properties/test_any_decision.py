@@ -9,10 +9,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.checks import Action
-from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback, is_quarantined, labels_shifted
-from closedloop.evidence import Estimate, RollbackEvidence
-from closedloop.policy import Policy, QuarantinePolicy
+from closedloop.decisions.checks import Action
+from closedloop.decisions.evidence import Estimate, RollbackEvidence
+from closedloop.decisions.policy import Policy, QuarantinePolicy
+from closedloop.decisions.promotion import decide_promotion
+from closedloop.decisions.quarantine import is_quarantined, labels_shifted
+from closedloop.decisions.retraining import decide_retraining
+from closedloop.decisions.rollback import decide_rollback
 from tests.properties.evidence_strategies import policies, promotion_evidence, retraining_evidence, rollback_evidence
 
 cases = st.one_of(

@@ -8,10 +8,10 @@ from random import Random
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from closedloop.checks import Action, Outcome, Role
-from closedloop.decisions import choose_candidate, decide_promotion
-from closedloop.evidence import Comparison, Estimate, PromotionEvidence, Scores
-from closedloop.policy import Policy, PromotionPolicy
+from closedloop.decisions.checks import Action, Outcome, Role
+from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, Scores
+from closedloop.decisions.policy import Policy, PromotionPolicy
+from closedloop.decisions.promotion import choose_candidate, decide_promotion
 from tests.properties.evidence_strategies import comparisons, policies, promotion_evidence
 
 # An easy policy, so that half-way good evidence is promoted often enough for a property to bite.

@@ -8,10 +8,10 @@ from itertools import takewhile
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from closedloop.checks import Action
-from closedloop.decisions import decide_retraining, drift_over_limit, loss_over_limit
-from closedloop.evidence import LoopState, RetrainingEvidence, Window
-from closedloop.policy import Policy, RetrainingPolicy
+from closedloop.decisions.checks import Action
+from closedloop.decisions.evidence import LoopState, RetrainingEvidence, Window
+from closedloop.decisions.policy import Policy, RetrainingPolicy
+from closedloop.decisions.retraining import decide_retraining, drift_over_limit, loss_over_limit
 from tests.properties.evidence_strategies import policies, retraining_evidence, retraining_policies, violation
 from tests.spec.examples import drifted
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from closedloop.checks import Action, Decision, Outcome, Role
-from closedloop.evidence import (
+from closedloop.decisions.checks import Action, Decision, Outcome, Role
+from closedloop.decisions.evidence import (
     ClassScores,
     ColumnDrift,
     Comparison,
@@ -25,12 +25,7 @@ from closedloop.evidence import (
     Violation,
     Window,
 )
-from closedloop.policy import (
-    Policy,
-    PromotionPolicy,
-    RetrainingPolicy,
-    RollbackPolicy,
-)
+from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
 STATE = LoopState(production=4, previous=3, trained_through=8, promoted_at=8, expected_auc=0.80, trained_at=(8,))

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
-from closedloop.decisions import decide_promotion, decide_retraining, decide_rollback
-from closedloop.policy import Policy
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.policy import Policy
+from closedloop.decisions.promotion import decide_promotion
+from closedloop.decisions.retraining import decide_retraining
+from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import BROKEN, auc, delta, drifted, first_model, promotion, retraining, rollback, with_retraining
 
 USUAL = Policy()

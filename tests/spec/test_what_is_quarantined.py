@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.decisions import is_quarantined, labels_shifted
-from closedloop.evidence import Estimate
-from closedloop.policy import QuarantinePolicy
+from closedloop.decisions.evidence import Estimate
+from closedloop.decisions.policy import QuarantinePolicy
+from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 
 USUAL, EIGHTH, NONE = QuarantinePolicy(), QuarantinePolicy(max_auc_drop=0.125), QuarantinePolicy(max_auc_drop=0)
 SHORT = QuarantinePolicy(memory_windows=1)

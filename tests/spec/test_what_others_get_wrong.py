@@ -17,10 +17,12 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.checks import Action, Outcome, Role
-from closedloop.decisions import choose_candidate, decide_promotion, decide_retraining, decide_rollback
-from closedloop.evidence import LoopState, RetrainingEvidence
-from closedloop.policy import Policy
+from closedloop.decisions.checks import Action, Outcome, Role
+from closedloop.decisions.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.policy import Policy
+from closedloop.decisions.promotion import choose_candidate, decide_promotion
+from closedloop.decisions.retraining import decide_retraining
+from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
     BROKEN,
     WINDOW,

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.checks import Action
-from closedloop.decisions import decide_rollback
+from closedloop.decisions.checks import Action
+from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import Row, delta, rollback, with_rollback
 
 KEEP, ROLLBACK = Action.KEEP, Action.ROLLBACK

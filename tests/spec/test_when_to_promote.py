@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.checks import Action
-from closedloop.decisions import decide_promotion
+from closedloop.decisions.checks import Action
+from closedloop.decisions.promotion import decide_promotion
 from tests.spec.examples import Row, delta, first_model, golden, one_slice, promotion, scores, sliced, with_promotion
 
 ESCALATE, PROMOTE, REJECT = Action.ESCALATE, Action.PROMOTE, Action.REJECT

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.checks import Action
-from closedloop.decisions import decide_retraining
-from closedloop.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.checks import Action
+from closedloop.decisions.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.retraining import decide_retraining
 from tests.spec.examples import BROKEN, QUIET, WINDOW, Row, auc, drifted, labels, retraining, with_retraining
 
 ESCALATE, KEEP, RETRAIN = Action.ESCALATE, Action.KEEP, Action.RETRAIN

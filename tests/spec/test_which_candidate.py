@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from closedloop.decisions import choose_candidate
-from closedloop.evidence import Comparison
-from closedloop.policy import Policy
+from closedloop.decisions.evidence import Comparison
+from closedloop.decisions.policy import Policy
+from closedloop.decisions.promotion import choose_candidate
 from tests.spec.examples import comparison, delta, scores
 
 

@@ -112,8 +112,8 @@ def _tell_prefect() -> dict[str, Any]:
 
 
 def _fill_journal() -> None:
-    from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
     from closedloop.database import open_engine
+    from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
     from closedloop.journal import Journal
     from closedloop.settings import Settings
 

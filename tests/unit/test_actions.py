@@ -13,8 +13,8 @@ import pytest
 
 from closedloop.actions import carry_out, promote_by_hand, roll_back_by_hand
 from closedloop.announcing import note_serving
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.journal import Entry, Journal
 from closedloop.loop import Loop

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from closedloop.decisions.evidence import ColumnDrift, DriftReport
+from closedloop.decisions.policy import DriftPolicy
 from closedloop.drift import (
     NULL_SHARE,
     SAME_SHARE,
@@ -23,8 +25,6 @@ from closedloop.drift import (
     measure_jensenshannon,
     measure_wasserstein,
 )
-from closedloop.evidence import ColumnDrift, DriftReport
-from closedloop.policy import DriftPolicy
 
 NAN = float("nan")
 

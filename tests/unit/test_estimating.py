@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
+from closedloop.decisions.evidence import Estimate
 from closedloop.errors import ModelError
 from closedloop.estimating import Calibration, Sigmoid, Steps, estimate_auc_without_labels, fit_calibration
-from closedloop.evidence import Estimate
 from closedloop.scoring import measure_auc
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,8 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, event
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
 from closedloop.journal import Entry, Journal
 from closedloop.revisions import prepare_tables

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from closedloop.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
 from closedloop.journal import Entry, Journal
 from closedloop.journal_copy import JournalCopy, JournalLeft

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.checks import Action, Decision, Kind
 from closedloop.database import open_engine
-from closedloop.evidence import LoopState
+from closedloop.decisions.checks import Action, Decision, Kind
+from closedloop.decisions.evidence import LoopState
 from closedloop.gathering import History
 from closedloop.journal import Journal
 from closedloop.memory_registry import MemoryRegistry

@@ -23,8 +23,8 @@ from sqlalchemy import Engine, text
 from closedloop import journal as journal_module
 from closedloop import record_tables, revisions
 from closedloop.answered_request import describe_answers
-from closedloop.checks import Action, Decision, Kind
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import StoreError
 from closedloop.journal import Journal
 from closedloop.records import RecordCounts, Records

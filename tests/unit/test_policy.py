@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from closedloop.policy import DriftPolicy, Policy, PromotionPolicy, QuarantinePolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import DriftPolicy, Policy, PromotionPolicy, QuarantinePolicy, RetrainingPolicy, RollbackPolicy
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
 NUMBERS = [(kind, one.name) for kind in KINDS for one in fields(kind) if not isinstance(one.default, bool)]

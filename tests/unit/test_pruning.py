@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.answered_request import describe_answers
-from closedloop.checks import Action, Decision, Kind
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import ModelError, UseCaseError
 from closedloop.journal import Journal
 from closedloop.labels import Label

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.checks import Action, Decision, Outcome
-from closedloop.decisions import decide_promotion
-from closedloop.evidence import Estimate, GoldenResult, PromotionEvidence, Window
-from closedloop.policy import Policy, PromotionPolicy
+from closedloop.decisions.checks import Action, Decision, Outcome
+from closedloop.decisions.evidence import Estimate, GoldenResult, PromotionEvidence, Window
+from closedloop.decisions.policy import Policy, PromotionPolicy
+from closedloop.decisions.promotion import decide_promotion
 from closedloop.scoring import check_golden, compare, estimate_auc, measure_delta
 from closedloop.use_case import Slice, load_use_case
 from tests.made_answers import Floats, Labels, binary, equal_models

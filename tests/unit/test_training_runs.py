@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.checks import Action, Decision, Kind
 from closedloop.database import open_engine
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.journal import Entry, Journal
 
 WINDOWS = ("w1", "w2", "w3")

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from closedloop.checks import Action, Decision, Kind
 from closedloop.cli_show import show_decision, show_history, show_status
 from closedloop.computing import Computing
 from closedloop.database import open_engine
-from closedloop.evidence import Estimate
+from closedloop.decisions.checks import Action, Decision, Kind
+from closedloop.decisions.evidence import Estimate
 from closedloop.gathering import History, gather_turn
 from closedloop.journal import Entry, Journal
 from closedloop.memory_registry import MemoryRegistry

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
-from closedloop.policy import Policy
 from closedloop.schema import check_contract, prepare
 from closedloop.sources import open_source, write_generated
 from closedloop.synthetic import generate_windows

@@ -1,6 +1,6 @@
 """What a judgement is made of: an action, and the checks behind it.
 
-The words that decisions are written in, read by everything that shows, keeps or carries one out; the rules are in `decisions.py`.
+The words that decisions are written in, read by everything that shows, keeps or carries one out; the rules stand beside it.
 """
 
 from __future__ import annotations
@@ -91,3 +91,14 @@ class Decision:
         gates = [check for check in self.checks if check.role is Role.GATE]
         telling = [check for check in gates if check.claim == "val_auc" or check.claim.startswith("delta on ")] or list(self.checks)
         return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(f"{check.claim}: {check.got}" for check in telling)
+
+
+def make_check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:
+    """One check; `holds` is None when it could not be measured."""
+    outcome = Outcome.UNKNOWN if holds is None else Outcome.HOLDS if holds else Outcome.FAILS
+    return Check(claim, outcome, role, wanted, got)
+
+
+def all_hold(checks: list[Check], role: Role) -> bool:
+    """Whether every check of a role holds; unknown does not."""
+    return all(check.outcome is Outcome.HOLDS for check in checks if check.role is role)

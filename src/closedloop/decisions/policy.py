@@ -1,7 +1,7 @@
 """Every number that can change a decision, checked when it is built.
 
 Limits and measurements never share a name: `max_drift_share` is the limit of the measured `drift_share`.
-Standard library only; `use_case.py` builds a policy from `[policy.*]` in loop.toml.
+Standard library only; `use_case/loop_toml.py` builds a policy from `[policy.*]` in loop.toml.
 """
 
 from __future__ import annotations
