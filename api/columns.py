@@ -10,7 +10,7 @@ from api.messages import MAX_NUMBER, Refusal
 from api.model import LoadedModel
 from api.rows import Rows
 from api.wording import say_all
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 _TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(None)})
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from api.messages import MAX_NUMBER, RowType, read_json
 from api.rows import Rows
 from closedloop.record_tables import MAX_KEY_LENGTH
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
 TEXT = str | int | float | bool | None

@@ -13,7 +13,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from api.packing import MANY
-from closedloop.use_case import MISSING
+from closedloop.use_case.contract import MISSING
 from closedloop.values import read_category
 
 if TYPE_CHECKING:

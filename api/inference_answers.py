@@ -14,7 +14,7 @@ from api.inference_table import packed_columns
 from api.messages import Refusal, show
 from api.model import LoadedModel
 from api.tensors import BYTES, InferRequest, write_texts
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 PROBABILITIES, PREDICTION = "probabilities", "prediction"
 _PLATFORMS = {"onnx": "onnxruntime_onnx", "pipeline": "sklearn_skops"}

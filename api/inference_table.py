@@ -8,7 +8,7 @@ from typing import Any
 from api.columns import Table, known_names
 from api.messages import Refusal, show
 from api.tensors import BYTES, InferRequest, InputTensor, TensorReader, refuse
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 NUMBERS, TEXTS = "numbers", "texts"
 

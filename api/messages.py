@@ -30,7 +30,7 @@ from pydantic_core import ErrorDetails, from_json
 
 from closedloop.labels import Label
 from closedloop.record_tables import MAX_KEY_LENGTH
-from closedloop.use_case import Column, UseCase
+from closedloop.use_case.contract import Column, UseCase
 
 MAX_FAULTS = 100
 MAX_NUMBER = 3.4e38  # trees and ONNX compute in 32 bits; beyond it a model fails or answers nonsense

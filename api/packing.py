@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.rows import Rows
-from closedloop.use_case import MISSING, UseCase
+from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.values import read_category
 
 _SPELLINGS_KEPT, _LONGEST_KEPT = 1_000, 100  # of each column

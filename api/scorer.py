@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closedloop.bundle import Facts
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 
 class Scorer(Protocol):

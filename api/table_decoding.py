@@ -12,7 +12,7 @@ import msgspec
 
 from api.decoding import KEY, NUMBER, TEXT, NotTaken, RowReader, take_columns
 from api.rows import Rows
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 _ORDERS_KEPT = 100  # of columns; a client keeps to one
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.settings import Settings
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 from flows.deployments import TAG, of_use_case
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from closedloop.errors import ClosedLoopError
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 
 if TYPE_CHECKING:
     from prefect.client.schemas.filters import DeploymentFilter

@@ -7,7 +7,7 @@ from typing import Any
 
 from closedloop.loop import open_loop
 from closedloop.sources import NoWindows
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 # A list for people: who wants a window of long ago asks for it over the API.
 MOST_WINDOWS = 300

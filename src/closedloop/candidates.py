@@ -15,7 +15,7 @@ from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
 from closedloop.scoring import compare, measure_auc
 from closedloop.training import fit, parse_recipe, recency_weights, recipe_name
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 from closedloop.windows import held_out
 
 

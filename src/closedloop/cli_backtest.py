@@ -26,7 +26,7 @@ from closedloop.memo import Memo
 from closedloop.plots import draw_policies
 from closedloop.replaying import Past, Stream
 from closedloop.strategies import DEFAULT
-from closedloop.use_case import Training, UseCase
+from closedloop.use_case.contract import Training, UseCase
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,7 +23,7 @@ from closedloop.settings import Settings
 from closedloop.sources import write_generated
 from closedloop.synthetic import generate_windows
 from closedloop.timings import STOPWATCH
-from closedloop.use_case import DEFAULT_USE_CASE
+from closedloop.use_case.loop_toml import DEFAULT_USE_CASE
 
 MONTHS = 7
 # What is not the loop's own overhead: the work it exists for, and the start of the servers it works with.

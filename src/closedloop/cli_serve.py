@@ -27,7 +27,8 @@ from closedloop.journal import Journal
 from closedloop.production import ProductionReader
 from closedloop.records import Records
 from closedloop.settings import Settings
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -13,7 +13,7 @@ from closedloop.candidates import Fitting, LabelledWindow, labelled_rows
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
 from closedloop.schema import check_contract, digest, prepare
 from closedloop.sources import WindowSource
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 # How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40 ms for 5,000 rows of two classes.
 _DRAWS = 20

@@ -15,7 +15,7 @@ from closedloop.measures import Round
 from closedloop.memory_registry import FittedModel
 from closedloop.replaying import Past, Strategy, replay
 from closedloop.scoring import measure_auc
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 # How many rounds are lived on after the labels of a faulty window are due.
 ROUNDS_AFTER = 4

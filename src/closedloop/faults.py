@@ -21,7 +21,7 @@ from closedloop.schema import read_numbers
 from closedloop.values import find_spellings, read_label, read_number
 
 if TYPE_CHECKING:
-    from closedloop.use_case import UseCase
+    from closedloop.use_case.contract import UseCase
 
 _FLIPPED = 0.4
 _KEPT = 0.1

@@ -19,7 +19,8 @@ from closedloop.records import Records
 from closedloop.registry import Registry
 from closedloop.settings import Settings
 from closedloop.sources import ChainedSource, WindowSource, open_source
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 
 
 @dataclass(frozen=True)

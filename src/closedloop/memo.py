@@ -28,7 +28,7 @@ from closedloop.kept import Kept
 from closedloop.sources import WindowSource
 from closedloop.timings import STOPWATCH
 from closedloop.training import parse_recipe
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 T = TypeVar("T")
 

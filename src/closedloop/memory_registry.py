@@ -14,7 +14,7 @@ from closedloop.bundle import Facts
 from closedloop.candidates import Fitting
 from closedloop.errors import RegistryError
 from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import pandas as pd
 from closedloop.bundle import FACTS_FILE, MODEL_FILE, REFERENCE_FILE, SELF_TEST_FILE, Facts, Proof, read_facts, read_proof, write_json
 from closedloop.errors import ModelError
 from closedloop.proving import largest_difference
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 # What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is refused, not asked about.
 TRUSTED_TYPES = (

@@ -13,7 +13,7 @@ from closedloop.computing import Computing
 from closedloop.journal import Journal
 from closedloop.registry import VersionFacts
 from closedloop.sources import WindowSource
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 
 class Model(Protocol):

@@ -14,7 +14,7 @@ from closedloop.bundle import ONNX_FILE, PROOF_FILE, Proof, write_json
 from closedloop.converting import convert, find_split_points
 from closedloop.errors import ModelError
 from closedloop.served import load_served
-from closedloop.use_case import MISSING, UseCase
+from closedloop.use_case.contract import MISSING, UseCase
 
 # Enough for every threshold of a usual ensemble; a larger one is tried at thresholds spread over all of its own.
 MOST_SPLIT_ROWS = 10_000

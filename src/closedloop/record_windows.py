@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from closedloop.errors import StoreError
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,7 @@ from closedloop.quick_writer import QuickWriter
 from closedloop.record_tables import ANSWERS, LABELS, PROBES, refusal
 from closedloop.record_windows import Period, end_of, start_of
 from closedloop.revisions import prepare_tables
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where rows are read: the service, which only writes, does without

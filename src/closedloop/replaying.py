@@ -26,7 +26,7 @@ from closedloop.memo import Memo
 from closedloop.memory_registry import FittedModel, MemoryRegistry
 from closedloop.scoring import measure_auc, measure_delta
 from closedloop.sources import WindowSource
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 from closedloop.windows import mature, up_to
 
 

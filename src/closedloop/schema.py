@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.decisions.evidence import Violation
-from closedloop.use_case import MISSING as MISSING
-from closedloop.use_case import Column, UseCase
+from closedloop.use_case.contract import MISSING as MISSING
+from closedloop.use_case.contract import Column, UseCase
 from closedloop.values import find_spellings, read_category, read_label, read_number, says_nothing, spell
 
 _MAX_UNKNOWN_LABELS = 0.01

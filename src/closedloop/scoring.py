@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from closedloop.decisions.evidence import ClassScores, Comparison, Estimate, GoldenResult, Scores, SliceDelta
 from closedloop.errors import ModelError
-from closedloop.use_case import GoldenCase, Slice
+from closedloop.use_case.contract import GoldenCase, Slice
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]

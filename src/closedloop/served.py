@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from closedloop.bundle import ONNX_FILE, SELF_TEST_FILE, Facts, read_facts, read_proof
 from closedloop.errors import ModelError
-from closedloop.use_case import MISSING, UseCase, parse_use_case
+from closedloop.use_case.contract import MISSING, UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 # What a proof promises; the answers are float32, and another processor may round the last digit in another way.
 SERVED_TOLERANCE = 1e-5

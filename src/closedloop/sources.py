@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from closedloop.errors import SourceError
-from closedloop.use_case import Source, UseCase
+from closedloop.use_case.contract import Source, UseCase
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -35,7 +35,8 @@ from closedloop.replaying import ReplayParts, Step, Strategy
 from closedloop.scoring import measure_auc
 from closedloop.training import recipe_name
 from closedloop.turning import decide_turn, write_promotion
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 DEFAULT = ("static", "always", "every-2", "every-4", "naive", "loop")
 NAIVE_DELTA = 0.01

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from closedloop.use_case import MISSING
+from closedloop.use_case.contract import MISSING
 
 # Spellings of 'no value' in exports. A category that is spelled like one of them counts when `allowed` names it.
 _NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})

@@ -28,7 +28,8 @@ from closedloop.database import open_engine
 from closedloop.packaging import Bundle, PackedPipeline, read_bundle, write_facts
 from closedloop.records import Records
 from closedloop.schema import prepare
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},

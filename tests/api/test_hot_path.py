@@ -17,7 +17,8 @@ from api.messages import Refusal, RowType, read_json
 from api.packing import Packer
 from api.rows import Rows
 from closedloop.schema import prepare
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},

@@ -17,7 +17,7 @@ from api.model import LoadedModel
 from api.packing import MANY, Packer
 from api.rows import Rows
 from closedloop.packaging import PackedPipeline
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 
 Service = Any  # tests/api/conftest.py
 CONTENT: dict[str, Any] = {

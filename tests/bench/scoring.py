@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.scoring import measure_delta, measure_slices
-from closedloop.use_case import Slice
+from closedloop.use_case.contract import Slice
 from tests.made_answers import binary, equal_models
 
 CONFIDENCE = 0.95

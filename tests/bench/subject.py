@@ -17,7 +17,8 @@ from closedloop.proving import prove
 from closedloop.registry import Registry
 from closedloop.schema import measure_statistics
 from closedloop.training import fit
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 
 NAME, SEED = "bench", 7
 NUMERIC, CATEGORICAL, ROWS = 15, 5, 20_000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.schedule import Schedule
 from closedloop.settings import Settings
+from closedloop.use_case.schedule import Schedule
 from flows.embedded import embedded_prefect, using
 from tests.unit.test_schedule import TAKEN
 

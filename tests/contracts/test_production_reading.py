@@ -18,7 +18,7 @@ from closedloop.errors import RegistryError
 from closedloop.production import ProductionReader
 from closedloop.registry import Registry
 from closedloop.settings import Settings
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401  # a fixture
 from tests.waiting import until

@@ -11,7 +11,7 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.sources import ChainedSource, FilesSource, NoWindows, SqlSource, WindowSource
-from closedloop.use_case import Source
+from closedloop.use_case.contract import Source
 
 Content = dict[str, pd.DataFrame]
 Build = Callable[[Path, Content], WindowSource]

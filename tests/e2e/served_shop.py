@@ -24,7 +24,7 @@ from closedloop.packaging import read_bundle, write_facts
 from closedloop.proving import prove
 from closedloop.registry import Registry
 from closedloop.training import fit
-from closedloop.use_case import load_use_case
+from closedloop.use_case.loop_toml import load_use_case
 from tests.waiting import until
 
 CONTENT = """

@@ -209,7 +209,7 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
     np.testing.assert_allclose(from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12)
 
     from closedloop.cli_serve import serving
-    from closedloop.use_case import load_use_case
+    from closedloop.use_case.loop_toml import load_use_case
 
     asked = rows.drop(columns="customer_id").to_dict(orient="records")
     with serving(load_use_case("loop.toml"), Settings(), "127.0.0.1", 0) as address:

@@ -18,7 +18,7 @@ from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
 from closedloop.sources import write_generated
 from closedloop.synthetic import subscription_month
-from closedloop.use_case import load_use_case
+from closedloop.use_case.loop_toml import load_use_case
 from flows.embedded import embedded_prefect, using
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -451,7 +451,7 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     from closedloop.sources import write_generated
     from closedloop.synthetic import generate_windows
-    from closedloop.use_case import load_use_case
+    from closedloop.use_case.loop_toml import load_use_case
     from flows.monitor_flow import monitor_flow
 
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))

@@ -13,7 +13,8 @@ import pandas as pd
 from closedloop.kept import Kept
 from closedloop.memo import Memo
 from closedloop.replaying import Past, Stream
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "target": {"column": "left", "classes": ["no", "yes"]},

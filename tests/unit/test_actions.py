@@ -20,7 +20,7 @@ from closedloop.journal import Entry, Journal
 from closedloop.loop import Loop
 from closedloop.registry import Registry
 from closedloop.settings import Settings
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
 CONTENT = {

@@ -26,7 +26,8 @@ from closedloop.errors import ModelError, SourceError
 from closedloop.fitting import _ask_production
 from closedloop.scoring import measure_auc
 from closedloop.training import fit
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},

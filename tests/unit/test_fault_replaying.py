@@ -13,7 +13,7 @@ from closedloop.fault_replaying import FaultCase, choose_windows, measure_damage
 from closedloop.measures import Round
 from closedloop.scoring import measure_auc
 from closedloop.strategies import first_recipe
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_past
 
 LIVED = Round(1, "w0", "w1", ("keep",), "", 1, None, (), 0.8, None, None, promoted=False, rolled_back=False)

@@ -12,7 +12,8 @@ import pytest
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.faults import FAULTS, applicable, inject
 from closedloop.schema import check_contract, measure_statistics, prepare
-from closedloop.use_case import UseCase, load_use_case, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case, parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "test",

@@ -13,7 +13,8 @@ from closedloop.errors import UseCaseError
 from closedloop.inspection import describe_table
 from closedloop.schema import check_contract, prepare
 from closedloop.sources import open_source, read_table
-from closedloop.use_case import UseCase, load_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
 
 ROWS = 200
 

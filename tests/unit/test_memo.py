@@ -14,7 +14,7 @@ from closedloop.errors import StoreError
 from closedloop.kept import Kept
 from closedloop.memo import Memo, digest_frame
 from closedloop.schema import prepare
-from closedloop.use_case import UseCase
+from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_use_case
 
 

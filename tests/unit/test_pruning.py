@@ -23,7 +23,7 @@ from closedloop.pruning import Limits, choose_cut, choose_versions, plan_pruning
 from closedloop.records import Records
 from closedloop.registry import VersionFacts
 from closedloop.settings import Settings
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT = {
     "name": "shop", "target": {"column": "left", "classes": ["False", "True"]}, "columns": {"spend": {"type": "numeric"}},

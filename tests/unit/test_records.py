@@ -20,7 +20,8 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.labels import Label, UnknownPrediction, newest_of_key
 from closedloop.record_windows import RecordsSource
 from closedloop.records import RecordCounts, Records
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from closedloop.schedule import DEFAULT_CRON, Schedule, check_cron
+from closedloop.use_case.schedule import DEFAULT_CRON, Schedule, check_cron
 
 TAKEN = [DEFAULT_CRON, "*/15 8-18/2 1,15 * mon-fri", "0 0 29 2 *", "59 23 31 JAN,dec 7", "0 0 30 2-4 0-6"]
 REFUSED = {

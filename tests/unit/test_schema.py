@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from closedloop.schema import MISSING, check_contract, digest, measure_statistics, prepare
-from closedloop.use_case import UseCase, parse_use_case
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "test",

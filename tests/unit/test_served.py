@@ -26,7 +26,7 @@ from closedloop.proving import make_awkward_rows, make_split_rows, pack_frame, p
 from closedloop.schema import MISSING
 from closedloop.served import SERVED_TOLERANCE, ServedModel, load_served
 from closedloop.training import fit
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "target": {"column": "left", "classes": ["False", "True"]},

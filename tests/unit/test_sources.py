@@ -12,7 +12,8 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.sources import ChainedSource, FilesSource, NoWindows, SqlSource, open_source, read_table, root_folder, write_generated
-from closedloop.use_case import Source, UseCase, parse_use_case
+from closedloop.use_case.contract import Source, UseCase
+from closedloop.use_case.loop_toml import parse_use_case
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 

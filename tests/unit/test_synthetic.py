@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from closedloop.schema import check_contract, measure_statistics, prepare
 from closedloop.synthetic import TABLES, generate_windows, iris_windows, subscription_month
-from closedloop.use_case import load_use_case
+from closedloop.use_case.loop_toml import load_use_case
 
 USE_CASE = load_use_case(Path(__file__).parents[2] / "data" / "streamflow")
 

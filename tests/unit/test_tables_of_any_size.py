@@ -29,7 +29,7 @@ from closedloop.packaging import read_packed, write_facts
 from closedloop.proving import prove
 from closedloop.schema import prepare
 from closedloop.training import fit
-from closedloop.use_case import parse_use_case
+from closedloop.use_case.loop_toml import parse_use_case
 from tests.house.tree import ROOT
 
 pytestmark = pytest.mark.slow

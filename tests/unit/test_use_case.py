@@ -16,7 +16,7 @@ from closedloop.errors import UseCaseError
 from closedloop.schema import check_contract, prepare
 from closedloop.sources import open_source, write_generated
 from closedloop.synthetic import generate_windows
-from closedloop.use_case import DEFAULT_USE_CASE, load_use_case, parse_use_case
+from closedloop.use_case.loop_toml import DEFAULT_USE_CASE, load_use_case, parse_use_case
 
 REPOSITORY = Path(__file__).parents[2]
 BUILT_IN = [REPOSITORY / "data" / "streamflow", REPOSITORY / "data" / "iris"]

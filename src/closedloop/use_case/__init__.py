@@ -1,0 +1,1 @@
+"""loop.toml, read into one frozen use case."""
