@@ -7,8 +7,8 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import carry_out
 from closedloop.gathering import History
-from closedloop.journal import Entry
 from closedloop.loop import Loop
+from closedloop.storage.journal import Entry
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)

@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
 from closedloop.gathering import History, Turn, gather_turn
-from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
+from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
 from closedloop.tracking import HAS_FILE, REPORT
 from closedloop.turning import decide_turn

@@ -9,9 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.gathering import History
-from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.probation import Probation, gather_probation
+from closedloop.storage.journal import Entry
 from closedloop.turning import decide_probation
 from flows.decision_steps import carry_out_decision, describe
 

@@ -7,8 +7,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.actions import roll_back_by_hand
-from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
+from closedloop.storage.journal import Entry
 from flows.decision_steps import describe
 
 

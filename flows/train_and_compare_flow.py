@@ -13,9 +13,9 @@ from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, 
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.gathering import History
-from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.proposing import propose_candidate
+from closedloop.storage.journal import Entry
 from closedloop.turning import write_promotion
 from flows.decision_steps import carry_out_decision, describe
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
-from closedloop.journal import Entry
 from closedloop.loop import Loop
 from closedloop.parts import Parts
+from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
-from closedloop.journal import Entry, Journal
+from closedloop.storage.journal import Entry, Journal
 
 
 def note_serving(journal: Journal, use_case: str, version: int, *, window: str, where: str, started: str) -> Entry:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.answered_request import AnsweredRequest, to_json
 from closedloop.errors import StoreError
 from closedloop.record_tables import refusal
-from closedloop.revisions import prepare_tables
+from closedloop.storage.upgrade import prepare_tables
 
 Sync = Literal["normal", "full"]
 _COLUMNS = ("request", "use_case", "version", "at", "rows", "features", "probabilities", "row_keys")

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from closedloop.errors import ClosedLoopError
-from closedloop.lock import hold_file
+from closedloop.storage.lock import hold_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -16,11 +16,11 @@ from closedloop.cli_show import coloured
 from closedloop.decisions.checks import Action, Kind
 from closedloop.drift import load_evidently
 from closedloop.errors import ClosedLoopError, StoreError
-from closedloop.journal import Entry
 from closedloop.loop import Loop, open_loop
 from closedloop.packaging import load_libraries
 from closedloop.settings import Settings
 from closedloop.sources import write_generated
+from closedloop.storage.journal import Entry
 from closedloop.synthetic import generate_windows
 from closedloop.timings import STOPWATCH
 from closedloop.use_case.loop_toml import DEFAULT_USE_CASE

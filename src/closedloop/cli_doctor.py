@@ -13,9 +13,9 @@ from pathlib import Path
 from closedloop.errors import ClosedLoopError
 from closedloop.loop import Loop, open_loop
 from closedloop.packaging import SELF_TEST_TOLERANCE
-from closedloop.revisions import plan_upgrade
 from closedloop.schema import check_contract, prepare
 from closedloop.settings import Settings
+from closedloop.storage.revisions import plan_upgrade
 
 # Newer ones install, and then fail in silence: see pyproject.toml.
 CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}

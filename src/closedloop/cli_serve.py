@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 from closedloop.announcing import note_serving
 from closedloop.bundle import read_proof
-from closedloop.database import open_engine
 from closedloop.errors import ClosedLoopError
-from closedloop.journal import Journal
 from closedloop.production import ProductionReader
 from closedloop.records import Records
 from closedloop.settings import Settings
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 

@@ -10,8 +10,8 @@ from closedloop.errors import UseCaseError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from closedloop.journal import Entry
     from closedloop.loop import Loop
+    from closedloop.storage.journal import Entry
 
 
 def take_turn(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from closedloop.database import open_engine
-from closedloop.revisions import plan_upgrade, upgrade_tables
 from closedloop.settings import Settings
+from closedloop.storage.engine import open_engine
+from closedloop.storage.revisions import plan_upgrade
+from closedloop.storage.upgrade import upgrade_tables
 
 
 def upgrade_database(*, check: bool) -> dict[str, Any]:

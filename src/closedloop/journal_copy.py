@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
-from closedloop.journal import DECISIONS, OUTCOMES
+from closedloop.storage.journal import DECISIONS, OUTCOMES
 
 _BATCH = 200  # decisions with all their checks, and ids in one query
 _NAMES_ANOTHER = re.compile(r"^decision (\d+) ")  # what the outcome of a superseded decision says

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closedloop.database import open_engine
 from closedloop.errors import RegistryError, StoreError, UseCaseError
-from closedloop.journal import Journal
 from closedloop.journal_copy import JournalCopy, Rewrite
-from closedloop.lock import hold_lock
 from closedloop.loop import Loop
 from closedloop.records import RecordCounts, Records
 from closedloop.records_copy import copy_records
 from closedloop.registry import Registry, VersionFacts
 from closedloop.registry_copy import RegistryCopy, Report, check_source, compare_versions, count_runs
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
+from closedloop.storage.lock import hold_lock
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

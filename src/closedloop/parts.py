@@ -10,9 +10,9 @@ import pandas as pd
 
 from closedloop.bundle import Facts
 from closedloop.computing import Computing
-from closedloop.journal import Journal
 from closedloop.registry import VersionFacts
 from closedloop.sources import WindowSource
+from closedloop.storage.journal import Journal
 from closedloop.use_case.contract import UseCase
 
 

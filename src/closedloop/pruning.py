@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from closedloop.errors import ModelError, RegistryError, UseCaseError
-from closedloop.journal import Entry
 from closedloop.loop import Loop
 from closedloop.record_windows import day_of_window, start_of
 from closedloop.registry import PRODUCTION, PRUNED, PRUNING, VersionFacts
+from closedloop.storage.journal import Entry
 from closedloop.tracking import REPORT
 
 GIVEN_UP = ("rejected", "archived")

@@ -25,7 +25,7 @@ from closedloop.labels import Label, write_labels
 from closedloop.quick_writer import QuickWriter
 from closedloop.record_tables import ANSWERS, LABELS, PROBES, refusal
 from closedloop.record_windows import Period, end_of, start_of
-from closedloop.revisions import prepare_tables
+from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
 
 if TYPE_CHECKING:

@@ -14,18 +14,18 @@ from typing import Protocol
 import pandas as pd
 
 from closedloop.candidates import LabelledWindow
-from closedloop.database import open_engine
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
 from closedloop.fitting import describe_candidate, fit_candidate, make_reference
 from closedloop.gathering import History
-from closedloop.journal import Journal
 from closedloop.measures import CONFIDENCE, Round
 from closedloop.memo import Memo
 from closedloop.memory_registry import FittedModel, MemoryRegistry
 from closedloop.scoring import measure_auc, measure_delta
 from closedloop.sources import WindowSource
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
 from closedloop.use_case.contract import UseCase
 from closedloop.windows import mature, up_to
 

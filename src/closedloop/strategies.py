@@ -28,11 +28,11 @@ from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.fitting import describe_candidate, fit_candidate, make_evidence, make_reference
 from closedloop.gathering import PREDICTION, History, gather_turn, measure_window_drift, watched_frame
-from closedloop.journal import Entry
 from closedloop.memo import Fitted
 from closedloop.memory_registry import FittedModel
 from closedloop.replaying import ReplayParts, Step, Strategy
 from closedloop.scoring import measure_auc
+from closedloop.storage.journal import Entry
 from closedloop.training import recipe_name
 from closedloop.turning import decide_turn, write_promotion
 from closedloop.use_case.contract import UseCase

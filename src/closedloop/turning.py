@@ -11,8 +11,8 @@ from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.gathering import History, Turn
-from closedloop.journal import Entry
 from closedloop.parts import Parts
+from closedloop.storage.journal import Entry
 
 
 def decide_turn(history: History[Parts], turn: Turn, details: Mapping[str, Any]) -> Entry:

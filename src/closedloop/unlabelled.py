@@ -13,8 +13,8 @@ from closedloop.timings import STOPWATCH
 
 if TYPE_CHECKING:
     from closedloop.gathering import History
-    from closedloop.journal import Entry
     from closedloop.parts import Parts
+    from closedloop.storage.journal import Entry
 
 _LOG = logging.getLogger("closedloop.unlabelled")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from api.app import create_app
 from api.model import Follower, Production
 from api.running import run
-from closedloop.database import open_engine
 from closedloop.packaging import read_packed
 from closedloop.records import Records
+from closedloop.storage.engine import open_engine
 
 
 def serve_until_told(folder: Path, database_url: str, port: int) -> None:

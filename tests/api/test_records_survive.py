@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from closedloop import revisions
-from closedloop.database import open_engine
-from closedloop.revisions import OURS, History, prepare_tables, upgrade_tables
+from closedloop.storage import revisions
+from closedloop.storage.engine import open_engine
+from closedloop.storage.revisions import OURS, History
+from closedloop.storage.upgrade import prepare_tables, upgrade_tables
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py

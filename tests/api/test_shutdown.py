@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from closedloop.answered_request import name_prediction
-from closedloop.database import open_engine
+from closedloop.storage.engine import open_engine
 from tests.api.serving_child import serve_until_told
 from tests.waiting import until
 

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from closedloop.database import open_engine
 from closedloop.errors import ClosedLoopError
 from closedloop.records import Records
+from closedloop.storage.engine import open_engine
 from tests.bench.load import Load, put_load, write_script
 from tests.bench.processes import Memory, Running, ask, free_port, running, weigh_workers
 from tests.bench.servers import Server, server_environment, store_url

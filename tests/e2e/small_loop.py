@@ -11,12 +11,12 @@ from closedloop.answered_request import describe_answers
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.gathering import History, gather_turn
-from closedloop.journal import Entry
 from closedloop.labels import Label
 from closedloop.loop import Loop, open_loop
 from closedloop.proposing import propose_candidate
 from closedloop.settings import Settings
 from closedloop.sources import write_generated
+from closedloop.storage.journal import Entry
 from closedloop.synthetic import generate_windows
 from closedloop.turning import decide_turn, write_promotion
 from flows.monitor_flow import decided_before, keep_report

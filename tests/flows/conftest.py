@@ -142,8 +142,8 @@ class Steps:
 def _watch(steps: Steps) -> None:
     from mlflow import MlflowClient
 
-    from closedloop.journal import Journal
     from closedloop.registry import Registry
+    from closedloop.storage.journal import Journal
 
     def watch(owner: type, name: str) -> None:
         original = getattr(owner, name)

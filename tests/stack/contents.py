@@ -112,10 +112,10 @@ def _tell_prefect() -> dict[str, Any]:
 
 
 def _fill_journal() -> None:
-    from closedloop.database import open_engine
     from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
-    from closedloop.journal import Journal
     from closedloop.settings import Settings
+    from closedloop.storage.engine import open_engine
+    from closedloop.storage.journal import Journal
 
     journal = Journal(open_engine(Settings().store_url))
     for number in (1, 2):
@@ -126,9 +126,9 @@ def _fill_journal() -> None:
 
 
 def _tell_journal() -> list[Any]:
-    from closedloop.database import open_engine
-    from closedloop.journal import Journal
     from closedloop.settings import Settings
+    from closedloop.storage.engine import open_engine
+    from closedloop.storage.journal import Journal
 
     return [entry.as_json() for entry in Journal(open_engine(Settings().store_url)).history("shop")]
 

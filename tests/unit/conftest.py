@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from closedloop.database import open_engine
 from closedloop.records import Records
+from closedloop.storage.engine import open_engine
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -19,10 +19,10 @@ from api.limits import Gate, Limits
 from api.metrics import Metrics
 from api.model import Production
 from api.watch import Service
-from closedloop.database import open_engine
 from closedloop.errors import ClosedLoopError
 from closedloop.recorder import Recorder
 from closedloop.records import Records
+from closedloop.storage.engine import open_engine
 from tests.bench.ceiling_app import Constant, add_constant
 from tests.bench.figures import BEGIN, END, HEADINGS, compare, ratio_sentences, report, summarise, table_rows, write_block
 from tests.bench.load import Load, find_wrk, put_load, read_load, write_script

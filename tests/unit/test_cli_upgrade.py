@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from closedloop import revisions
 from closedloop.cli import run
-from closedloop.database import open_engine
-from closedloop.revisions import OURS, VERSION_TABLE, History
+from closedloop.storage import revisions
+from closedloop.storage.engine import open_engine
+from closedloop.storage.revisions import OURS, VERSION_TABLE, History
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 USE_CASE = Path(__file__).resolve().parents[2] / "data" / "streamflow" / "loop.toml"

@@ -14,11 +14,11 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, event
 
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
-from closedloop.journal import Entry, Journal
-from closedloop.revisions import prepare_tables
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.upgrade import prepare_tables
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 CHECKS = (

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
-from closedloop.journal import Entry, Journal
 from closedloop.journal_copy import JournalCopy, JournalLeft
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Entry, Journal
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 CHECKS = (Check("drift is over its limit", Outcome.HOLDS, Role.TRIGGER, "over 0.3", "0.45"),)

@@ -14,9 +14,9 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import Engine, event
 
-from closedloop.database import open_engine
 from closedloop.errors import StoreError
-from closedloop.lock import hold_lock
+from closedloop.storage.engine import open_engine
+from closedloop.storage.lock import hold_lock
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 pytestmark = pytest.mark.slow

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.gathering import History
-from closedloop.journal import Journal
 from closedloop.memory_registry import MemoryRegistry
 from closedloop.replaying import ReplayParts
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
 from tests.unit.streams import make_frame, make_past
 
 OVER, BELOW, BLANK, BROKEN = True, False, None, "broken"

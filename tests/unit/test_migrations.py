@@ -20,15 +20,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from closedloop import journal as journal_module
-from closedloop import record_tables, revisions
+from closedloop import record_tables
 from closedloop.answered_request import describe_answers
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import StoreError
-from closedloop.journal import Journal
 from closedloop.records import RecordCounts, Records
-from closedloop.revisions import OURS, VERSION_TABLE, Found, History, Upgrade, plan_upgrade, prepare_tables, read_revision, upgrade_tables
+from closedloop.storage import journal as journal_module
+from closedloop.storage import revisions
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
+from closedloop.storage.revisions import OURS, VERSION_TABLE, Found, History, Upgrade, plan_upgrade, read_revision
+from closedloop.storage.upgrade import prepare_tables, upgrade_tables
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 LIVE = [journal_module._METADATA, record_tables._METADATA]

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.answered_request import describe_answers
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import ModelError, UseCaseError
-from closedloop.journal import Journal
 from closedloop.labels import Label
 from closedloop.loop import Loop
 from closedloop.pruning import Limits, choose_cut, choose_versions, plan_pruning, prune, tell_pruning
 from closedloop.records import Records
 from closedloop.registry import VersionFacts
 from closedloop.settings import Settings
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
 from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT = {

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine
 
 from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.database import open_engine
 from closedloop.quick_writer import MOST_ROWS, QuickWriter
-from closedloop.revisions import prepare_tables
+from closedloop.storage.engine import open_engine
+from closedloop.storage.upgrade import prepare_tables
 
 NOW = datetime(2026, 11, 21, 7, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from threading import Event
 import pytest
 
 from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.database import open_engine
 from closedloop.errors import StoreError
 from closedloop.recorder import Recorder, RecorderBusy
 from closedloop.records import Records
+from closedloop.storage.engine import open_engine
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 LOST = StoreError(where="records", wanted="a database", got="none", then="wait")

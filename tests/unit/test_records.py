@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import Engine, MetaData, text
 
 from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.database import open_engine
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.labels import Label, UnknownPrediction, newest_of_key
 from closedloop.record_windows import RecordsSource
 from closedloop.records import RecordCounts, Records
+from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.postgres import postgres, postgres_url  # noqa: F401

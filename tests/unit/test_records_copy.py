@@ -13,12 +13,12 @@ from sqlalchemy import Engine, event, inspect
 
 from closedloop import records_copy
 from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.database import open_engine
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.labels import Label
 from closedloop.record_tables import ANSWERS, KEYS, LABELS
 from closedloop.records import RecordCounts, Records
 from closedloop.records_copy import copy_records
+from closedloop.storage.engine import open_engine
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 BEGAN = datetime(2026, 11, 1, 6, 0, 0, 250, tzinfo=UTC)

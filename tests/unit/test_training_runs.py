@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.journal import Entry, Journal
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Entry, Journal
 
 WINDOWS = ("w1", "w2", "w3")
 

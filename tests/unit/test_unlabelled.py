@@ -15,14 +15,14 @@ from rich.console import Console
 
 from closedloop.cli_show import show_decision, show_history, show_status
 from closedloop.computing import Computing
-from closedloop.database import open_engine
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
 from closedloop.gathering import History, gather_turn
-from closedloop.journal import Entry, Journal
 from closedloop.memory_registry import MemoryRegistry
 from closedloop.replaying import Past, ReplayParts, fit_first
 from closedloop.scoring import measure_auc
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Entry, Journal
 from closedloop.turning import decide_turn
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 

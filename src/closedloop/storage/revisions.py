@@ -1,6 +1,6 @@
 """Which revision the tables of journal and records are at, and what follows from it when they are first used.
 
-A service looks at one row here; Alembic is imported only when something has to be done (`migrating.py`).
+A service looks at one row here; Alembic is imported only when something has to be done (`upgrade.py`).
 """
 
 from __future__ import annotations
@@ -59,38 +59,12 @@ class Upgrade:
     copy: Path | None = None
 
 
-def prepare_tables(engine: Engine, history: History | None = None) -> None:
-    """What a store does on first use: make the tables where there are none, and see to it that they are those of this program.
-
-    Any number of processes may do so at once. SQLite is upgraded, after the file was copied; a server, which others use too, never
-    is. Raises StoreError when its tables are older, or any are newer, than the program; SQLAlchemyError when it cannot be reached.
-    """
-    history = history or OURS
-    with engine.begin() as connection:
-        found = read_revision(connection)
-    if is_due(found, engine, history, asked=False):
-        from closedloop.migrating import migrate
-
-        migrate(engine, history, asked=False)
-
-
-def upgrade_tables(engine: Engine, history: History | None = None) -> Upgrade:
-    """Bring the tables to the newest revision because somebody asks for it, on any database; also makes them.
-
-    Raises StoreError when they are newer, when the database cannot be reached, or when a revision fails: then nothing is changed.
-    """
-    from closedloop.migrating import migrate
-
-    with _told(engine):
-        return migrate(engine, history or OURS, asked=True)
-
-
 def plan_upgrade(engine: Engine, history: History | None = None, *, asked: bool = True) -> Upgrade:
     """What `upgrade_tables` or, unless `asked`, `prepare_tables` would do, and their StoreErrors; nothing is changed."""
     history = history or OURS
     if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
         return Upgrade(None, history.head, True)  # connecting would make the file
-    with _told(engine), engine.begin() as connection:
+    with told(engine), engine.begin() as connection:
         found = read_revision(connection)
     return Upgrade(found.revision, history.head, is_due(found, engine, history, asked=asked))
 
@@ -122,7 +96,8 @@ def name_database(engine: Engine) -> str:
 
 
 @contextmanager
-def _told(engine: Engine) -> Iterator[None]:
+def told(engine: Engine) -> Iterator[None]:
+    """A block whose SQLAlchemy errors become a StoreError that names the database."""
     try:
         yield
     except SQLAlchemyError as error:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from closedloop.errors import StoreError
-from closedloop.lock import hold_file
+from closedloop.storage.lock import hold_file
 
 
 def open_engine(url: str) -> Engine:

@@ -1,4 +1,6 @@
-"""Runs the revisions that a database lacks, all or none, through Alembic: its only door.
+"""Brings the tables to the revision of this program, all or nothing, through Alembic: its only door.
+
+A service on the right revision finds that out by two small queries (`revisions.py`); Alembic is imported when something has to be done.
 
 There is no env.py, which does its work when it is imported: Alembic's parts are called here, on a connection that holds the lock. A
 revision is handed its operations, because `alembic.op` is one for the whole process, and threads migrate databases of their own.
@@ -14,18 +16,37 @@ from pathlib import Path
 from shutil import copymode
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
-from closedloop.revisions import VERSION_TABLE, Found, History, Upgrade, is_due, name_database, read_revision
+from closedloop.storage.revisions import OURS, VERSION_TABLE, Found, History, Upgrade, is_due, name_database, read_revision, told
 
 _LOG = logging.getLogger("closedloop.tables")
 _LOCK = 7_203_301_771  # any number that nothing else locks
 _ONCE = "predictions"  # the table of records that were kept row by row
+
+
+def prepare_tables(engine: Engine, history: History | None = None) -> None:
+    """What a store does on first use: make the tables where there are none, and see to it that they are those of this program.
+
+    Any number of processes may do so at once. SQLite is upgraded, after the file was copied; a server, which others use too, never
+    is. Raises StoreError when its tables are older, or any are newer, than the program; SQLAlchemyError when it cannot be reached.
+    """
+    history = history or OURS
+    with engine.begin() as connection:
+        found = read_revision(connection)
+    if is_due(found, engine, history, asked=False):
+        migrate(engine, history, asked=False)
+
+
+def upgrade_tables(engine: Engine, history: History | None = None) -> Upgrade:
+    """Bring the tables to the newest revision because somebody asks for it, on any database; also makes them.
+
+    Raises StoreError when they are newer, when the database cannot be reached, or when a revision fails: then nothing is changed.
+    """
+    with told(engine):
+        return migrate(engine, history or OURS, asked=True)
 
 
 def migrate(engine: Engine, history: History, *, asked: bool) -> Upgrade:
@@ -52,6 +73,10 @@ def migrate(engine: Engine, history: History, *, asked: bool) -> Upgrade:
 
 
 def _run(connection: Connection, history: History, found: Found) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.script import ScriptDirectory
+
     scripts = ScriptDirectory(str(history.folder), version_locations=[str(history.folder)])
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     operations = Operations(context)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
-from closedloop.revisions import prepare_tables
+from closedloop.storage.upgrade import prepare_tables
 
 _METADATA = MetaData()
 DECISIONS = Table(
