@@ -13,7 +13,7 @@ import numpy as np
 
 from api.packing import MANY, Packed
 from api.rows import Rows
-from closedloop.answered_request import AnsweredRequest, make_request_id, to_json
+from closedloop.records.request import AnsweredRequest, make_request_id, to_json
 
 if TYPE_CHECKING:
     from api.model import LoadedModel

@@ -25,7 +25,7 @@ from api.model import Follower
 from api.predicting import Predictor
 from api.routes import Store, build_router, describe_predict
 from api.watch import Service
-from closedloop.recorder import Recorder
+from closedloop.records.queue import Recorder
 
 _LOG = logging.getLogger("closedloop.service")
 MAX_ROWS = 10_000

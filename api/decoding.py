@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from api.messages import MAX_NUMBER, RowType, read_json
 from api.rows import Rows
-from closedloop.record_tables import MAX_KEY_LENGTH
+from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import UseCase
 
 NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from api.messages import Refusal
 from api.metrics import Metrics
-from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import StoreError
-from closedloop.recorder import Recorder, RecorderBusy
+from closedloop.records.queue import Recorder, RecorderBusy
+from closedloop.records.request import AnsweredRequest
 
 
 class Diary:

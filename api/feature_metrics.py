@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from api.packing import MANY
 from closedloop.use_case.contract import MISSING
-from closedloop.values import read_category
+from closedloop.windows.spelling import read_category
 
 if TYPE_CHECKING:
     from api.answering import Answered

@@ -28,8 +28,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, from_json
 
-from closedloop.labels import Label
-from closedloop.record_tables import MAX_KEY_LENGTH
+from closedloop.records.labels import Label
+from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import Column, UseCase
 
 MAX_FAULTS = 100

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from api.columns import Table, known_names, refuse_many
 from api.messages import Refusal, show
 from closedloop.use_case.contract import MISSING, UseCase
-from closedloop.values import read_category
+from closedloop.windows.spelling import read_category
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 

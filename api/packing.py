@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from api.rows import Rows
 from closedloop.use_case.contract import MISSING, UseCase
-from closedloop.values import read_category
+from closedloop.windows.spelling import read_category
 
 _SPELLINGS_KEPT, _LONGEST_KEPT = 1_000, 100  # of each column
 MANY = 16  # rows from which on NumPy saves more than it costs

@@ -16,15 +16,15 @@ from api.messages import Refusal, read_json, read_labels
 from api.metrics import CONTENT_TYPE, Metrics
 from api.model import LoadedModel, Production
 from api.predicting import live_model
-from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.labels import Label, UnknownPrediction
+from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.request import AnsweredRequest
 
 _LOG = logging.getLogger("closedloop.service")
 
 
 class Store(Protocol):
-    """What the service needs of `closedloop.records.Records`."""
+    """What the service needs of `closedloop.records.store.Records`."""
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
 

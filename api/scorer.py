@@ -7,12 +7,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from closedloop.bundle import Facts
+from closedloop.bundle.files import Facts
 from closedloop.use_case.contract import UseCase
 
 
 class Scorer(Protocol):
-    """A version's files, loaded: `closedloop.served.ServedModel` where its ONNX was proved, else `closedloop.packaging.PackedPipeline`.
+    """A version's files, loaded: `ServedModel` of bundle/onnx_model.py where its ONNX was proved, else `PackedPipeline` of
+    bundle/skops_model.py.
 
     `served_by` says which, `served_reason` why the pipeline has to (empty for ONNX). `quick` ones answer a row in well under a
     millisecond, so that no thread is needed to keep the event loop free.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from closedloop.loop import open_loop
-from closedloop.sources import NoWindows
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.sources import NoWindows
 
 # A list for people: who wants a window of long ago asks for it over the API.
 MOST_WINDOWS = 300

@@ -13,9 +13,9 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.decisions.checks import Action
 from closedloop.gathering import History, Turn, gather_turn
 from closedloop.loop import Loop, open_loop
+from closedloop.registry.runs import HAS_FILE, REPORT
 from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
-from closedloop.tracking import HAS_FILE, REPORT
 from closedloop.turning import decide_turn
 from closedloop.unlabelled import tell_estimates
 from flows.best_effort import best_effort

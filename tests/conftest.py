@@ -40,7 +40,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """Put MLflow's tables, empty, into the home given. MLflow makes them by fifty migrations, each with its own write to the disk:
     seconds for each test that needs a registry of its own, and no test is about them."""
-    from closedloop.registry import Registry
+    from closedloop.registry.versions import Registry
 
     folder = tmp_path_factory.mktemp("mlflow-tables")
     Registry("none", f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder, downloads=folder).ping()

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from rich.markup import escape
 from rich.table import Table
 
-from closedloop.backtest import Backtest, run_backtest
+from closedloop.backtest.cache_file import Kept
+from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.fault_replay import FaultFigures
+from closedloop.backtest.faults import applicable
+from closedloop.backtest.figures import Figures
+from closedloop.backtest.figures import recommend as recommend
+from closedloop.backtest.plots import draw_policies
+from closedloop.backtest.policies import DEFAULT
+from closedloop.backtest.replay import Past, Stream
+from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli_predict import show_progress
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.fault_replaying import FaultFigures
-from closedloop.faults import applicable
-from closedloop.kept import Kept
 from closedloop.loop import Loop
-from closedloop.measures import Figures
-from closedloop.measures import recommend as recommend
-from closedloop.memo import Memo
-from closedloop.plots import draw_policies
-from closedloop.replaying import Past, Stream
-from closedloop.strategies import DEFAULT
 from closedloop.use_case.contract import Training, UseCase
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from closedloop.bundle.skops_model import load_libraries
 from closedloop.cli_show import coloured
 from closedloop.decisions.checks import Action, Kind
-from closedloop.drift import load_evidently
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.loop import Loop, open_loop
-from closedloop.packaging import load_libraries
+from closedloop.metrics.drift import load_evidently
 from closedloop.settings import Settings
-from closedloop.sources import write_generated
 from closedloop.storage.journal import Entry
-from closedloop.synthetic import generate_windows
 from closedloop.timings import STOPWATCH
 from closedloop.use_case.loop_toml import DEFAULT_USE_CASE
+from closedloop.windows.sources import write_generated
+from closedloop.windows.synthetic import generate_windows
 
 MONTHS = 7
 # What is not the loop's own overhead: the work it exists for, and the start of the servers it works with.

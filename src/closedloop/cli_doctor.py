@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import ClosedLoopError
 from closedloop.loop import Loop, open_loop
-from closedloop.packaging import SELF_TEST_TOLERANCE
-from closedloop.schema import check_contract, prepare
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
+from closedloop.windows.contract_check import check_contract, prepare
 
 # Newer ones install, and then fail in silence: see pyproject.toml.
 CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}

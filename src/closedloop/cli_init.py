@@ -9,10 +9,10 @@ from rich.console import Console
 from closedloop.errors import UseCaseError
 from closedloop.inspection import describe_table
 from closedloop.loop import open_loop
-from closedloop.sources import read_table, write_generated
-from closedloop.synthetic import generate_windows
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.sources import read_table, write_generated
+from closedloop.windows.synthetic import generate_windows
 
 
 def write_use_case(table: Path, target: str, out: Path, *, key: str | None, window_column: str | None, force: bool) -> UseCase:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.onnx_proof import pack_frame
 from closedloop.cli_serve import load_scorer
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.loop import Loop
-from closedloop.proving import pack_frame
-from closedloop.schema import check_contract, prepare
-from closedloop.tables import CHUNK_ROWS, OUT_ENDINGS, Chunk, TableReader, open_table, write_whole
+from closedloop.windows.chunks import CHUNK_ROWS, OUT_ENDINGS, Chunk, TableReader, open_table, write_whole
+from closedloop.windows.contract_check import check_contract, prepare
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closedloop.announcing import note_serving
-from closedloop.bundle import read_proof
+from closedloop.bundle.files import read_proof
 from closedloop.errors import ClosedLoopError
-from closedloop.production import ProductionReader
-from closedloop.records import Records
+from closedloop.records.store import Records
+from closedloop.registry.live import ProductionReader
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
@@ -69,10 +69,10 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
 def load_scorer(folder: Path) -> Scorer:
     """What answers for a fetched bundle: its proved ONNX model, else its pipeline. Raises ModelError when the bundle is damaged."""
     if read_proof(folder).served_by == "onnx":
-        from closedloop.served import load_served
+        from closedloop.bundle.onnx_model import load_served
 
         return load_served(folder)
-    from closedloop.packaging import read_packed
+    from closedloop.bundle.skops_model import read_packed
 
     return read_packed(folder)
 

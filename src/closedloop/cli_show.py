@@ -13,7 +13,7 @@ from rich.table import Table
 from closedloop.cli_doctor import Finding
 from closedloop.decisions.checks import Action, Decision, Kind, Outcome, Role
 from closedloop.loop import Loop
-from closedloop.registry import VersionFacts
+from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Entry
 from closedloop.unlabelled import tell_estimates
 

@@ -26,7 +26,7 @@ def take_turn(
     with progress.status("reading the use case ..."):
         from closedloop.cli_start import running_flows
         from closedloop.loop import open_loop
-        from closedloop.windows import position
+        from closedloop.windows.order import position
 
         loop = open_loop(path, with_records=source == "records")
         names = loop.source.windows()  # a mistake in the source or the name shows before anything is started

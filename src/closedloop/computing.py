@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.candidates import Fitting, LabelledWindow, labelled_rows
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
-from closedloop.schema import check_contract, digest, prepare
-from closedloop.sources import WindowSource
+from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.contract_check import check_contract, digest, prepare
+from closedloop.windows.sources import WindowSource
 
 # How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40 ms for 5,000 rows of two classes.
 _DRAWS = 20
@@ -47,7 +47,7 @@ class Computing(Fitting):
 
     def measure_drift(self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any) -> tuple[DriftReport, str | None]:
         """As `drift.measure_drift`, with Evidently's page."""
-        from closedloop.drift import measure_drift
+        from closedloop.metrics.drift import measure_drift
 
         return measure_drift(reference, current, **named)
 
@@ -56,7 +56,7 @@ class Computing(Fitting):
     ) -> Estimate | None:
         """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m, k)) and from what those on labelled rows,
         new to it, turned out to be worth (`seen`, shape (n, k)); None and errors as `estimating` has them."""
-        from closedloop.estimating import estimate_auc_without_labels, fit_calibration
+        from closedloop.metrics.without_labels import estimate_auc_without_labels, fit_calibration
 
         calibration = fit_calibration(labels, seen, seed, _DRAWS)
         return None if calibration is None else estimate_auc_without_labels(unseen, calibration, confidence, seed)

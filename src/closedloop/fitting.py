@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle import Facts
-from closedloop.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
+from closedloop.bundle.files import Facts
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
 from closedloop.judging import suspect
+from closedloop.metrics.scores import check_golden, estimate_auc
 from closedloop.parts import Parts
-from closedloop.schema import measure_statistics, prepare
-from closedloop.scoring import check_golden, estimate_auc
 from closedloop.timings import STOPWATCH
+from closedloop.training.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
+from closedloop.windows.contract_check import measure_statistics, prepare
 
 REFERENCE_ROWS = 20_000
 

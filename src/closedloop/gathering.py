@@ -17,12 +17,12 @@ from closedloop.decisions.retraining import drift_over_limit, loss_over_limit
 from closedloop.errors import ModelError
 from closedloop.judging import judge_production, watch_promotion
 from closedloop.parts import Model, P, Parts
-from closedloop.registry import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.sources import in_time_order
+from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
 from closedloop.unlabelled import estimate_unlabelled
-from closedloop.windows import mature, position, up_to
+from closedloop.windows.order import mature, position, up_to
+from closedloop.windows.sources import in_time_order
 
 PREDICTION, TARGET = "(prediction)", "(target)"
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.errors import UseCaseError
-from closedloop.schema import MISSING, read_categories, read_numbers
+from closedloop.windows.contract_check import MISSING, read_categories, read_numbers
 
 _MAX_CLASSES = 20
 _MAX_ALLOWED = 30

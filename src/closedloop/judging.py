@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from closedloop.candidates import LabelledWindow
 from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
-from closedloop.scoring import estimate_auc, measure_delta
+from closedloop.metrics.scores import estimate_auc, measure_delta
 from closedloop.timings import STOPWATCH
+from closedloop.training.candidates import LabelledWindow
 from closedloop.unlabelled import estimated_before
-from closedloop.windows import position
+from closedloop.windows.order import position
 
 if TYPE_CHECKING:
     from closedloop.gathering import History

@@ -11,16 +11,16 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from closedloop.computing import Computing
-from closedloop.record_windows import RecordsSource
-from closedloop.records import Records
-from closedloop.registry import Registry
+from closedloop.records.as_windows import RecordsSource
+from closedloop.records.store import Records
+from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
-from closedloop.sources import ChainedSource, WindowSource, open_source
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.sources import ChainedSource, WindowSource, open_source
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.journal_copy import JournalCopy, Rewrite
 from closedloop.loop import Loop
-from closedloop.records import RecordCounts, Records
+from closedloop.records.store import RecordCounts, Records
 from closedloop.records_copy import copy_records
-from closedloop.registry import Registry, VersionFacts
+from closedloop.registry.versions import Registry, VersionFacts
 from closedloop.registry_copy import RegistryCopy, Report, check_source, compare_versions, count_runs
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

@@ -8,12 +8,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle import Facts
+from closedloop.bundle.files import Facts
 from closedloop.computing import Computing
-from closedloop.registry import VersionFacts
-from closedloop.sources import WindowSource
+from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.sources import WindowSource
 
 
 class Model(Protocol):

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from closedloop.bundle import PROOF_FILE, Facts, Proof
+from closedloop.bundle.files import PROOF_FILE, Facts, Proof
+from closedloop.bundle.onnx_proof import make_awkward_rows, prove
+from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.fitting import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
 from closedloop.gathering import History
 from closedloop.loop import Loop, read_git_revision
-from closedloop.packaging import measure_difference, read_bundle, write_facts
-from closedloop.plots import draw_scores
-from closedloop.proving import make_awkward_rows, prove
+from closedloop.metrics.plots import draw_scores
 from closedloop.timings import STOPWATCH
 
 _LOG = logging.getLogger("closedloop.proposing")

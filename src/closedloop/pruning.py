@@ -13,10 +13,11 @@ from typing import Any
 
 from closedloop.errors import ModelError, RegistryError, UseCaseError
 from closedloop.loop import Loop
-from closedloop.record_windows import day_of_window, start_of
-from closedloop.registry import PRODUCTION, PRUNED, PRUNING, VersionFacts
+from closedloop.records.as_windows import day_of_window
+from closedloop.records.periods import start_of
+from closedloop.registry.runs import REPORT
+from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, VersionFacts
 from closedloop.storage.journal import Entry
-from closedloop.tracking import REPORT
 
 GIVEN_UP = ("rejected", "archived")
 

@@ -15,10 +15,10 @@ from sqlalchemy import Engine, and_, inspect, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from closedloop.answered_request import AnsweredRequest
 from closedloop.errors import LabelConflict
-from closedloop.record_tables import ANSWERS, LABELS, refusal
-from closedloop.records import RecordCounts, Records
+from closedloop.records.request import AnsweredRequest
+from closedloop.records.store import RecordCounts, Records
+from closedloop.records.tables import ANSWERS, LABELS, refusal
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
 MOST_ROWS = 10_000  # in memory at once, unless one request has more

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from closedloop.errors import RegistryError
-from closedloop.registry import PRODUCTION, PRUNED, PRUNING, STATUS, Registry, VersionFacts
-from closedloop.tracking import DIGEST, without_password
+from closedloop.registry.runs import DIGEST, without_password
+from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, STATUS, Registry, VersionFacts
 
 # ORIGIN: of a run the id of the one it was made from, of a version that of its run, and its number. WHOLE: all of a run is there.
 ORIGIN, WHOLE, NUMBERS = "closedloop.migrated_from", "closedloop.migrated", "closedloop.numbers_through"

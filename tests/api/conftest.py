@@ -23,13 +23,13 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.model import Follower, Production
-from closedloop.bundle import MODEL_FILE, Facts
-from closedloop.packaging import Bundle, PackedPipeline, read_bundle, write_facts
-from closedloop.records import Records
-from closedloop.schema import prepare
+from closedloop.bundle.files import MODEL_FILE, Facts
+from closedloop.bundle.skops_model import Bundle, PackedPipeline, read_bundle, write_facts
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.contract_check import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},

@@ -7,8 +7,8 @@ from pathlib import Path
 from api.app import create_app
 from api.model import Follower, Production
 from api.running import run
-from closedloop.packaging import read_packed
-from closedloop.records import Records
+from closedloop.bundle.skops_model import read_packed
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 
 

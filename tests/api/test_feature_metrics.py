@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.feature_metrics import ScoreHistogram
-from closedloop.packaging import Bundle
+from closedloop.bundle.skops_model import Bundle
 from tests.house.tree import ROOT
 
 Service = Any  # tests/api/conftest.py

@@ -16,9 +16,9 @@ from api.decoding import RowReader
 from api.messages import Refusal, RowType, read_json
 from api.packing import Packer
 from api.rows import Rows
-from closedloop.schema import prepare
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.contract_check import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
 
-from closedloop.packaging import TRUSTED_TYPES, Bundle
+from closedloop.bundle.skops_model import TRUSTED_TYPES, Bundle
 
 Service = Any  # tests/api/conftest.py
 COLUMNS = ["monthly spend", "visits", "plan", "returning"]

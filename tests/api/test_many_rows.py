@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from api.model import LoadedModel
 from api.packing import MANY, Packer
 from api.rows import Rows
-from closedloop.packaging import PackedPipeline
+from closedloop.bundle.skops_model import PackedPipeline
 from closedloop.use_case.loop_toml import parse_use_case
 
 Service = Any  # tests/api/conftest.py

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from closedloop.packaging import Bundle
+from closedloop.bundle.skops_model import Bundle
 
 Service = Any  # tests/api/conftest.py
 ROWS: list[dict[str, Any]] = [

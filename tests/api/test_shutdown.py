@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from closedloop.answered_request import name_prediction
+from closedloop.records.request import name_prediction
 from closedloop.storage.engine import open_engine
 from tests.api.serving_child import serve_until_told
 from tests.waiting import until

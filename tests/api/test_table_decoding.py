@@ -15,7 +15,7 @@ from api.messages import Refusal
 from api.mlflow_tables import read_json_table
 from api.model import LoadedModel
 from api.rows import Rows
-from closedloop.packaging import Bundle, PackedPipeline
+from closedloop.bundle.skops_model import Bundle, PackedPipeline
 
 NAMES = ["monthly spend", "visits", "plan", "returning"]
 GOOD = {"monthly spend": [20.5, None, 3], "visits": [3, -7.5, 0], "plan": ["gold", None, "basic"], "returning": ["True", "x", ""]}

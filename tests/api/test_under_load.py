@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import uvicorn
 
-from closedloop.schema import prepare
+from closedloop.windows.contract_check import prepare
 
 Service = Any  # tests/api/conftest.py
 CLIENTS = 4

@@ -20,19 +20,19 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from closedloop.backtest import Backtest, run_backtest
-from closedloop.candidates import LabelledWindow
+from closedloop.backtest.cache_file import Kept
+from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.faults import FAULTS, applicable
+from closedloop.backtest.figures import Round, measure_share
+from closedloop.backtest.policies import Brain, first_recipe
+from closedloop.backtest.replay import Past, Stream, fit_first, replay
+from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli_init import write_use_case
-from closedloop.faults import FAULTS, applicable
-from closedloop.kept import Kept
-from closedloop.measures import Round, measure_share
-from closedloop.memo import Memo
-from closedloop.replaying import Past, Stream, fit_first, replay
-from closedloop.scoring import measure_auc
+from closedloop.metrics.scores import measure_auc
 from closedloop.settings import Settings
-from closedloop.sources import open_source
-from closedloop.strategies import Brain, first_recipe
 from closedloop.timings import STOPWATCH
+from closedloop.training.candidates import LabelledWindow
+from closedloop.windows.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closedloop.errors import ClosedLoopError
-from closedloop.records import Records
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from tests.bench.load import Load, put_load, write_script
 from tests.bench.processes import Memory, Running, ask, free_port, running, weigh_workers

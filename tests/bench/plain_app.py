@@ -10,7 +10,7 @@ import skops.io
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from closedloop.packaging import TRUSTED_TYPES
+from closedloop.bundle.skops_model import TRUSTED_TYPES
 
 
 class Asked(BaseModel):

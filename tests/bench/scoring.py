@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from closedloop.scoring import measure_delta, measure_slices
+from closedloop.metrics.scores import measure_delta, measure_slices
 from closedloop.use_case.contract import Slice
 from tests.made_answers import binary, equal_models
 

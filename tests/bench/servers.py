@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closedloop.bundle import MODEL_FILE
+from closedloop.bundle.files import MODEL_FILE
 
 if TYPE_CHECKING:
     from tests.bench.subject import Subject

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle import Facts
+from closedloop.bundle.files import Facts
+from closedloop.bundle.onnx_proof import prove
+from closedloop.bundle.skops_model import write_facts
 from closedloop.errors import ModelError
-from closedloop.packaging import write_facts
-from closedloop.proving import prove
-from closedloop.registry import Registry
-from closedloop.schema import measure_statistics
-from closedloop.training import fit
+from closedloop.registry.versions import Registry
+from closedloop.training.recipes import fit
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.contract_check import measure_statistics
 
 NAME, SEED = "bench", 7
 NUMERIC, CATEGORICAL, ROWS = 15, 5, 20_000

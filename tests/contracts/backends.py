@@ -20,10 +20,10 @@ import pandas as pd
 import pytest
 
 from closedloop.attached import start_attached, stop_attached
-from closedloop.bundle import Facts
-from closedloop.packaging import write_facts
-from closedloop.registry import Registry
-from closedloop.training import fit
+from closedloop.bundle.files import Facts
+from closedloop.bundle.skops_model import write_facts
+from closedloop.registry.versions import Registry
+from closedloop.training.recipes import fit
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
 START_SECONDS = 180.0

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closedloop.bundle import Facts
-from closedloop.candidates import Fitting
+from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
+from closedloop.bundle.files import Facts
 from closedloop.errors import RegistryError
-from closedloop.memory_registry import FittedModel, MemoryRegistry
-from closedloop.registry import Registry
+from closedloop.registry.versions import Registry
+from closedloop.training.candidates import Fitting
 from tests.unit.streams import make_use_case
 
 pytestmark = pytest.mark.slow

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from closedloop.bundle import model_digest
+from closedloop.bundle.files import model_digest
 from closedloop.cli_serve import build_service
 from closedloop.errors import RegistryError
-from closedloop.production import ProductionReader
-from closedloop.registry import Registry
+from closedloop.registry.live import ProductionReader
+from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log

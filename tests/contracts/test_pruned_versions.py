@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.errors import RegistryError
-from closedloop.tracking import HAS_FILE
+from closedloop.registry.runs import HAS_FILE
 from tests.contracts.backends import FACTS, Backend, crashing, log, state
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closedloop.bundle import model_digest
+from closedloop.bundle.files import model_digest
+from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import RegistryError
-from closedloop.packaging import SELF_TEST_TOLERANCE
-from closedloop.registry import Registry
+from closedloop.registry.versions import Registry
 from tests.contracts.backends import FACTS, Backend, add, crashing, fit_pipeline, log, rows, state
 
 # Versions

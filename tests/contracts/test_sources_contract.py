@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import SourceError
-from closedloop.sources import ChainedSource, FilesSource, NoWindows, SqlSource, WindowSource
 from closedloop.use_case.contract import Source
+from closedloop.windows.sources import ChainedSource, FilesSource, NoWindows, SqlSource, WindowSource
 
 Content = dict[str, pd.DataFrame]
 Build = Callable[[Path, Content], WindowSource]

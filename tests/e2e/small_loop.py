@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closedloop.actions import carry_out, roll_back_by_hand
-from closedloop.answered_request import describe_answers
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.gathering import History, gather_turn
-from closedloop.labels import Label
 from closedloop.loop import Loop, open_loop
 from closedloop.proposing import propose_candidate
+from closedloop.records.labels import Label
+from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
-from closedloop.sources import write_generated
 from closedloop.storage.journal import Entry
-from closedloop.synthetic import generate_windows
 from closedloop.turning import decide_turn, write_promotion
+from closedloop.windows.sources import write_generated
+from closedloop.windows.synthetic import generate_windows
 from flows.monitor_flow import decided_before, keep_report
 from flows.train_and_compare_flow import write_request
 

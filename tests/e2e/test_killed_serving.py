@@ -17,7 +17,7 @@ from threading import Condition, Event
 
 import pytest
 
-from closedloop.answered_request import name_prediction
+from closedloop.records.request import name_prediction
 from tests.e2e.served_shop import ROW, Served, Shop, children, processes_of, serving
 from tests.waiting import PATIENCE_SECONDS, until
 

@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event, inspect
 
-from closedloop.bundle import model_digest
+from closedloop.bundle.files import model_digest
+from closedloop.bundle.skops_model import read_bundle
 from closedloop.cli import run
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
-from closedloop.labels import Label
 from closedloop.moving import Migration, migrate, opened_target
-from closedloop.packaging import read_bundle
-from closedloop.production import ProductionReader
-from closedloop.records import Records
-from closedloop.registry import Registry
+from closedloop.records.labels import Label
+from closedloop.records.store import Records
+from closedloop.registry.live import ProductionReader
+from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
 from tests.e2e.small_loop import Place, live_a_little, look, train
 from tests.flows.conftest import Steps

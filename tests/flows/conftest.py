@@ -16,9 +16,9 @@ import pytest
 
 from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
-from closedloop.sources import write_generated
-from closedloop.synthetic import subscription_month
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.sources import write_generated
+from closedloop.windows.synthetic import subscription_month
 from flows.embedded import embedded_prefect, using
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -142,7 +142,7 @@ class Steps:
 def _watch(steps: Steps) -> None:
     from mlflow import MlflowClient
 
-    from closedloop.registry import Registry
+    from closedloop.registry.versions import Registry
     from closedloop.storage.journal import Journal
 
     def watch(owner: type, name: str) -> None:

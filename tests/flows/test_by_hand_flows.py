@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from closedloop.actions import promote_by_hand
-from closedloop.answered_request import describe_answers
 from closedloop.cli_doctor import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
 from closedloop.gathering import History, gather_turn
+from closedloop.records.request import describe_answers
 from closedloop.turning import decide_turn
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.policies import Brain
+from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Kind
 from closedloop.gathering import History
-from closedloop.memo import Memo
 from closedloop.proposing import propose_candidate
-from closedloop.replaying import Past, Stream, fit_first, replay
-from closedloop.strategies import Brain
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

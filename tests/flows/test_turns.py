@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 
 from closedloop.actions import promote_by_hand, roll_back_by_hand
-from closedloop.answered_request import describe_answers
 from closedloop.cli_show import read_status
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.gathering import History, gather_turn
-from closedloop.labels import Label
 from closedloop.loop import open_loop
 from closedloop.proposing import propose_candidate
-from closedloop.schema import prepare
+from closedloop.records.labels import Label
+from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
+from closedloop.windows.contract_check import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -66,9 +66,9 @@ def test_the_first_model_is_judged_on_rows_it_was_not_fitted_on(make_place: Call
 
 def test_the_first_model_is_proved_as_onnx(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
     """The version says what serves it, the proof is with its run and in its bundle, and the decision rests on the larger difference."""
-    from closedloop.bundle import read_proof
-    from closedloop.proving import pack_frame
-    from closedloop.served import load_served
+    from closedloop.bundle.files import read_proof
+    from closedloop.bundle.onnx_model import load_served
+    from closedloop.bundle.onnx_proof import pack_frame
 
     place = make_place(0)
     turn(place, "month_000")
@@ -181,7 +181,7 @@ def test_the_journal_answers_what_was_live_when(make_place: Callable[..., Any], 
 
 def test_the_champions_score_is_its_own(make_place: Callable[..., Any], turn: Callable[..., Any]) -> None:
     """The champion's score is not taken from the challenger: it is what the registered model says of the evaluation rows."""
-    from closedloop.scoring import measure_auc
+    from closedloop.metrics.scores import measure_auc
 
     place = make_place(0, 1, 2)
     turn(place, "month_000")
@@ -449,9 +449,9 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Iris: the same flows, macro one-versus-rest, a model in production."""
     import shutil
 
-    from closedloop.sources import write_generated
-    from closedloop.synthetic import generate_windows
     from closedloop.use_case.loop_toml import load_use_case
+    from closedloop.windows.sources import write_generated
+    from closedloop.windows.synthetic import generate_windows
     from flows.monitor_flow import monitor_flow
 
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))

@@ -16,8 +16,8 @@ import pytest
 
 from closedloop.loop import open_loop
 from closedloop.settings import Settings
-from closedloop.sources import write_generated
-from closedloop.synthetic import generate_windows
+from closedloop.windows.sources import write_generated
+from closedloop.windows.synthetic import generate_windows
 from tests.stack.pages import Browser, find_browser
 from tests.stack.running import ROOT, Stack
 

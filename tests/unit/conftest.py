@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from closedloop.records import Records
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.kept import Kept
-from closedloop.memo import Memo
-from closedloop.replaying import Past, Stream
+from closedloop.backtest.cache_file import Kept
+from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.replay import Past, Stream
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 

@@ -16,7 +16,7 @@ from closedloop.announcing import note_serving
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.loop import Loop
-from closedloop.registry import Registry
+from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal

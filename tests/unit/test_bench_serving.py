@@ -20,8 +20,8 @@ from api.metrics import Metrics
 from api.model import Production
 from api.watch import Service
 from closedloop.errors import ClosedLoopError
-from closedloop.recorder import Recorder
-from closedloop.records import Records
+from closedloop.records.queue import Recorder
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from tests.bench.ceiling_app import Constant, add_constant
 from tests.bench.figures import BEGIN, END, HEADINGS, compare, ratio_sentences, report, summarise, table_rows, write_block

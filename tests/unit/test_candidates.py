@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.candidates import (
+from closedloop.errors import ModelError, SourceError
+from closedloop.fitting import _ask_production
+from closedloop.metrics.scores import measure_auc
+from closedloop.training.candidates import (
     Fitting,
     LabelledWindow,
     Split,
@@ -22,10 +25,7 @@ from closedloop.candidates import (
     recipes_of,
     split_windows,
 )
-from closedloop.errors import ModelError, SourceError
-from closedloop.fitting import _ask_production
-from closedloop.scoring import measure_auc
-from closedloop.training import fit
+from closedloop.training.recipes import fit
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 

@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from closedloop.converting import convert, find_split_points
+from closedloop.bundle.onnx_graph import convert, find_split_points
+from closedloop.bundle.onnx_proof import make_awkward_rows, make_split_rows, pack_frame
 from closedloop.errors import ModelError
-from closedloop.proving import make_awkward_rows, make_split_rows, pack_frame
-from closedloop.schema import MISSING
-from closedloop.training import fit
+from closedloop.training.recipes import fit
+from closedloop.windows.contract_check import MISSING
 
 NEAR = 1e-6
 RECIPES = ["logistic", "lightgbm", "baseline"]

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from closedloop.scoring import estimate_auc, measure_auc, measure_delta
+from closedloop.metrics.scores import estimate_auc, measure_auc, measure_delta
 from tests.made_answers import Floats, Labels, binary, equal_models, several
 
 Z90, Z95 = float(norm.ppf(0.95)), float(norm.ppf(0.975))

@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
 from closedloop.decisions.policy import DriftPolicy
-from closedloop.drift import (
+from closedloop.metrics.drift import (
     NULL_SHARE,
     SAME_SHARE,
     WASSERSTEIN,

@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from closedloop.decisions.evidence import Estimate
 from closedloop.errors import ModelError
-from closedloop.estimating import Calibration, Sigmoid, Steps, estimate_auc_without_labels, fit_calibration
-from closedloop.scoring import measure_auc
+from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.without_labels import Calibration, Sigmoid, Steps, estimate_auc_without_labels, fit_calibration
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

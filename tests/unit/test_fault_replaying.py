@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from closedloop.backtest import run_backtest
-from closedloop.fault_replaying import FaultCase, choose_windows, measure_damage, measure_faults, put_in
-from closedloop.measures import Round
-from closedloop.scoring import measure_auc
-from closedloop.strategies import first_recipe
+from closedloop.backtest.fault_replay import FaultCase, choose_windows, measure_damage, measure_faults, put_in
+from closedloop.backtest.figures import Round
+from closedloop.backtest.policies import first_recipe
+from closedloop.backtest.run import run_backtest
+from closedloop.metrics.scores import measure_auc
 from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_past
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from closedloop.backtest.faults import FAULTS, applicable, inject
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.faults import FAULTS, applicable, inject
-from closedloop.schema import check_contract, measure_statistics, prepare
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case, parse_use_case
+from closedloop.windows.contract_check import check_contract, measure_statistics, prepare
 
 CONTENT: dict[str, Any] = {
     "name": "test",
@@ -241,7 +241,7 @@ def test_a_window_that_a_fault_cannot_change_is_refused(fault: str, frame: pd.Da
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_built_in_use_case_takes_every_fault(fault: str) -> None:
     """iris, as its loop.toml reads it (all text), takes every fault and can still be prepared."""
-    from closedloop.synthetic import iris_windows
+    from closedloop.windows.synthetic import iris_windows
 
     use_case = load_use_case(Path(__file__).parents[2] / "data" / "iris")
     before = iris_windows()["window_0"].astype(str)

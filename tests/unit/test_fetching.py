@@ -10,9 +10,9 @@ from threading import Barrier
 
 import pytest
 
-from closedloop.bundle import model_digest
+from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
-from closedloop.fetching import fetch_files, kept_name, remove_fetched
+from closedloop.registry.download import fetch_files, kept_name, remove_fetched
 
 REMOTE = "mlflow-artifacts:/1/model"
 

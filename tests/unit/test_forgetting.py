@@ -10,11 +10,11 @@ from threading import Event
 import pytest
 from sqlalchemy import Engine, func, select
 
-from closedloop import forgetting
-from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.labels import Label, UnknownPrediction
-from closedloop.record_tables import ANSWERS, KEYS, LABELS
-from closedloop.records import RecordCounts, Records
+from closedloop.records import retention as forgetting
+from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.store import RecordCounts, Records
+from closedloop.records.tables import ANSWERS, KEYS, LABELS
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 

@@ -11,10 +11,10 @@ import pytest
 
 from closedloop.errors import UseCaseError
 from closedloop.inspection import describe_table
-from closedloop.schema import check_contract, prepare
-from closedloop.sources import open_source, read_table
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.contract_check import check_contract, prepare
+from closedloop.windows.sources import open_source, read_table
 
 ROWS = 200
 

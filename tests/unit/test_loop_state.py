@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from closedloop.backtest.memory_registry import MemoryRegistry
+from closedloop.backtest.replay import ReplayParts
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.gathering import History
-from closedloop.memory_registry import MemoryRegistry
-from closedloop.replaying import ReplayParts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from tests.unit.streams import make_frame, make_past

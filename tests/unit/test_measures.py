@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from closedloop.backtest.figures import Figures, Round, measure_policies, recommend
 from closedloop.decisions.evidence import Estimate
-from closedloop.measures import Figures, Round, measure_policies, recommend
 
 KEPT = Round(1, "w", "x", ("keep",), "", 1, None, (), 0.5, None, None, promoted=False, rolled_back=False)
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.backtest.cache_file import Kept
+from closedloop.backtest.cached_compute import Memo, digest_frame
 from closedloop.errors import StoreError
-from closedloop.kept import Kept
-from closedloop.memo import Memo, digest_frame
-from closedloop.schema import prepare
+from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.contract_check import prepare
 from tests.unit.streams import make_frame, make_use_case
 
 

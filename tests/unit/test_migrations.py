@@ -20,11 +20,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from closedloop import record_tables
-from closedloop.answered_request import describe_answers
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import StoreError
-from closedloop.records import RecordCounts, Records
+from closedloop.records import tables as record_tables
+from closedloop.records.request import describe_answers
+from closedloop.records.store import RecordCounts, Records
 from closedloop.storage import journal as journal_module
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine

@@ -19,18 +19,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from closedloop.bundle import MODEL_FILE, Facts, model_digest
+from closedloop.bundle.files import MODEL_FILE, Facts, model_digest
+from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE, TRUSTED_TYPES, Bundle, measure_difference, read_bundle, write_facts
 from closedloop.errors import ModelError
-from closedloop.packaging import (
-    SELF_TEST_TOLERANCE,
-    TRUSTED_TYPES,
-    Bundle,
-    measure_difference,
-    read_bundle,
-    write_facts,
-)
-from closedloop.schema import MISSING
-from closedloop.training import SERIALISED_TYPES, fit
+from closedloop.training.recipes import SERIALISED_TYPES, fit
+from closedloop.windows.contract_check import MISSING
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "target": {"column": "left", "classes": ["False", "True"]},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from closedloop.production_tables import RegistryTables
+from closedloop.registry.live_sql import RegistryTables
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.answered_request import describe_answers
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import ModelError, UseCaseError
-from closedloop.labels import Label
 from closedloop.loop import Loop
 from closedloop.pruning import Limits, choose_cut, choose_versions, plan_pruning, prune, tell_pruning
-from closedloop.records import Records
-from closedloop.registry import VersionFacts
+from closedloop.records.labels import Label
+from closedloop.records.request import describe_answers
+from closedloop.records.store import Records
+from closedloop.registry.versions import VersionFacts
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from closedloop.answered_request import AnsweredRequest, describe_answers
-from closedloop.quick_writer import MOST_ROWS, QuickWriter
+from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.sqlite_writer import MOST_ROWS, QuickWriter
 from closedloop.storage.engine import open_engine
 from closedloop.storage.upgrade import prepare_tables
 

@@ -11,10 +11,10 @@ from threading import Event
 
 import pytest
 
-from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.errors import StoreError
-from closedloop.recorder import Recorder, RecorderBusy
-from closedloop.records import Records
+from closedloop.records.queue import Recorder, RecorderBusy
+from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from tests.postgres import postgres, postgres_url  # noqa: F401
 

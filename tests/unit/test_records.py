@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, MetaData, text
 
-from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.labels import Label, UnknownPrediction, newest_of_key
-from closedloop.record_windows import RecordsSource
-from closedloop.records import RecordCounts, Records
+from closedloop.records.as_windows import RecordsSource
+from closedloop.records.labels import Label, UnknownPrediction, newest_of_key
+from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.store import RecordCounts, Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine, event, inspect
 
 from closedloop import records_copy
-from closedloop.answered_request import AnsweredRequest, describe_answers
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.labels import Label
-from closedloop.record_tables import ANSWERS, KEYS, LABELS
-from closedloop.records import RecordCounts, Records
+from closedloop.records.labels import Label
+from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.store import RecordCounts, Records
+from closedloop.records.tables import ANSWERS, KEYS, LABELS
 from closedloop.records_copy import copy_records
 from closedloop.storage.engine import open_engine
 from tests.postgres import postgres, postgres_url  # noqa: F401

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.backtest import run_backtest
+from closedloop.backtest.figures import Round
+from closedloop.backtest.policies import Brain
+from closedloop.backtest.replay import AsOf, Stream, fit_first, replay
+from closedloop.backtest.run import run_backtest
 from closedloop.errors import SourceError
-from closedloop.measures import Round
-from closedloop.replaying import AsOf, Stream, fit_first, replay
-from closedloop.strategies import Brain
 from tests.unit.streams import Frames, make_frame, make_frames, make_past
 
 pytestmark = pytest.mark.slow

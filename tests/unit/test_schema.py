@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.schema import MISSING, check_contract, digest, measure_statistics, prepare
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.contract_check import MISSING, check_contract, digest, measure_statistics, prepare
 
 CONTENT: dict[str, Any] = {
     "name": "test",

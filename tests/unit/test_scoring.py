@@ -10,7 +10,16 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, precision_score, recall_score, roc_auc_score
 
 from closedloop.errors import ModelError
-from closedloop.scoring import check_golden, compare, estimate_auc, measure_auc, measure_delta, measure_slices, score_model, slice_rows
+from closedloop.metrics.scores import (
+    check_golden,
+    compare,
+    estimate_auc,
+    measure_auc,
+    measure_delta,
+    measure_slices,
+    score_model,
+    slice_rows,
+)
 from closedloop.use_case.contract import GoldenCase, Slice
 from tests.made_answers import binary, equal_models, several
 

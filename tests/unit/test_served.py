@@ -19,14 +19,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 
-from closedloop.bundle import MODEL_FILE, ONNX_FILE, PROOF_FILE, Facts, Proof, model_digest, read_proof
+from closedloop.bundle.files import MODEL_FILE, ONNX_FILE, PROOF_FILE, Facts, Proof, model_digest, read_proof
+from closedloop.bundle.onnx_model import SERVED_TOLERANCE, ServedModel, load_served
+from closedloop.bundle.onnx_proof import make_awkward_rows, make_split_rows, pack_frame, prove
+from closedloop.bundle.skops_model import PackedPipeline, read_bundle, write_facts
 from closedloop.errors import ModelError
-from closedloop.packaging import PackedPipeline, read_bundle, write_facts
-from closedloop.proving import make_awkward_rows, make_split_rows, pack_frame, prove
-from closedloop.schema import MISSING
-from closedloop.served import SERVED_TOLERANCE, ServedModel, load_served
-from closedloop.training import fit
+from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.contract_check import MISSING
 
 CONTENT: dict[str, Any] = {
     "name": "shop", "target": {"column": "left", "classes": ["False", "True"]},

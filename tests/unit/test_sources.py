@@ -11,9 +11,18 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import SourceError
-from closedloop.sources import ChainedSource, FilesSource, NoWindows, SqlSource, open_source, read_table, root_folder, write_generated
 from closedloop.use_case.contract import Source, UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.sources import (
+    ChainedSource,
+    FilesSource,
+    NoWindows,
+    SqlSource,
+    open_source,
+    read_table,
+    root_folder,
+    write_generated,
+)
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.backtest import run_backtest
+from closedloop.backtest.figures import Round
+from closedloop.backtest.policies import DEFAULT, Brain, parse_policy
+from closedloop.backtest.replay import Past, fit_first, replay
+from closedloop.backtest.run import run_backtest
 from closedloop.errors import UseCaseError
-from closedloop.measures import Round
-from closedloop.replaying import Past, fit_first, replay
-from closedloop.strategies import DEFAULT, Brain, parse_policy
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 
 

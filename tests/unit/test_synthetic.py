@@ -16,9 +16,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from closedloop.schema import check_contract, measure_statistics, prepare
-from closedloop.synthetic import TABLES, generate_windows, iris_windows, subscription_month
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.contract_check import check_contract, measure_statistics, prepare
+from closedloop.windows.synthetic import TABLES, generate_windows, iris_windows, subscription_month
 
 USE_CASE = load_use_case(Path(__file__).parents[2] / "data" / "streamflow")
 

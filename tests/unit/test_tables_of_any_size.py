@@ -21,15 +21,15 @@ import skops.io
 from rich.console import Console
 
 from api.model import LoadedModel
-from closedloop.bundle import MODEL_FILE, Facts
+from closedloop.bundle.files import MODEL_FILE, Facts
+from closedloop.bundle.onnx_proof import prove
+from closedloop.bundle.skops_model import read_packed, write_facts
 from closedloop.cli_predict import score_table, show_progress
 from closedloop.cli_serve import load_scorer
 from closedloop.errors import ModelError, SourceError
-from closedloop.packaging import read_packed, write_facts
-from closedloop.proving import prove
-from closedloop.schema import prepare
-from closedloop.training import fit
+from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.contract_check import prepare
 from tests.house.tree import ROOT
 
 pytestmark = pytest.mark.slow

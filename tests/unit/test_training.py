@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from closedloop.errors import ModelError
-from closedloop.scoring import measure_auc
-from closedloop.training import SERIALISED_TYPES, Recipe, fit, parse_recipe, recency_weights, recipe_name
+from closedloop.metrics.scores import measure_auc
+from closedloop.training.recipes import SERIALISED_TYPES, Recipe, fit, parse_recipe, recency_weights, recipe_name
 
 RECIPES: tuple[Recipe, ...] = ("logistic", "lightgbm", "baseline")
 NUMERIC, CATEGORICAL = ("fee", "constant", "empty"), ('plan "x" [1]', "always")

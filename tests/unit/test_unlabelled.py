@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from closedloop.backtest.memory_registry import MemoryRegistry
+from closedloop.backtest.replay import Past, ReplayParts, fit_first
 from closedloop.cli_show import show_decision, show_history, show_status
 from closedloop.computing import Computing
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
 from closedloop.gathering import History, gather_turn
-from closedloop.memory_registry import MemoryRegistry
-from closedloop.replaying import Past, ReplayParts, fit_first
-from closedloop.scoring import measure_auc
+from closedloop.metrics.scores import measure_auc
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
 from closedloop.turning import decide_turn

@@ -13,10 +13,10 @@ import pytest
 
 from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
-from closedloop.schema import check_contract, prepare
-from closedloop.sources import open_source, write_generated
-from closedloop.synthetic import generate_windows
 from closedloop.use_case.loop_toml import DEFAULT_USE_CASE, load_use_case, parse_use_case
+from closedloop.windows.contract_check import check_contract, prepare
+from closedloop.windows.sources import open_source, write_generated
+from closedloop.windows.synthetic import generate_windows
 
 REPOSITORY = Path(__file__).parents[2]
 BUILT_IN = [REPOSITORY / "data" / "streamflow", REPOSITORY / "data" / "iris"]

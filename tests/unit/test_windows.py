@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.windows import ages, held_out, mature, position, split_history, up_to
+from closedloop.windows.order import ages, held_out, mature, position, split_history, up_to
 
 NAMES = tuple(f"month_{number:03d}" for number in range(12))
 

@@ -1,0 +1,1 @@
+"""History lived again under several policies."""

@@ -1,0 +1,125 @@
+"""Faults put into single windows of a replayed history: which policies ship a model that learned from one, and what that costs.
+
+The faulty rows are what a policy sees; the next window, on which its production is measured, is always the clean one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from closedloop.backtest.figures import Round
+from closedloop.backtest.memory_registry import FittedModel
+from closedloop.backtest.replay import Past, Strategy, replay
+from closedloop.errors import ClosedLoopError
+from closedloop.metrics.scores import measure_auc
+from closedloop.use_case.contract import UseCase
+
+# How many rounds are lived on after the labels of a faulty window are due.
+ROUNDS_AFTER = 4
+# A loss in AUC on the next window that a fault is blamed for.
+DAMAGE = 0.02
+WINDOWS = 3
+
+Inject = Callable[[pd.DataFrame, str, UseCase, int], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class FaultCase:
+    """One fault in one window under one policy. `escalated` says that a person was called when the window came, `quarantined` that it was
+    kept out of training; `damage` is the most that a production which had learned from the window lost on a next window against the same
+    model fitted on the rows without the fault, None when no such production was live."""
+
+    policy: str
+    fault: str
+    window: str
+    escalated: bool
+    quarantined: bool
+    damage: float | None
+
+    @property
+    def shipped(self) -> bool:
+        """A model that was trained on the faulty window answered."""
+        return self.damage is not None
+
+    @property
+    def harmful(self) -> bool:
+        """It cost more than `DAMAGE`."""
+        return self.damage is not None and self.damage > DAMAGE
+
+
+@dataclass(frozen=True)
+class FaultFigures:
+    """The cases of one policy in numbers. The two shares are false alarms: of the rounds without any fault that called a person, and of
+    their windows that were kept out of training."""
+
+    policy: str
+    cases: int
+    shipped: int
+    harmful: int
+    worst_damage: float | None
+    clean_escalated_share: float
+    clean_quarantined_share: float
+
+
+def choose_windows(past: Past) -> tuple[str, ...]:
+    """Windows spread over the rounds, early enough for their labels to be due and for `ROUNDS_AFTER` rounds to follow where there are."""
+    names = [window for window, _ in past.rounds()]
+    usable = names[: max(1, len(names) - past.delay - ROUNDS_AFTER)]
+    places = {round(number * (len(usable) - 1) / max(WINDOWS - 1, 1)) for number in range(WINDOWS)}
+    return tuple(usable[place] for place in sorted(places))
+
+
+def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
+    """The same past with one fault in one window; None when this window offers nothing that the fault could change."""
+    try:
+        rows = inject(past.stream.read(window), fault, past.use_case, past.use_case.training.seed)
+    except ClosedLoopError:
+        return None
+    return replace(past, replaced={window: rows})
+
+
+def replay_fault(past: Past, strategy: Strategy, first: FittedModel, fault: str, report: Callable[[], object] = lambda: None) -> FaultCase:
+    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were due."""
+    (window,) = past.replaced
+    names = [one for one, _ in past.rounds()]
+    end = names.index(window) + past.delay + ROUNDS_AFTER
+    rounds = replay(past, strategy, first, report, until=end + 1)
+    came = rounds[names.index(window)]
+    kept_out = any(window in one.quarantined for one in rounds)
+    return FaultCase(strategy.name, fault, window, "escalate" in came.actions, kept_out, measure_damage(past, rounds))
+
+
+def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
+    """The largest loss in next-window AUC while a production trained on the faulty window was live; None when there was none.
+
+    A loss is against the same recipe fitted on the clean rows of the same windows: what else the fault changed, such as when something
+    was trained, is chance and goes both ways.
+    """
+    (window,), losses = past.replaced, []
+    learned = {one.candidate: one for one in rounds if one.candidate is not None and window in one.trained_on}
+    for one in rounds:
+        model = learned.get(one.production)
+        if model is None or one.next_auc is None:
+            continue
+        fitted = past.memo.fit(model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case)
+        rows = past.labelled(one.next_window)
+        clean = measure_auc(rows.labels, past.memo.probabilities(fitted, rows.frame, past.use_case))
+        if clean is not None:
+            losses.append(clean - one.next_auc)
+    return max(losses, default=None)
+
+
+def measure_faults(policy: str, cases: Sequence[FaultCase], clean: Sequence[Round]) -> FaultFigures:
+    """One policy's cases and its false alarms."""
+    mine = [one for one in cases if one.policy == policy]
+    windows = {one.window for one in clean}
+    quarantined = {window for one in clean for window in one.quarantined}
+    return FaultFigures(
+        policy=policy, cases=len(mine), shipped=sum(one.shipped for one in mine), harmful=sum(one.harmful for one in mine),
+        worst_damage=max((one.damage for one in mine if one.damage is not None), default=None),
+        clean_escalated_share=sum("escalate" in one.actions for one in clean) / len(clean),
+        clean_quarantined_share=len(quarantined) / len(windows),
+    )  # fmt: skip

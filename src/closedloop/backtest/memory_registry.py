@@ -1,0 +1,116 @@
+"""Versions and what is live, in memory: what a replay of history has in the place of MLflow. It moves aliases as `registry.py` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from closedloop.bundle.files import Facts
+from closedloop.errors import RegistryError
+from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
+from closedloop.training.candidates import Fitting
+from closedloop.use_case.contract import UseCase
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A fitted pipeline in the place of its bundle; the reference is made when it is asked for."""
+
+    facts: Facts
+    use_case: UseCase
+    pipeline: Any
+    fitting: Fitting
+    make_reference: Callable[[], pd.DataFrame] = field(repr=False)
+
+    def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
+        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
+        return self.fitting.probabilities(self.pipeline, prepared, self.use_case)
+
+    def reference(self) -> pd.DataFrame:
+        """The sample of training rows; the same frame each time."""
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> pd.DataFrame:
+        return self.make_reference()
+
+
+class MemoryRegistry:
+    """One use case's models, as long as the object lives."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._models: dict[int, FittedModel] = {}
+        self._facts: dict[int, VersionFacts] = {}
+        self._aliases: dict[str, int] = {}
+
+    def add(self, model: FittedModel, window: str) -> int:
+        """Register a model as a candidate; returns its version."""
+        number, facts = len(self._models) + 1, model.facts
+        self._models[number] = model
+        self._facts[number] = VersionFacts(number, "candidate", (), facts.key, facts.recipe, window, facts.trained_windows[-1],
+                                           facts.val_auc, "")  # fmt: skip
+        return number
+
+    def versions(self) -> tuple[VersionFacts, ...]:
+        """Every version, oldest first."""
+        return tuple(self.version(number) for number in self._facts)
+
+    def version(self, number: int) -> VersionFacts:
+        """One version; raises RegistryError when there is no such version."""
+        if number not in self._facts:
+            known = ", ".join(map(str, self._facts)) or "none yet"
+            raise RegistryError(where=f"model {self.name}", wanted=f"version {number}", got=f"versions {known}", then="choose one of those")
+        aliases = tuple(sorted(alias for alias, place in self._aliases.items() if place == number))
+        return replace(self._facts[number], aliases=aliases)
+
+    def load(self, number: int) -> FittedModel:
+        """The model of a version; raises RegistryError when there is no such version."""
+        return self._models[self.version(number).version]
+
+    def production(self) -> int | None:
+        """The version that `production` points at, if any."""
+        return self._aliases.get(PRODUCTION)
+
+    def previous(self) -> int | None:
+        """The version that production replaced, if there is one to go back to."""
+        return self._aliases.get(PREVIOUS)
+
+    def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
+        """Move `production` forward and keep the replaced one as `previous`; False when production is neither of the two."""
+        live = self.production()
+        if live not in (number, instead_of):
+            return False
+        self.version(number)
+        if live != number:
+            if live is not None:
+                self._aliases[PREVIOUS] = live
+            self._aliases[PRODUCTION] = number
+        if instead_of is not None and instead_of != number:
+            self._tag(instead_of, "archived")
+        self._tag(number, PRODUCTION)
+        return True
+
+    def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
+        """Move `production` back; what it leaves is archived. False when production is neither of the two."""
+        if self.production() not in (to, instead_of):
+            return False
+        self.version(to)
+        self._aliases[PRODUCTION] = to
+        self._aliases.pop(PREVIOUS, None)
+        self._tag(instead_of, "archived")
+        self._tag(to, PRODUCTION)
+        return True
+
+    def reject(self, number: int, *, reason: str) -> None:
+        """Note that a candidate was rejected; a version that is live is left alone."""
+        if number != self.production():
+            self._tag(number, "rejected")
+
+    def _tag(self, number: int, status: str) -> None:
+        self._facts[number] = replace(self._facts[number], status=status)

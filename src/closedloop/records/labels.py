@@ -1,0 +1,125 @@
+"""What turned out to be true of recorded predictions: said once, by id or by key (and time), and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from closedloop.errors import LabelConflict, StoreError
+from closedloop.records.request import name_prediction, part_prediction_id
+from closedloop.records.tables import ANSWERS, KEYS, LABELS
+
+_BATCH = 500  # names in one query; SQLite's older limit is 999
+
+
+class UnknownPrediction(StoreError):
+    """A label for a prediction that was never recorded."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The truth about one prediction: the one with this `id`, or the newest one with this `key`. Exactly one of both.
+
+    With `at`, an aware time beside the key, the newest one that was answered then or before is meant, whatever came later.
+    """
+
+    label: str
+    id: str | None = None
+    key: str | None = None
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if (self.id is None) == (self.key is None):
+            raise ValueError("a label needs either the id of a prediction or its key")
+        if self.at is not None and (self.key is None or self.at.tzinfo is None):
+            raise ValueError("the time of a label stands beside a key and has a time zone")
+
+
+def write_labels(connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime) -> int:
+    """The number of labels that were news. Raises UnknownPrediction or LabelConflict, and then nothing of it may be committed."""
+    wanted = _name_predictions(connection, labels, use_case)
+    existing = _read_labels(connection, wanted)
+    _refuse_conflicts(existing, wanted)
+    # Sorted, so that two writers of the same labels wait for each other instead of locking each other out.
+    missing = [
+        {"prediction_id": id, "request": id.rpartition("-")[0], "label": label, "at": now}
+        for id, label in sorted(wanted.items())
+        if id not in existing
+    ]
+    if missing:
+        dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+        connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
+        # Another writer may have been first since we looked.
+        _refuse_conflicts(_read_labels(connection, wanted), wanted)
+    return len(missing)
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+
+
+def _name_predictions(connection: Connection, labels: Sequence[Label], use_case: str | None) -> dict[str, str]:
+    """Prediction id -> label, for labels given by id or by key."""
+    ids = sorted({one.id for one in labels if one.id is not None})
+    keys = {(one.key, one.at) for one in labels if one.key is not None}
+    known = _find_ids(connection, ids, use_case)
+    newest = {(key, at): id for key, at in keys if (id := _newest_of_key(connection, use_case, key, at)) is not None}
+    unknown = [f"id {id}" for id in ids if id not in known] + sorted(_say_key(*one) for one in keys if one not in newest)
+    if unknown:
+        raise UnknownPrediction(where="labels", wanted="predictions that were recorded", got=f"none for {', '.join(unknown)}",
+                                then="send the ids that /predict answered; nothing of this request was recorded")  # fmt: skip
+    wanted: dict[str, str] = {}
+    for one in labels:
+        id = one.id if one.id is not None else newest[str(one.key), one.at]
+        _refuse_conflicts({id: wanted.get(id, one.label)}, {id: one.label})
+        wanted[id] = one.label
+    return wanted
+
+
+def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
+    """Those of `ids` whose request was recorded and has so many rows."""
+    parted = {id: part for id in ids if (part := part_prediction_id(id)) is not None}
+    rows: dict[str, int] = {}
+    for batch in _batches(sorted({request for request, _ in parted.values()})):
+        query = select(ANSWERS.c.request, ANSWERS.c.rows).where(ANSWERS.c.request.in_(batch))
+        if use_case is not None:
+            query = query.where(ANSWERS.c.use_case == use_case)
+        rows.update((found.request, found.rows) for found in connection.execute(query))
+    return {id for id, (request, row) in parted.items() if row < rows.get(request, 0)}
+
+
+def _newest_of_key(connection: Connection, use_case: str | None, key: str, at: datetime | None) -> str | None:
+    found = connection.execute(newest_of_key(use_case, key, at)).one_or_none()
+    return None if found is None else name_prediction(found.request, found.row)
+
+
+def newest_of_key(use_case: str | None, key: str, at: datetime | None = None) -> Select[tuple[str, int]]:
+    """The query for request and row of the newest prediction of a key, answered at or before `at`: one look into the primary key."""
+    query = select(KEYS.c.request, KEYS.c.row).where(KEYS.c.use_case == use_case, KEYS.c.key == key)
+    if at is not None:
+        query = query.where(KEYS.c.at <= at)
+    return query.order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc()).limit(1)
+
+
+def _say_key(key: str, at: datetime | None) -> str:
+    return f"key {key}" if at is None else f"key {key} at or before {at.isoformat()}"
+
+
+def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for batch in _batches(list(ids)):
+        query = select(LABELS.c.prediction_id, LABELS.c.label).where(LABELS.c.prediction_id.in_(batch))
+        found.update((row.prediction_id, row.label) for row in connection.execute(query))
+    return found
+
+
+def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    for id, label in existing.items():
+        if wanted[id] != label:
+            raise LabelConflict(where=f"label of prediction {id}", wanted=f"{label!r} as given before", got=repr(wanted[id]),
+                                then="find out which is right; recorded labels never change, and this request recorded none")  # fmt: skip

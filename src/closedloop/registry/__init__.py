@@ -1,0 +1,1 @@
+"""MLflow's only door: runs, versions, and which version is live."""

@@ -1,0 +1,1 @@
+"""Recipes, and the candidates that are fitted by them."""

@@ -1,0 +1,257 @@
+"""Tables on disk of any size, read and written a chunk at a time. pyarrow's only door."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from closedloop.errors import SourceError
+from closedloop.windows.sources import find_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK_ROWS = 50_000
+_BLOCK_BYTES = 2**20  # of CSV text at once, of which Arrow reads 32 ahead; no row may be longer
+_COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+_DELIMITERS = (",", ";", "\t", "|")
+OUT_ENDINGS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that follow one another. `first_row` counts from 1; `whole` when there are no others.
+
+    `frame` holds the columns that were asked for, the first of each name; `columns` holds them as they came, for a `TableWriter`.
+    """
+
+    frame: pd.DataFrame
+    columns: Mapping[str, Any]
+    first_row: int
+    whole: bool
+
+
+class TableReader:
+    """One table: its column `names`, its `size`, and how much of that is `done` (bytes of a CSV file, rows of a Parquet file)."""
+
+    names: tuple[str, ...]
+    size: int
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def done(self) -> int:
+        """0 to `size`; CSV text that is read ahead counts as done."""
+        raise NotImplementedError
+
+    def chunks(self, columns: Sequence[str], numeric: Sequence[str], rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """Chunks of `rows` rows, the last one with up to twice as many; one without rows when the table has none.
+
+        No value is read by what others surround it: CSV is text, Parquet has the types of its file. Columns of `numeric` are float64
+        where Arrow reads every value as the number that `values.read_number` reads in it. Raises SourceError for a damaged table.
+        """
+        wanted = [name for name in dict.fromkeys(columns) if name in self.names]
+        first = 1
+        with _reading(self._path):
+            for table, last in _regroup(self._batches(wanted), rows):
+                found = {name: _plain(table.column(name)) for name in wanted}
+                typed = {name: _numbers(column) if name in numeric else column for name, column in found.items()}
+                frame = pa.table(typed).to_pandas(integer_object_nulls=True) if typed else _rows_only(table.num_rows)
+                yield Chunk(frame, found, first, last and first == 1)
+                first += table.num_rows
+
+    def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
+        raise NotImplementedError
+
+
+class _CsvReader(TableReader):
+    def __init__(self, path: Path, expected: Sequence[str]) -> None:
+        super().__init__(path)
+        self._raw: Any = None
+        delimiter = _find_delimiter(self._text().read(_BLOCK_BYTES), expected)
+        self._parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        self.names = tuple(self._open(pyarrow.csv.ConvertOptions()).schema.names)
+        self.size = path.stat().st_size
+
+    @property
+    def done(self) -> int:
+        return self.size if self._raw.closed else int(self._raw.tell())  # Arrow closes what it has read
+
+    def _text(self) -> Any:
+        self._raw = pa.OSFile(str(self._path))
+        compression = _COMPRESSION.get(self._path.suffix)
+        return pa.CompressedInputStream(self._raw, compression) if compression else self._raw
+
+    def _open(self, convert: Any) -> Any:
+        # Threads would read ahead as far as they can.
+        read = pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
+        return pyarrow.csv.open_csv(self._text(), read_options=read, parse_options=self._parse, convert_options=convert)
+
+    def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
+        places = [self.names.index(name) for name in wanted]
+        texts = {name: pa.string() for name in self.names}
+        convert = pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""])
+        reader = self._open(convert)
+        yield pa.record_batch([pa.array([], pa.string())] * len(places), names=list(wanted))
+        for batch in reader:
+            yield batch.select(places)
+
+
+class _ParquetReader(TableReader):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        # Without these two whole row groups are read at once, and a file may have a single one.
+        self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        self.names, self.size = tuple(self._file.schema_arrow.names), self._file.metadata.num_rows
+        self._done = 0
+
+    @property
+    def done(self) -> int:
+        return self._done
+
+    def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
+        places = [self.names.index(name) for name in wanted]
+        schema = self._file.schema_arrow
+        yield pa.RecordBatch.from_arrays([pa.array([], schema.field(place).type) for place in places], names=list(wanted))
+        for batch in self._file.iter_batches(batch_size=CHUNK_ROWS, columns=list(wanted), use_threads=False):
+            self._done += batch.num_rows
+            first = [batch.schema.get_all_field_indices(name)[0] for name in wanted]
+            yield pa.RecordBatch.from_arrays([batch.column(place) for place in first], names=list(wanted))
+
+
+def open_table(path: Path, expected: Sequence[str]) -> TableReader:
+    """A CSV, TSV (also .gz, .zst) or Parquet file. The delimiter of text is the one that finds most of the `expected` columns.
+
+    Raises SourceError when it is not there, of another format, or damaged.
+    """
+    ending = find_table(path)
+    with _reading(path):
+        return _ParquetReader(path) if ending == ".parquet" else _CsvReader(path, expected)
+
+
+class TableWriter:
+    """Writes columns, chunk after chunk; the first chunk says which columns and types there are. Raises SourceError when it cannot."""
+
+    def __init__(self, out: Path, temporary: Path) -> None:
+        self._out, self._temporary = out, temporary
+        self._writer: Any = None
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Columns of one length: those of a `Chunk`, arrays of numbers, or object arrays of str."""
+        table = pa.table({name: _as_column(values) for name, values in columns.items()})
+        with _writing(self._out):
+            if self._writer is None:
+                kind = pyarrow.csv.CSVWriter if self._out.suffix.lower() == ".csv" else pyarrow.parquet.ParquetWriter
+                self._writer = kind(str(self._temporary), table.schema)
+            self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            with _writing(self._out):
+                self._writer.close()
+
+
+@contextmanager
+def write_whole(out: Path) -> Iterator[TableWriter]:
+    """A writer of `out`, CSV or Parquet by its ending, which appears when the block ends well and not at all otherwise."""
+    temporary = out.with_name(f".{out.name}.part")
+    writer = TableWriter(out, temporary)
+    try:
+        with _writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        yield writer
+        writer.close()
+        with _writing(out):
+            temporary.replace(out)
+    except BaseException:
+        with suppress(SourceError):  # the fault that is under way says more
+            writer.close()
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(
+            where=str(path), wanted="a table that can be read to its end", got=_first_line(error), then="mend the file"
+        ) from None
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        got = getattr(error, "strerror", None) or _first_line(error)
+        raise SourceError(where=str(out), wanted="a file that can be written", got=got, then="choose another OUT") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _find_delimiter(beginning: bytes, expected: Sequence[str]) -> str:
+    text = beginning.decode("utf-8-sig", errors="replace")
+
+    def count(delimiter: str) -> int:
+        header: list[str] = next((row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row), [])
+        return len(set(header) & set(expected))
+
+    try:
+        return max(_DELIMITERS, key=count)  # the first of equals
+    except csv.Error:
+        return ","
+
+
+def _regroup(batches: Iterator[Any], rows: int) -> Iterator[tuple[Any, bool]]:
+    """Tables of `rows` rows, and whether it is the last: that has the rest, so that none is small beside others."""
+    waiting, number = [], 0
+    for batch in batches:
+        waiting.append(batch)
+        number += batch.num_rows
+        while number >= 2 * rows:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, rows), False
+            waiting, number = table.slice(rows).to_batches(), number - rows
+    yield pa.Table.from_batches(waiting), True
+
+
+def _plain(column: Any) -> Any:
+    """A category of pandas as the values that it stands for: each chunk has a dictionary of its own."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _numbers(column: Any) -> Any:
+    try:
+        # Whole numbers beyond 2^53 are rounded, as Python's float() does.
+        return pc.cast(column, pa.float64(), safe=not pa.types.is_integer(column.type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return column  # ' 1,234.50 ' and the like are read one by one
+
+
+def _as_column(values: Any) -> Any:
+    if isinstance(values, pa.ChunkedArray):
+        return values
+    return pa.array(values, pa.string() if values.dtype == object else None)
+
+
+def _rows_only(rows: int) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(index=range(rows))
