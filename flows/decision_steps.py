@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import carry_out
-from closedloop.gathering import History
-from closedloop.loop import Loop
 from closedloop.storage.journal import Entry
+from closedloop.turn.carry_out import carry_out
+from closedloop.turn.history import History
+from closedloop.turn.open import Loop
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from closedloop.loop import open_loop
+from closedloop.turn.open import open_loop
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import NoWindows
 

@@ -11,13 +11,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
-from closedloop.gathering import History, Turn, gather_turn
-from closedloop.loop import Loop, open_loop
 from closedloop.registry.runs import HAS_FILE, REPORT
 from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
-from closedloop.turning import decide_turn
-from closedloop.unlabelled import tell_estimates
+from closedloop.turn.history import History
+from closedloop.turn.observe import Turn, gather_turn
+from closedloop.turn.open import Loop, open_loop
+from closedloop.turn.without_labels import tell_estimates
+from closedloop.turn.write_down import decide_turn
 from flows.best_effort import best_effort
 from flows.decision_steps import carry_out_decision, describe
 from flows.deployments import this_run

@@ -8,11 +8,11 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.gathering import History
-from closedloop.loop import Loop, open_loop
-from closedloop.probation import Probation, gather_probation
 from closedloop.storage.journal import Entry
-from closedloop.turning import decide_probation
+from closedloop.turn.history import History
+from closedloop.turn.open import Loop, open_loop
+from closedloop.turn.probation import Probation, gather_probation
+from closedloop.turn.write_down import decide_probation
 from flows.decision_steps import carry_out_decision, describe
 
 

@@ -8,8 +8,8 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.loop import Loop, open_loop
 from closedloop.pruning import Limits, Pruning, prune, tell_pruning
+from closedloop.turn.open import Loop, open_loop
 
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)

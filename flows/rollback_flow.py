@@ -6,9 +6,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import roll_back_by_hand
-from closedloop.loop import Loop, open_loop
 from closedloop.storage.journal import Entry
+from closedloop.turn.carry_out import roll_back_by_hand
+from closedloop.turn.open import Loop, open_loop
 from flows.decision_steps import describe
 
 

@@ -8,15 +8,15 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.actions import finish_retraining
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.gathering import History
-from closedloop.loop import Loop, open_loop
-from closedloop.proposing import propose_candidate
 from closedloop.storage.journal import Entry
-from closedloop.turning import write_promotion
+from closedloop.turn.carry_out import finish_retraining
+from closedloop.turn.history import History
+from closedloop.turn.open import Loop, open_loop
+from closedloop.turn.register import propose_candidate
+from closedloop.turn.write_down import write_promotion
 from flows.decision_steps import carry_out_decision, describe
 
 

@@ -12,8 +12,8 @@ from prefect.logging import get_run_logger
 
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError
-from closedloop.loop import Loop
 from closedloop.storage.journal import Entry
+from closedloop.turn.open import Loop
 from flows.deployments import TRAIN, name_deployment, of_use_case
 
 

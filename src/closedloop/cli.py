@@ -153,7 +153,7 @@ def status(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
     """What is live, what it replaced, every version, and what is left undone."""
     with progress.status("asking the registry ..."):
         from closedloop import cli_show
-        from closedloop.loop import open_loop
+        from closedloop.turn.open import open_loop
 
         facts = cli_show.read_status(open_loop(use_case))
     show(as_json, facts, lambda: cli_show.show_status(console, facts))
@@ -163,7 +163,7 @@ def status(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
 def history(use_case: UseCasePath = None, as_json: AsJson = False, last: Newest = None) -> None:
     """The journal: every decision, oldest first."""
     from closedloop import cli_show
-    from closedloop.loop import open_loop
+    from closedloop.turn.open import open_loop
 
     loop = open_loop(use_case)
     entries = loop.journal.history(loop.use_case.name)[-(last or 0) :]
@@ -178,7 +178,7 @@ def why(
 ) -> None:
     """Every check behind a decision, and what came of it."""
     from closedloop import cli_show
-    from closedloop.loop import open_loop
+    from closedloop.turn.open import open_loop
 
     loop = open_loop(use_case)
     entry = loop.journal.entry(decision)
@@ -193,8 +193,8 @@ def promote(
 ) -> None:
     """Make a version production because you say so; the journal notes it."""
     with progress.status(f"promoting version {version} ..."):
-        from closedloop.actions import promote_by_hand
-        from closedloop.loop import open_loop
+        from closedloop.turn.carry_out import promote_by_hand
+        from closedloop.turn.open import open_loop
 
         entry = promote_by_hand(open_loop(use_case), version)
     _show_entry(entry, as_json)
@@ -204,8 +204,8 @@ def promote(
 def rollback(use_case: UseCasePath = None, to: BackTo = None, as_json: AsJson = False) -> None:
     """Go back to the version that production replaced, or to any other."""
     with progress.status("rolling back ..."):
-        from closedloop.actions import roll_back_by_hand
-        from closedloop.loop import open_loop
+        from closedloop.turn.carry_out import roll_back_by_hand
+        from closedloop.turn.open import open_loop
 
         entry = roll_back_by_hand(open_loop(use_case), to)
     _show_entry(entry, as_json)
@@ -222,7 +222,7 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
     """Score a table with the production model."""
     with progress.status("reading the use case ..."):
         from closedloop.cli_predict import predict_table, show_progress
-        from closedloop.loop import open_loop
+        from closedloop.turn.open import open_loop
 
         loop = open_loop(use_case)
     with show_progress(progress, f"scoring {table}") as report:
@@ -243,7 +243,7 @@ def backtest(
     """Live history again under several policies: what each would have cost, and what it would have gained."""
     with progress.status("reading the use case ..."):
         from closedloop import cli_backtest
-        from closedloop.loop import open_loop
+        from closedloop.turn.open import open_loop
 
         loop = open_loop(use_case)
     found, page = cli_backtest.replay_history(loop, progress, policies, delay=delay, first=first, learners=learners, faults=faults, out=out)

@@ -25,7 +25,7 @@ from closedloop.backtest.replay import Past, Stream
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli_predict import show_progress
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.loop import Loop
+from closedloop.turn.open import Loop
 from closedloop.use_case.contract import Training, UseCase
 
 if TYPE_CHECKING:

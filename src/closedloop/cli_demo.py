@@ -16,11 +16,11 @@ from closedloop.bundle.skops_model import load_libraries
 from closedloop.cli_show import coloured
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError, StoreError
-from closedloop.loop import Loop, open_loop
 from closedloop.metrics.drift import load_evidently
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
+from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.loop_toml import DEFAULT_USE_CASE
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import ClosedLoopError
-from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
+from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract, prepare
 
 # Newer ones install, and then fail in silence: see pyproject.toml.

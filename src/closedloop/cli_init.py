@@ -8,7 +8,7 @@ from rich.console import Console
 
 from closedloop.errors import UseCaseError
 from closedloop.inspection import describe_table
-from closedloop.loop import open_loop
+from closedloop.turn.open import open_loop
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.sources import read_table, write_generated

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.cli_predict import show_progress
 from closedloop.errors import UseCaseError
-from closedloop.loop import open_loop
 from closedloop.moving import Holdings, Migration, migrate, opened_target
 from closedloop.registry.runs import without_password
 from closedloop.settings import Settings
+from closedloop.turn.open import open_loop
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -35,7 +35,7 @@ def up(use_case: UseCasePath = None, every: Cron = None) -> None:
     """MLflow UI, Prefect server with the scheduled deployments, and the API, until Ctrl-C."""
     with progress.status("reading the use case ..."):
         from closedloop.cli_up import run_everything
-        from closedloop.loop import open_loop
+        from closedloop.turn.open import open_loop
 
         loop = open_loop(use_case)
     run_everything(console, progress, loop, every)

@@ -15,7 +15,7 @@ from closedloop.bundle.onnx_proof import pack_frame
 from closedloop.cli_serve import load_scorer
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
-from closedloop.loop import Loop
+from closedloop.turn.open import Loop
 from closedloop.windows.chunks import CHUNK_ROWS, OUT_ENDINGS, Chunk, TableReader, open_table, write_whole
 from closedloop.windows.contract_check import check_contract, prepare
 

@@ -16,8 +16,8 @@ def prune_use_case(
 ) -> None:  # fmt: skip
     """Delete model files, drift reports and records that nothing will ask for again; decisions and evidence stay."""
     with Console(stderr=True).status("looking for what nothing needs ..."):
-        from closedloop.loop import open_loop
         from closedloop.pruning import Limits, prune, tell_pruning
+        from closedloop.turn.open import open_loop
 
         loop = open_loop(use_case)
         limits = Limits(keep_versions, loop.settings.keep_reports if keep_reports is None else keep_reports, keep_days_of_records)

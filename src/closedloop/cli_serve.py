@@ -19,7 +19,6 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from closedloop.announcing import note_serving
 from closedloop.bundle.files import read_proof
 from closedloop.errors import ClosedLoopError
 from closedloop.records.store import Records
@@ -27,6 +26,7 @@ from closedloop.registry.live import ProductionReader
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from closedloop.cli_doctor import Finding
 from closedloop.decisions.checks import Action, Decision, Kind, Outcome, Role
-from closedloop.loop import Loop
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Entry
-from closedloop.unlabelled import tell_estimates
+from closedloop.turn.open import Loop
+from closedloop.turn.without_labels import tell_estimates
 
 COLOURS = {
     "promote": "green",

@@ -10,8 +10,8 @@ from closedloop.errors import UseCaseError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from closedloop.loop import Loop
     from closedloop.storage.journal import Entry
+    from closedloop.turn.open import Loop
 
 
 def take_turn(
@@ -25,7 +25,7 @@ def take_turn(
         raise UseCaseError(where="--source", wanted="windows or records", got=source, then="choose one of the two")
     with progress.status("reading the use case ..."):
         from closedloop.cli_start import running_flows
-        from closedloop.loop import open_loop
+        from closedloop.turn.open import open_loop
         from closedloop.windows.order import position
 
         loop = open_loop(path, with_records=source == "records")

@@ -22,7 +22,7 @@ from rich.console import Console
 from closedloop.attached import start_attached, stop_attached
 from closedloop.cli_serve import refuse_taken
 from closedloop.errors import ClosedLoopError, UseCaseError
-from closedloop.loop import Loop
+from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.schedule import check_cron
 from flows.deployments import MONITOR, TRAIN, name_deployment

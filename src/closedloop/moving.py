@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.journal_copy import JournalCopy, Rewrite
-from closedloop.loop import Loop
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records_copy import copy_records
 from closedloop.registry.versions import Registry, VersionFacts
@@ -23,6 +22,7 @@ from closedloop.registry_copy import RegistryCopy, Report, check_source, compare
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
+from closedloop.turn.open import Loop
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

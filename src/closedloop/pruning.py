@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from closedloop.errors import ModelError, RegistryError, UseCaseError
-from closedloop.loop import Loop
 from closedloop.records.as_windows import day_of_window
 from closedloop.records.periods import start_of
 from closedloop.registry.runs import REPORT
 from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, VersionFacts
 from closedloop.storage.journal import Entry
+from closedloop.turn.open import Loop
 
 GIVEN_UP = ("rejected", "archived")
 

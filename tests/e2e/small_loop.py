@@ -6,17 +6,18 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from closedloop.actions import carry_out, roll_back_by_hand
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.gathering import History, gather_turn
-from closedloop.loop import Loop, open_loop
-from closedloop.proposing import propose_candidate
 from closedloop.records.labels import Label
 from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
-from closedloop.turning import decide_turn, write_promotion
+from closedloop.turn.carry_out import carry_out, roll_back_by_hand
+from closedloop.turn.history import History
+from closedloop.turn.observe import gather_turn
+from closedloop.turn.open import Loop, open_loop
+from closedloop.turn.register import propose_candidate
+from closedloop.turn.write_down import decide_turn, write_promotion
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows
 from flows.monitor_flow import decided_before, keep_report

@@ -72,8 +72,8 @@ def test_the_demo_shows_seven_outcomes(place: Path, played: subprocess.Completed
 
 def test_the_broken_month_taught_nothing(place: Path, played: subprocess.CompletedProcess[str]) -> None:
     """No version was trained on the month in cents."""
-    from closedloop.loop import open_loop
     from closedloop.settings import Settings
+    from closedloop.turn.open import open_loop
 
     loop = open_loop(place / "data/streamflow/loop.toml", settings=Settings(home=place / "var", data=None))
     for one in loop.registry.versions():

@@ -26,9 +26,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
+from closedloop.turn.open import Loop, open_loop
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

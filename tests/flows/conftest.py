@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
+from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import subscription_month
@@ -88,8 +88,8 @@ def add_months(path: Path, *months: int, rows: int = ROWS) -> None:
 
 
 PRELOADED = [
-    "closedloop.proposing",
-    "closedloop.actions",
+    "closedloop.turn.register",
+    "closedloop.turn.carry_out",
     "flows.monitor_flow",
     "mlflow.sklearn",
     "skops.io",

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.attached import start_attached, stop_attached
-from closedloop.loop import Loop, open_loop
 from closedloop.settings import Settings
+from closedloop.turn.open import Loop, open_loop
 from tests.waiting import free_port, until
 
 REPOSITORY = Path(__file__).resolve().parents[2]

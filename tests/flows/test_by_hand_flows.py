@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from closedloop.actions import promote_by_hand
 from closedloop.cli_doctor import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
-from closedloop.gathering import History, gather_turn
 from closedloop.records.request import describe_answers
-from closedloop.turning import decide_turn
+from closedloop.turn.carry_out import promote_by_hand
+from closedloop.turn.history import History
+from closedloop.turn.observe import gather_turn
+from closedloop.turn.write_down import decide_turn
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

@@ -11,8 +11,8 @@ from closedloop.backtest.cached_compute import Memo
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Kind
-from closedloop.gathering import History
-from closedloop.proposing import propose_candidate
+from closedloop.turn.history import History
+from closedloop.turn.register import propose_candidate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

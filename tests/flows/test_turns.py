@@ -14,16 +14,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.actions import promote_by_hand, roll_back_by_hand
 from closedloop.cli_show import read_status
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
-from closedloop.gathering import History, gather_turn
-from closedloop.loop import open_loop
-from closedloop.proposing import propose_candidate
 from closedloop.records.labels import Label
 from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
+from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
+from closedloop.turn.history import History
+from closedloop.turn.observe import gather_turn
+from closedloop.turn.open import open_loop
+from closedloop.turn.register import propose_candidate
 from closedloop.windows.contract_check import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from closedloop.loop import open_loop
 from closedloop.settings import Settings
+from closedloop.turn.open import open_loop
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows
 from tests.stack.pages import Browser, find_browser

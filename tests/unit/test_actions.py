@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from closedloop.actions import carry_out, promote_by_hand, roll_back_by_hand
-from closedloop.announcing import note_serving
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
-from closedloop.loop import Loop
 from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
+from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
+from closedloop.turn.open import Loop
+from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import ModelError, SourceError
-from closedloop.fitting import _ask_production
 from closedloop.metrics.scores import measure_auc
 from closedloop.training.candidates import (
     Fitting,
@@ -26,6 +25,7 @@ from closedloop.training.candidates import (
     split_windows,
 )
 from closedloop.training.recipes import fit
+from closedloop.turn.candidate import _ask_production
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 

@@ -10,9 +10,9 @@ from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import ReplayParts
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import LoopState
-from closedloop.gathering import History
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.history import History
 from tests.unit.streams import make_frame, make_past
 
 OVER, BELOW, BLANK, BROKEN = True, False, None, "broken"

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import ModelError, UseCaseError
-from closedloop.loop import Loop
 from closedloop.pruning import Limits, choose_cut, choose_versions, plan_pruning, prune, tell_pruning
 from closedloop.records.labels import Label
 from closedloop.records.request import describe_answers
@@ -23,6 +22,7 @@ from closedloop.registry.versions import VersionFacts
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.open import Loop
 from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT = {

@@ -16,14 +16,15 @@ from rich.console import Console
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, fit_first
 from closedloop.cli_show import show_decision, show_history, show_status
-from closedloop.computing import Computing
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
-from closedloop.gathering import History, gather_turn
 from closedloop.metrics.scores import measure_auc
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
-from closedloop.turning import decide_turn
+from closedloop.turn.compute import Computing
+from closedloop.turn.history import History
+from closedloop.turn.observe import gather_turn
+from closedloop.turn.write_down import decide_turn
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 
 pytestmark = pytest.mark.slow

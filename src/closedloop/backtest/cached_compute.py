@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 
 from closedloop.backtest.cache_file import Kept
-from closedloop.computing import Computing, ReadWindow
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
 from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
+from closedloop.turn.compute import Computing, ReadWindow
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 

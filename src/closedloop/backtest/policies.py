@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.actions import carry_out, finish_retraining
 from closedloop.backtest.cached_compute import Fitted
 from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
@@ -28,13 +27,15 @@ from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.fitting import describe_candidate, fit_candidate, make_evidence, make_reference
-from closedloop.gathering import PREDICTION, History, gather_turn, measure_window_drift, watched_frame
 from closedloop.metrics.scores import measure_auc
 from closedloop.storage.journal import Entry
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
-from closedloop.turning import decide_turn, write_promotion
+from closedloop.turn.candidate import describe_candidate, fit_candidate, make_evidence, make_reference
+from closedloop.turn.carry_out import carry_out, finish_retraining
+from closedloop.turn.history import History
+from closedloop.turn.observe import PREDICTION, gather_turn, measure_window_drift, watched_frame
+from closedloop.turn.write_down import decide_turn, write_promotion
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 

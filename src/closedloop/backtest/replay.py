@@ -19,12 +19,12 @@ from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
-from closedloop.fitting import describe_candidate, fit_candidate, make_reference
-from closedloop.gathering import History
 from closedloop.metrics.scores import measure_auc, measure_delta
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.training.candidates import LabelledWindow
+from closedloop.turn.candidate import describe_candidate, fit_candidate, make_reference
+from closedloop.turn.history import History
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.order import mature, up_to
 from closedloop.windows.sources import WindowSource

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
-from closedloop.computing import Computing
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
+from closedloop.turn.compute import Computing
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 

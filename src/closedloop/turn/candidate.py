@@ -16,12 +16,13 @@ from closedloop.bundle.files import Facts
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
-from closedloop.gathering import PREDICTION, TARGET, History, watched_frame
-from closedloop.judging import suspect
 from closedloop.metrics.scores import check_golden, estimate_auc
-from closedloop.parts import Parts
 from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
+from closedloop.turn.history import History
+from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
+from closedloop.turn.ports import Parts
+from closedloop.turn.realised import suspect
 from closedloop.windows.contract_check import measure_statistics, prepare
 
 REFERENCE_ROWS = 20_000

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from closedloop.computing import Computing
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
 from closedloop.registry.versions import Registry
@@ -18,6 +17,7 @@ from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
+from closedloop.turn.compute import Computing
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.sources import ChainedSource, WindowSource, open_source

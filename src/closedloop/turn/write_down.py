@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from closedloop.actions import carry_out
 from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
-from closedloop.gathering import History, Turn
-from closedloop.parts import Parts
 from closedloop.storage.journal import Entry
+from closedloop.turn.carry_out import carry_out
+from closedloop.turn.history import History
+from closedloop.turn.observe import Turn
+from closedloop.turn.ports import Parts
 
 
 def decide_turn(history: History[Parts], turn: Turn, details: Mapping[str, Any]) -> Entry:

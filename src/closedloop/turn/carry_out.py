@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
-from closedloop.loop import Loop
-from closedloop.parts import Parts
 from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
+from closedloop.turn.open import Loop
+from closedloop.turn.ports import Parts
 
 
 def carry_out(loop: Parts, entry: Entry) -> Entry:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from closedloop.storage.journal import Entry
 from closedloop.timings import STOPWATCH
-
-if TYPE_CHECKING:
-    from closedloop.gathering import History
-    from closedloop.parts import Parts
-    from closedloop.storage.journal import Entry
+from closedloop.turn.history import History
+from closedloop.turn.ports import Parts
 
 _LOG = logging.getLogger("closedloop.unlabelled")
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.rollback import decide_rollback
-from closedloop.gathering import History, describe_window
-from closedloop.judging import judge_production, watch_promotion
-from closedloop.parts import Parts
+from closedloop.turn.history import History
+from closedloop.turn.observe import describe_window
+from closedloop.turn.ports import Parts
+from closedloop.turn.realised import judge_production, watch_promotion
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 from closedloop.metrics.scores import estimate_auc, measure_delta
 from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow
-from closedloop.unlabelled import estimated_before
+from closedloop.turn.history import History
+from closedloop.turn.ports import Parts
+from closedloop.turn.without_labels import estimated_before
 from closedloop.windows.order import position
-
-if TYPE_CHECKING:
-    from closedloop.gathering import History
-    from closedloop.parts import Parts
 
 
 @dataclass(frozen=True)

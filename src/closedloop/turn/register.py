@@ -19,13 +19,13 @@ from closedloop.bundle.files import PROOF_FILE, Facts, Proof
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
-from closedloop.fitting import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
-from closedloop.gathering import History
-from closedloop.loop import Loop, read_git_revision
 from closedloop.metrics.plots import draw_scores
 from closedloop.timings import STOPWATCH
+from closedloop.turn.candidate import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
+from closedloop.turn.history import History
+from closedloop.turn.open import Loop, read_git_revision
 
-_LOG = logging.getLogger("closedloop.proposing")
+_LOG = logging.getLogger("closedloop.turn.register")
 
 EVIDENCE_FILE = "evidence.json"
 SELF_TEST_ROWS = 50

@@ -1,0 +1,1 @@
+"""One turn of the loop: observe, judge, fit, register, write down, carry out."""
