@@ -53,10 +53,11 @@ nightly: install ## The long tests, too long for each change.
 unit: install ## The tests that need no server and end within a minute: the decisions, the units, the rules of the house.
 	$(BIN)/pytest $(PARALLEL) -m "not (slow or nightly or stack)" tests/spec tests/properties tests/unit tests/house
 
-lint: install ## Ruff and mypy.
+lint: install ## Ruff, mypy and who may import whom.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: install ## Let Ruff format and mend what it can.
 	$(BIN)/ruff check --fix .
@@ -106,5 +107,5 @@ bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAM
 	@$(BIN)/python -m tests.bench.loop $(ARGS)
 
 clean: ## Remove the environment and all caches; var/ (your models and journal) stays.
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

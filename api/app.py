@@ -13,18 +13,19 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
-from api import invocations, open_inference
-from api.diary import Diary
-from api.documentation import follow_model
-from api.hot_path import PredictEndpoint
-from api.keys import Keys
-from api.limits import Gate, Limits, answer_refusal
-from api.messages import Refusal
-from api.metrics import Metrics
-from api.model import Follower
-from api.predicting import Predictor
+from api.guard.keys import Keys
+from api.guard.limits import Gate, Limits, answer_refusal
+from api.guard.middleware import Service
+from api.metrics.service import Metrics
+from api.model.follower import Follower
+from api.openapi import follow_model
+from api.predict.endpoint import PredictEndpoint
+from api.predict.predictor import Predictor
+from api.predict.record_first import Diary
+from api.protocols import mlflow as invocations
+from api.protocols import v2 as open_inference
 from api.routes import Store, build_router, describe_predict
-from api.watch import Service
+from api.schemas import Refusal
 from closedloop.records.queue import Recorder
 
 _LOG = logging.getLogger("closedloop.service")

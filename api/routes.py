@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from api import messages
-from api.diary import Diary
-from api.messages import Refusal, read_json, read_labels
-from api.metrics import CONTENT_TYPE, Metrics
-from api.model import LoadedModel, Production
-from api.predicting import live_model
+from api import schemas
+from api.metrics.service import CONTENT_TYPE, Metrics
+from api.model.answer import LoadedModel
+from api.model.live import Production
+from api.predict.predictor import live_model
+from api.predict.record_first import Diary
+from api.schemas import Refusal, read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.labels import Label, UnknownPrediction
 from closedloop.records.request import AnsweredRequest
@@ -38,23 +39,23 @@ class Store(Protocol):
 
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    413: {"model": messages.ErrorAnswer, "description": "Too many rows or bytes for one request"},
-    422: {"model": messages.RefusedAnswer, "description": "A field that cannot be accepted, named"},
+    413: {"model": schemas.ErrorAnswer, "description": "Too many rows or bytes for one request"},
+    422: {"model": schemas.RefusedAnswer, "description": "A field that cannot be accepted, named"},
     503: {
-        "model": messages.ErrorAnswer,
+        "model": schemas.ErrorAnswer,
         "description": "No model, nothing to record the answer in, too many requests under way, or out of time",
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
-    404: {"model": messages.ErrorAnswer, "description": "Predictions that were never recorded, all named"},
-    409: {"model": messages.ErrorAnswer, "description": "A label that contradicts the one on record, both named"},
+    404: {"model": schemas.ErrorAnswer, "description": "Predictions that were never recorded, all named"},
+    409: {"model": schemas.ErrorAnswer, "description": "A label that contradicts the one on record, both named"},
 }
 
 
 def describe_predict(router: APIRouter) -> None:
     """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route never runs."""
 
-    @router.post("/predict", response_model=messages.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
+    @router.post("/predict", response_model=schemas.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
     async def predict() -> None: ...
 
 
@@ -68,15 +69,15 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
 
-    @router.post("/labels", response_model=messages.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
+    @router.post("/labels", response_model=schemas.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
     async def label(request: Request) -> Response:
         return await run_in_threadpool(take_labels, await request.body())
 
-    @router.get("/health", response_model=messages.HealthAnswer, summary="Is the process alive?")
+    @router.get("/health", response_model=schemas.HealthAnswer, summary="Is the process alive?")
     async def health() -> Response:
         return JSONResponse({"alive": True})
 
-    @router.get("/ready", response_model=messages.ReadyAnswer, responses={503: {"model": messages.ReadyAnswer}}, summary="Can it answer?")
+    @router.get("/ready", response_model=schemas.ReadyAnswer, responses={503: {"model": schemas.ReadyAnswer}}, summary="Can it answer?")
     async def ready() -> Response:
         current, following = production.current, production.following
         is_ready = current is not None and diary.obstacle is None
@@ -85,7 +86,7 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
                  "refused": _refused(production)}  # fmt: skip
         return JSONResponse(state, 200 if is_ready else 503)
 
-    @router.get("/model", response_model=messages.ModelAnswer, responses={503: _FAULTS[503]}, summary="Which model answers?")
+    @router.get("/model", response_model=schemas.ModelAnswer, responses={503: _FAULTS[503]}, summary="Which model answers?")
     async def model() -> Response:
         return JSONResponse(_describe(live_model(production), _refused(production)))
 

@@ -20,12 +20,12 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.without_labels import tell_estimates
 from closedloop.turn.write_down import decide_turn
 from flows.best_effort import best_effort
-from flows.decision_steps import carry_out_decision, describe
-from flows.deployments import this_run
-from flows.forms import LIST_WINDOWS, refresh_forms
-from flows.late_runs import cancel_missed_runs
+from flows.decision_page import carry_out_decision, describe
+from flows.server.forms import LIST_WINDOWS, refresh_forms
+from flows.server.missed_runs import cancel_missed_runs
+from flows.server.names import this_run
+from flows.server.training_run import find_untrained, start_training
 from flows.train_and_compare_flow import train_and_compare_flow
-from flows.training_runs import find_untrained, start_training
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)

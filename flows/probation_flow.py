@@ -13,7 +13,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation
-from flows.decision_steps import carry_out_decision, describe
+from flows.decision_page import carry_out_decision, describe
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)

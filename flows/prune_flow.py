@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.pruning import Limits, Pruning, prune, tell_pruning
+from closedloop.operations.prune import Limits, Pruning, prune, tell_pruning
 from closedloop.turn.open import Loop, open_loop
 
 

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.storage.journal import Entry
 from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
-from flows.decision_steps import describe
+from flows.decision_page import describe
 
 
 @task(name="go back", cache_policy=NO_CACHE, persist_result=False)

@@ -17,7 +17,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.write_down import write_promotion
-from flows.decision_steps import carry_out_decision, describe
+from flows.decision_page import carry_out_decision, describe
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)

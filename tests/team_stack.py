@@ -15,7 +15,7 @@ from time import monotonic
 
 import pytest
 
-from closedloop.attached import start_attached, stop_attached
+from closedloop.operations.child_process import start_attached, stop_attached
 from tests.contracts.backends import START_SECONDS, answers, wait
 
 # By default each request costs the server a third of a second to look at the password.

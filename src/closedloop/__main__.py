@@ -1,6 +1,6 @@
 """`python -m closedloop` is `closedloop`."""
 
-from closedloop.cli import main
+from closedloop.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from closedloop.use_case.loop_toml import DEFAULT_USE_CASE
+DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
 
 
 class Settings(BaseSettings):

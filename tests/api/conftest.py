@@ -22,7 +22,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sqlalchemy import Engine
 
 from api.app import create_app
-from api.model import Follower, Production
+from api.model.follower import Follower
+from api.model.live import Production
 from closedloop.bundle.files import MODEL_FILE, Facts
 from closedloop.bundle.skops_model import Bundle, PackedPipeline, read_bundle, write_facts
 from closedloop.records.store import Records

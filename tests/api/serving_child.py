@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from api.app import create_app
-from api.model import Follower, Production
-from api.running import run
+from api.model.follower import Follower
+from api.model.live import Production
+from api.server import run
 from closedloop.bundle.skops_model import read_packed
 from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from api.model import LoadedModel
+from api.model.answer import LoadedModel
 from closedloop.errors import StoreError
 from tests.api.conftest import GOOD_ROW, Service
 

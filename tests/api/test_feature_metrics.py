@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api.feature_metrics import ScoreHistogram
+from api.metrics.features import ScoreHistogram
 from closedloop.bundle.skops_model import Bundle
 from tests.house.tree import ROOT
 
@@ -25,13 +25,14 @@ WORKER = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from api.metrics import Metrics
-from api.model import LoadedModel, Production
-from api.predicting import _compute
-from closedloop.database import open_engine
-from closedloop.packaging import read_packed
-from closedloop.recorder import Recorder
-from closedloop.records import Records
+from api.metrics.service import Metrics
+from api.model.answer import LoadedModel
+from api.model.live import Production
+from api.predict.predictor import _compute
+from closedloop.storage.engine import open_engine
+from closedloop.bundle.skops_model import read_packed
+from closedloop.records.queue import Recorder
+from closedloop.records.store import Records
 bundle, rows, row = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 production = Production()
 production.current = LoadedModel(int(sys.argv[4]), read_packed(bundle), datetime.now(UTC))

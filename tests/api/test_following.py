@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.model import Follower, LoadedModel, Production
+from api.model.answer import LoadedModel
+from api.model.follower import Follower
+from api.model.live import Production
 from closedloop.errors import ModelError, RegistryError
 
 Service = Any  # tests/api/conftest.py

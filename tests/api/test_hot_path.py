@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.decoding import RowReader
-from api.messages import Refusal, RowType, read_json
-from api.packing import Packer
-from api.rows import Rows
+from api.rows.decode import RowReader
+from api.rows.pack import Packer
+from api.rows.rows import Rows
+from api.schemas import Refusal, RowType, read_json
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.windows.contract_check import prepare

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from api.keys import Keys, is_loopback, open_keys
-from api.limits import OPEN_PATHS
-from closedloop.api_keys import add_key, remove_key
+from api.guard.keys import Keys, is_loopback, open_keys
+from api.guard.limits import OPEN_PATHS
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.api_keys import add_key, remove_key
 
 Service = Any  # tests/api/conftest.py
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}

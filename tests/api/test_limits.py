@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.limits import Gate, Limits
-from api.messages import Refusal
+from api.guard.limits import Gate, Limits
+from api.schemas import Refusal
 from tests.api.test_under_load import serve
 from tests.waiting import until
 

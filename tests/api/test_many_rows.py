@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.model import LoadedModel
-from api.packing import MANY, Packer
-from api.rows import Rows
+from api.model.answer import LoadedModel
+from api.rows.pack import MANY, Packer
+from api.rows.rows import Rows
 from closedloop.bundle.skops_model import PackedPipeline
 from closedloop.use_case.loop_toml import parse_use_case
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.model import LoadedModel
+from api.model.answer import LoadedModel
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.columns import read_with_care, refuse_many, take_plain
-from api.messages import Refusal
-from api.mlflow_tables import read_json_table
-from api.model import LoadedModel
-from api.rows import Rows
+from api.model.answer import LoadedModel
+from api.protocols.columns import read_with_care, refuse_many, take_plain
+from api.protocols.mlflow_bodies import read_json_table
+from api.rows.rows import Rows
+from api.schemas import Refusal
 from closedloop.bundle.skops_model import Bundle, PackedPipeline
 
 NAMES = ["monthly spend", "visits", "plan", "returning"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from api import unread
-from api.keys import Keys
-from api.limits import Limits
+from api.guard import early_close as unread
+from api.guard.keys import Keys
+from api.guard.limits import Limits
 from tests.api.test_under_load import serve
 
 Service = Any  # tests/api/conftest.py

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.watch import Service
+from api.guard.middleware import Service
 
 # As long as a real answer to one row.
 _ANSWER = (
@@ -43,7 +43,7 @@ def add_constant(app: Service) -> None:
 def main(options: Sequence[str]) -> int:
     """Serve until told to stop; returns the exit code of the command."""
     import api.app
-    from closedloop.cli import run
+    from closedloop.cli.app import run
 
     create_app = api.app.create_app
 

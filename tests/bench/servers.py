@@ -78,7 +78,7 @@ def has_workers_option() -> bool:
     """Does `closedloop serve` take --workers?"""
     from typer.main import get_command
 
-    from closedloop.cli import app
+    from closedloop.cli.app import app
 
     serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
     return any("--workers" in option.opts for option in serve.params)

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.attached import start_attached, stop_attached
 from closedloop.bundle.files import Facts
 from closedloop.bundle.skops_model import write_facts
+from closedloop.operations.child_process import start_attached, stop_attached
 from closedloop.registry.versions import Registry
 from closedloop.training.recipes import fit
 from tests.mlflow_in_memory import CrashingClient, MemoryClient

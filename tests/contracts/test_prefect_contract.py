@@ -11,8 +11,8 @@ import pytest
 
 from closedloop.settings import Settings
 from closedloop.use_case.schedule import Schedule
-from flows.embedded import embedded_prefect, using
-from tests.unit.test_schedule import TAKEN
+from flows.deployment.own_server import embedded_prefect, using
+from tests.unit.use_case.test_schedule import TAKEN
 
 
 def test_one_server_after_another_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

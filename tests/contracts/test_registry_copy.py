@@ -10,8 +10,8 @@ import pytest
 
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
+from closedloop.operations.moving.registry_copy import RegistryCopy, check_source, compare_versions, count_runs
 from closedloop.registry.versions import Registry
-from closedloop.registry_copy import RegistryCopy, check_source, compare_versions, count_runs
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
 

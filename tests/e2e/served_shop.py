@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.attached import start_attached, stop_attached
 from closedloop.bundle.files import Facts
 from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import read_bundle, write_facts
+from closedloop.operations.child_process import start_attached, stop_attached
 from closedloop.registry.versions import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import load_use_case

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.cli import run
+from closedloop.cli.app import run
 from closedloop.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         first = subprocess.run([sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
                                capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
         os.environ.update(Settings().library_environment())
-        from flows.embedded import embedded_prefect, using
+        from flows.deployment.own_server import embedded_prefect, using
 
         with embedded_prefect(folder / "prefect.log") as server, using(server):
             others = [closedloop("monitor", "--window", month, "--json") for month in MONTHS[1:]]
@@ -177,7 +177,7 @@ def test_why_tells_the_same_as_history(story: Story) -> None:
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_what_people_read_fits_their_terminal(story: Story, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line of status and history is wider than the terminal, and no decision of the history is a page long."""
-    monkeypatch.setattr("closedloop.cli.console._width", int(columns))
+    monkeypatch.setattr("closedloop.cli.app.console._width", int(columns))
     for command in ("status", "history"):
         lines = closedloop(command).out.splitlines()
         assert lines
@@ -208,7 +208,7 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
     assert from_csv["customer_id"].tolist() == rows["customer_id"].tolist() == from_parquet["customer_id"].tolist()
     np.testing.assert_allclose(from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12)
 
-    from closedloop.cli_serve import serving
+    from closedloop.cli.serve import serving
     from closedloop.use_case.loop_toml import load_use_case
 
     asked = rows.drop(columns="customer_id").to_dict(orient="records")

@@ -20,10 +20,10 @@ from sqlalchemy import Engine, event, inspect
 
 from closedloop.bundle.files import model_digest
 from closedloop.bundle.skops_model import read_bundle
-from closedloop.cli import run
+from closedloop.cli.app import run
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
-from closedloop.moving import Migration, migrate, opened_target
+from closedloop.operations.moving.stores import Migration, migrate, opened_target
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
@@ -143,7 +143,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(sides: Sides, comm
     was begun, nothing is there twice, a third time there is nothing to do, and the source is as it was."""
     before = snapshot(sides.here.settings.home)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.e2e.small_loop", "closedloop.moving", "mlflow.tracking", "mlflow.artifacts"])
+    context.set_forkserver_preload(["tests.e2e.small_loop", "closedloop.operations.moving.stores", "mlflow.tracking", "mlflow.artifacts"])
     there = sides.there.open()
     for step, let_through in KILLS:
         child = context.Process(target=move_and_die, args=(sides, step, let_through))

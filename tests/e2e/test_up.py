@@ -252,7 +252,7 @@ def dom_of(address: str, profile: Path) -> str:
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     """MLflow frames the report, the report draws its columns, and Prefect's page works under the name `localhost` too."""
-    from closedloop.cli_show import report_link
+    from closedloop.cli.show import report_link
 
     entry = stack.decisions(MONTHS[1])[0]
     link = report_link(stack.loop(), entry)

@@ -1,4 +1,4 @@
-"""A team's Prefect for tests: a real server, `flows.deploy`, workers that can be killed, and what Prefect's page would ask for."""
+"""A team's Prefect for tests: a real server, `flows.deployment.deploy`, workers that can be killed, and what its page would ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closedloop.attached import start_attached, stop_attached
+from closedloop.operations.child_process import start_attached, stop_attached
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop, open_loop
 from tests.waiting import free_port, until
@@ -119,7 +119,9 @@ class Team:
     def deploy(self, *paths: Path) -> list[str]:
         """What the stack's `deploy` service does; the lines that it prints."""
         environment = {**self.environment, "CLOSEDLOOP_USE_CASES": ",".join(map(str, paths))}
-        done = subprocess.run([sys.executable, "-m", "flows.deploy"], cwd=self.folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.deployment.deploy"], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 

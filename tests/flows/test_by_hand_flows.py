@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.cli_doctor import examine
+from closedloop.cli.doctor import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback

@@ -94,7 +94,7 @@ def form_of(team: Team, name: str) -> dict[str, Any]:
 
 
 def everything(team: Team) -> dict[str, Any]:
-    """What `flows.deploy` makes, without the times at which it was changed."""
+    """What `flows.deployment.deploy` makes, without the times at which it was changed."""
 
     def lasting(one: Any) -> Any:
         if isinstance(one, dict):
@@ -175,7 +175,7 @@ def test_a_retraining_is_a_run_of_its_own(worker: Team) -> None:
 def test_what_was_missed_runs_once(worker: Team) -> None:
     """Ten days without a worker leave ten scheduled runs: when it is back, one of them looks, and the others end as cancelled. What
     was decided before on the same data is not trained again."""
-    from flows.late_runs import MISSED
+    from flows.server.missed_runs import MISSED
 
     now, trained = datetime.now(UTC), len(worker.runs(TRAIN))
     dates = {"start_time": (now - timedelta(days=10)).isoformat(), "end_time": now.isoformat(), "min_runs": 10, "max_runs": 10}
@@ -225,7 +225,7 @@ def install(team: Team, patience: timedelta) -> None:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.automations import dead_run_automations, install_automations
+    from flows.deployment.dead_runs import dead_run_automations, install_automations
 
     with temporary_settings(updates={PREFECT_API_URL: team.url}), get_client(sync_client=True) as client:
         install_automations(client, dead_run_automations(lost_after=patience, stuck_after=patience))

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli_show import read_status
+from closedloop.cli.show import read_status
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.records.labels import Label
@@ -265,7 +265,7 @@ def test_serving_follows_the_registry(make_place: Callable[..., Any], turn: Call
     """The alias moves in MLflow, nobody restarts anything, and the API answers with the version it points at; the journal notes both."""
     import urllib.request
 
-    from closedloop.cli_serve import serving
+    from closedloop.cli.serve import serving
 
     place = make_place(0, 2)
     turn(place, "month_000")

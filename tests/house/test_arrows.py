@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 
 import pytest
 
-from tests.house.tree import Module, imports, modules
+from tests.house.tree import ROOT, Module, imports, modules
 
 DECISIONS = [module for module in modules() if module.name.startswith("closedloop.decisions")]
 TOUCHING_THE_WORLD = {
@@ -32,3 +33,11 @@ def test_decisions_need_no_library_no_clock_and_no_chance(module: Module) -> Non
     assert not top_level - set(sys.stdlib_module_names) - {"closedloop"}
     assert not top_level & TOUCHING_THE_WORLD
     assert all(name.startswith("closedloop.decisions") for name in imports(module) if name.startswith("closedloop"))
+
+
+def test_every_package_has_its_place_among_the_layers() -> None:
+    """What stands in src/closedloop is a layer in pyproject.toml, so that import-linter looks at all of it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = {name for layer in contracts[0]["layers"] for name in layer.split(" | ")}
+    packages = {".".join(module.name.split(".")[:2]) for module in modules() if module.name.startswith("closedloop.")}
+    assert packages <= layers

@@ -49,7 +49,7 @@ def test_every_command_in_a_document_exists(document: str) -> None:
     named = _commands(document, "closedloop")
     from typer.main import get_command
 
-    from closedloop.cli import app
+    from closedloop.cli.app import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
     assert set(named) <= known
@@ -69,7 +69,7 @@ def test_hooks_need_no_network() -> None:
     repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert {one["repo"] for one in repositories} == {"local"}
     entries = [hook["entry"] for one in repositories for hook in one["hooks"]]
-    assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy"}
+    assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy", "lint-imports"}
     assert all(entry.startswith(".venv/bin/") for entry in entries)
 
 

@@ -23,7 +23,7 @@ from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.runs import DIGEST, without_password
 
 PRODUCTION, WINDOW = "production", "closedloop.window"
-_FETCH = "import sys; from closedloop.tracking import download; print(download(*sys.argv[1:]))"
+_FETCH = "import sys; from closedloop.registry.runs import download; print(download(*sys.argv[1:]))"
 _FETCH_SECONDS = 600
 
 

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
-from closedloop.storage.revisions import OURS, VERSION_TABLE, Found, History, Upgrade, is_due, name_database, read_revision, told
+from closedloop.storage import revisions
+from closedloop.storage.revisions import VERSION_TABLE, Found, History, Upgrade, is_due, name_database, read_revision, told
 
 _LOG = logging.getLogger("closedloop.tables")
 _LOCK = 7_203_301_771  # any number that nothing else locks
@@ -33,7 +34,7 @@ def prepare_tables(engine: Engine, history: History | None = None) -> None:
     Any number of processes may do so at once. SQLite is upgraded, after the file was copied; a server, which others use too, never
     is. Raises StoreError when its tables are older, or any are newer, than the program; SQLAlchemyError when it cannot be reached.
     """
-    history = history or OURS
+    history = history or revisions.OURS
     with engine.begin() as connection:
         found = read_revision(connection)
     if is_due(found, engine, history, asked=False):
@@ -46,7 +47,7 @@ def upgrade_tables(engine: Engine, history: History | None = None) -> Upgrade:
     Raises StoreError when they are newer, when the database cannot be reached, or when a revision fails: then nothing is changed.
     """
     with told(engine):
-        return migrate(engine, history or OURS, asked=True)
+        return migrate(engine, history or revisions.OURS, asked=True)
 
 
 def migrate(engine: Engine, history: History, *, asked: bool) -> Upgrade:

@@ -22,8 +22,6 @@ from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import Column, GoldenCase, Labels, Slice, Source, Target, Training, UseCase
 from closedloop.use_case.schedule import Schedule
 
-DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
-
 
 @dataclass(frozen=True)
 class _File:

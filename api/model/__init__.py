@@ -1,0 +1,1 @@
+"""The model that answers, and the thread that follows production."""

@@ -1,0 +1,61 @@
+"""What is live: the version that answers, and how following the registry goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from api.model.answer import LoadedModel
+
+
+@dataclass(frozen=True)
+class VersionRefusal:
+    """A version that did not come into service, why, and when it is tried again."""
+
+    reason: str
+    retry_at: datetime
+    wait: timedelta
+
+
+@dataclass(frozen=True)
+class Following:
+    """How following the registry goes. `wanted` is what `production` pointed at when the registry was last reached."""
+
+    wanted: int | None = None
+    registry_fault: str | None = None
+    asked: bool = False
+    refused: Mapping[int, VersionRefusal] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def registry(self) -> str:
+        if not self.asked:
+            return "not asked yet"
+        return f"unreachable: {self.registry_fault}" if self.registry_fault else "reachable"
+
+
+class Production:
+    """What is live: the model that answers (None before the first one) and how following goes. Both are swapped whole."""
+
+    def __init__(self) -> None:
+        self.current: LoadedModel | None = None
+        self.following = Following()
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing answers, or why the version that answers is not the one that `production` points at; None when all is well."""
+        current, following = self.current, self.following
+        refusal = following.refused.get(following.wanted) if following.wanted is not None else None
+        if refusal is not None and (current is None or current.version != following.wanted):
+            kept = "" if current is None else f"; version {current.version} goes on answering"
+            return f"version {following.wanted} was refused: {refusal.reason}{kept}"
+        if current is None:
+            if following.registry_fault:
+                return f"no model loaded and the registry is unreachable: {following.registry_fault}"
+            if not following.asked or following.wanted is not None:
+                return "the production model is being loaded: ask again in a moment"
+            return "no model in production yet: run closedloop monitor or closedloop train"
+        if following.wanted is None and following.asked and not following.registry_fault:
+            return f"nothing is in production any more; version {current.version} goes on answering"
+        return None

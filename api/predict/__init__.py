@@ -1,0 +1,1 @@
+"""The hot path of /predict: batched, answered, recorded first."""

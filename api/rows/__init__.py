@@ -1,0 +1,1 @@
+"""Rows of a request: decoded, held by column, packed for the model."""

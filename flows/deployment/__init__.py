@@ -1,0 +1,1 @@
+"""How flows get onto a Prefect server: served, deployed, with dead runs found."""

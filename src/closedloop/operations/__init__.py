@@ -1,0 +1,1 @@
+"""Work on an installation: prune, API keys, child processes, moving to other stores."""

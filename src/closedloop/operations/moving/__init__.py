@@ -1,0 +1,1 @@
+"""Moving a use case to a team's MLflow server and database."""

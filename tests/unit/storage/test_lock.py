@@ -1,0 +1,198 @@
+"""The lock: one holder at a time on SQLite and on a real PostgreSQL, and a holder that dies frees it at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import Engine, event
+
+from closedloop.errors import StoreError
+from closedloop.storage.engine import open_engine
+from closedloop.storage.lock import hold_lock
+from tests.postgres import postgres, postgres_url  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_SECONDS = 30.0
+# How long a lock that excludes nobody would have to let somebody in; a right one is never waited for longer than that.
+MOMENT_SECONDS = 0.2
+
+# Says when it asks for the lock and when it holds it; ends when its input does. Its own child lives on.
+HOLDER = """
+import subprocess, sys
+from closedloop.storage.engine import open_engine
+from closedloop.storage.lock import hold_lock
+engine = open_engine(sys.argv[1])
+print("asking", flush=True)
+with hold_lock(sys.argv[2], engine):
+    child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+class Holder:
+    """Another process that asks for a lock and keeps it until it is told to end."""
+
+    def __init__(self, url: str, name: str) -> None:
+        # Unbuffered: `select` does not see a line that waits in a buffer of ours.
+        command = [sys.executable, "-c", HOLDER, url, name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.child: int | None = None
+
+    def says(self, seconds: float) -> str | None:
+        """Its next line; None when it says nothing for that long."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode() if select.select([self.process.stdout], [], [], seconds)[0] else None
+
+    def wait_until_asking(self) -> None:
+        assert self.says(PATIENCE_SECONDS) == "asking\n"
+
+    def wait_until_holding(self) -> None:
+        said = self.says(PATIENCE_SECONDS)
+        assert said, "it never got the lock"
+        self.child = int(said)
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'loop.db'}" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def start(url: str) -> Iterator[Callable[..., Holder]]:
+    started: list[Holder] = []
+
+    def one(name: str = "turn") -> Holder:
+        started.append(Holder(url, name))
+        return started[-1]
+
+    yield one
+    for holder in started:
+        with holder.process:
+            holder.kill()
+        if holder.child:
+            os.kill(holder.child, 9)
+
+
+def test_a_second_process_waits_until_the_first_has_ended(start: Callable[..., Holder]) -> None:
+    """While one process holds the lock another gets nothing, and gets it as soon as the first lets go; other names are free."""
+    first = start()
+    first.wait_until_asking()
+    first.wait_until_holding()
+    second, other = start(), start("another name")
+    other.wait_until_asking()
+    other.wait_until_holding()
+    second.wait_until_asking()
+    assert second.says(MOMENT_SECONDS) is None
+    first.end()
+    second.wait_until_holding()
+
+
+def test_a_killed_holder_frees_it_at_once(start: Callable[..., Holder]) -> None:
+    """kill -9 of the holder lets the waiting process in, though a program that the holder started is still running."""
+    holder = start()
+    holder.wait_until_asking()
+    holder.wait_until_holding()
+    waiter = start()
+    waiter.wait_until_asking()
+    assert waiter.says(MOMENT_SECONDS) is None
+    holder.kill()
+    waiter.wait_until_holding()
+
+
+def test_a_killed_waiter_does_not_keep_the_lock_from_others(start: Callable[..., Holder], engine: Engine) -> None:
+    """A process that was killed while it waited never holds the lock: the next one gets it."""
+    with hold_lock("turn", engine):
+        waiter = start()
+        waiter.wait_until_asking()
+        assert waiter.says(MOMENT_SECONDS) is None
+        waiter.kill()
+    next_one = start()
+    next_one.wait_until_asking()
+    next_one.wait_until_holding()
+
+
+def test_an_exception_in_the_block_frees_it(start: Callable[..., Holder], engine: Engine) -> None:
+    """The block's own exception comes out as it is, the next process gets the lock, and nothing of it stays open here."""
+    open_before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(RuntimeError, match="mine"), hold_lock("turn", engine):
+        raise RuntimeError("mine")
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    holder = start()
+    holder.wait_until_asking()
+    holder.wait_until_holding()
+
+
+def test_threads_of_one_process_exclude_each_other(engine: Engine) -> None:
+    """Two threads never hold the same lock at once."""
+    entered = Event()
+
+    def enter() -> None:
+        with hold_lock("turn", engine):
+            entered.set()
+
+    thread = Thread(target=enter)
+    with hold_lock("turn", engine):
+        thread.start()
+        assert not entered.wait(MOMENT_SECONDS)
+    assert entered.wait(PATIENCE_SECONDS)
+    thread.join()
+
+
+def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting is one call that comes back with the lock, not a question that is repeated."""
+    asked: list[str] = []
+    real = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda *given: (asked.append("flock"), real(*given))[1])
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
+    done = Event()
+
+    def wait() -> None:
+        with hold_lock("turn", engine):
+            done.set()
+
+    thread = Thread(target=wait)
+    with hold_lock("turn", engine):
+        thread.start()
+        assert not done.wait(MOMENT_SECONDS)
+    assert done.wait(PATIENCE_SECONDS)
+    thread.join()
+    assert len(asked) == 2  # the holder's question and the waiter's
+
+
+def test_no_database_is_a_store_error_and_the_block_is_not_entered(tmp_path: Path) -> None:
+    """Where there is nothing to lock, the error says what was wanted, what came and what to do, without the password."""
+    on_sqlite = open_engine(f"sqlite:///{tmp_path / 'store' / 'loop.db'}")
+    (tmp_path / "store").rmdir()
+    (tmp_path / "store").touch()
+    on_postgresql = open_engine("postgresql://closedloop:secret@127.0.0.1:1/loop")
+    for engine in (on_sqlite, on_postgresql):
+        with pytest.raises(StoreError, match=r"^lock turn") as caught, hold_lock("turn", engine):
+            pytest.fail("entered without the lock")
+        assert all((caught.value.wanted, caught.value.got, caught.value.then))
+        assert "secret" not in str(caught.value)

@@ -1,0 +1,182 @@
+"""loop.toml: what is read, what is refused and how it is said, and that the two built-in files are whole."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.decisions.policy import Policy
+from closedloop.errors import UseCaseError
+from closedloop.settings import DEFAULT_USE_CASE
+from closedloop.use_case.loop_toml import load_use_case, parse_use_case
+from closedloop.windows.contract_check import check_contract, prepare
+from closedloop.windows.sources import open_source, write_generated
+from closedloop.windows.synthetic import generate_windows
+
+REPOSITORY = Path(__file__).parents[3]
+BUILT_IN = [REPOSITORY / "data" / "streamflow", REPOSITORY / "data" / "iris"]
+CONTENT: dict[str, Any] = {
+    "name": "test",
+    "source": {"query": "SELECT 1", "windows": "*"},
+    "target": {"column": "y", "classes": ["a", "b"]},
+    "columns": {"x": {"type": "numeric"}, "c": {"type": "categorical"}},
+}
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(CONTENT), **parts}
+
+
+def test_defaults_and_order() -> None:
+    """Columns keep the order of the file; what is not written has the documented default."""
+    use_case = parse_use_case(CONTENT, Path("loop.toml"))
+    assert list(use_case.columns) == ["x", "c"]
+    assert (use_case.numeric, use_case.categorical) == (("x",), ("c",))
+    assert use_case.policy == Policy()
+    assert use_case.labels.delay_windows == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed(polisy={}), "polisy: did you mean policy?"),
+        (changed(policy={"promotion": {"min_row": 5}}), "policy.promotion.min_row: did you mean min_rows?"),
+        (changed(columns={"x": {"type": "numeric", "minimun": 0}}), "columns.x.minimun: did you mean minimum?"),
+        (changed(slices=[{"name": "s", "column": "c", "value": ["k"]}]), "slices[0].value: did you mean values?"),
+        (changed(columns={"x": {"type": "numerical"}}), "columns.x.type"),
+        (changed(columns={"x": {"type": "numeric", "allowed": ["k"]}}), "allowed is for categorical columns"),
+        (changed(columns={"x": {"type": "categorical", "minimum": 0}}), "minimum and maximum are for numeric columns"),
+        (changed(columns={"x": {"type": "numeric", "minimum": 2, "maximum": 2}}), "minimum must be below maximum"),
+        (changed(columns={"x": {"type": "numeric", "max_null_rate": 1.5}}), "max_null_rate must be between 0 and 1"),
+        (changed(columns={}), "at least one feature column"),
+        (changed(columns={"y": {"type": "categorical"}}), "the target or the key among the features"),
+        (changed(key="x"), "the target or the key among the features"),
+        (changed(target={"column": "y", "classes": ["a"]}), "at least two different classes"),
+        (changed(target={"column": "y", "classes": ["a", "a"]}), "at least two different classes"),
+        (changed(name="a/b"), "letters, digits, - and _ only"),
+        (changed(source={"query": "q"}), "exactly one of windows and windows_query"),
+        (changed(source={"query": "q", "windows": "*", "windows_query": "q"}), "exactly one of windows and windows_query"),
+        (changed(source={"query": "q", "windows": "*", "kind": "sql"}), "a sql source needs url and windows_query"),
+        (changed(slices=[{"name": "s", "column": "cc", "values": ["k"]}]), "did you mean c?"),
+        (changed(slices=[{"name": "s", "column": "x", "values": ["k"]}]), "minimum/maximum for a numeric one"),
+        (changed(slices=[{"name": "s", "column": "c"}]), "needs either values or minimum/maximum"),
+        (changed(training={"recipes": []}), "must each name at least one"),
+        (changed(training={"recipes": ["forest"]}), "training.recipes"),
+        (changed(labels={"delay_windows": -1}), "delay_windows must not be negative"),
+        (changed(schedule={"cron": "61 * * * *"}), "loop.toml: schedule: wanted cron's minute must be between 0 and 59"),
+        (changed(schedule={"timezone": "Berlin"}), "timezone must be an IANA name"),
+        (changed(schedule={"crom": "0 6 * * *"}), "schedule.crom: did you mean cron?"),
+        (changed(policy={"retraining": {"max_drift_share": 3}}), "max_drift_share must be between 0 and 1"),
+        ({"name": "test"}, "source"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_obeyed_is_refused(content: dict[str, Any], message: str) -> None:
+    """A mistyped key or an impossible value never passes in silence; the message names the place and the way out."""
+    with pytest.raises(UseCaseError) as caught:
+        parse_use_case(content, Path("loop.toml"))
+    assert message in str(caught.value).replace("got ", "")
+    assert caught.value.exit_code == 2
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """A missing file advises to write one; a damaged one names the line."""
+    with pytest.raises(UseCaseError, match="closedloop init"):
+        load_use_case(tmp_path)
+    (tmp_path / "loop.toml").write_text("name = \n")
+    with pytest.raises(UseCaseError, match="line 1"):
+        load_use_case(tmp_path / "loop.toml")
+    (tmp_path / "loop.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(UseCaseError, match="a TOML file"):
+        load_use_case(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [("nonsense", "a JSON list of golden cases"), ([{"name": "g", "row": {"x": 1}, "label": "a"}], "missing"),
+     ([{"name": "g", "row": {"x": 1, "c": "k", "z": 1}, "label": "a"}], "unknown"),
+     ([{"name": "g", "row": {"x": 1, "c": "k"}, "label": "q"}], "label 'q'")],
+)  # fmt: skip
+def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> None:
+    """A golden case must give every feature, nothing else, and a label that exists."""
+    (tmp_path / "golden.json").write_text(case if isinstance(case, str) else json.dumps(case))
+    with pytest.raises(UseCaseError, match=message):
+        parse_use_case(changed(golden="golden.json"), tmp_path / "loop.toml")
+
+
+def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
+    """Any number of policy, contract or training changes it; a description, another place of the same data or another time to look
+    at it does not."""
+    fingerprint = parse_use_case(CONTENT, Path("loop.toml")).fingerprint
+    same = [
+        changed(description="other"),
+        changed(schedule={"cron": "0 7 * * *", "timezone": "Europe/Berlin"}),
+        changed(source={"query": "SELECT 1", "windows": "*", "root": "elsewhere"}),
+    ]
+    other = [changed(policy={"promotion": {"min_rows": 499}}), changed(columns={"x": {"type": "numeric", "maximum": 9}}),
+             changed(training={"seed": 8}), changed(source={"query": "SELECT 2", "windows": "*"})]  # fmt: skip
+    assert {parse_use_case(content, tmp_path / "loop.toml").fingerprint for content in same} == {fingerprint}
+    assert len({parse_use_case(content, Path("loop.toml")).fingerprint for content in other} | {fingerprint}) == 5
+
+
+def test_the_default_use_case_is_streamflow() -> None:
+    """What runs without being told what to run is there."""
+    assert load_use_case(REPOSITORY / DEFAULT_USE_CASE).name == "streamflow"
+
+
+@pytest.mark.parametrize("folder", BUILT_IN, ids=lambda folder: folder.name)
+def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
+    """A newcomer finds each number that decides in the file, not in the code."""
+    use_case = load_use_case(folder)
+    assert {part: set(numbers) for part, numbers in use_case.content["policy"].items()} == {
+        part: set(numbers) for part, numbers in asdict(Policy()).items()}  # fmt: skip
+    assert set(use_case.content["training"]) == set(asdict(use_case.training))
+    assert set(use_case.content["schedule"]) == set(asdict(use_case.schedule))
+    assert use_case.golden
+
+
+@pytest.mark.parametrize("folder", BUILT_IN, ids=lambda folder: folder.name)
+def test_built_in_data_goes_through(tmp_path: Path, folder: Path) -> None:
+    """Generated, read and checked: whole windows with all labels, and only month 5 broken, in the two columns that are meant."""
+    use_case = load_use_case(folder)
+    assert use_case.source.generator is not None
+    written = write_generated(use_case, tmp_path, generate_windows(use_case.source.generator))
+    source = open_source(use_case, tmp_path)
+    assert source.windows() == written
+    for window in written:
+        raw = source.read(window)
+        prepared = prepare(raw, use_case)
+        broken = {one.column for one in check_contract(raw, prepared, use_case)}
+        assert broken == ({"monthly_fee", "failed_payments_90d"} if window == "month_005" else set())
+        assert set(prepared[use_case.target.column]) == set(use_case.target.classes)
+
+
+def test_golden_rows_are_within_the_contract() -> None:
+    """A golden case that breaks the contract would prove nothing about rows that do not."""
+    import pandas as pd
+
+    for folder in BUILT_IN:
+        use_case = load_use_case(folder)
+        for case in use_case.golden:
+            raw = pd.DataFrame([case.row])
+            found = check_contract(raw, prepare(raw, use_case), use_case)
+            assert [one for one in found if one.rule not in ("null", "missing")] == [], case.name
+
+
+def test_real_snapshots_keep_the_streamflow_contract() -> None:
+    """Two real monthly snapshots pass the contract that was written for the made-up months."""
+    shared = Path(os.path.relpath(REPOSITORY.parent / "shared" / "data" / "streamflow"))
+    if not shared.is_dir():
+        pytest.skip("the real snapshots are not on this machine (wanted ../shared/data/streamflow beside the repository)")
+    use_case = load_use_case(REPOSITORY / "data" / "streamflow")
+    source = open_source(use_case, shared)
+    assert source.windows() == ("month_000", "month_001")
+    for window in source.windows():
+        raw = source.read(window)
+        assert len(raw) == 7043
+        assert check_contract(raw, prepare(raw, use_case), use_case) == ()
