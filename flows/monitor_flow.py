@@ -13,7 +13,6 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.decisions.checks import Action
 from closedloop.registry.runs import HAS_FILE, REPORT
 from closedloop.storage.journal import Entry
-from closedloop.timings import STOPWATCH
 from closedloop.turn.history import History
 from closedloop.turn.observe import Turn, gather_turn
 from closedloop.turn.open import Loop, open_loop
@@ -44,10 +43,9 @@ def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
     facts = json.dumps(asdict(turn.evidence), indent=1)
     files: dict[str, str | bytes] = {"evidence.json": facts, **({REPORT: turn.report} if turn.report else {})}
     tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if turn.report else {})}
-    with STOPWATCH.measure("mlflow logging"):
-        run_id = registry.log_run(turn.key, f"monitor {history.window}", metrics=metrics, parameters={"window": history.window},
-                                  tags=tags, files=files)  # fmt: skip
-        registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
+    run_id = registry.log_run(turn.key, f"monitor {history.window}", metrics=metrics, parameters={"window": history.window},
+                              tags=tags, files=files)  # fmt: skip
+    registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
     return {"run": run_id, "report": f"{page}/{REPORT}" if turn.report else page}
 

@@ -23,7 +23,6 @@ import pandas as pd
 
 from closedloop.backtest.cache_file import Kept
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
-from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.compute import Computing, ReadWindow
@@ -87,8 +86,7 @@ class Memo(Computing):
                    use_case.training.seed, _library_versions(), _code("training/recipes", "training/candidates"))  # fmt: skip
 
         def make() -> Any:
-            with STOPWATCH.measure("fitting"):
-                pipeline = super(Memo, self).fit(recipe, windows, use_case)
+            pipeline = super(Memo, self).fit(recipe, windows, use_case)
             with self._lock:
                 self.fits += 1
             self._kept.add(key, b"fitted")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -80,22 +79,17 @@ def prepare(
     prepare_environment()
 
 
-@app.command(epilog="Example: closedloop demo --timings")
+@app.command(epilog="Example: closedloop demo")
 def demo(
-    timings: Annotated[bool, typer.Option("--timings", help="Print where the time went.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Remove what earlier demos left.")] = False,
 ) -> None:
     """Play seven months of a subscription business and watch the loop turn."""
-    from closedloop.timings import STOPWATCH
-
-    began = time.perf_counter()
-    with STOPWATCH.measure("start-up"):
-        from closedloop.cli import demo as cli_demo
+    from closedloop.cli import demo as cli_demo
 
     if forget:
         cli_demo.forget_demo(console)
     else:
-        cli_demo.play_demo(console, timings=timings, began=began)
+        cli_demo.play_demo(console)
 
 
 @app.command(epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml")

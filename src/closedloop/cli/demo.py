@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -19,20 +18,15 @@ from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.metrics.drift import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE, Settings
 from closedloop.storage.journal import Entry
-from closedloop.timings import STOPWATCH
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows
 
 MONTHS = 7
-# What is not the loop's own overhead: the work it exists for, and the start of the servers it works with.
-WORK = ("data", "fitting", "scoring", "drift", "start-up")
 
 
-def play_demo(console: Console, *, timings: bool, began: float) -> None:
+def play_demo(console: Console) -> None:
     """Generate the months, let the loop turn once a month, ask the API, and say where to look next.
-
-    `began` is what `time.perf_counter` said when the command began; `timings` prints where the time since then went.
 
     Raises ClosedLoopError when the loop did not show all that the demo promises.
     """
@@ -46,18 +40,16 @@ def play_demo(console: Console, *, timings: bool, began: float) -> None:
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )
-    with STOPWATCH.measure_ends("start-up", embedded_prefect(home / "logs" / "prefect.log")) as prefect, progress:
+    with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress:
         task = progress.add_task("writing the months", total=MONTHS + 2)
-        with STOPWATCH.measure("data"):
-            write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
+        write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
         progress.update(task, advance=1, description="starting MLflow and Prefect")
-        with STOPWATCH.measure("start-up"):
-            loop.registry.start()
-            load_evidently()
-            load_libraries()
-            from flows.monitor_flow import monitor_flow
+        loop.registry.start()
+        load_evidently()
+        load_libraries()
+        from flows.monitor_flow import monitor_flow
 
-        with STOPWATCH.measure_ends("start-up", using(prefect)):
+        with using(prefect):
             for month in loop.source.windows()[:MONTHS]:
                 progress.update(task, description=f"{month}: the loop turns")
                 monitor_flow(use_case=str(loop.use_case.path), window=month)
@@ -68,8 +60,6 @@ def play_demo(console: Console, *, timings: bool, began: float) -> None:
         progress.advance(task)
     _show_outcomes(console, loop)
     _show_next(console, loop)
-    if timings:
-        _show_timings(console, time.perf_counter() - began)
 
 
 def forget_demo(console: Console) -> None:
@@ -125,12 +115,11 @@ def _ask_api(console: Console, loop: Loop) -> None:
 
     from closedloop.cli.serve import serving
 
-    with STOPWATCH.measure("data"):
-        rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
-        asked = json.loads(rows.to_json(orient="records"))
-    with STOPWATCH.measure_ends("start-up", serving(loop.use_case, loop.settings, "127.0.0.1", 0)) as address:
+    rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
+    asked = json.loads(rows.to_json(orient="records"))
+    with serving(loop.use_case, loop.settings, "127.0.0.1", 0) as address:
         request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
-        with STOPWATCH.measure("scoring"), urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
     table = Table(title=f"the API answers from version {answer['version']}", title_justify="left", title_style="bold")
     for name in ("prediction", "probability of each class", "prediction id"):
@@ -197,15 +186,3 @@ def _show_next(console: Console, loop: Loop) -> None:
     console.print("where to look next", style="bold")
     for name, place in places.items():
         console.print(f"{name:20}{place}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _show_timings(console: Console, whole: float) -> None:
-    measured = dict(STOPWATCH.seconds)
-    measured["Prefect, journal and the rest"] = max(0.0, whole - sum(measured.values()))
-    table = Table("where the time went", "seconds", "share", box=None)
-    for name, seconds in sorted(measured.items(), key=lambda one: -one[1]):
-        table.add_row(name, f"{seconds:.1f}", f"{seconds / whole:.0%}")
-    table.add_row("whole demo", f"{whole:.1f}", "100%")
-    overhead = whole - sum(measured.get(name, 0.0) for name in WORK)
-    table.add_row(f"outside {', '.join(WORK)}", f"{overhead:.1f}", f"{overhead / whole:.1%}")
-    console.print(table)

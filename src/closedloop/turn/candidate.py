@@ -17,7 +17,6 @@ from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvi
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.metrics.scores import check_golden, estimate_auc
-from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
@@ -56,16 +55,14 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     use_case, windows = history.loop.use_case, _trainable(history)
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
-    with STOPWATCH.measure("fitting"):
-        recipe = history.production.recipe if history.production else None
-        twins = compare_twins(split, production, recipe, use_case, history.loop.computing)
+    recipe = history.production.recipe if history.production else None
+    twins = compare_twins(split, production, recipe, use_case, history.loop.computing)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(where="training", wanted="at least one recipe", got="none", then="name recipes under [training]")
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(one for one in windows if one.name not in quarantined)
-    with STOPWATCH.measure("fitting"):
-        pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
+    pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
     return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
 
 
@@ -87,13 +84,11 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
         return None, None
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
-        with STOPWATCH.measure("fitting"):
-            twin = history.loop.computing.fit(live.recipe, split.history, use_case)
-            return history.loop.computing.probabilities(twin, split.evaluation.frame, use_case), None
+        twin = history.loop.computing.fit(live.recipe, split.history, use_case)
+        return history.loop.computing.probabilities(twin, split.evaluation.frame, use_case), None
     if history.bundle is None:
         return None, history.production_error
-    with STOPWATCH.measure("scoring"):
-        return history.bundle.probabilities(split.evaluation.frame), None
+    return history.bundle.probabilities(split.evaluation.frame), None
 
 
 def _quarantined_now(history: History[Parts], split: Split, production: np.ndarray | None) -> set[str]:
@@ -108,8 +103,7 @@ def _quarantined_now(history: History[Parts], split: Split, production: np.ndarr
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
     """What the candidate is, as its bundle will say it."""
     use_case, chosen = history.loop.use_case, candidate.chosen
-    with STOPWATCH.measure("data"):
-        statistics = measure_statistics(candidate.trained, use_case)
+    statistics = measure_statistics(candidate.trained, use_case)
     return Facts(
         name=use_case.name, key=history.key("promotion"), recipe=chosen.recipe, classes=use_case.target.classes,
         trained_windows=tuple(one.name for one in candidate.refitted), evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.storage.journal import Entry
-from closedloop.timings import STOPWATCH
 from closedloop.turn.open import Loop
 from closedloop.turn.ports import Parts
 
@@ -24,13 +23,12 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
         loop.journal.carried_out(entry, "superseded", f"decision {later.id} ({later.decision.action.value}) was carried out meanwhile")
         return loop.journal.entry(entry.id)
     moved = True
-    with STOPWATCH.measure("registry"):
-        if decision.action is Action.PROMOTE and decision.version is not None:
-            moved = loop.registry.promote(decision.version, instead_of=production, reason=decision.reason)
-        elif decision.action is Action.ROLLBACK and decision.version is not None and production is not None:
-            moved = loop.registry.roll_back(decision.version, instead_of=production, reason=decision.reason)
-        elif decision.action is Action.REJECT and decision.version is not None:
-            loop.registry.reject(decision.version, reason=decision.reason)
+    if decision.action is Action.PROMOTE and decision.version is not None:
+        moved = loop.registry.promote(decision.version, instead_of=production, reason=decision.reason)
+    elif decision.action is Action.ROLLBACK and decision.version is not None and production is not None:
+        moved = loop.registry.roll_back(decision.version, instead_of=production, reason=decision.reason)
+    elif decision.action is Action.REJECT and decision.version is not None:
+        loop.registry.reject(decision.version, reason=decision.reason)
     if moved:
         loop.journal.carried_out(entry)
     else:

@@ -13,7 +13,6 @@ from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.journal import Entry
-from closedloop.timings import STOPWATCH
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.ports import Model, P
 from closedloop.windows.order import mature, position, up_to
@@ -42,8 +41,7 @@ class History(Generic[P]):
 
     @cached_property
     def _versions(self) -> tuple[VersionFacts, ...]:
-        with STOPWATCH.measure("registry"):
-            return tuple(self.loop.registry.versions())
+        return tuple(self.loop.registry.versions())
 
     @property
     def production(self) -> VersionFacts | None:
@@ -60,8 +58,7 @@ class History(Generic[P]):
         if self.production is None:
             return None, None
         try:
-            with STOPWATCH.measure("scoring"):
-                bundle = self.loop.registry.load(self.production.version)
+            bundle = self.loop.registry.load(self.production.version)
         except ModelError as error:
             return None, str(error)
         missing = sorted(set(bundle.use_case.columns) - set(self.loop.use_case.columns))
@@ -95,10 +92,9 @@ class History(Generic[P]):
         """Read, prepare and check one window."""
         if name not in self._read:
             statistics = self.bundle.facts.statistics if self.bundle else None
-            with STOPWATCH.measure("data"):
-                self._read[name] = self.loop.computing.read_window(
-                    self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
-                )
+            self._read[name] = self.loop.computing.read_window(
+                self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
+            )
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
@@ -106,8 +102,7 @@ class History(Generic[P]):
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
-            with STOPWATCH.measure("scoring"):
-                self._answers[name, labelled] = self.bundle.probabilities(read.labelled.frame if labelled else read.prepared)
+            self._answers[name, labelled] = self.bundle.probabilities(read.labelled.frame if labelled else read.prepared)
         return self._answers[name, labelled]
 
     @cached_property

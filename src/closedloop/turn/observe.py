@@ -10,7 +10,6 @@ import pandas as pd
 
 from closedloop.decisions.evidence import DriftReport, RetrainingEvidence, RollbackEvidence
 from closedloop.decisions.retraining import drift_over_limit, loss_over_limit
-from closedloop.timings import STOPWATCH
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
@@ -73,22 +72,19 @@ def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[D
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
     answers = history.answers(window.facts.name)
-    with STOPWATCH.measure("scoring"):
-        current = watched_frame(window.prepared, answers, history)
-    with STOPWATCH.measure("drift"):
-        reference = bundle.reference()
+    current = watched_frame(window.prepared, answers, history)
+    reference = bundle.reference()
     numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
     categorical = [name for name in use_case.categorical if use_case.columns[name].watch]
     (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
     if window.facts.labelled_rows and TARGET in reference:
         categorical.append(TARGET)
-    with STOPWATCH.measure("drift"):
-        return history.loop.computing.measure_drift(
-            reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
-            reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
-            seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
-            max_drift_share=use_case.policy.retraining.max_drift_share,
-        )  # fmt: skip
+    return history.loop.computing.measure_drift(
+        reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
+        reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
+        seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
+        max_drift_share=use_case.policy.retraining.max_drift_share,
+    )  # fmt: skip
 
 
 def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import numpy as np
 from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 from closedloop.metrics.scores import estimate_auc, measure_delta
-from closedloop.timings import STOPWATCH
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
@@ -61,8 +60,7 @@ def suspect(history: History[Parts], judged: LabelledWindow, realised: Estimate)
 
 def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
     answers = history.answers(judged.name, labelled=True)
-    with STOPWATCH.measure("scoring"):
-        return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
+    return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
 
 
 def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
@@ -73,7 +71,6 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     fitted_through = history.place(before.trained_through)
     if fitted_through is not None and judged.index <= fitted_through:
         return None
-    with STOPWATCH.measure("scoring"):
-        previous = history.loop.registry.load(before.version)
-        confidence = history.loop.use_case.policy.rollback.confidence
-        return measure_delta(judged.labels, history.answers(judged.name, labelled=True), previous.probabilities(judged.frame), confidence)
+    previous = history.loop.registry.load(before.version)
+    confidence = history.loop.use_case.policy.rollback.confidence
+    return measure_delta(judged.labels, history.answers(judged.name, labelled=True), previous.probabilities(judged.frame), confidence)

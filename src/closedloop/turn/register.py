@@ -20,7 +20,6 @@ from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.metrics.plots import draw_scores
-from closedloop.timings import STOPWATCH
 from closedloop.turn.candidate import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
@@ -53,24 +52,18 @@ def _package(history: History[Loop], candidate: Candidate, folder: Path) -> tupl
     facts, trained = describe_candidate(history, candidate), candidate.trained
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
     self_test = trained[columns].iloc[spread].reset_index(drop=True)
-    with STOPWATCH.measure("scoring"):
-        answers = candidate.pipeline.predict_proba(self_test)
-    with STOPWATCH.measure("packaging"):
-        history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
-        write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
-        judged = candidate.split.evaluation.frame[columns]
-        with STOPWATCH.measure("scoring"):
-            proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)
-        _say_what_serves(facts.recipe, proof)
-        bundle = read_bundle(folder)
-    with STOPWATCH.measure("scoring"):
-        tried = pd.concat([judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)], ignore_index=True)
-        difference = measure_difference(bundle, candidate.pipeline, tried)
-        if proof.served_by == "onnx":
-            difference = max(difference, proof.difference or 0.0)
-        evidence = make_evidence(
-            history, candidate, bundle.probabilities, difference, served_by=proof.served_by, served_reason=proof.reason
-        )
+    answers = candidate.pipeline.predict_proba(self_test)
+    history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
+    write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
+    judged = candidate.split.evaluation.frame[columns]
+    proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)
+    _say_what_serves(facts.recipe, proof)
+    bundle = read_bundle(folder)
+    tried = pd.concat([judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)], ignore_index=True)
+    difference = measure_difference(bundle, candidate.pipeline, tried)
+    if proof.served_by == "onnx":
+        difference = max(difference, proof.difference or 0.0)
+    evidence = make_evidence(history, candidate, bundle.probabilities, difference, served_by=proof.served_by, served_reason=proof.reason)
     return facts, evidence
 
 
@@ -84,24 +77,22 @@ def _say_what_serves(recipe: str, proof: Proof) -> None:
 def _register(history: History[Loop], candidate: Candidate, facts: Facts, evidence: PromotionEvidence, folder: Path) -> int:
     """Log everything that was measured, then register the version; the evidence is there before the version is."""
     use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
-    with STOPWATCH.measure("scoring"):
-        picture = draw_scores(candidate.split.evaluation.labels, candidate.honest_predictions, use_case.target.classes, chosen)
+    picture = draw_scores(candidate.split.evaluation.labels, candidate.honest_predictions, use_case.target.classes, chosen)
     revision = history.loop.settings.revision or read_git_revision(use_case.path.parent)
-    with STOPWATCH.measure("mlflow logging"):
-        run_id = registry.log_run(
-            facts.key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
-            parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
-                        "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
-            tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
-            data={one.name: one.digest for one in candidate.refitted},
-            files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
-                   PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
-                   "comparisons.json": json.dumps([asdict(one) for one in candidate.twins.comparisons], indent=1), "scores.png": picture},
-        )  # fmt: skip
-        tags = {"recipe": chosen.recipe, "window": history.window, "trained_through": facts.trained_windows[-1],
-                "served_by": evidence.served_by,
-                "val_auc": "" if facts.val_auc is None else repr(facts.val_auc)}  # fmt: skip
-        return registry.register(facts.key, run_id, tags)
+    run_id = registry.log_run(
+        facts.key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
+        parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
+                    "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
+        tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
+        data={one.name: one.digest for one in candidate.refitted},
+        files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
+               PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
+               "comparisons.json": json.dumps([asdict(one) for one in candidate.twins.comparisons], indent=1), "scores.png": picture},
+    )  # fmt: skip
+    tags = {"recipe": chosen.recipe, "window": history.window, "trained_through": facts.trained_windows[-1],
+            "served_by": evidence.served_by,
+            "val_auc": "" if facts.val_auc is None else repr(facts.val_auc)}  # fmt: skip
+    return registry.register(facts.key, run_id, tags)
 
 
 def _metrics(chosen: Comparison) -> dict[str, float]:

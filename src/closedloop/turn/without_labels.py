@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from closedloop.storage.journal import Entry
-from closedloop.timings import STOPWATCH
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 
@@ -29,10 +28,9 @@ def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> dic
         use_case = history.loop.use_case
         try:
             seen, unseen = history.answers(learnt_on, labelled=True), history.answers(history.window)
-            with STOPWATCH.measure("scoring"):
-                found = history.loop.computing.estimate_unlabelled(
-                    history.read(learnt_on).labelled.labels, seen, unseen, use_case.policy.promotion.confidence, use_case.training.seed
-                )
+            found = history.loop.computing.estimate_unlabelled(
+                history.read(learnt_on).labelled.labels, seen, unseen, use_case.policy.promotion.confidence, use_case.training.seed
+            )
         except Exception as error:  # it informs, so it may be missing, and it may not cost a turn
             _LOG.warning("AUC without labels of %s is not known: %s: %s", history.window, type(error).__name__, error)
     return {

@@ -55,7 +55,8 @@ UPGRADER = """
 import sys
 from pathlib import Path
 from closedloop.storage.engine import open_engine
-from closedloop.storage.revisions import History, upgrade_tables
+from closedloop.storage.revisions import History
+from closedloop.storage.upgrade import upgrade_tables
 url, folder, *revisions = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
