@@ -45,14 +45,16 @@ def create_app(
 ) -> Service:
     """The service that answers with `follower.production` and records in `records`.
 
-    The follower looks once before the first request and runs to the app's end; while there is no model, `/ready` and `/predict` say 503
-    and why. `answer_without_records` prefers an answer without a record over no answer. Without `keys` nobody needs one.
+    The follower looks once before the first request and runs to the app's end; while there is no
+    model, `/ready` and `/predict` say 503 and why. `answer_without_records` prefers an answer
+    without a record over no answer. Without `keys` nobody needs one.
     """
     recorder = Recorder(records)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # The first look comes before the first request: a worker that has no model yet must not take requests that another could answer.
+        # The first look comes before the first request: a worker that has no model yet must not
+        # take requests that another could answer.
         await run_in_threadpool(follower.follow_once)
         follower.start()
         recorder.start()
@@ -65,11 +67,17 @@ def create_app(
             await run_in_threadpool(recorder.close)  # what was accepted is recorded first
 
     metrics = Metrics(follower.production, recorder)
-    app = Service(title=title, description="Answers with the production model and records every answer.", lifespan=lifespan)
+    app = Service(
+        title=title,
+        description="Answers with the production model and records every answer.",
+        lifespan=lifespan,
+    )
     diary = Diary(recorder, metrics, answer_without_records=answer_without_records)
     predictor = Predictor(follower.production, diary, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
-    app.router.routes.insert(0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False))
+    app.router.routes.insert(
+        0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
+    )
     routers = [
         build_router(follower.production, records, diary, metrics, max_rows=max_rows),
         invocations.build_router(predictor, max_rows=max_rows),
@@ -78,7 +86,11 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(Refusal, _say_refusal)
-    known = frozenset(path for route in chain(app.routes, *(one.routes for one in routers)) if (path := getattr(route, "path", None)))
+    known = frozenset(
+        path
+        for route in chain(app.routes, *(one.routes for one in routers))
+        if (path := getattr(route, "path", None))
+    )
     app.watch(metrics, Gate(limits or Limits(), keys), known)
     app.add_hot(endpoint.path, endpoint)
     described = APIRouter()

@@ -1,4 +1,5 @@
-"""The OpenAPI page: the request that the live model takes, with one of its own rows as the example."""
+"""The OpenAPI page: the request that the live model takes, with one of its own rows as the
+example."""
 
 from __future__ import annotations
 
@@ -14,14 +15,22 @@ from api.model.live import Production
 from api.protocols.openapi import describe_protocols
 from api.schemas import LabelsMessage
 
-_ANY_ROW = {"title": "Row", "type": "object", "description": "Feature name -> number, text or null. The live model names them here.",
-            "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}}  # fmt: skip
+_ANY_ROW = {
+    "title": "Row",
+    "type": "object",
+    "description": "Feature name -> number, text or null. The live model names them here.",
+    "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
+}
 
 
-def follow_model(app: FastAPI, production: Production, described: APIRouter, keys: Keys | None) -> None:
-    """Make the app document the model that answers when the page is asked for; any row while there is none.
+def follow_model(
+    app: FastAPI, production: Production, described: APIRouter, keys: Keys | None
+) -> None:
+    """Make the app document the model that answers when the page is asked for; any row while there
+    is none.
 
-    `described` are routes that the app answers by other means than FastAPI's. Keys are documented while they are wanted.
+    `described` are routes that the app answers by other means than FastAPI's. Keys are documented
+    while they are wanted.
     """
     written: dict[tuple[int | None, bool], dict[str, Any]] = {}
 
@@ -38,20 +47,34 @@ def follow_model(app: FastAPI, production: Production, described: APIRouter, key
 
 
 def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dict[str, Any]:
-    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=[*described.routes, *app.routes])
+    page = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=[*described.routes, *app.routes],
+    )
     schemas = page["components"]["schemas"]
     labels = LabelsMessage.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(labels.pop("$defs"), LabelsMessage=labels, Row=_row_schema(model))
     row = {"$ref": "#/components/schemas/Row"}
-    schemas["Rows"] = {"title": "Rows", "type": "object", "required": ["rows"], "additionalProperties": False,
-                       "properties": {"rows": {"type": "array", "minItems": 1, "items": row}}}  # fmt: skip
+    schemas["Rows"] = {
+        "title": "Rows",
+        "type": "object",
+        "required": ["rows"],
+        "additionalProperties": False,
+        "properties": {"rows": {"type": "array", "minItems": 1, "items": row}},
+    }
     example = _example(model)
     page["paths"]["/predict"]["post"]["requestBody"] = _body(
-        {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]}, {"many": {"value": {"rows": [example]}}, "one": {"value": example}}
+        {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]},
+        {"many": {"value": {"rows": [example]}}, "one": {"value": example}},
     )
     label = model.facts.classes[-1] if model else "True"
-    named = {"by id": {"id": "the id of a prediction"}, "by key": {"key": "the key of a row"},
-             "by key and time": {"key": "the key of a row", "at": "2026-11-20T12:00:00Z"}}  # fmt: skip
+    named = {
+        "by id": {"id": "the id of a prediction"},
+        "by key": {"key": "the key of a row"},
+        "by key and time": {"key": "the key of a row", "at": "2026-11-20T12:00:00Z"},
+    }
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
         {"$ref": "#/components/schemas/LabelsMessage"},
         {how: {"value": {"labels": [{**name, "label": label}]}} for how, name in named.items()},
@@ -66,7 +89,11 @@ def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
     busy = {"description": "Too many requests under way, or out of time", "content": error}
     if with_keys:
         page["components"]["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer", "description": "A key of: closedloop key add NAME"},
+            "bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A key of: closedloop key add NAME",
+            },
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
     for path, operations in page["paths"].items():
@@ -74,17 +101,28 @@ def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
             answers = operation["responses"]
             if with_keys:
                 operation["security"] = [{"bearer": []}, {"header": []}]
-                answers["401"] = {"description": "No key, or one that is not taken", "content": error,
-                                  "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}}}  # fmt: skip
+                answers["401"] = {
+                    "description": "No key, or one that is not taken",
+                    "content": error,
+                    "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+                }
             if path not in WATCHING_PATHS:
-                after = {"description": "Seconds to wait, where asking again helps", "schema": {"type": "integer"}}
+                after = {
+                    "description": "Seconds to wait, where asking again helps",
+                    "schema": {"type": "integer"},
+                }
                 answers.setdefault("503", dict(busy))["headers"] = {"Retry-After": after}
             if "requestBody" in operation:
-                answers.setdefault("413", {"description": "Too many bytes for one request", "content": error})
+                answers.setdefault(
+                    "413", {"description": "Too many bytes for one request", "content": error}
+                )
 
 
 def _body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": schema, "examples": examples}},
+    }
 
 
 def _row_schema(model: LoadedModel | None) -> dict[str, Any]:

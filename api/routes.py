@@ -1,4 +1,5 @@
-"""The service's routes. Each takes the production model once, so that one request is never answered by two versions."""
+"""The service's routes. Each takes the production model once, so that one request is never answered
+by two versions."""
 
 from __future__ import annotations
 
@@ -47,19 +48,33 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
-    404: {"model": schemas.ErrorAnswer, "description": "Predictions that were never recorded, all named"},
-    409: {"model": schemas.ErrorAnswer, "description": "A label that contradicts the one on record, both named"},
+    404: {
+        "model": schemas.ErrorAnswer,
+        "description": "Predictions that were never recorded, all named",
+    },
+    409: {
+        "model": schemas.ErrorAnswer,
+        "description": "A label that contradicts the one on record, both named",
+    },
 }
 
 
 def describe_predict(router: APIRouter) -> None:
-    """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route never runs."""
+    """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route
+    never runs."""
 
-    @router.post("/predict", response_model=schemas.PredictionsAnswer, responses=_FAULTS, summary="Predict one row or many")
+    @router.post(
+        "/predict",
+        response_model=schemas.PredictionsAnswer,
+        responses=_FAULTS,
+        summary="Predict one row or many",
+    )
     async def predict() -> None: ...
 
 
-def build_router(production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int) -> APIRouter:
+def build_router(
+    production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int
+) -> APIRouter:
     router = APIRouter()
 
     def take_labels(body: bytes) -> Response:
@@ -69,7 +84,12 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
 
-    @router.post("/labels", response_model=schemas.LabelsAnswer, responses={**_FAULTS, **_LABEL_FAULTS}, summary="Tell what was true")
+    @router.post(
+        "/labels",
+        response_model=schemas.LabelsAnswer,
+        responses={**_FAULTS, **_LABEL_FAULTS},
+        summary="Tell what was true",
+    )
     async def label(request: Request) -> Response:
         return await run_in_threadpool(take_labels, await request.body())
 
@@ -77,20 +97,41 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
     async def health() -> Response:
         return JSONResponse({"alive": True})
 
-    @router.get("/ready", response_model=schemas.ReadyAnswer, responses={503: {"model": schemas.ReadyAnswer}}, summary="Can it answer?")
+    @router.get(
+        "/ready",
+        response_model=schemas.ReadyAnswer,
+        responses={503: {"model": schemas.ReadyAnswer}},
+        summary="Can it answer?",
+    )
     async def ready() -> Response:
         current, following = production.current, production.following
         is_ready = current is not None and diary.obstacle is None
-        state = {"ready": is_ready, "version": current.version if current else None, "wanted": following.wanted,
-                 "registry": following.registry, "records": diary.state, "reason": production.reason or diary.fault,
-                 "refused": _refused(production)}  # fmt: skip
+        state = {
+            "ready": is_ready,
+            "version": current.version if current else None,
+            "wanted": following.wanted,
+            "registry": following.registry,
+            "records": diary.state,
+            "reason": production.reason or diary.fault,
+            "refused": _refused(production),
+        }
         return JSONResponse(state, 200 if is_ready else 503)
 
-    @router.get("/model", response_model=schemas.ModelAnswer, responses={503: _FAULTS[503]}, summary="Which model answers?")
+    @router.get(
+        "/model",
+        response_model=schemas.ModelAnswer,
+        responses={503: _FAULTS[503]},
+        summary="Which model answers?",
+    )
     async def model() -> Response:
         return JSONResponse(_describe(live_model(production), _refused(production)))
 
-    @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @router.get(
+        "/metrics",
+        summary="Numbers for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def show_metrics() -> Response:
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
@@ -98,7 +139,8 @@ def build_router(production: Production, records: Store, diary: Diary, metrics: 
 
 
 def _label(metrics: Metrics, write: Callable[[], int]) -> int:
-    """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when nothing can be recorded."""
+    """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when
+    nothing can be recorded."""
     try:
         return write()
     except UnknownPrediction as error:
@@ -111,16 +153,33 @@ def _label(metrics: Metrics, write: Callable[[], int]) -> int:
 
 
 def _refused(production: Production) -> dict[str, str]:
-    return {str(version): refusal.reason for version, refusal in production.following.refused.items()}
+    return {
+        str(version): refusal.reason for version, refusal in production.following.refused.items()
+    }
 
 
 def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
     facts, use_case = model.facts, model.use_case
     features = {
-        name: {"type": column.type, "minimum": column.minimum, "maximum": column.maximum, "allowed": column.allowed}
+        name: {
+            "type": column.type,
+            "minimum": column.minimum,
+            "maximum": column.maximum,
+            "allowed": column.allowed,
+        }
         for name, column in use_case.columns.items()
     }
-    return {"name": facts.name, "version": model.version, "recipe": facts.recipe, "classes": facts.classes, "val_auc": facts.val_auc,
-            "trained_windows": facts.trained_windows, "rows": facts.rows, "features": features,
-            "served_by": model.scorer.served_by, "served_reason": model.scorer.served_reason or None,
-            "loaded_at": model.loaded_at.isoformat(), "refused": refused}  # fmt: skip
+    return {
+        "name": facts.name,
+        "version": model.version,
+        "recipe": facts.recipe,
+        "classes": facts.classes,
+        "val_auc": facts.val_auc,
+        "trained_windows": facts.trained_windows,
+        "rows": facts.rows,
+        "features": features,
+        "served_by": model.scorer.served_by,
+        "served_reason": model.scorer.served_reason or None,
+        "loaded_at": model.loaded_at.isoformat(),
+        "refused": refused,
+    }

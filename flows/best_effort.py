@@ -11,7 +11,8 @@ from prefect.logging import get_logger, get_run_logger
 
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """An error of the block is logged with what was tried, in the flow run if there is one, and goes no further."""
+    """An error of the block is logged with what was tried, in the flow run if there is one, and
+    goes no further."""
     try:
         yield
     except Exception as error:  # whatever it is, the loop's own work comes first

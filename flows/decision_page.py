@@ -20,6 +20,9 @@ def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
 def describe(entry: Entry) -> str:
     """A decision as a page: the action, the reason, and every check."""
     decision = entry.decision
-    rows = "\n".join(f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |" for one in decision.checks)
+    rows = "\n".join(
+        f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |"
+        for one in decision.checks
+    )
     title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
     return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"

@@ -37,22 +37,36 @@ def look_at_window(history: History[Loop]) -> Turn:
 def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
     """Log what was measured, and Evidently's page, to MLflow; where to find them."""
     registry, drift = history.loop.registry, turn.evidence.drift
-    found = {"drift_share": drift.drift_share if drift else None,
-             **{name: turn.details.get(name) for name in ("realised_auc", "estimated_auc")}}  # fmt: skip
+    found = {
+        "drift_share": drift.drift_share if drift else None,
+        **{name: turn.details.get(name) for name in ("realised_auc", "estimated_auc")},
+    }
     metrics = {name: value for name, value in found.items() if value is not None}
     facts = json.dumps(asdict(turn.evidence), indent=1)
-    files: dict[str, str | bytes] = {"evidence.json": facts, **({REPORT: turn.report} if turn.report else {})}
+    files: dict[str, str | bytes] = {
+        "evidence.json": facts,
+        **({REPORT: turn.report} if turn.report else {}),
+    }
     tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if turn.report else {})}
-    run_id = registry.log_run(turn.key, f"monitor {history.window}", metrics=metrics, parameters={"window": history.window},
-                              tags=tags, files=files)  # fmt: skip
+    run_id = registry.log_run(
+        turn.key,
+        f"monitor {history.window}",
+        metrics=metrics,
+        parameters={"window": history.window},
+        tags=tags,
+        files=files,
+    )
     registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
     return {"run": run_id, "report": f"{page}/{REPORT}" if turn.report else page}
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
-def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows") -> int:
-    """Look at one window and do what its evidence asks for. Running it again for the same data finishes what was begun.
+def monitor_flow(
+    use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
+) -> int:
+    """Look at one window and do what its evidence asks for. Running it again for the same data
+    finishes what was begun.
 
     Args:
         use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
@@ -75,19 +89,30 @@ def monitor_flow(use_case: str = "", window: str = "", source: Literal["windows"
         with best_effort(LIST_WINDOWS):
             refresh_forms(loop.use_case)
     if loop.settings.train_separately:
-        if (untrained := find_untrained(entry, loop.journal.history(loop.use_case.name), history.names)) is not None:
+        if (
+            untrained := find_untrained(
+                entry, loop.journal.history(loop.use_case.name), history.names
+            )
+        ) is not None:
             start_training(loop, untrained, source)
     elif entry.decision.action is Action.RETRAIN and entry.outcome is None:
         with tags(*(run.tags if run else ())):  # by which it is found when it dies with us
-            train_and_compare_flow(use_case=use_case, window=history.window, cause=entry.id, source=source)
+            train_and_compare_flow(
+                use_case=use_case, window=history.window, cause=entry.id, source=source
+            )
     return entry.id
 
 
 def decided_before(history: History[Loop]) -> Entry | None:
-    """What an earlier run decided on the same data: a rollback ends a turn, otherwise the retraining decision does."""
+    """What an earlier run decided on the same data: a rollback ends a turn, otherwise the
+    retraining decision does."""
     journal = history.loop.journal
     back = journal.find(history.key("rollback"))
-    return back if back and back.decision.action is Action.ROLLBACK else journal.find(history.key("retraining"))
+    return (
+        back
+        if back and back.decision.action is Action.ROLLBACK
+        else journal.find(history.key("retraining"))
+    )
 
 
 def look_and_decide(history: History[Loop]) -> Entry:
@@ -101,5 +126,8 @@ def publish(entry: Entry) -> None:
     report = entry.details.get("report")
     way = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
     told = "".join(f"\n{sentence}\n" for sentence in tell_estimates(entry.details))
-    create_markdown_artifact(key="turn-decision", markdown=describe(entry) + told + way,
-                             description=f"{entry.decision.action.value}: {entry.decision.window}")  # fmt: skip
+    create_markdown_artifact(
+        key="turn-decision",
+        markdown=describe(entry) + told + way,
+        description=f"{entry.decision.action.value}: {entry.decision.window}",
+    )

@@ -1,4 +1,5 @@
-"""Watch a promotion: hold production against the version that it replaced, and go back if it is significantly worse."""
+"""Watch a promotion: hold production against the version that it replaced, and go back if it is
+significantly worse."""
 
 from __future__ import annotations
 
@@ -23,11 +24,14 @@ def compare_with_previous(history: History[Loop]) -> Probation:
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
-def probation_flow(use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows") -> int:
-    """The part of `monitor` that may take a promotion back, and nothing else: no drift, no retraining.
+def probation_flow(
+    use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
+) -> int:
+    """The part of `monitor` that may take a promotion back, and nothing else: no drift, no
+    retraining.
 
-    What it decides is what `monitor` would decide on the same data, and whoever comes second finds it decided. Where `monitor` would
-    have nothing to decide, nothing is written down.
+    What it decides is what `monitor` would decide on the same data, and whoever comes second finds
+    it decided. Where `monitor` would have nothing to decide, nothing is written down.
 
     Args:
         use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
@@ -54,4 +58,6 @@ def publish(window: str, entry: Entry | None, reason: str) -> None:
     """Show the decision in the Prefect UI, or why there was none."""
     said = entry.decision.action.value if entry else "nothing on probation"
     page = describe(entry) if entry else f"# {said} ({window})\n\n{reason}\n"
-    create_markdown_artifact(key="probation-decision", markdown=page, description=f"{said}: {window}")
+    create_markdown_artifact(
+        key="probation-decision", markdown=page, description=f"{said}: {window}"
+    )

@@ -19,12 +19,18 @@ def delete_unneeded(loop: Loop, limits: Limits, dry_run: bool) -> Pruning:
 
 
 @flow(name="prune", flow_run_name="prune, keep {keep_versions} versions", validate_parameters=False)
-def prune_flow(use_case: str = "", keep_versions: int = 20, keep_reports: int | None = None, keep_days_of_records: int = 0,
-               dry_run: bool = True) -> dict[str, Any]:  # fmt: skip
-    """Delete model files, drift reports and records that nothing will ask for again; decisions, and what is known of every version, stay.
+def prune_flow(
+    use_case: str = "",
+    keep_versions: int = 20,
+    keep_reports: int | None = None,
+    keep_days_of_records: int = 0,
+    dry_run: bool = True,
+) -> dict[str, Any]:
+    """Delete model files, drift reports and records that nothing will ask for again; decisions, and
+    what is known of every version, stay.
 
-    Production, the version it replaced, candidates that wait and all that is newer than production are never touched. Running it again
-    after a crash goes on where it was.
+    Production, the version it replaced, candidates that wait and all that is newer than production
+    are never touched. Running it again after a crash goes on where it was.
 
     Args:
         use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
@@ -37,8 +43,14 @@ def prune_flow(use_case: str = "", keep_versions: int = 20, keep_reports: int | 
         What went, or would go, as `closedloop prune --json` prints it.
     """
     loop = open_loop(use_case or None)
-    limits = Limits(keep_versions, loop.settings.keep_reports if keep_reports is None else keep_reports, keep_days_of_records)
+    limits = Limits(
+        keep_versions,
+        loop.settings.keep_reports if keep_reports is None else keep_reports,
+        keep_days_of_records,
+    )
     found = delete_unneeded(loop, limits, dry_run)
     told = tell_pruning(found, dry_run=dry_run)
-    create_markdown_artifact(key="pruning", markdown="\n".join(f"- {line}" for line in told), description=told[0])
+    create_markdown_artifact(
+        key="pruning", markdown="\n".join(f"- {line}" for line in told), description=told[0]
+    )
     return found.as_json()

@@ -20,7 +20,8 @@ def go_back(loop: Loop, to: int) -> Entry:
 
 @flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)
 def rollback_flow(use_case: str = "", to: int = 0) -> int:
-    """Move `production` back, whatever the evidence says. Running it again after a crash finishes what was begun.
+    """Move `production` back, whatever the evidence says. Running it again after a crash finishes
+    what was begun.
 
     Args:
         use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
@@ -31,6 +32,8 @@ def rollback_flow(use_case: str = "", to: int = 0) -> int:
     """
     entry = go_back(open_loop(use_case or None), to)
     create_markdown_artifact(
-        key="rollback-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: version {entry.decision.version}"
+        key="rollback-decision",
+        markdown=describe(entry),
+        description=f"{entry.decision.action.value}: version {entry.decision.version}",
     )
     return entry.id

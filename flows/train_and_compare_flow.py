@@ -1,4 +1,5 @@
-"""Train, compare on the same rows, decide, write the decision down, and only then move `production`."""
+"""Train, compare on the same rows, decide, write the decision down, and only then move
+`production`."""
 
 from __future__ import annotations
 
@@ -27,9 +28,14 @@ def fit_and_register(history: History[Loop]) -> PromotionEvidence:
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
-def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
-                           source: Literal["windows", "records"] = "windows") -> int:  # fmt: skip
-    """Propose a candidate and promote it if it proves itself. Running it again for the same data finishes what was begun.
+def train_and_compare_flow(
+    use_case: str = "",
+    window: str = "",
+    cause: int = 0,
+    source: Literal["windows", "records"] = "windows",
+) -> int:
+    """Propose a candidate and promote it if it proves itself. Running it again for the same data
+    finishes what was begun.
 
     Args:
         use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
@@ -52,7 +58,9 @@ def train_and_compare_flow(use_case: str = "", window: str = "", cause: int = 0,
         entry = carry_out_decision(history, entry)
         finish_retraining(loop, asked, history.names)
     create_markdown_artifact(
-        key="promotion-decision", markdown=describe(entry), description=f"{entry.decision.action.value}: {history.window}"
+        key="promotion-decision",
+        markdown=describe(entry),
+        description=f"{entry.decision.action.value}: {history.window}",
     )
     return entry.id
 
@@ -61,6 +69,12 @@ def write_request(history: History[Loop]) -> Entry:
     """Note that a person asked for this retraining."""
     asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", "asked")
     decision = Decision(
-        Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), history.production.version if history.production else None
+        Kind.RETRAINING,
+        Action.RETRAIN,
+        history.window,
+        (asked,),
+        history.production.version if history.production else None,
     )
-    return history.loop.journal.write(history.key("requested"), history.loop.use_case.name, decision)
+    return history.loop.journal.write(
+        history.key("requested"), history.loop.use_case.name, decision
+    )

@@ -1,4 +1,5 @@
-"""What every test needs: no telemetry, quiet libraries, and Hypothesis that tries the same examples everywhere."""
+"""What every test needs: no telemetry, quiet libraries, and Hypothesis that tries the same examples
+everywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Set before any library is imported: MLflow and Prefect read these once. What the caller has set stays.
+# Set before any library is imported: MLflow and Prefect read these once. What the caller has set
+# stays.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,11 +28,17 @@ QUIET = {
 }
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
-# A developer's own installation must not leak into a test; a test that wants a variable sets it itself.
-for name in [name for name in os.environ if name.startswith("CLOSEDLOOP_") or name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")]:
+# A developer's own installation must not leak into a test; a test that wants a variable sets it
+# itself.
+for name in [
+    name
+    for name in os.environ
+    if name.startswith("CLOSEDLOOP_") or name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+]:
     del os.environ[name]
 
-# `HYPOTHESIS_PROFILE=searching` looks for new examples; the default fails alike for everyone, and a slow machine is no failure.
+# `HYPOTHESIS_PROFILE=searching` looks for new examples; the default fails alike for everyone, and a
+# slow machine is no failure.
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
@@ -38,8 +46,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 @pytest.fixture(scope="session")
 def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
-    """Put MLflow's tables, empty, into the home given. MLflow makes them by fifty migrations, each with its own write to the disk:
-    seconds for each test that needs a registry of its own, and no test is about them."""
+    """Put MLflow's tables, empty, into the home given. MLflow makes them by fifty migrations, each
+    with its own write to the disk: seconds for each test that needs a registry of its own, and no
+    test is about them."""
     from closedloop.registry.versions import Registry
 
     folder = tmp_path_factory.mktemp("mlflow-tables")
@@ -47,7 +56,10 @@ def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pa
 
     def make(home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(folder / "mlflow.db")) as made, closing(sqlite3.connect(home / "mlflow.db")) as copy:
+        with (
+            closing(sqlite3.connect(folder / "mlflow.db")) as made,
+            closing(sqlite3.connect(home / "mlflow.db")) as copy,
+        ):
             made.backup(copy)
 
     return make
@@ -61,5 +73,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """A process that can't end is a fault too: after two minutes it says what it waits for, and fails."""
+    """A process that can't end is a fault too: after two minutes it says what it waits for, and
+    fails."""
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)

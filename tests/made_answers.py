@@ -9,25 +9,33 @@ Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def binary(rows: int, seed: int, decimals: int = 3, strength: float = 1.0, share: float = 0.4) -> tuple[Labels, Floats]:
-    """Labels and probabilities; few decimals make many ties. `share` is that of the positive class; each class has two rows at least."""
+def binary(
+    rows: int, seed: int, decimals: int = 3, strength: float = 1.0, share: float = 0.4
+) -> tuple[Labels, Floats]:
+    """Labels and probabilities; few decimals make many ties. `share` is that of the positive class;
+    each class has two rows at least."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < share).astype(np.int64)
     labels[:4] = [0, 1, 0, 1]
-    positive = np.round(1 / (1 + np.exp(-(strength * labels + rng.normal(size=rows) - 0.5))), decimals)
+    positive = np.round(
+        1 / (1 + np.exp(-(strength * labels + rng.normal(size=rows) - 0.5))), decimals
+    )
     return labels, np.column_stack([1 - positive, positive])
 
 
 def several(rows: int, classes: int, seed: int) -> tuple[Labels, Floats]:
     """The same for more classes, equally frequent, two rows of each at least."""
     rng = np.random.default_rng(seed)
-    labels = np.r_[np.arange(classes), np.arange(classes), rng.integers(0, classes, rows - 2 * classes)]
+    labels = np.r_[
+        np.arange(classes), np.arange(classes), rng.integers(0, classes, rows - 2 * classes)
+    ]
     raw = np.round(np.exp(rng.normal(size=(rows, classes)) + np.eye(classes)[labels]), 1) + 0.1
     return labels, raw / raw.sum(axis=1, keepdims=True)
 
 
 def equal_models(labels: Labels, seed: int, strength: float = 1.2) -> tuple[Floats, Floats]:
-    """Two models of two classes that are equally good and mostly agree: a common signal, and a little noise of each one's own."""
+    """Two models of two classes that are equally good and mostly agree: a common signal, and a
+    little noise of each one's own."""
     rng = np.random.default_rng(seed)
     common = strength * labels + rng.normal(size=len(labels))
     first, second = (common + 0.6 * rng.normal(size=len(labels)) for _ in range(2))

@@ -30,25 +30,48 @@ class MemoryClient:
         return SimpleNamespace(aliases=dict(self._aliases[name]))
 
     def get_run(self, run_id: str) -> SimpleNamespace:
-        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"memory/{run_id}"), data=SimpleNamespace(tags={}))
+        return SimpleNamespace(
+            info=SimpleNamespace(artifact_uri=f"memory/{run_id}"), data=SimpleNamespace(tags={})
+        )
 
-    def create_model_version(self, name: str, source: str, run_id: str, tags: dict[str, str]) -> SimpleNamespace:
+    def create_model_version(
+        self, name: str, source: str, run_id: str, tags: dict[str, str]
+    ) -> SimpleNamespace:
         versions = self._versions[name]
         # Text, as it comes over HTTP.
-        versions.append(SimpleNamespace(version=str(len(versions) + 1), source=source, run_id=run_id, tags=dict(tags)))
+        versions.append(
+            SimpleNamespace(
+                version=str(len(versions) + 1), source=source, run_id=run_id, tags=dict(tags)
+            )
+        )
         return versions[-1]
 
     def search_model_versions(self, filter_string: str, max_results: int) -> list[SimpleNamespace]:
         wanted, _, tagged = filter_string.partition(" and ")
-        found = [one for name, versions in self._versions.items() if wanted == f"name='{name}'" for one in versions]
+        found = [
+            one
+            for name, versions in self._versions.items()
+            if wanted == f"name='{name}'"
+            for one in versions
+        ]
         # Newest first, as MLflow has it.
-        return [one for one in reversed(found) if not tagged or tagged in {f"tags.`{tag}` = '{value}'" for tag, value in one.tags.items()}]
+        return [
+            one
+            for one in reversed(found)
+            if not tagged
+            or tagged in {f"tags.`{tag}` = '{value}'" for tag, value in one.tags.items()}
+        ]
 
     def get_model_version(self, name: str, version: str) -> SimpleNamespace:
         if not 1 <= int(version) <= len(self._versions.get(name, [])):
-            raise MlflowException(f"no version {version} of {name}", error_code=RESOURCE_DOES_NOT_EXIST)
+            raise MlflowException(
+                f"no version {version} of {name}", error_code=RESOURCE_DOES_NOT_EXIST
+            )
         found = self._versions[name][int(version) - 1]
-        return SimpleNamespace(**vars(found), aliases=[alias for alias, live in self._aliases[name].items() if live == version])
+        return SimpleNamespace(
+            **vars(found),
+            aliases=[alias for alias, live in self._aliases[name].items() if live == version],
+        )
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.get_model_version(name, version).tags[key] = value
@@ -62,7 +85,8 @@ class MemoryClient:
 
 
 class CrashingClient:
-    """Another client whose first `calls` calls are carried out and whose next ones fail, as after a crash or a lost connection."""
+    """Another client whose first `calls` calls are carried out and whose next ones fail, as after a
+    crash or a lost connection."""
 
     def __init__(self, client: Any, calls: int) -> None:
         self._client, self.left = client, calls

@@ -1,7 +1,8 @@
-"""Fixtures that start a real PostgreSQL of their own, where its programs are installed, and stop it again.
+"""Fixtures that start a real PostgreSQL of their own, where its programs are installed, and stop it
+again.
 
-`postgres` is the cluster (it can be stopped and started), `postgres_url` the address of a fresh, empty database in it.
-Load them with `pytest_plugins` or import both names into a test module.
+`postgres` is the cluster (it can be stopped and started), `postgres_url` the address of a fresh,
+empty database in it. Load them with `pytest_plugins` or import both names into a test module.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import pytest
 
 
 def find_programs() -> Path | None:
-    """The folder of initdb and pg_ctl, the newest when there are several; None when PostgreSQL's server is not installed."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    """The folder of initdb and pg_ctl, the newest when there are several; None when PostgreSQL's
+    server is not installed."""
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3])
+    )
     found = [str(path) for path in installed] + [path for path in (shutil.which("initdb"),) if path]
     folders = [Path(path).resolve().parent for path in found]
     return next((folder for folder in reversed(folders) if (folder / "pg_ctl").exists()), None)
@@ -39,7 +43,17 @@ class Cluster:
     def create(self) -> None:
         if self.owner:
             shutil.chown(self.folder, self.owner)
-        self._run("initdb", "-D", "data", "-U", "closedloop", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+        self._run(
+            "initdb",
+            "-D",
+            "data",
+            "-U",
+            "closedloop",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
         self.start()
 
     def start(self) -> None:
@@ -57,12 +71,26 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         # PostgreSQL refuses to run as root.
-        as_owner = {"user": self.owner, "group": pwd.getpwnam(self.owner).pw_gid, "extra_groups": []} if self.owner else {}
-        done = subprocess.run([self.programs / program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, timeout=120, **as_owner)  # type: ignore[call-overload]  # fmt: skip
+        as_owner = (
+            {"user": self.owner, "group": pwd.getpwnam(self.owner).pw_gid, "extra_groups": []}
+            if self.owner
+            else {}
+        )
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            **as_owner,
+        )  # type: ignore[call-overload]
         if done.returncode:
             log = self.folder / "log"
-            raise RuntimeError(f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}")
+            raise RuntimeError(
+                f"{program} failed: {done.stderr}\n{log.read_text() if log.exists() else ''}"
+            )
 
 
 _RUNNING = pytest.StashKey[Cluster]()
@@ -70,12 +98,15 @@ _RUNNING = pytest.StashKey[Cluster]()
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Cluster:
-    # pytest takes a fixture that several modules import for several fixtures; the cluster is one for all of them.
+    # pytest takes a fixture that several modules import for several fixtures; the cluster is one
+    # for all of them.
     config = request.config
     if _RUNNING not in config.stash:
         programs = find_programs()
         if programs is None:
-            pytest.skip("no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql")
+            pytest.skip(
+                "no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql"
+            )
         config.stash[_RUNNING] = _start(programs, config)
     return config.stash[_RUNNING]
 
@@ -86,7 +117,8 @@ def _start(programs: Path, config: pytest.Config) -> Cluster:
     if os.getuid() == 0:
         names = {user.pw_name for user in pwd.getpwall()}
         owner = "postgres" if "postgres" in names else "nobody"
-    # Not under tmp_path: pytest's folders are closed to other users, and a socket's path may not exceed 107 characters.
+    # Not under tmp_path: pytest's folders are closed to other users, and a socket's path may not
+    # exceed 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="closedloop-pg-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     cluster = Cluster(programs, folder, owner)

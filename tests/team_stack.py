@@ -1,4 +1,5 @@
-"""A team's MLflow, as `closedloop migrate` finds it: a real server over HTTP with a login of its own, which hands out artifacts itself."""
+"""A team's MLflow, as `closedloop migrate` finds it: a real server over HTTP with a login of its
+own, which hands out artifacts itself."""
 
 from __future__ import annotations
 
@@ -45,23 +46,45 @@ class TeamMlflow:
 
 @pytest.fixture(scope="module")
 def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], TeamMlflow]]:
-    """Started for the tests of a module, which may do something else until it answers; it ends with this process, however this ends."""
+    """Started for the tests of a module, which may do something else until it answers; it ends with
+    this process, however this ends."""
     home, admin = tmp_path_factory.mktemp("team"), secrets.token_hex(16)
     (home / "login.ini").write_text(_LOGIN.format(home=home))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", uri.rpartition(":")[2], "--workers", "1",
-               "--app-name", "basic-auth", "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}",
-               "--artifacts-destination", str(home / "files")]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
-                   "MLFLOW_AUTH_CONFIG_PATH": str(home / "login.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": admin}  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        uri.rpartition(":")[2],
+        "--workers",
+        "1",
+        "--app-name",
+        "basic-auth",
+        "--backend-store-uri",
+        f"sqlite:///{home / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(home / "files"),
+    ]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+        "MLFLOW_AUTH_CONFIG_PATH": str(home / "login.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": admin,
+    }
     process = start_attached(command, environment=environment, log=home / "log")
 
     def wait_for_it() -> TeamMlflow:
         deadline = monotonic() + START_SECONDS
         while not answers(f"{uri}/health"):
-            # Nothing tells when a port begins to answer; the end of the process is waited for between two questions.
+            # Nothing tells when a port begins to answer; the end of the process is waited for
+            # between two questions.
             ended = wait(process, 0.2)
             assert not ended, f"it ended: {(home / 'log').read_text()}"
             assert monotonic() < deadline, f"no answer: {(home / 'log').read_text()}"
@@ -77,8 +100,9 @@ def _add_user(asked_by: TeamMlflow) -> TeamMlflow:
     added = TeamMlflow(asked_by.uri, "ann", secrets.token_hex(16))
     known = base64.b64encode(f"{asked_by.user}:{asked_by.password}".encode()).decode()
     request = urllib.request.Request(
-        f"{asked_by.uri}/api/2.0/mlflow/users/create", data=json.dumps({"username": added.user, "password": added.password}).encode(),
+        f"{asked_by.uri}/api/2.0/mlflow/users/create",
+        data=json.dumps({"username": added.user, "password": added.password}).encode(),
         headers={"Authorization": f"Basic {known}", "Content-Type": "application/json"},
-    )  # fmt: skip
+    )
     with urllib.request.urlopen(request, timeout=30):
         return added

@@ -11,7 +11,8 @@ PATIENCE_SECONDS = 180.0
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was. An AssertionError names `what` did not come within PATIENCE_SECONDS."""
+    """Probe until something is true; what it was. An AssertionError names `what` did not come
+    within PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := holds()):
         assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"

@@ -25,15 +25,25 @@ _Stamp = tuple[int, int, int] | None
 
 
 class Keys:
-    """Takes the keys of the file at `path`, looked at again at most once a second; any of them is as good as the others.
+    """Takes the keys of the file at `path`, looked at again at most once a second; any of them is
+    as good as the others.
 
-    `given`, if any, is one more key, which the environment names: nobody has to write a file for it.
+    `given`, if any, is one more key, which the environment names: nobody has to write a file for
+    it.
 
-    A key is `wanted` when `needed` says so or a key exists, and from then on: a file that is emptied or lost locks the service and
-    does not open it. One that cannot be understood leaves the keys as they were. Raises ClosedLoopError when that is so at the start.
+    A key is `wanted` when `needed` says so or a key exists, and from then on: a file that is
+    emptied or lost locks the service and does not open it. One that cannot be understood leaves the
+    keys as they were. Raises ClosedLoopError when that is so at the start.
     """
 
-    def __init__(self, path: Path, *, needed: bool, given: str | None = None, now: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        needed: bool,
+        given: str | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
         self._path, self._now = path, now or time.monotonic
         self._given = () if given is None else (hash_key(given.encode()),)
         self._stamp = _stamp_of(path)
@@ -63,8 +73,16 @@ class Keys:
                 return
             given = True
         if given:
-            raise Refusal(401, "the key is none that this service takes: it was mistyped or removed", headers=_BAD_TOKEN)
-        raise Refusal(401, f"wanted a key ({HOW_TO_SEND}), got none: closedloop key add NAME makes one", headers=_CHALLENGE)
+            raise Refusal(
+                401,
+                "the key is none that this service takes: it was mistyped or removed",
+                headers=_BAD_TOKEN,
+            )
+        raise Refusal(
+            401,
+            f"wanted a key ({HOW_TO_SEND}), got none: closedloop key add NAME makes one",
+            headers=_CHALLENGE,
+        )
 
     def look(self) -> None:
         """Read the file again if it is another one than before."""
@@ -73,7 +91,8 @@ class Keys:
             stamp = _stamp_of(self._path)
             if stamp == self._stamp:
                 return
-            # Taken before reading: what is written in between has another stamp, and is read the next time.
+            # Taken before reading: what is written in between has another stamp, and is read the
+            # next time.
             self._stamp = stamp
             self._hashes = (*self._given, *_read_hashes(self._path))
         except (ClosedLoopError, OSError) as error:
@@ -84,7 +103,8 @@ class Keys:
         _LOG.info("%s API keys read from %s", len(self._hashes), self._path)
 
     def _accepts(self, digest: bytes) -> bool:
-        # A set of hashes tells nothing about keys by the time it takes: nobody can choose the hash of what he sends.
+        # A set of hashes tells nothing about keys by the time it takes: nobody can choose the hash
+        # of what he sends.
         if digest in self._accepted:
             return True
         found = False
@@ -96,20 +116,27 @@ class Keys:
 
 
 def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
-    """The keys of the file, and the one that the environment names, for a service that listens on `host`.
+    """The keys of the file, and the one that the environment names, for a service that listens on
+    `host`.
 
     Raises ClosedLoopError for one that others can reach when there is no key.
     """
-    keys = Keys(path, needed=not is_loopback(host), given=given.get_secret_value() if given else None)
+    keys = Keys(
+        path, needed=not is_loopback(host), given=given.get_secret_value() if given else None
+    )
     if keys.wanted and not len(keys):
-        raise ClosedLoopError(where=f"the API on {host}", wanted="an API key, because other machines can reach it",
-                              got=f"none in {path}",
-                              then="make one with: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or listen on 127.0.0.1")  # fmt: skip
+        raise ClosedLoopError(
+            where=f"the API on {host}",
+            wanted="an API key, because other machines can reach it",
+            got=f"none in {path}",
+            then="make one with: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or listen on 127.0.0.1",
+        )
     return keys
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there; a name other than localhost is taken for one that others reach."""
+    """Whether only this machine can reach what listens there; a name other than localhost is taken
+    for one that others reach."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

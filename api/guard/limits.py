@@ -1,6 +1,8 @@
-"""How much one request, and all of them together, may ask of the service: who, how many bytes, how many at once, how long.
+"""How much one request, and all of them together, may ask of the service: who, how many bytes, how
+many at once, how long.
 
-A plain layer: a request that passes costs some microseconds, and one that is refused costs no more than that.
+A plain layer: a request that passes costs some microseconds, and one that is refused costs no more
+than that.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ WATCHING_PATHS = frozenset({"/metrics"})
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may take; `max_waiting_requests` are under way at once, those that compute and those that wait alike."""
+    """What a request may take; `max_waiting_requests` are under way at once, those that compute and
+    those that wait alike."""
 
     max_body_bytes: int = 10_000_000
     max_waiting_requests: int = 512
@@ -42,8 +45,9 @@ def answer_refusal(refusal: Refusal) -> JSONResponse:
 class Gate:
     """Lets a request pass to the app, or raises the Refusal that says why not: 401, 413 or 503.
 
-    A request that is out of time is answered 503 and keeps its place until its work has really ended: what was begun may hold a
-    thread or wait for a record, and places that were given away before would add up to more work than the bound allows.
+    A request that is out of time is answered 503 and keeps its place until its work has really
+    ended: what was begun may hold a thread or wait for a record, and places that were given away
+    before would add up to more work than the bound allows.
     """
 
     def __init__(self, limits: Limits, keys: Keys | None) -> None:
@@ -51,7 +55,8 @@ class Gate:
         self.under_way = 0
 
     def end_unread(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """The same two for a request that may be answered, by whomever, before its body was read: see `api.guard.early_close`."""
+        """The same two for a request that may be answered, by whomever, before its body was read:
+        see `api.guard.early_close`."""
         return end_unread(scope, receive, send, self._limits.max_body_bytes)
 
     async def pass_to(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +72,11 @@ class Gate:
         receive = self._bound_body(headers, receive)
         limits = self._limits
         if self.under_way >= limits.max_waiting_requests:
-            raise Refusal(503, f"{self.under_way} requests are under way, which is the most: ask again in a moment", RETRY_SECONDS)
+            raise Refusal(
+                503,
+                f"{self.under_way} requests are under way, which is the most: ask again in a moment",
+                RETRY_SECONDS,
+            )
         exchange = _Exchange(scope, receive, send, limits.request_seconds)
         timer = asyncio.get_running_loop().call_later(limits.request_seconds, exchange.end)
         self.under_way += 1
@@ -78,7 +87,8 @@ class Gate:
             timer.cancel()
 
     def _bound_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
-        """Refuse a body that says it is too large; one that says nothing is counted while it is read."""
+        """Refuse a body that says it is too large; one that says nothing is counted while it is
+        read."""
         said, counted = -1, False
         for name, value in headers:
             if name == b"content-length":
@@ -94,7 +104,17 @@ class Gate:
 class _Exchange:
     """One request and its answer, which may be said by somebody else when the time is over."""
 
-    __slots__ = ("_apology", "_cut", "_receive", "_scope", "_seconds", "_send", "_sending", "_started", "_task")
+    __slots__ = (
+        "_apology",
+        "_cut",
+        "_receive",
+        "_scope",
+        "_seconds",
+        "_send",
+        "_sending",
+        "_started",
+        "_task",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, seconds: float) -> None:
         self._scope, self._receive, self._send, self._seconds = scope, receive, send, seconds
@@ -113,7 +133,9 @@ class _Exchange:
             if self._apology is None:
                 raise
             if not isinstance(error, Refusal | ClientDisconnect):
-                _LOG.error("a request that had been answered as too slow ended in an error", exc_info=error)
+                _LOG.error(
+                    "a request that had been answered as too slow ended in an error", exc_info=error
+                )
         if self._apology is not None:
             await self._apology
 
@@ -127,10 +149,18 @@ class _Exchange:
     def end(self) -> None:
         """The time is over."""
         if self._sending and self._task is not None:
-            self._cut = self._task.cancel()  # the client does not read: it would not read this either
+            self._cut = (
+                self._task.cancel()
+            )  # the client does not read: it would not read this either
         elif not self._started:
-            refusal = Refusal(503, f"no answer within {self._seconds:g} s, it was given up: ask again in a moment", RETRY_SECONDS)
-            self._apology = asyncio.create_task(answer_refusal(refusal)(self._scope, self._receive, self._send))
+            refusal = Refusal(
+                503,
+                f"no answer within {self._seconds:g} s, it was given up: ask again in a moment",
+                RETRY_SECONDS,
+            )
+            self._apology = asyncio.create_task(
+                answer_refusal(refusal)(self._scope, self._receive, self._send)
+            )
 
 
 def _count_bytes(receive: Receive, most: int) -> Receive:

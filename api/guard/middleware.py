@@ -1,4 +1,5 @@
-"""Around every request: counted, timed, let in by the gate, and answered with an id to look up when something of ours went wrong."""
+"""Around every request: counted, timed, let in by the gate, and answered with an id to look up when
+something of ours went wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _LOG = logging.getLogger("closedloop.service")
 
 
 class Watch:
-    """Counts and times every request, and answers 503 with an id to look up in the log when something of ours went wrong.
+    """Counts and times every request, and answers 503 with an id to look up in the log when
+    something of ours went wrong.
 
     What the gate refuses is counted under its path when that is one of the `known`.
     """
@@ -69,11 +71,14 @@ class Watch:
     def _route_of(self, scope: Scope) -> str:
         # Made-up paths must not become label values: each would be a time series of its own.
         route: Any = scope.get("route") or scope.get("endpoint")
-        return getattr(route, "path", None) or (scope["path"] if scope["path"] in self._known else "unmatched")
+        return getattr(route, "path", None) or (
+            scope["path"] if scope["path"] in self._known else "unmatched"
+        )
 
 
 class Service(FastAPI):
-    """FastAPI's app with short cuts: a POST to a hot path skips the framework's layers, which take longer than the model."""
+    """FastAPI's app with short cuts: a POST to a hot path skips the framework's layers, which take
+    longer than the model."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -89,7 +94,11 @@ class Service(FastAPI):
         self._hot[path] = self._watch(endpoint)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hot = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        hot = (
+            self._hot.get(scope["path"])
+            if scope["type"] == "http" and scope["method"] == "POST"
+            else None
+        )
         if hot is None:
             await super().__call__(scope, receive, send)
         else:
@@ -99,4 +108,10 @@ class Service(FastAPI):
 def _say_fault(error: Exception) -> JSONResponse:
     error_id = uuid4().hex
     _LOG.error("error %s", error_id, exc_info=error)
-    return JSONResponse({"detail": f"the service could not answer this: look for error {error_id} in its log", "error_id": error_id}, 503)
+    return JSONResponse(
+        {
+            "detail": f"the service could not answer this: look for error {error_id} in its log",
+            "error_id": error_id,
+        },
+        503,
+    )

@@ -1,6 +1,8 @@
-"""What was asked and answered, for Prometheus: the spread of the scores, and how often a feature was missing or of an unseen category.
+"""What was asked and answered, for Prometheus: the spread of the scores, and how often a feature
+was missing or of an unseen category.
 
-Divide by the rows of `closedloop_predictions_total` for rates. With several workers all of it adds up as the other metrics do.
+Divide by the rows of `closedloop_predictions_total` for rates. With several workers all of it adds
+up as the other metrics do.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class ScoreHistogram(Histogram):
             return
         numbers = np.asarray(values, dtype=np.float64)
         self._sum.inc(float(numbers.sum()))
-        for place, rows in enumerate(np.bincount(np.searchsorted(self._upper_bounds, numbers)).tolist()):
+        for place, rows in enumerate(
+            np.bincount(np.searchsorted(self._upper_bounds, numbers)).tolist()
+        ):
             if rows:
                 self._buckets[place].inc(rows)
 
@@ -50,22 +54,36 @@ class FeatureMetrics:
         self._shown: LoadedModel | None = None
         self._watched: _Watched | None = None
         self.scores = ScoreHistogram(
-            "closedloop_prediction_probability", "Probability of each class, one for each answered row", ["class"], buckets=_BOUNDS,
+            "closedloop_prediction_probability",
+            "Probability of each class, one for each answered row",
+            ["class"],
+            buckets=_BOUNDS,
             registry=registry,
-        )  # fmt: skip
-        self.missing = Counter("closedloop_feature_missing", "Answered rows in which the feature was null", ["feature"], registry=registry)
+        )
+        self.missing = Counter(
+            "closedloop_feature_missing",
+            "Answered rows in which the feature was null",
+            ["feature"],
+            registry=registry,
+        )
         self.unseen = Counter(
-            "closedloop_feature_unseen", "Answered rows whose category the contract, or else the training rows, did not have", ["feature"],
+            "closedloop_feature_unseen",
+            "Answered rows whose category the contract, or else the training rows, did not have",
+            ["feature"],
             registry=registry,
-        )  # fmt: skip
+        )
         # Not an Info, which several workers cannot join.
         self.info = Gauge(
-            "closedloop_model_info", "1 for the model that answers, 0 for those that did; window is the last it was trained on",
-            ["version", "recipe", "window", "served_by"], registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
+            "closedloop_model_info",
+            "1 for the model that answers, 0 for those that did; window is the last it was trained on",
+            ["version", "recipe", "window", "served_by"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
 
     def count(self, answered: Answered) -> None:
-        """Count the rows of one request: 3 to 6 microseconds for a single row of twenty features. Any thread may call it."""
+        """Count the rows of one request: 3 to 6 microseconds for a single row of twenty features.
+        Any thread may call it."""
         if self._watched is None or self._watched.model is not answered.model:
             self._watched = _Watched(answered.model, self)
         self._watched.count(answered)
@@ -83,7 +101,9 @@ class FeatureMetrics:
 
     def _show(self, model: LoadedModel, value: int) -> None:
         window = model.facts.trained_windows[-1] if model.facts.trained_windows else ""
-        self.info.labels(str(model.version), model.facts.recipe, window, model.scorer.served_by).set(value)
+        self.info.labels(
+            str(model.version), model.facts.recipe, window, model.scorer.served_by
+        ).set(value)
 
 
 class _Watched:
@@ -93,7 +113,9 @@ class _Watched:
         self.model = model
         self._scores = [(label, metrics.scores.labels(label)) for label in model.facts.classes]
         self._numbers = [(name, metrics.missing.labels(name)) for name in model.use_case.numeric]
-        self._categories = [(name, _Category(model, name, metrics)) for name in model.use_case.categorical]
+        self._categories = [
+            (name, _Category(model, name, metrics)) for name in model.use_case.categorical
+        ]
 
     def count(self, answered: Answered) -> None:
         for (_, scores), shares in zip(self._scores, answered.shares, strict=True):
@@ -113,7 +135,8 @@ class _Watched:
 
 
 class _Category:
-    """Counts the values of one feature that are not `usual`: those are remembered ones, neither missing nor unseen."""
+    """Counts the values of one feature that are not `usual`: those are remembered ones, neither
+    missing nor unseen."""
 
     def __init__(self, model: LoadedModel, name: str, metrics: FeatureMetrics) -> None:
         self.usual: set[Any] = set()
@@ -132,9 +155,11 @@ class _Category:
 
 
 def find_seen(model: LoadedModel, name: str) -> frozenset[str] | None:
-    """The categories that a feature may have: those of the contract, else those of the training rows.
+    """The categories that a feature may have: those of the contract, else those of the training
+    rows.
 
-    None where that is not known, because the model has no statistics or they list the commonest categories only.
+    None where that is not known, because the model has no statistics or they list the commonest
+    categories only.
     """
     if allowed := model.use_case.columns[name].allowed:
         return frozenset(allowed)

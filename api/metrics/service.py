@@ -1,7 +1,8 @@
 """What the service tells Prometheus, added up over all of its workers.
 
-Alone, each app has a registry of its own, so that two apps in one process do not mix. With PROMETHEUS_MULTIPROC_DIR, which the parent of
-several workers sets, every worker keeps its numbers in files there, and whichever is asked adds up those of all.
+Alone, each app has a registry of its own, so that two apps in one process do not mix. With
+PROMETHEUS_MULTIPROC_DIR, which the parent of several workers sets, every worker keeps its numbers
+in files there, and whichever is asked adds up those of all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from api.metrics.features import FeatureMetrics
@@ -25,44 +33,104 @@ _Join = Literal["livesum", "livemin", "livemax"]
 
 
 class Metrics:
-    """Counters that the routes raise, and gauges that read `production` and `recorder` in `refresh`."""
+    """Counters that the routes raise, and gauges that read `production` and `recorder` in
+    `refresh`."""
 
     def __init__(self, production: Production, recorder: Recorder) -> None:
         self._registry = CollectorRegistry()
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
         shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._shared = Path(shared) if shared else None
-        self.requests = Counter("closedloop_requests", "Answered requests", ["route", "status"], registry=self._registry)
-        self.request_seconds = Histogram(
-            "closedloop_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
+        self.requests = Counter(
+            "closedloop_requests", "Answered requests", ["route", "status"], registry=self._registry
         )
-        self.predictions = Counter("closedloop_predictions", "Answered rows", ["version", "prediction"], registry=self._registry)
+        self.request_seconds = Histogram(
+            "closedloop_request_seconds",
+            "Time to answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.predictions = Counter(
+            "closedloop_predictions",
+            "Answered rows",
+            ["version", "prediction"],
+            registry=self._registry,
+        )
         self.warnings = Counter(
-            "closedloop_prediction_warnings", "Answered rows with a value outside the contract", registry=self._registry
+            "closedloop_prediction_warnings",
+            "Answered rows with a value outside the contract",
+            registry=self._registry,
         )
         self.labels = Counter("closedloop_labels", "Labels recorded", registry=self._registry)
-        self.records_failures = Counter("closedloop_records_failures", "Requests that could not be recorded", registry=self._registry)
-        self.unrecorded = Counter("closedloop_unrecorded_answers", "Rows answered without a record", registry=self._registry)
+        self.records_failures = Counter(
+            "closedloop_records_failures",
+            "Requests that could not be recorded",
+            registry=self._registry,
+        )
+        self.unrecorded = Counter(
+            "closedloop_unrecorded_answers",
+            "Rows answered without a record",
+            registry=self._registry,
+        )
         self.features = FeatureMetrics(self._registry, production)
-        self._gauge("records_waiting", "Rows that wait for their commit", lambda: recorder.waiting, "livesum")
-        self._gauge("records_writable", "0 since the last try to record failed", lambda: recorder.fault is None, "livemin")
+        self._gauge(
+            "records_waiting",
+            "Rows that wait for their commit",
+            lambda: recorder.waiting,
+            "livesum",
+        )
+        self._gauge(
+            "records_writable",
+            "0 since the last try to record failed",
+            lambda: recorder.fault is None,
+            "livemin",
+        )
         # The lowest: a version is live when every worker answers with it.
-        self._gauge("model_version", "Version that answers; 0 when none does",
-                    lambda: production.current.version if production.current else 0, "livemin")  # fmt: skip
-        self._gauge("model_wanted_version", "Version that production pointed at when the registry was last reached; 0 when at none",
-                    lambda: production.following.wanted or 0, "livemax")  # fmt: skip
-        self._gauge("model_loaded_timestamp_seconds", "When that version was loaded",
-                    lambda: production.current.loaded_at.timestamp() if production.current else 0, "livemin")  # fmt: skip
-        self._gauge("registry_reachable", "1 when the registry answered the last time it was asked",
-                    lambda: production.following.asked and production.following.registry_fault is None, "livemin")  # fmt: skip
-        self._gauge("versions_refused", "Versions that failed to load or to repeat their self-test",
-                    lambda: len(production.following.refused), "livemax")  # fmt: skip
+        self._gauge(
+            "model_version",
+            "Version that answers; 0 when none does",
+            lambda: production.current.version if production.current else 0,
+            "livemin",
+        )
+        self._gauge(
+            "model_wanted_version",
+            "Version that production pointed at when the registry was last reached; 0 when at none",
+            lambda: production.following.wanted or 0,
+            "livemax",
+        )
+        self._gauge(
+            "model_loaded_timestamp_seconds",
+            "When that version was loaded",
+            lambda: production.current.loaded_at.timestamp() if production.current else 0,
+            "livemin",
+        )
+        self._gauge(
+            "registry_reachable",
+            "1 when the registry answered the last time it was asked",
+            lambda: production.following.asked and production.following.registry_fault is None,
+            "livemin",
+        )
+        self._gauge(
+            "versions_refused",
+            "Versions that failed to load or to repeat their self-test",
+            lambda: len(production.following.refused),
+            "livemax",
+        )
 
     def _gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
-        self._read.append((Gauge(f"closedloop_{name}", meaning, registry=self._registry, multiprocess_mode=join), read))
+        self._read.append(
+            (
+                Gauge(
+                    f"closedloop_{name}", meaning, registry=self._registry, multiprocess_mode=join
+                ),
+                read,
+            )
+        )
 
     def refresh(self) -> None:
-        """Read the gauges; with several workers each does so every second, for whoever of them is asked."""
+        """Read the gauges; with several workers each does so every second, for whoever of them is
+        asked."""
         for gauge, read in self._read:
             gauge.set(float(read()))
         self.features.refresh()

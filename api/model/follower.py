@@ -1,7 +1,8 @@
 """The thread that keeps what answers the version that `production` points at.
 
-A new version is loaded beside the working one, tried on its self-test and only then swapped in, whole: whoever took the working
-one answers with it to the end. Nothing that goes wrong on the way replaces what works.
+A new version is loaded beside the working one, tried on its self-test and only then swapped in,
+whole: whoever took the working one answers with it to the end. Nothing that goes wrong on the way
+replaces what works.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ def _utc_now() -> datetime:
 
 
 class Follower:
-    """Keeps `production` the version that `find_production` names; `load` fetches one, `announce` is told after each swap.
+    """Keeps `production` the version that `find_production` names; `load` fetches one, `announce`
+    is told after each swap.
 
-    While nothing is loaded yet and the registry is away, or the version it names is refused, that of `find_last_good` is loaded instead.
+    While nothing is loaded yet and the registry is away, or the version it names is refused, that
+    of `find_last_good` is loaded instead.
 
-    A version that cannot be loaded or does not repeat its self-test is refused and tried again later: after 5 seconds, then
-    twice as long each time, up to 2 minutes.
+    A version that cannot be loaded or does not repeat its self-test is refused and tried again
+    later: after 5 seconds, then twice as long each time, up to 2 minutes.
     """
 
     def __init__(
@@ -77,11 +80,17 @@ class Follower:
             wanted = self._find_production()
         except Exception as error:
             if not following.registry_fault:
-                _LOG.warning("the registry cannot be reached, what answers goes on answering: %s", error)
-            self.production.following = replace(following, registry_fault=_one_line(error), asked=True)
+                _LOG.warning(
+                    "the registry cannot be reached, what answers goes on answering: %s", error
+                )
+            self.production.following = replace(
+                following, registry_fault=_one_line(error), asked=True
+            )
             self._fall_back()
             return
-        self.production.following = replace(following, wanted=wanted, registry_fault=None, asked=True)
+        self.production.following = replace(
+            following, wanted=wanted, registry_fault=None, asked=True
+        )
         current = self.production.current
         if wanted is None or (current is not None and current.version == wanted):
             return
@@ -100,7 +109,9 @@ class Follower:
     def _try(self, version: int, refusal: VersionRefusal | None) -> None:
         try:
             loaded = self._load_checked(version)
-        except Exception as error:  # whatever a broken version does, it does it here and not to a request
+        except (
+            Exception
+        ) as error:  # whatever a broken version does, it does it here and not to a request
             self._refuse(version, _one_line(error), refusal)
             return
         self.production.current = loaded
@@ -108,7 +119,11 @@ class Follower:
         if loaded.scorer.served_by == "onnx":
             _LOG.info("version %s answers from now on, as ONNX", version)
         else:
-            _LOG.warning("version %s answers from now on, by its pipeline, which is slower: %s", version, loaded.scorer.served_reason)
+            _LOG.warning(
+                "version %s answers from now on, by its pipeline, which is slower: %s",
+                version,
+                loaded.scorer.served_reason,
+            )
         try:
             self._announce(version)
         except Exception:
@@ -118,21 +133,40 @@ class Follower:
         scorer = self._load(version)
         difference = scorer.measure_self_test()
         if not difference <= scorer.self_test_tolerance:  # NaN is no proof either
-            raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
-                             got=f"a difference of {difference:g}",
-                             then="compare the library versions of training and service, or roll back")  # fmt: skip
+            raise ModelError(
+                where=f"version {version}",
+                wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
+                got=f"a difference of {difference:g}",
+                then="compare the library versions of training and service, or roll back",
+            )
         return LoadedModel(version, scorer, self._now())
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)
-        _LOG.error("version %s was refused, tried again in %.0f seconds: %s", version, wait.total_seconds(), reason)
-        refused = {**self.production.following.refused, version: VersionRefusal(reason, self._now() + wait, wait)}
+        _LOG.error(
+            "version %s was refused, tried again in %.0f seconds: %s",
+            version,
+            wait.total_seconds(),
+            reason,
+        )
+        refused = {
+            **self.production.following.refused,
+            version: VersionRefusal(reason, self._now() + wait, wait),
+        }
         newest = dict(sorted(refused.items())[-_REFUSALS_KEPT:])
-        self.production.following = replace(self.production.following, refused=MappingProxyType(newest))
+        self.production.following = replace(
+            self.production.following, refused=MappingProxyType(newest)
+        )
 
     def _forget_refusal(self, version: int) -> None:
-        left = {one: refusal for one, refusal in self.production.following.refused.items() if one != version}
-        self.production.following = replace(self.production.following, refused=MappingProxyType(left))
+        left = {
+            one: refusal
+            for one, refusal in self.production.following.refused.items()
+            if one != version
+        }
+        self.production.following = replace(
+            self.production.following, refused=MappingProxyType(left)
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -21,7 +21,8 @@ class VersionRefusal:
 
 @dataclass(frozen=True)
 class Following:
-    """How following the registry goes. `wanted` is what `production` pointed at when the registry was last reached."""
+    """How following the registry goes. `wanted` is what `production` pointed at when the registry
+    was last reached."""
 
     wanted: int | None = None
     registry_fault: str | None = None
@@ -36,7 +37,8 @@ class Following:
 
 
 class Production:
-    """What is live: the model that answers (None before the first one) and how following goes. Both are swapped whole."""
+    """What is live: the model that answers (None before the first one) and how following goes. Both
+    are swapped whole."""
 
     def __init__(self) -> None:
         self.current: LoadedModel | None = None
@@ -44,7 +46,8 @@ class Production:
 
     @property
     def reason(self) -> str | None:
-        """Why nothing answers, or why the version that answers is not the one that `production` points at; None when all is well."""
+        """Why nothing answers, or why the version that answers is not the one that `production`
+        points at; None when all is well."""
         current, following = self.current, self.following
         refusal = following.refused.get(following.wanted) if following.wanted is not None else None
         if refusal is not None and (current is None or current.version != following.wanted):
@@ -52,7 +55,9 @@ class Production:
             return f"version {following.wanted} was refused: {refusal.reason}{kept}"
         if current is None:
             if following.registry_fault:
-                return f"no model loaded and the registry is unreachable: {following.registry_fault}"
+                return (
+                    f"no model loaded and the registry is unreachable: {following.registry_fault}"
+                )
             if not following.asked or following.wanted is not None:
                 return "the production model is being loaded: ask again in a moment"
             return "no model in production yet: run closedloop monitor or closedloop train"

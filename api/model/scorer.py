@@ -12,11 +12,12 @@ from closedloop.use_case.contract import UseCase
 
 
 class Scorer(Protocol):
-    """A version's files, loaded: `ServedModel` of bundle/onnx_model.py where its ONNX was proved, else `PackedPipeline` of
-    bundle/skops_model.py.
+    """A version's files, loaded: `ServedModel` of bundle/onnx_model.py where its ONNX was proved,
+    else `PackedPipeline` of bundle/skops_model.py.
 
-    `served_by` says which, `served_reason` why the pipeline has to (empty for ONNX). `quick` ones answer a row in well under a
-    millisecond, so that no thread is needed to keep the event loop free.
+    `served_by` says which, `served_reason` why the pipeline has to (empty for ONNX). `quick` ones
+    answer a row in well under a millisecond, so that no thread is needed to keep the event loop
+    free.
     """
 
     @property
@@ -43,9 +44,11 @@ class Scorer(Protocol):
         ...
 
     def probabilities(self, numbers: NDArray[np.float64], texts: NDArray[Any]) -> NDArray[Any]:
-        """Shape (n, k), in the order of the model's classes, for `numbers` (n, f) and `texts` (n, c) as `packing.Packed` has them."""
+        """Shape (n, k), in the order of the model's classes, for `numbers` (n, f) and `texts` (n,
+        c) as `packing.Packed` has them."""
         ...
 
     def measure_self_test(self) -> float:
-        """Largest difference between today's answers to the self-test rows and those of the fitted pipeline."""
+        """Largest difference between today's answers to the self-test rows and those of the fitted
+        pipeline."""
         ...

@@ -1,7 +1,9 @@
-"""Rows that come in together are answered together: what a call of the model, a record and a commit cost is shared by all of them.
+"""Rows that come in together are answered together: what a call of the model, a record and a commit
+cost is shared by all of them.
 
-Nothing waits on purpose. Together are those that come in during a turn of the event loop and the next, which costs a few microseconds:
-under load twice as many share a batch as with one turn. Alone, a request is a batch of one.
+Nothing waits on purpose. Together are those that come in during a turn of the event loop and the
+next, which costs a few microseconds: under load twice as many share a batch as with one turn.
+Alone, a request is a batch of one.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, model: LoadedModel, rows: Rows) -> tuple[Answered, int]:
-        """Rows answered by `model` and recorded, these among them, and the place of the first of these. Raises as `Predictor.answer`."""
+        """Rows answered by `model` and recorded, these among them, and the place of the first of
+        these. Raises as `Predictor.answer`."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.setdefault(loop, [])
         answer: asyncio.Future[tuple[Answered, int]] = loop.create_future()
@@ -60,11 +63,15 @@ class Batcher:
     async def _answer(self, batch: list[_Waiting]) -> None:
         try:
             try:
-                answered = await self._predictor.compute(batch[0].model, Rows.join([one.rows for one in batch]))
+                answered = await self._predictor.compute(
+                    batch[0].model, Rows.join([one.rows for one in batch])
+                )
             except Refusal:
                 if len(batch) == 1:
                     raise
-                for one in batch:  # what the model fails on in one request is not the fault of the others
+                for (
+                    one
+                ) in batch:  # what the model fails on in one request is not the fault of the others
                     await self._answer([one])
                 return
             await self._predictor.keep(answered)

@@ -1,6 +1,7 @@
 """POST /predict, the hot path: decode, pack, compute, record, encode, with nothing in between.
 
-A plain ASGI endpoint beside the app's routes; its documentation is written in `routes.py` as for any other route.
+A plain ASGI endpoint beside the app's routes; its documentation is written in `routes.py` as for
+any other route.
 """
 
 from __future__ import annotations
@@ -28,13 +29,22 @@ class PredictEndpoint:
         model = self._predictor.model
         if len(body) > SMALL:
             content = await self._predictor.answer(
-                model, lambda: model.reader.read(body, self._max_rows), lambda answered: answered.encode(), large=True
+                model,
+                lambda: model.reader.read(body, self._max_rows),
+                lambda answered: answered.encode(),
+                large=True,
             )
         else:
             rows = model.reader.read(body, self._max_rows)
             answered, first = await self._batcher.answer(model, rows)
             content = answered.encode(first, len(rows))
-        await send({"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(content)).encode())]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [_JSON, (b"content-length", str(len(content)).encode())],
+            }
+        )
         await send({"type": "http.response.body", "body": content})
 
 

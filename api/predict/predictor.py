@@ -1,4 +1,5 @@
-"""Rows in, answers of the production model out, recorded and counted: the way that every protocol takes."""
+"""Rows in, answers of the production model out, recorded and counted: the way that every protocol
+takes."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Written = TypeVar("Written")
 
 
 class Predictor:
-    """Answers rows with the production model, records them, counts them. Every protocol answers through it."""
+    """Answers rows with the production model, records them, counts them. Every protocol answers
+    through it."""
 
     def __init__(self, production: Production, diary: Diary, metrics: Metrics) -> None:
         self._production, self._diary, self._metrics = production, diary, metrics
@@ -43,16 +45,31 @@ class Predictor:
         """Why nothing can be answered now, None when it can."""
         if self._production.current is None:
             return self._production.reason or "no model is loaded"
-        return None if self._diary.obstacle is None else f"answers cannot be recorded: {self._diary.obstacle}"
+        return (
+            None
+            if self._diary.obstacle is None
+            else f"answers cannot be recorded: {self._diary.obstacle}"
+        )
 
-    async def answer(self, model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written], *, large: bool) -> Written:
-        """What `write` makes of the rows of `read`, answered by `model` and recorded. Raises as both do, and Refusal 503.
+    async def answer(
+        self,
+        model: LoadedModel,
+        read: Callable[[], Rows],
+        write: Callable[[Answered], Written],
+        *,
+        large: bool,
+    ) -> Written:
+        """What `write` makes of the rows of `read`, answered by `model` and recorded. Raises as
+        both do, and Refusal 503.
 
-        Those of a `large` request do all their work in one visit to a thread, so that it does not hold up the others.
+        Those of a `large` request do all their work in one visit to a thread, so that it does not
+        hold up the others.
         """
         if large:
             loop = asyncio.get_running_loop()
-            answered, written = await loop.run_in_executor(self._thread, _answer_whole, model, read, write)
+            answered, written = await loop.run_in_executor(
+                self._thread, _answer_whole, model, read, write
+            )
         elif model.scorer.quick:
             answered, written = _answer_whole(model, read, write)
         else:
@@ -61,17 +78,25 @@ class Predictor:
         return written
 
     async def compute(self, model: LoadedModel, rows: Rows) -> Answered:
-        """The rows answered by `model`; not yet to be said. Raises Refusal 503 when it fails on them."""
-        return _compute(model, rows) if model.scorer.quick else await run_in_threadpool(_compute, model, rows)
+        """The rows answered by `model`; not yet to be said. Raises Refusal 503 when it fails on
+        them."""
+        return (
+            _compute(model, rows)
+            if model.scorer.quick
+            else await run_in_threadpool(_compute, model, rows)
+        )
 
     async def keep(self, answered: Answered) -> None:
-        """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when it cannot be recorded."""
+        """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when
+        it cannot be recorded."""
         await self._diary.record(answered.record)
         version, best, classes = answered.model.version, answered.best, answered.model.facts.classes
         for number in set(best):
             counter = self._counters.get((version, number))
             if counter is None:
-                counter = self._counters[version, number] = self._metrics.predictions.labels(str(version), classes[number])
+                counter = self._counters[version, number] = self._metrics.predictions.labels(
+                    str(version), classes[number]
+                )
             counter.inc(best.count(number))
         if answered.warnings:
             self._metrics.warnings.inc(len(answered.warnings))
@@ -87,15 +112,21 @@ def live_model(production: Production) -> LoadedModel:
 
 
 def _compute(model: LoadedModel, rows: Rows) -> Answered:
-    """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the same."""
+    """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the
+    same."""
     try:
         return model.answer(rows)
     except Exception as error:
         _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
-        raise Refusal(503, f"version {model.version} could not answer these rows: {type(error).__name__}: {error}") from error
+        raise Refusal(
+            503,
+            f"version {model.version} could not answer these rows: {type(error).__name__}: {error}",
+        ) from error
 
 
-def _answer_whole(model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written]) -> tuple[Answered, Written]:
+def _answer_whole(
+    model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written]
+) -> tuple[Answered, Written]:
     answered = _compute(model, read())
     _ = answered.record  # written down here, where it holds up nobody
     return answered, write(answered)

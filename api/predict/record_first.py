@@ -1,4 +1,5 @@
-"""No answer without its record, unless it was decided otherwise: the service's side of the recorder."""
+"""No answer without its record, unless it was decided otherwise: the service's side of the
+recorder."""
 
 from __future__ import annotations
 
@@ -10,10 +11,17 @@ from closedloop.records.request import AnsweredRequest
 
 
 class Diary:
-    """Records what is about to be answered. With `answer_without_records` a fault of the store is counted instead of refused."""
+    """Records what is about to be answered. With `answer_without_records` a fault of the store is
+    counted instead of refused."""
 
-    def __init__(self, recorder: Recorder, metrics: Metrics, *, answer_without_records: bool = False) -> None:
-        self._recorder, self._metrics, self.answer_without_records = recorder, metrics, answer_without_records
+    def __init__(
+        self, recorder: Recorder, metrics: Metrics, *, answer_without_records: bool = False
+    ) -> None:
+        self._recorder, self._metrics, self.answer_without_records = (
+            recorder,
+            metrics,
+            answer_without_records,
+        )
 
     @property
     def fault(self) -> str | None:
@@ -22,7 +30,8 @@ class Diary:
 
     @property
     def obstacle(self) -> str | None:
-        """Why nothing can be answered: the fault, unless answers without a record were decided on."""
+        """Why nothing can be answered: the fault, unless answers without a record were decided
+        on."""
         return None if self.answer_without_records else self.fault
 
     @property
@@ -30,7 +39,8 @@ class Diary:
         return "writable" if self.fault is None else f"not writable: {self.fault}"
 
     async def record(self, request: AnsweredRequest) -> None:
-        """Return when all of its rows would survive a crash. Raises Refusal 503 when they cannot be recorded."""
+        """Return when all of its rows would survive a crash. Raises Refusal 503 when they cannot be
+        recorded."""
         try:
             await self._recorder.record(request)
         except StoreError as error:

@@ -1,4 +1,5 @@
-"""Whole columns of values -> checked rows, for protocols that send columns. Values are read by the careful reader of /predict."""
+"""Whole columns of values -> checked rows, for protocols that send columns. Values are read by the
+careful reader of /predict."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(Non
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, each of `rows` values as JSON has them, NaN for null. `ignored` came too, and no model column is named so."""
+    """Columns by name, each of `rows` values as JSON has them, NaN for null. `ignored` came too,
+    and no model column is named so."""
 
     columns: Mapping[str, Sequence[Any]]
     rows: int
@@ -34,7 +36,8 @@ def known_names(use_case: UseCase) -> tuple[str, ...]:
 
 
 def read_table(model: LoadedModel, table: Table, max_rows: int) -> Rows:
-    """The rows of a table. Raises Refusal 400 naming column and row (MissingColumn for one that did not come), or 413 for too many."""
+    """The rows of a table. Raises Refusal 400 naming column and row (MissingColumn for one that did
+    not come), or 413 for too many."""
     _refuse_missing(model.use_case, table)
     if not table.rows:
         raise Refusal(400, "wanted at least one row, got none")
@@ -46,7 +49,9 @@ def read_with_care(model: LoadedModel, table: Table, max_rows: int) -> Rows:
     """The same of any values: by the careful reader of /predict."""
     names = [name for name in known_names(model.use_case) if name in table.columns]
     # Only NaN differs from itself.
-    columns = [[None if value != value else value for value in table.columns[name]] for name in names]
+    columns = [
+        [None if value != value else value for value in table.columns[name]] for name in names
+    ]
     rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     try:
         return model.reader.read_carefully({"rows": rows}, max_rows)
@@ -57,18 +62,24 @@ def read_with_care(model: LoadedModel, table: Table, max_rows: int) -> Rows:
 def refuse_many(rows: int, max_rows: int) -> None:
     """Raises Refusal 413 for more rows than one request may have."""
     if rows > max_rows:
-        raise Refusal(413, f"wanted at most {max_rows} rows in one request, got {rows}: send them in parts")
+        raise Refusal(
+            413, f"wanted at most {max_rows} rows in one request, got {rows}: send them in parts"
+        )
 
 
 def _refuse_missing(use_case: UseCase, table: Table) -> None:
     missing = [name for name in use_case.columns if name not in table.columns]
     if missing:
         unknown = f"; unknown: {', '.join(sorted(table.ignored))[:500]}" if table.ignored else ""
-        raise MissingColumn(400, f"wanted every column of the model, got none named {', '.join(missing)[:500]}{unknown}")
+        raise MissingColumn(
+            400,
+            f"wanted every column of the model, got none named {', '.join(missing)[:500]}{unknown}",
+        )
 
 
 def take_plain(use_case: UseCase, table: Table) -> Rows | None:
-    """The rows when all numbers are numbers, all texts texts and no keys came; None for what the careful reader has to look at."""
+    """The rows when all numbers are numbers, all texts texts and no keys came; None for what the
+    careful reader has to look at."""
     if use_case.key in table.columns:
         return None
     numbers = [_plain_numbers(table.columns[name]) for name in use_case.numeric]

@@ -1,4 +1,5 @@
-"""Refusals in the words of a protocol: one sentence for a body that holds only a text, and routes that know how to say it."""
+"""Refusals in the words of a protocol: one sentence for a body that holds only a text, and routes
+that know how to say it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ def say_all(refusal: Refusal) -> str:
 
 
 def _say(one: dict[str, Any]) -> str:
-    place = [f"row {part}" if isinstance(part, int) else str(part) for part in one["loc"] if part not in ("body", "rows")]
+    place = [
+        f"row {part}" if isinstance(part, int) else str(part)
+        for part in one["loc"]
+        if part not in ("body", "rows")
+    ]
     return f"{', '.join(reversed(place))}: {one['msg']}" if place else str(one["msg"])
 
 

@@ -1,4 +1,5 @@
-"""MLflow's scoring protocol: what a client of `mlflow models serve` sends and expects, answered and recorded as /predict does."""
+"""MLflow's scoring protocol: what a client of `mlflow models serve` sends and expects, answered and
+recorded as /predict does."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ _CODES = {413: "REQUEST_LIMIT_EXCEEDED", 503: "TEMPORARILY_UNAVAILABLE"}
 
 
 class InvocationsAnswer(BaseModel):
-    predictions: list[list[float]] = Field(description="per row one probability for each class, in the order that /model lists them")
+    predictions: list[list[float]] = Field(
+        description="per row one probability for each class, in the order that /model lists them"
+    )
 
 
 class InvocationsFault(BaseModel):
@@ -33,7 +36,10 @@ class InvocationsFault(BaseModel):
 
 
 _HEADERS = {
-    "X-Closedloop-Version": {"description": "the version that answered", "schema": {"type": "string"}},
+    "X-Closedloop-Version": {
+        "description": "the version that answered",
+        "schema": {"type": "string"},
+    },
     "X-Closedloop-Prediction-Ids": {
         "description": f"one id per row, joined by commas, for /labels; up to {MOST_IDS} rows",
         "schema": {"type": "string"},
@@ -41,12 +47,19 @@ _HEADERS = {
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "One list of probabilities per row", "headers": _HEADERS},
-    400: {"model": InvocationsFault, "description": "What cannot be accepted, column and row named"},
+    400: {
+        "model": InvocationsFault,
+        "description": "What cannot be accepted, column and row named",
+    },
     413: {"model": InvocationsFault, "description": "Too many rows for one request"},
-    415: {"description": "A content type other than JSON or CSV in UTF-8", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    415: {
+        "description": "A content type other than JSON or CSV in UTF-8",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    },
     503: {"model": InvocationsFault, "description": "No model, or nothing to record the answer in"},
 }
-# MLflow says application/json to a line break and to a bare version; whoever relies on it finds the same here.
+# MLflow says application/json to a line break and to a bare version; whoever relies on it finds the
+# same here.
 _BARE: dict[str, Any] = {"content": {JSON: {}}}
 
 
@@ -61,20 +74,34 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         read_form = read_csv_table if form == CSV else read_json_table
         return read_table(model, read_form(body, model.use_case, max_rows), max_rows)
 
-    @router.post("/invocations", response_model=InvocationsAnswer, responses=_ANSWERS, summary="Predict as `mlflow models serve` does")
+    @router.post(
+        "/invocations",
+        response_model=InvocationsAnswer,
+        responses=_ANSWERS,
+        summary="Predict as `mlflow models serve` does",
+    )
     async def invocations(request: Request) -> Response:
         form, refused = _read_content_type(request.headers.get("content-type", ""))
         if refused:
             return PlainTextResponse(refused, 415)
         body = await request.body()
         model = predictor.model
-        return await predictor.answer(model, lambda: read(model, form, body), _encode, large=len(body) > SMALL)
+        return await predictor.answer(
+            model, lambda: read(model, form, body), _encode, large=len(body) > SMALL
+        )
 
-    @router.get("/ping", summary="Can it answer?", response_class=Response, responses={200: _BARE, 404: {**_BARE, "description": "No"}})
+    @router.get(
+        "/ping",
+        summary="Can it answer?",
+        response_class=Response,
+        responses={200: _BARE, 404: {**_BARE, "description": "No"}},
+    )
     async def ping() -> Response:
         return Response("\n", 200 if predictor.obstacle is None else 404, media_type=JSON)
 
-    @router.get("/version", summary="MLflow's version", response_class=Response, responses={200: _BARE})
+    @router.get(
+        "/version", summary="MLflow's version", response_class=Response, responses={200: _BARE}
+    )
     async def version() -> Response:
         return Response(version_of("mlflow"), media_type=JSON)
 
@@ -87,7 +114,10 @@ def _read_content_type(header: str) -> tuple[str, str | None]:
     if form not in (JSON, CSV):
         return form, f"wanted the content type {JSON} or {CSV}, got {header[:80]!r}"
     strange = [one for one in parameters if one not in ("", "charset=utf-8", 'charset="utf-8"')]
-    return form, f"wanted no parameter but charset=utf-8, got {strange[0][:80]!r}" if strange else None
+    return (
+        form,
+        f"wanted no parameter but charset=utf-8, got {strange[0][:80]!r}" if strange else None,
+    )
 
 
 def _encode(answered: Answered) -> Response:
@@ -95,10 +125,16 @@ def _encode(answered: Answered) -> Response:
     if len(answered.best) <= MOST_IDS:
         headers["X-Closedloop-Prediction-Ids"] = ",".join(answered.ids)
     predictions = list(zip(*answered.shares, strict=True))
-    return Response(msgspec.json.encode({"predictions": predictions}), headers=headers, media_type=JSON)
+    return Response(
+        msgspec.json.encode({"predictions": predictions}), headers=headers, media_type=JSON
+    )
 
 
 def _say(refusal: Refusal) -> Response:
-    code = "INVALID_PARAMETER_VALUE" if isinstance(refusal, MissingColumn) else _CODES.get(refusal.status, "BAD_REQUEST")
+    code = (
+        "INVALID_PARAMETER_VALUE"
+        if isinstance(refusal, MissingColumn)
+        else _CODES.get(refusal.status, "BAD_REQUEST")
+    )
     content = msgspec.json.encode({"error_code": code, "message": say_all(refusal)})
     return Response(content, refusal.status, refusal.headers, JSON)

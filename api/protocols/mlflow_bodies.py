@@ -1,4 +1,5 @@
-"""The bodies that MLflow's scoring server takes -> columns. As there, columns may come in any order and unknown ones are left out.
+"""The bodies that MLflow's scoring server takes -> columns. As there, columns may come in any order
+and unknown ones are left out.
 
 Only the form is checked here; the values are read as those of /predict.
 """
@@ -21,7 +22,8 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 def read_json_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
-    """The table of an object with one of FORMS. Raises Refusal 400 for another form, or 413 for too many rows."""
+    """The table of an object with one of FORMS. Raises Refusal 400 for another form, or 413 for too
+    many rows."""
     try:
         content = from_json(body)  # NaN too: it is how pandas and json.dumps write a null
     except ValueError as error:
@@ -37,17 +39,34 @@ def read_json_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
     if form != "dataframe_records" and isinstance(given, dict):
         return _read_columns(form, given, names, max_rows)
     if not isinstance(given, list):
-        raise _refusal(form, "a list of objects" if form == "dataframe_records" else "columns or a list of objects", given)
+        raise _refusal(
+            form,
+            "a list of objects" if form == "dataframe_records" else "columns or a list of objects",
+            given,
+        )
     refuse_many(len(given), max_rows)
-    if form != "dataframe_records" and len(use_case.columns) == 1 and given and not any(isinstance(one, dict) for one in given):
+    if (
+        form != "dataframe_records"
+        and len(use_case.columns) == 1
+        and given
+        and not any(isinstance(one, dict) for one in given)
+    ):
         return Table({next(iter(use_case.columns)): given}, len(given))
     return _read_records(form, given, names)
 
 
 def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
     form = "dataframe_split"
-    if not isinstance(given, dict) or "data" not in given or given.keys() - {"columns", "index", "data"}:
-        raise _refusal(form, "columns, data and perhaps index", list(given) if isinstance(given, dict) else given)
+    if (
+        not isinstance(given, dict)
+        or "data" not in given
+        or given.keys() - {"columns", "index", "data"}
+    ):
+        raise _refusal(
+            form,
+            "columns, data and perhaps index",
+            list(given) if isinstance(given, dict) else given,
+        )
     columns, data, index = given.get("columns") or [], given["data"], given.get("index")
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise _refusal(form, "a list of names as columns", columns)
@@ -59,9 +78,14 @@ def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
     places = _find_places(form, columns, names)
     for number, row in enumerate(data):
         if columns and len(row) != len(columns):
-            raise Refusal(400, f"{form}: wanted {len(columns)} values in each row, got {len(row)} in row {number}")
+            raise Refusal(
+                400,
+                f"{form}: wanted {len(columns)} values in each row, got {len(row)} in row {number}",
+            )
     ignored = [name for name in columns if name not in places]
-    return Table({name: [row[place] for row in data] for name, place in places.items()}, len(data), ignored)
+    return Table(
+        {name: [row[place] for row in data] for name, place in places.items()}, len(data), ignored
+    )
 
 
 def _read_columns(form: str, given: dict[str, Any], names: Sequence[str], max_rows: int) -> Table:
@@ -72,29 +96,43 @@ def _read_columns(form: str, given: dict[str, Any], names: Sequence[str], max_ro
     refuse_many(rows, max_rows)
     for name, length in lengths.items():
         if length != rows:
-            raise Refusal(400, f"{form}: wanted as many values in each column, got {length} for {name} and {rows} for another")
-    columns = {name: values if isinstance(values, list) else [values] * rows for name, values in known.items()}
+            raise Refusal(
+                400,
+                f"{form}: wanted as many values in each column, got {length} for {name} and {rows} for another",
+            )
+    columns = {
+        name: values if isinstance(values, list) else [values] * rows
+        for name, values in known.items()
+    }
     return Table(columns, rows, [name for name in given if name not in known])
 
 
 def _read_records(form: str, given: list[Any], names: Sequence[str]) -> Table:
     for number, record in enumerate(given):
         if not isinstance(record, dict):
-            raise Refusal(400, f"{form}: wanted a list of objects, got {show(record)} as row {number}")
+            raise Refusal(
+                400, f"{form}: wanted a list of objects, got {show(record)} as row {number}"
+            )
     came = {name for record in given for name in record}
-    # A value that only some rows lack is null, but `instances` stands for tensors, which have no gaps.
+    # A value that only some rows lack is null, but `instances` stands for tensors, which have no
+    # gaps.
     for name in names if form == "instances" else ():
         lacking = [number for number, record in enumerate(given) if name not in record]
         if name in came and lacking:
-            raise Refusal(400, f"{form}: wanted a value for {name} in each row, got none in row {lacking[0]}")
+            raise Refusal(
+                400, f"{form}: wanted a value for {name} in each row, got none in row {lacking[0]}"
+            )
     columns = {name: [record.get(name) for record in given] for name in names if name in came}
     return Table(columns, len(given), list(came.difference(names)))
 
 
 def read_csv_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
-    """The table of a CSV whose first line names the columns. Raises Refusal 400 for what is not, or 413 for too many rows."""
+    """The table of a CSV whose first line names the columns. Raises Refusal 400 for what is not, or
+    413 for too many rows."""
     try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if line]
+        lines = [
+            line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if line
+        ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refusal(400, f"wanted CSV in UTF-8, got something else: {error}") from None
     if not lines:
@@ -104,7 +142,10 @@ def read_csv_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
     places = _find_places("CSV", header, known_names(use_case))
     for number, row in enumerate(rows):
         if len(row) > len(header):
-            raise Refusal(400, f"CSV: wanted at most {len(header)} values in each row, got {len(row)} in row {number}")
+            raise Refusal(
+                400,
+                f"CSV: wanted at most {len(header)} values in each row, got {len(row)} in row {number}",
+            )
     columns = {}
     for name, place in places.items():
         is_null = _says_nothing if name in use_case.numeric else _is_empty
@@ -126,10 +167,13 @@ _spell: Callable[[Any], str] = read_category()
 
 
 def _find_places(form: str, columns: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """Name -> place of those columns that the model knows. Raises Refusal 400 for one that came twice."""
+    """Name -> place of those columns that the model knows. Raises Refusal 400 for one that came
+    twice."""
     for name in names:
         if columns.count(name) > 1:
-            raise Refusal(400, f"{form}: wanted each column once, got {name} {columns.count(name)} times")
+            raise Refusal(
+                400, f"{form}: wanted each column once, got {name} {columns.count(name)} times"
+            )
     return {name: columns.index(name) for name in names if name in columns}
 
 

@@ -1,4 +1,5 @@
-"""The requests of the other protocols on the OpenAPI page, with examples that the live model accepts."""
+"""The requests of the other protocols on the OpenAPI page, with examples that the live model
+accepts."""
 
 from __future__ import annotations
 
@@ -11,44 +12,88 @@ from api.model.answer import LoadedModel
 from api.protocols.v2_tensors import BYTES, InferRequest
 from api.schemas import MAX_NUMBER
 
-_VALUE: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
+_VALUE: dict[str, Any] = {
+    "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]
+}
 _NUMBER = {"type": ["number", "null"], "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 _TEXT = {"type": ["string", "boolean", "integer", "null"]}
 _RECORDS = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Record"}}
-_COLUMNS = {"type": "object", "additionalProperties": {"anyOf": [_VALUE, {"type": "array", "items": _VALUE}]}}
-_SPLIT = {"type": "object", "required": ["columns", "data"], "additionalProperties": False,
-          "properties": {"columns": {"type": "array", "items": {"type": "string"}},
-                         "data": {"type": "array", "minItems": 1, "items": {"type": "array", "items": _VALUE}},
-                         "index": {"type": ["array", "null"]}}}  # fmt: skip
+_COLUMNS = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [_VALUE, {"type": "array", "items": _VALUE}]},
+}
+_SPLIT = {
+    "type": "object",
+    "required": ["columns", "data"],
+    "additionalProperties": False,
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}},
+        "data": {"type": "array", "minItems": 1, "items": {"type": "array", "items": _VALUE}},
+        "index": {"type": ["array", "null"]},
+    },
+}
 _TENSORS = {"anyOf": [_COLUMNS, _RECORDS, {"type": "array", "minItems": 1, "items": _VALUE}]}
-_FORMS = {"dataframe_split": _SPLIT, "dataframe_records": _RECORDS, "instances": _TENSORS, "inputs": _TENSORS}
+_FORMS = {
+    "dataframe_split": _SPLIT,
+    "dataframe_records": _RECORDS,
+    "instances": _TENSORS,
+    "inputs": _TENSORS,
+}
 
 
-def describe_protocols(page: dict[str, Any], model: LoadedModel | None, row: Mapping[str, Any]) -> None:
-    """Write the request bodies of /invocations and of /v2's infer into `page`; `row` is a row that the model accepts."""
+def describe_protocols(
+    page: dict[str, Any], model: LoadedModel | None, row: Mapping[str, Any]
+) -> None:
+    """Write the request bodies of /invocations and of /v2's infer into `page`; `row` is a row that
+    the model accepts."""
     schemas = page["components"]["schemas"]
     schemas["Record"] = _describe_record(model)
-    schemas["Invocation"] = {"title": "Invocation", "oneOf": [
-        {"type": "object", "required": [form], "properties": {form: schema}} for form, schema in _FORMS.items()]}  # fmt: skip
+    schemas["Invocation"] = {
+        "title": "Invocation",
+        "oneOf": [
+            {"type": "object", "required": [form], "properties": {form: schema}}
+            for form, schema in _FORMS.items()
+        ],
+    }
     infer = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(infer.pop("$defs"), InferRequest=infer)
-    page["paths"]["/invocations"]["post"]["requestBody"] = {"required": True, "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Invocation"}, "examples": _invocations(row)},
-        "text/csv": {"schema": {"type": "string"}, "example": _write_csv(row)}}}  # fmt: skip
+    page["paths"]["/invocations"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/Invocation"},
+                "examples": _invocations(row),
+            },
+            "text/csv": {"schema": {"type": "string"}, "example": _write_csv(row)},
+        },
+    }
     for path, operations in page["paths"].items():
         if "{name}" in path and model is not None:
             _name_model(operations, model)
         if path.endswith("/infer"):
-            operations["post"]["requestBody"] = {"required": True, "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"},
-                                     "examples": {"a tensor per column": {"value": _tensors(model, row)}}}}}  # fmt: skip
+            operations["post"]["requestBody"] = {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/InferRequest"},
+                        "examples": {"a tensor per column": {"value": _tensors(model, row)}},
+                    }
+                },
+            }
 
 
 def _describe_record(model: LoadedModel | None) -> dict[str, Any]:
-    described: dict[str, Any] = {"title": "Record", "type": "object", "description": "Column -> value; unknown columns are left out."}
+    described: dict[str, Any] = {
+        "title": "Record",
+        "type": "object",
+        "description": "Column -> value; unknown columns are left out.",
+    }
     if model is not None:
         described["required"] = list(model.use_case.columns)
-        described["properties"] = {name: _NUMBER if name in model.use_case.numeric else _TEXT for name in model.use_case.columns}
+        described["properties"] = {
+            name: _NUMBER if name in model.use_case.numeric else _TEXT
+            for name in model.use_case.columns
+        }
     return described
 
 
@@ -56,14 +101,23 @@ def _name_model(operations: dict[str, Any], model: LoadedModel) -> None:
     """Only one model and one version are found at these paths: the page says which."""
     only = {"name": model.facts.name, "version": str(model.version)}
     for operation in operations.values():
-        operation["parameters"] = [{**one, "schema": {**one["schema"], "enum": [only[one["name"]]]}} for one in operation["parameters"]]
+        operation["parameters"] = [
+            {**one, "schema": {**one["schema"], "enum": [only[one["name"]]]}}
+            for one in operation["parameters"]
+        ]
 
 
 def _invocations(row: Mapping[str, Any]) -> dict[str, Any]:
     columns = {name: [value] for name, value in row.items()}
-    return {form: {"value": {form: content}} for form, content in {
-        "dataframe_split": {"columns": list(row), "data": [list(row.values())]},
-        "dataframe_records": [row], "instances": [row], "inputs": columns}.items()}  # fmt: skip
+    return {
+        form: {"value": {form: content}}
+        for form, content in {
+            "dataframe_split": {"columns": list(row), "data": [list(row.values())]},
+            "dataframe_records": [row],
+            "instances": [row],
+            "inputs": columns,
+        }.items()
+    }
 
 
 def _write_csv(row: Mapping[str, Any]) -> str:
@@ -74,5 +128,14 @@ def _write_csv(row: Mapping[str, Any]) -> str:
 
 def _tensors(model: LoadedModel | None, row: Mapping[str, Any]) -> dict[str, Any]:
     texts = () if model is None else model.use_case.categorical
-    return {"inputs": [{"name": name, "shape": [1], "datatype": BYTES if name in texts else "FP64", "data": [value]}
-                       for name, value in row.items()]}  # fmt: skip
+    return {
+        "inputs": [
+            {
+                "name": name,
+                "shape": [1],
+                "datatype": BYTES if name in texts else "FP64",
+                "data": [value],
+            }
+            for name, value in row.items()
+        ]
+    }

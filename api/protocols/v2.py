@@ -1,4 +1,5 @@
-"""The Open Inference Protocol, version 2 (KServe, Triton), answered and recorded as /predict does."""
+"""The Open Inference Protocol, version 2 (KServe, Triton), answered and recorded as /predict
+does."""
 
 from __future__ import annotations
 
@@ -19,16 +20,28 @@ from api.rows.rows import Rows
 from api.schemas import Refusal, show
 
 BINARY, HEADER_LENGTH = "application/octet-stream", "Inference-Header-Content-Length"
-_BYTES_BEHIND = {HEADER_LENGTH: {"description": "bytes of JSON, where the values of outputs follow it", "schema": {"type": "integer"}}}
+_BYTES_BEHIND = {
+    HEADER_LENGTH: {
+        "description": "bytes of JSON, where the values of outputs follow it",
+        "schema": {"type": "integer"},
+    }
+}
 
 
 def _fault(description: str) -> dict[str, Any]:
     return {"model": answers.InferenceFault, "description": description}
 
 
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: _fault("Another model or version than the one that answers"), 503: _fault("No model yet")}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: _fault("Another model or version than the one that answers"),
+    503: _fault("No model yet"),
+}
 _INFER: dict[int | str, dict[str, Any]] = {
-    200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}, "headers": _BYTES_BEHIND, "description": "The outputs"},
+    200: {
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
+        "headers": _BYTES_BEHIND,
+        "description": "The outputs",
+    },
     400: _fault("A tensor that cannot be accepted, named"),
     404: _UNKNOWN[404],
     413: _fault("Too many rows for one request"),
@@ -41,7 +54,9 @@ _VERSIONED = {"parameters": [*_NAMED["parameters"], {"name": "version", **_IN_PA
 
 def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
     """The routes under /v2."""
-    router = APIRouter(prefix="/v2", route_class=route_that_says(_say), tags=["Open Inference Protocol v2"])
+    router = APIRouter(
+        prefix="/v2", route_class=route_that_says(_say), tags=["Open Inference Protocol v2"]
+    )
     _add_server_routes(router, predictor)
 
     def find(request: Request) -> LoadedModel:
@@ -59,7 +74,10 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         body, length = await request.body(), request.headers.get(HEADER_LENGTH)
         model = find(request)
         if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-            raise Refusal(400, f"Content-Encoding: wanted a body that is not compressed, got {encoding[:80]!r}")
+            raise Refusal(
+                400,
+                f"Content-Encoding: wanted a body that is not compressed, got {encoding[:80]!r}",
+            )
         id: str | None = None
         chosen: dict[str, bool] = {}
 
@@ -77,28 +95,60 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
 
         return await predictor.answer(model, read, write, large=len(body) > SMALL)
 
-    # The parameters are documented here and not declared by the functions, for FastAPI would promise a 422 that never comes.
-    for path, documented in (("/models/{name}", _NAMED), ("/models/{name}/versions/{version}", _VERSIONED)):
-        router.add_api_route(path, metadata, response_model=answers.MetadataAnswer, responses=_UNKNOWN, openapi_extra=documented,
-                             summary="Inputs, outputs and classes of the model")  # fmt: skip
-        router.add_api_route(f"{path}/ready", model_ready, response_model=answers.ModelReadyAnswer, responses=_UNKNOWN,
-                             openapi_extra=documented, summary="Can the model answer?")  # fmt: skip
-        router.add_api_route(f"{path}/infer", infer, methods=["POST"], response_model=answers.InferAnswer, responses=_INFER,
-                             openapi_extra=documented, summary="Predict the rows of tensors")  # fmt: skip
+    # The parameters are documented here and not declared by the functions, for FastAPI would
+    # promise a 422 that never comes.
+    for path, documented in (
+        ("/models/{name}", _NAMED),
+        ("/models/{name}/versions/{version}", _VERSIONED),
+    ):
+        router.add_api_route(
+            path,
+            metadata,
+            response_model=answers.MetadataAnswer,
+            responses=_UNKNOWN,
+            openapi_extra=documented,
+            summary="Inputs, outputs and classes of the model",
+        )
+        router.add_api_route(
+            f"{path}/ready",
+            model_ready,
+            response_model=answers.ModelReadyAnswer,
+            responses=_UNKNOWN,
+            openapi_extra=documented,
+            summary="Can the model answer?",
+        )
+        router.add_api_route(
+            f"{path}/infer",
+            infer,
+            methods=["POST"],
+            response_model=answers.InferAnswer,
+            responses=_INFER,
+            openapi_extra=documented,
+            summary="Predict the rows of tensors",
+        )
     return router
 
 
 def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
     @router.get("", response_model=answers.ServerAnswer, summary="The server and its extensions")
     async def server() -> Response:
-        return JSONResponse({"name": "closedloop", "version": version_of("closedloop"), "extensions": ["binary_tensor_data"]})
+        return JSONResponse(
+            {
+                "name": "closedloop",
+                "version": version_of("closedloop"),
+                "extensions": ["binary_tensor_data"],
+            }
+        )
 
     @router.get("/health/live", response_model=answers.LiveAnswer, summary="Is the process alive?")
     async def live() -> Response:
         return JSONResponse({"live": True})
 
     @router.get(
-        "/health/ready", response_model=answers.ServerReadyAnswer, responses={503: _fault("Why it cannot")}, summary="Can it answer?"
+        "/health/ready",
+        response_model=answers.ServerReadyAnswer,
+        responses={503: _fault("Why it cannot")},
+        summary="Can it answer?",
     )
     async def ready() -> Response:
         _refuse_unready(predictor)
@@ -109,9 +159,15 @@ def _find(predictor: Predictor, name: str, version: str | None = None) -> Loaded
     """Raises Refusal 404 for a model or a version that does not answer, 503 while none does."""
     model = predictor.model
     if name != model.facts.name:
-        raise Refusal(404, f"model {show(name)}: wanted {model.facts.name}, which is the only one here, got another name")
+        raise Refusal(
+            404,
+            f"model {show(name)}: wanted {model.facts.name}, which is the only one here, got another name",
+        )
     if version is not None and version != str(model.version):
-        raise Refusal(404, f"version {show(version)} of {name}: wanted {model.version}, for only the live version is served, got another")
+        raise Refusal(
+            404,
+            f"version {show(version)} of {name}: wanted {model.version}, for only the live version is served, got another",
+        )
     return model
 
 

@@ -1,4 +1,5 @@
-"""The tensors of an inference request -> columns of the model: one tensor per column, or `numbers` and `texts` for all of one type."""
+"""The tensors of an inference request -> columns of the model: one tensor per column, or `numbers`
+and `texts` for all of one type."""
 
 from __future__ import annotations
 
@@ -14,13 +15,19 @@ NUMBERS, TEXTS = "numbers", "texts"
 
 
 def packed_columns(use_case: UseCase) -> dict[str, tuple[str, ...]]:
-    """`numbers` and `texts` with the columns that each holds, in order, as far as nothing of the model has these names."""
+    """`numbers` and `texts` with the columns that each holds, in order, as far as nothing of the
+    model has these names."""
     packed = {NUMBERS: use_case.numeric, TEXTS: use_case.categorical}
-    return {name: columns for name, columns in packed.items() if columns and name not in known_names(use_case)}
+    return {
+        name: columns
+        for name, columns in packed.items()
+        if columns and name not in known_names(use_case)
+    }
 
 
 def read_inputs(request: InferRequest, raw: bytes, use_case: UseCase) -> Table:
-    """The table that the inputs hold. Raises Refusal 400 naming the input, what was wanted and what came."""
+    """The table that the inputs hold. Raises Refusal 400 naming the input, what was wanted and what
+    came."""
     reader, known, packed = TensorReader(raw), known_names(use_case), packed_columns(use_case)
     columns: dict[str, list[Any]] = {}
     rows: int | None = None
@@ -29,7 +36,10 @@ def read_inputs(request: InferRequest, raw: bytes, use_case: UseCase) -> Table:
         if tensor.name not in known and tensor.name not in packed:
             near = difflib.get_close_matches(tensor.name, known, n=1, cutoff=0.5)
             wanted = near[0] if near else ", ".join([*known, *packed])[:500]
-            raise Refusal(400, f"input {show(tensor.name)}: wanted {wanted}, got a name that the model does not know")
+            raise Refusal(
+                400,
+                f"input {show(tensor.name)}: wanted {wanted}, got a name that the model does not know",
+            )
         if twice := [name for name in names if name in columns]:
             raise refuse(tensor, "each column once", f"{twice[0]} twice")
         _refuse_shape(tensor, rows, len(names) if tensor.name in packed else None)
@@ -45,7 +55,13 @@ def read_inputs(request: InferRequest, raw: bytes, use_case: UseCase) -> Table:
 
 
 def _refuse_shape(tensor: InputTensor, rows: int | None, width: int | None) -> None:
-    fitting = (len(tensor.shape) == 2 and tensor.shape[1] == (width or 1)) or (len(tensor.shape) == 1 and width is None)
+    fitting = (len(tensor.shape) == 2 and tensor.shape[1] == (width or 1)) or (
+        len(tensor.shape) == 1 and width is None
+    )
     if not fitting or (rows is not None and tensor.shape[0] != rows):
         length = "n" if rows is None else rows
-        raise refuse(tensor, f"shape [{length}, {width}]" if width else f"shape [{length}] or [{length}, 1]", f"{tensor.shape}"[:80])
+        raise refuse(
+            tensor,
+            f"shape [{length}, {width}]" if width else f"shape [{length}] or [{length}, 1]",
+            f"{tensor.shape}"[:80],
+        )

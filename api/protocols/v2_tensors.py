@@ -1,4 +1,5 @@
-"""Tensors of the Open Inference Protocol <-> values: as JSON, or as bytes that follow the JSON (the binary tensor extension)."""
+"""Tensors of the Open Inference Protocol <-> values: as JSON, or as bytes that follow the JSON (the
+binary tensor extension)."""
 
 from __future__ import annotations
 
@@ -14,23 +15,43 @@ from pydantic_core import from_json
 
 from api.schemas import Refusal, show
 
-NUMBER_TYPES = {"FP64": "<f8", "FP32": "<f4", "FP16": "<f2", "INT64": "<i8", "INT32": "<i4", "INT16": "<i2", "INT8": "i1", "UINT64": "<u8",
-                "UINT32": "<u4", "UINT16": "<u2", "UINT8": "u1", "BOOL": "u1"}  # fmt: skip
+NUMBER_TYPES = {
+    "FP64": "<f8",
+    "FP32": "<f4",
+    "FP16": "<f2",
+    "INT64": "<i8",
+    "INT32": "<i4",
+    "INT16": "<i2",
+    "INT8": "i1",
+    "UINT64": "<u8",
+    "UINT32": "<u4",
+    "UINT16": "<u2",
+    "UINT8": "u1",
+    "BOOL": "u1",
+}
 BYTES = "BYTES"
 _LENGTH = struct.Struct("<I")  # before each text
 
 
 class TensorParameters(BaseModel):
-    binary_data_size: Annotated[StrictInt, Field(ge=0)] | None = Field(default=None, description="its share of the bytes after the JSON")
+    binary_data_size: Annotated[StrictInt, Field(ge=0)] | None = Field(
+        default=None, description="its share of the bytes after the JSON"
+    )
     shared_memory_region: str | None = Field(default=None, description="refused: not offered")
 
 
 class InputTensor(BaseModel):
-    name: str = Field(description="a column, the key, or `numbers` or `texts` for all columns of that type")
-    shape: list[Annotated[StrictInt, Field(ge=0, le=2**31)]] = Field(description="[n] or [n, 1]; [n, columns] for `numbers` and `texts`")
+    name: str = Field(
+        description="a column, the key, or `numbers` or `texts` for all columns of that type"
+    )
+    shape: list[Annotated[StrictInt, Field(ge=0, le=2**31)]] = Field(
+        description="[n] or [n, 1]; [n, columns] for `numbers` and `texts`"
+    )
     datatype: str = Field(description=f"{', '.join(NUMBER_TYPES)} or {BYTES}")
     parameters: TensorParameters = TensorParameters()
-    data: list[Any] | None = Field(default=None, description="row by row, flat or nested; null or NaN where there is no value")
+    data: list[Any] | None = Field(
+        default=None, description="row by row, flat or nested; null or NaN where there is no value"
+    )
 
 
 class OutputParameters(BaseModel):
@@ -45,22 +66,35 @@ class RequestedOutput(BaseModel):
 
 
 class InferParameters(BaseModel):
-    binary_data_output: StrictBool = Field(default=False, description="outputs as bytes after the JSON, unless one says otherwise")
+    binary_data_output: StrictBool = Field(
+        default=False, description="outputs as bytes after the JSON, unless one says otherwise"
+    )
 
 
 class InferRequest(BaseModel):
     id: str | None = Field(default=None, description="comes back with the answer")
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[RequestedOutput] = Field(default=[], description="which outputs, in which order; all when none is named")
+    outputs: list[RequestedOutput] = Field(
+        default=[], description="which outputs, in which order; all when none is named"
+    )
 
 
 def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
-    """The JSON of a request and the bytes after it. `header_length` is the JSON's, None when nothing follows it. Raises Refusal 400."""
+    """The JSON of a request and the bytes after it. `header_length` is the JSON's, None when
+    nothing follows it. Raises Refusal 400."""
     length = len(body)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 20 and int(header_length) <= len(body)):
-            raise Refusal(400, f"Inference-Header-Content-Length: wanted at most the body's {len(body)} bytes, got {header_length[:80]!r}")
+        if not (
+            header_length.isascii()
+            and header_length.isdigit()
+            and len(header_length) < 20
+            and int(header_length) <= len(body)
+        ):
+            raise Refusal(
+                400,
+                f"Inference-Header-Content-Length: wanted at most the body's {len(body)} bytes, got {header_length[:80]!r}",
+            )
         length = int(header_length)
     try:
         content = from_json(body[:length])  # NaN too: it is how clients write a null
@@ -89,26 +123,40 @@ class TensorReader:
         self._raw, self._place = raw, 0
 
     def read(self, tensor: InputTensor) -> list[Any]:
-        """Values row by row: numbers, truth values, texts, or None. Raises Refusal 400 for values that are not what the tensor says."""
+        """Values row by row: numbers, truth values, texts, or None. Raises Refusal 400 for values
+        that are not what the tensor says."""
         if tensor.datatype != BYTES and tensor.datatype not in NUMBER_TYPES:
-            raise refuse(tensor, f"one of the datatypes {', '.join(NUMBER_TYPES)} and {BYTES}", tensor.datatype[:80])
+            raise refuse(
+                tensor,
+                f"one of the datatypes {', '.join(NUMBER_TYPES)} and {BYTES}",
+                tensor.datatype[:80],
+            )
         if tensor.parameters.shared_memory_region is not None:
-            raise refuse(tensor, "values in the request", "a region of shared memory, which is not offered")
+            raise refuse(
+                tensor, "values in the request", "a region of shared memory, which is not offered"
+            )
         size = tensor.parameters.binary_data_size
         if (size is None) == (tensor.data is None):
-            raise refuse(tensor, "either data or binary_data_size", "neither" if size is None else "both")
+            raise refuse(
+                tensor, "either data or binary_data_size", "neither" if size is None else "both"
+            )
         if tensor.data is not None:
             return _read_listed(tensor, tensor.data)
         share = self._raw[self._place : self._place + (size or 0)]
         if len(share) != size:
             raise refuse(tensor, f"{size} bytes after the JSON", f"{len(share)}")
         self._place += len(share)
-        return _read_texts(tensor, share) if tensor.datatype == BYTES else _read_packed(tensor, share)
+        return (
+            _read_texts(tensor, share) if tensor.datatype == BYTES else _read_packed(tensor, share)
+        )
 
     def finish(self) -> None:
         """Raises Refusal 400 for bytes that belong to no tensor."""
         if left := len(self._raw) - self._place:
-            raise Refusal(400, f"wanted the bytes of the tensors after the JSON and no others, got {left} more")
+            raise Refusal(
+                400,
+                f"wanted the bytes of the tensors after the JSON and no others, got {left} more",
+            )
 
 
 def _read_listed(tensor: InputTensor, data: Sequence[Any]) -> list[Any]:
@@ -118,7 +166,9 @@ def _read_listed(tensor: InputTensor, data: Sequence[Any]) -> list[Any]:
             raise refuse(tensor, f"rows of {tensor.shape[1]} values", "others")
         values = [value for row in values for value in row]
     _refuse_length(tensor, len(values))
-    allowed = {BYTES: (str,), "BOOL": (bool,)}.get(tensor.datatype, (int, float) if tensor.datatype.startswith("FP") else (int,))
+    allowed = {BYTES: (str,), "BOOL": (bool,)}.get(
+        tensor.datatype, (int, float) if tensor.datatype.startswith("FP") else (int,)
+    )
     for number, value in enumerate(values):
         if value is not None and type(value) not in allowed and value == value:
             raise refuse(tensor, f"{tensor.datatype} values", f"{show(value)} as value {number}")
@@ -142,7 +192,11 @@ def _read_texts(tensor: InputTensor, share: bytes) -> list[Any]:
         start = place + _LENGTH.size
         place = start + _LENGTH.unpack_from(share, place)[0] if start <= len(share) else start
         if place > len(share):
-            raise refuse(tensor, "texts that each follow their length in four bytes", f"text {len(values)} longer than the data")
+            raise refuse(
+                tensor,
+                "texts that each follow their length in four bytes",
+                f"text {len(values)} longer than the data",
+            )
         try:
             values.append(share[start:place].decode())
         except UnicodeDecodeError as error:

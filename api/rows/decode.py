@@ -1,7 +1,9 @@
-"""Bytes -> checked rows, fast: a decoder compiled from the columns of the model takes the good requests.
+"""Bytes -> checked rows, fast: a decoder compiled from the columns of the model takes the good
+requests.
 
-Whatever it does not take goes to the careful reader (`schemas.RowType`), which accepts some more spellings and names every fault. So
-this module never refuses anything by itself, and what it accepts is exactly what the careful reader reads there.
+Whatever it does not take goes to the careful reader (`schemas.RowType`), which accepts some more
+spellings and names every fault. So this module never refuses anything by itself, and what it
+accepts is exactly what the careful reader reads there.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class RowReader:
         self._decode = _compile(self._row)
 
     def read(self, body: bytes, max_rows: int) -> Rows:
-        """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and row, or 413 for too many."""
+        """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and
+        row, or 413 for too many."""
         try:
             decoded = self._decode(body)
             if 0 < len(decoded) <= max_rows:
@@ -51,14 +54,21 @@ class RowReader:
         first_text, first_key = len(self._numbers), len(self._numbers) + len(self._texts)
         if len(decoded) == 1:
             row = msgspec.structs.astuple(decoded[0])
-            return Rows((row[:first_text],), (_as_texts(row[first_text:first_key]),), _check_keys(row[first_key:] or (None,)))
+            return Rows(
+                (row[:first_text],),
+                (_as_texts(row[first_text:first_key]),),
+                _check_keys(row[first_key:] or (None,)),
+            )
         # Whole columns: what is done to one costs little more than what is done to a single value.
-        columns: list[Sequence[Any]] = list(zip(*map(msgspec.structs.astuple, decoded), strict=True))
+        columns: list[Sequence[Any]] = list(
+            zip(*map(msgspec.structs.astuple, decoded), strict=True)
+        )
         keys = [None] * len(decoded) if self._use_case.key is None else columns[first_key]
         return take_columns(columns[:first_text], columns[first_text:first_key], keys)
 
     def compile_under(self, name: str) -> Callable[[bytes, int], Rows]:
-        """A reader of `{name: [row, ...]}`. It raises MsgspecError or NotTaken for what only the careful reader may judge."""
+        """A reader of `{name: [row, ...]}`. It raises MsgspecError or NotTaken for what only the
+        careful reader may judge."""
         decode = _compile_list(self._row, name)
 
         def read(body: bytes, max_rows: int) -> Rows:
@@ -79,7 +89,9 @@ class RowReader:
         )
 
 
-def take_columns(numbers: Sequence[Sequence[Any]], texts: Sequence[Sequence[Any]], keys: Sequence[str | None]) -> Rows:
+def take_columns(
+    numbers: Sequence[Sequence[Any]], texts: Sequence[Sequence[Any]], keys: Sequence[str | None]
+) -> Rows:
     """Rows of decoded columns. Raises NotTaken for what only the careful reader may judge."""
     return Rows.of_columns(numbers, [_as_texts(column) for column in texts], _check_keys(keys))
 
@@ -106,8 +118,12 @@ def _as_text(value: Any) -> str | None:
 
 
 def _make_row(use_case: UseCase) -> Any:
-    """The struct of one row: numbers, texts, key. None where a name has quotes or control characters: only the careful reader knows it."""
-    typed: list[tuple[str, Any]] = [*((name, NUMBER) for name in use_case.numeric), *((name, TEXT) for name in use_case.categorical)]
+    """The struct of one row: numbers, texts, key. None where a name has quotes or control
+    characters: only the careful reader knows it."""
+    typed: list[tuple[str, Any]] = [
+        *((name, NUMBER) for name in use_case.numeric),
+        *((name, TEXT) for name in use_case.categorical),
+    ]
     # Columns may have any name, fields may not.
     fields: list[Any] = [(f"f{number}", kind) for number, (_, kind) in enumerate(typed)]
     names = {f"f{number}": name for number, (name, _) in enumerate(typed)}
@@ -142,7 +158,9 @@ def _compile_list(row: Any, name: str) -> Callable[[bytes], Sequence[Any]]:
     if row is None:
         return _take_nothing
     fields: list[Any] = [("rows", list[row])]
-    read = msgspec.json.Decoder(msgspec.defstruct("Rows", fields, rename={"rows": name}, forbid_unknown_fields=True)).decode
+    read = msgspec.json.Decoder(
+        msgspec.defstruct("Rows", fields, rename={"rows": name}, forbid_unknown_fields=True)
+    ).decode
 
     def decode(body: bytes) -> Sequence[Any]:
         many: Any = read(body)

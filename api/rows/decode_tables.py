@@ -1,6 +1,8 @@
-"""The bodies that clients of MLflow send most -> checked rows, fast: as `decoding.py` for /predict, and with the same modesty.
+"""The bodies that clients of MLflow send most -> checked rows, fast: as `decoding.py` for /predict,
+and with the same modesty.
 
-Whatever is not exactly a table of the model's columns goes to `mlflow_tables.py` and the careful reader, which accept more and name faults.
+Whatever is not exactly a table of the model's columns goes to `mlflow_tables.py` and the careful
+reader, which accept more and name faults.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class TableReader:
     def __init__(self, use_case: UseCase, reader: RowReader) -> None:
         self._use_case = use_case
         self._names = (*use_case.numeric, *use_case.categorical)
-        self._records = {form: reader.compile_under(form) for form in ("dataframe_records", "instances")}
+        self._records = {
+            form: reader.compile_under(form) for form in ("dataframe_records", "instances")
+        }
         self._orders: dict[tuple[str, ...], Callable[[bytes], Sequence[Sequence[Any]]]] = {}
 
     def read(self, body: bytes, max_rows: int) -> Rows | None:
@@ -56,7 +60,10 @@ class TableReader:
         decode = self._orders.get(order)
         if decode is None:
             # The key may be left out; all else has to be there, once.
-            if split.index is not None or sorted(order) not in (sorted(self._names), sorted((*self._names, *filter(None, [key])))):
+            if split.index is not None or sorted(order) not in (
+                sorted(self._names),
+                sorted((*self._names, *filter(None, [key]))),
+            ):
                 return None
             decode = self._compile(order)
             if len(self._orders) < _ORDERS_KEPT:
@@ -66,10 +73,15 @@ class TableReader:
             return None
         columns = dict(zip(order, zip(*rows, strict=True), strict=True))
         keys = columns.get(key) if key is not None else None
-        return take_columns([columns[name] for name in self._use_case.numeric], [columns[name] for name in self._use_case.categorical],
-                            [None] * len(rows) if keys is None else keys)  # fmt: skip
+        return take_columns(
+            [columns[name] for name in self._use_case.numeric],
+            [columns[name] for name in self._use_case.categorical],
+            [None] * len(rows) if keys is None else keys,
+        )
 
     def _compile(self, order: Sequence[str]) -> Callable[[bytes], Sequence[Sequence[Any]]]:
-        kinds = dict.fromkeys(self._use_case.numeric, NUMBER) | dict.fromkeys(self._use_case.categorical, TEXT)
+        kinds = dict.fromkeys(self._use_case.numeric, NUMBER) | dict.fromkeys(
+            self._use_case.categorical, TEXT
+        )
         row: Any = tuple.__class_getitem__(tuple(kinds.get(name, KEY) for name in order))
         return msgspec.json.Decoder(list[row]).decode

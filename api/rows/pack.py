@@ -1,6 +1,7 @@
 """Checked rows -> the two arrays that a model takes, and the values that lie outside the contract.
 
-This is `schema.prepare` for values that the API has checked already, without a frame: `tests/api/test_packing.py` holds both together.
+This is `schema.prepare` for values that the API has checked already, without a frame:
+`tests/api/test_packing.py` holds both together.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ MANY = 16  # rows from which on NumPy saves more than it costs
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`numbers`: float64, shape (n, f), NaN for null. `texts`: str in an object array, shape (n, c), MISSING for null. Columns in the
-    order of the use case. `kinds` are the different texts of each column, where they are known."""
+    """`numbers`: float64, shape (n, f), NaN for null. `texts`: str in an object array, shape (n,
+    c), MISSING for null. Columns in the order of the use case. `kinds` are the different texts of
+    each column, where they are known."""
 
     numbers: NDArray[np.float64]
     texts: NDArray[Any]
@@ -39,32 +41,56 @@ class Packer:
     def __init__(self, use_case: UseCase) -> None:
         self._columns = use_case.columns
         self._numeric, self._categorical = use_case.numeric, use_case.categorical
-        self._spell = [_remembering(use_case.columns[name].allowed) for name in use_case.categorical]
-        numeric, categorical = ([use_case.columns[name] for name in names] for names in (use_case.numeric, use_case.categorical))
+        self._spell = [
+            _remembering(use_case.columns[name].allowed) for name in use_case.categorical
+        ]
+        numeric, categorical = (
+            [use_case.columns[name] for name in names]
+            for names in (use_case.numeric, use_case.categorical)
+        )
         self._bounds = [
-            (place, -math.inf if column.minimum is None else column.minimum, math.inf if column.maximum is None else column.maximum)
+            (
+                place,
+                -math.inf if column.minimum is None else column.minimum,
+                math.inf if column.maximum is None else column.maximum,
+            )
             for place, column in enumerate(numeric)
             if column.minimum is not None or column.maximum is not None
         ]
-        self._listed = [(place, frozenset((*column.allowed, MISSING))) for place, column in enumerate(categorical) if column.allowed]
+        self._listed = [
+            (place, frozenset((*column.allowed, MISSING)))
+            for place, column in enumerate(categorical)
+            if column.allowed
+        ]
 
     def pack(self, rows: Rows) -> Packed:
         texts = np.empty((len(rows), len(self._categorical)), dtype=object)
         if len(rows) < MANY:
             for number, row in enumerate(rows.texts):
-                texts[number] = [spell(value) for spell, value in zip(self._spell, row, strict=True)]
-            return Packed(np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric)), texts)
+                texts[number] = [
+                    spell(value) for spell, value in zip(self._spell, row, strict=True)
+                ]
+            return Packed(
+                np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric)),
+                texts,
+            )
         kinds = []
         for place, (spell, column) in enumerate(zip(self._spell, rows.text_columns, strict=True)):
             spelled = {value: spell(value) for value in set(column)}
             # Most columns are spelled as the contract lists them.
-            texts[:, place] = column if all(map(eq, spelled, spelled.values())) else [spelled[value] for value in column]
+            texts[:, place] = (
+                column
+                if all(map(eq, spelled, spelled.values()))
+                else [spelled[value] for value in column]
+            )
             kinds.append(spelled.values())
         return Packed(self._pack_numbers(rows), texts, kinds)
 
     def _pack_numbers(self, rows: Rows) -> NDArray[np.float64]:
         numbers = np.empty((len(rows), len(self._numeric)))
-        write = struct.Struct(f"{len(rows)}d").pack  # a third of the time that NumPy needs to look at each value
+        write = struct.Struct(
+            f"{len(rows)}d"
+        ).pack  # a third of the time that NumPy needs to look at each value
         for place, column in enumerate(rows.number_columns):
             try:
                 numbers[:, place] = np.frombuffer(write(*column))
@@ -73,12 +99,20 @@ class Packer:
         return numbers
 
     def find_warnings(self, rows: Rows, packed: Packed) -> dict[int, list[str]]:
-        """Row number -> the values of that row outside the contract's range or categories, in the order of columns; null is inside."""
-        if len(rows) < MANY:  # one row at a time: for the single rows that services are asked most, NumPy would cost more than it saves
+        """Row number -> the values of that row outside the contract's range or categories, in the
+        order of columns; null is inside."""
+        if (
+            len(rows) < MANY
+        ):  # one row at a time: for the single rows that services are asked most, NumPy would cost more than it saves
             of_rows = enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True))
-            return {row: self._describe(*values) for row, values in of_rows if self._is_strange(*values)}
+            return {
+                row: self._describe(*values) for row, values in of_rows if self._is_strange(*values)
+            }
         strange = self._find_strange(packed)
-        return {row: self._describe(rows.numbers[row], packed.texts[row].tolist()) for row in sorted(strange)}
+        return {
+            row: self._describe(rows.numbers[row], packed.texts[row].tolist())
+            for row in sorted(strange)
+        }
 
     def _is_strange(self, numbers: Sequence[float | None], texts: Sequence[str]) -> bool:
         for place, low, high in self._bounds:
@@ -92,17 +126,26 @@ class Packer:
         found: set[int] = set()
         if self._bounds:
             places, lows, highs = zip(*self._bounds, strict=True)
-            bounded = packed.numbers if len(places) == len(self._numeric) else packed.numbers[:, places]
+            bounded = (
+                packed.numbers if len(places) == len(self._numeric) else packed.numbers[:, places]
+            )
             outside = (bounded < np.array(lows)) | (bounded > np.array(highs))  # never for NaN
             found.update(np.flatnonzero(outside.any(axis=1)).tolist())
         for place, known in self._listed:
             if not known.issuperset(packed.kinds[place]):
-                found.update(row for row, text in enumerate(packed.texts[:, place].tolist()) if text not in known)
+                found.update(
+                    row
+                    for row, text in enumerate(packed.texts[:, place].tolist())
+                    if text not in known
+                )
         return found
 
     def _describe(self, numbers: Sequence[float | None], texts: Sequence[str]) -> list[str]:
         found = []
-        measured, named = (dict(zip(*one, strict=True)) for one in ((self._numeric, numbers), (self._categorical, texts)))
+        measured, named = (
+            dict(zip(*one, strict=True))
+            for one in ((self._numeric, numbers), (self._categorical, texts))
+        )
         for name, column in self._columns.items():
             number = measured.get(name)
             if number is not None and column.minimum is not None and number < column.minimum:

@@ -10,7 +10,8 @@ _SIDES = ("numbers", "texts", "keys")
 
 
 class Rows:
-    """The rows of one request. Per row: numbers, then texts, each in the order of the use case, None for null; and its key.
+    """The rows of one request. Per row: numbers, then texts, each in the order of the use case,
+    None for null; and its key.
 
     They are held as they came, by row or by column, and turned when the other is asked for.
     """
@@ -18,7 +19,10 @@ class Rows:
     __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "keys")
 
     def __init__(
-        self, numbers: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str | None]], keys: Sequence[str | None]
+        self,
+        numbers: Sequence[Sequence[float | None]],
+        texts: Sequence[Sequence[str | None]],
+        keys: Sequence[str | None],
     ) -> None:
         self.keys = keys
         self._numbers: Sequence[Sequence[float | None]] | None = numbers
@@ -28,7 +32,10 @@ class Rows:
 
     @classmethod
     def of_columns(
-        cls, numbers: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str | None]], keys: Sequence[str | None]
+        cls,
+        numbers: Sequence[Sequence[float | None]],
+        texts: Sequence[Sequence[str | None]],
+        keys: Sequence[str | None],
     ) -> Rows:
         """From whole columns, each with one value for every row."""
         made = cls((), (), keys)
@@ -41,7 +48,10 @@ class Rows:
         """All rows of all parts, in their order."""
         if len(parts) == 1:
             return parts[0]
-        numbers, texts, keys = ([*chain.from_iterable(of)] for of in ([getattr(one, name) for one in parts] for name in _SIDES))
+        numbers, texts, keys = (
+            [*chain.from_iterable(of)]
+            for of in ([getattr(one, name) for one in parts] for name in _SIDES)
+        )
         return cls(numbers, texts, keys)
 
     @property

@@ -1,6 +1,8 @@
-"""`python -m flows.deployment.serve LOOP_TOML CRON`: offers the flows to a Prefect server, one on a schedule, until it is stopped.
+"""`python -m flows.deployment.serve LOOP_TOML CRON`: offers the flows to a Prefect server, one on a
+schedule, until it is stopped.
 
-A deployment has the name of its use case, here and on a team's server (prefect.yaml, `flows.deployment.deploy`).
+A deployment has the name of its use case, here and on a team's server (prefect.yaml,
+`flows.deployment.deploy`).
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from flows.server.names import SLUG, TAG, of_use_case
 
 
 def serve_deployments(path: str, cron: str) -> None:
-    """Register `monitor/NAME`, `train-and-compare/NAME` and what people start, and run what the server asks for; does not return.
+    """Register `monitor/NAME`, `train-and-compare/NAME` and what people start, and run what the
+    server asks for; does not return.
 
-    A second monitor while one runs is cancelled: late runs must not pile up and all fire. A retraining waits its turn; the others need
-    no limit, for the loop's own lock lets one at a time move anything.
-    One process serves these deployments: runs of theirs that are under way when it starts are taken for dead. Raises ClosedLoopError
-    where workers serve them.
+    A second monitor while one runs is cancelled: late runs must not pile up and all fire. A
+    retraining waits its turn; the others need no limit, for the loop's own lock lets one at a time
+    move anything. One process serves these deployments: runs of theirs that are under way when it
+    starts are taken for dead. Raises ClosedLoopError where workers serve them.
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.exceptions import TerminationSignal
@@ -49,17 +52,24 @@ def serve_deployments(path: str, cron: str) -> None:
         "entrypoint_type": EntrypointType.MODULE_PATH,  # found wherever the run is started
         "enforce_parameter_schema": False,  # a window may be newer than the form
     }
-    runner = Runner(pause_on_shutdown=False)  # a schedule that stops with its process would have to be switched on again by hand
+    runner = Runner(
+        pause_on_shutdown=False
+    )  # a schedule that stops with its process would have to be switched on again by hand
     runner.add_deployment(
         monitor_flow.to_deployment(  # type: ignore[arg-type]  # in a plain function it is no coroutine
             **common,
             schedule=Cron(cron, timezone=use_case.schedule.timezone, slug=SLUG),
-            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+            concurrency_limit=ConcurrencyLimitConfig(
+                limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            ),
         )
     )
     runner.add_deployment(
         train_and_compare_flow.to_deployment(  # type: ignore[arg-type]
-            **common, concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+            **common,
+            concurrency_limit=ConcurrencyLimitConfig(
+                limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+            ),
         )
     )
     for by_hand in (rollback_flow, probation_flow, prune_flow):
@@ -71,7 +81,8 @@ def serve_deployments(path: str, cron: str) -> None:
 
 
 def refuse_those_of_workers(use_case: UseCase) -> None:
-    """Raise ClosedLoopError when the server has this use case in a work pool: serving it here would take it away from the workers."""
+    """Raise ClosedLoopError when the server has this use case in a work pool: serving it here would
+    take it away from the workers."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -79,16 +90,21 @@ def refuse_those_of_workers(use_case: UseCase) -> None:
         address = str(client.api_url)
     pools = sorted({one.work_pool_name for one in found if one.work_pool_name})
     if pools:
-        raise ClosedLoopError(where=f"Prefect at {address}", wanted=f"no other who runs {use_case.name}",
-                              got=f"deployments of it in {', '.join(pools)}",
-                              then="unset PREFECT_API_URL to have a server of your own, or delete them there first")  # fmt: skip
+        raise ClosedLoopError(
+            where=f"Prefect at {address}",
+            wanted=f"no other who runs {use_case.name}",
+            got=f"deployments of it in {', '.join(pools)}",
+            then="unset PREFECT_API_URL to have a server of your own, or delete them there first",
+        )
 
 
 def give_up_dead_runs(use_case: str) -> int:
-    """Mark runs of these deployments that nobody carries on as crashed, with the runs they started; returns how many.
+    """Mark runs of these deployments that nobody carries on as crashed, with the runs they started;
+    returns how many.
 
-    A run that ended with its machine stays `Running` for ever and keeps its place under the concurrency limit: every later run would
-    wait or be cancelled, and the loop would stand still without a word.
+    A run that ended with its machine stays `Running` for ever and keeps its place under the
+    concurrency limit: every later run would wait or be cancelled, and the loop would stand still
+    without a word.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas import filters
@@ -96,20 +112,27 @@ def give_up_dead_runs(use_case: str) -> int:
     from prefect.states import Crashed
 
     under_way = filters.FlowRunFilterState(
-        type=filters.FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+        type=filters.FlowRunFilterStateType(
+            any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        )
     )
     with get_client(sync_client=True) as client:
         dead: list[UUID] = [
             run.id
             for run in client.read_flow_runs(
-                deployment_filter=of_use_case(use_case), flow_run_filter=filters.FlowRunFilter(state=under_way)
+                deployment_filter=of_use_case(use_case),
+                flow_run_filter=filters.FlowRunFilter(state=under_way),
             )
         ]
         if dead:
-            started = filters.FlowRunFilter(state=under_way, parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=dead))
+            started = filters.FlowRunFilter(
+                state=under_way, parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=dead)
+            )
             dead += [run.id for run in client.read_flow_runs(flow_run_filter=started)]
         for number in dead:
-            client.set_flow_run_state(number, Crashed(message="its process ended before it did"), force=True)
+            client.set_flow_run_state(
+                number, Crashed(message="its process ended before it did"), force=True
+            )
     return len(dead)
 
 

@@ -1,4 +1,5 @@
-"""One look does for all that were missed: what was due while no worker was there does not run one after the other."""
+"""One look does for all that were missed: what was due while no worker was there does not run one
+after the other."""
 
 from __future__ import annotations
 
@@ -15,16 +16,20 @@ MISSED = "missed while nobody was there to run it; one look does for all"
 
 
 def cancel_missed_runs() -> int:
-    """Cancel the scheduled runs that are due beside the one that runs now and would do the same; returns how many.
+    """Cancel the scheduled runs that are due beside the one that runs now and would do the same;
+    returns how many.
 
-    Prefect keeps what was missed and starts it all as soon as a worker is back. Runs that a person asked for, and runs with other
-    parameters, are left alone. Does nothing in a run that was not scheduled.
+    Prefect keeps what was missed and starts it all as soon as a worker is back. Runs that a person
+    asked for, and runs with other parameters, are left alone. Does nothing in a run that was not
+    scheduled.
     """
     this = this_run()
     if this is None or this.deployment_id is None or not this.auto_scheduled:
         return 0
     now = datetime.now(UTC)
-    due = filters.FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}})
+    due = filters.FlowRunFilter.model_validate(
+        {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}}
+    )
     same = filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[this.deployment_id]))
     settled: set[UUID] = set()
     with get_client(sync_client=True) as client:
@@ -32,7 +37,10 @@ def cancel_missed_runs() -> int:
         while missed := [
             one
             for one in client.read_flow_runs(deployment_filter=same, flow_run_filter=due)
-            if one.auto_scheduled and one.run_count == 0 and one.parameters == this.parameters and one.id not in settled
+            if one.auto_scheduled
+            and one.run_count == 0
+            and one.parameters == this.parameters
+            and one.id not in settled
         ]:
             for one in missed:
                 client.set_flow_run_state(one.id, Cancelled(message=MISSED))

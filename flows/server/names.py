@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 TAG = "closedloop"
 MONITOR, TRAIN = "monitor", "train-and-compare"
-# Prefect knows a schedule again by its slug, and leaves one paused that a person has paused. As in prefect.yaml.
+# Prefect knows a schedule again by its slug, and leaves one paused that a person has paused. As in
+# prefect.yaml.
 SLUG = "use-case"
 
 
 def name_deployment(flow: str, use_case: str) -> str:
-    """A flow's deployment for a use case, as `prefect deployment run` and Prefect's addresses call it."""
+    """A flow's deployment for a use case, as `prefect deployment run` and Prefect's addresses call
+    it."""
     return f"{flow}/{use_case}"
 
 
@@ -23,11 +25,15 @@ def of_use_case(use_case: str) -> DeploymentFilter:
     """What finds the deployments of a use case, and no others, on a server."""
     from prefect.client.schemas import filters
 
-    return filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=[use_case]), tags=filters.DeploymentFilterTags(all_=[TAG]))
+    return filters.DeploymentFilter(
+        name=filters.DeploymentFilterName(any_=[use_case]),
+        tags=filters.DeploymentFilterTags(all_=[TAG]),
+    )
 
 
 def this_run() -> FlowRun | None:
-    """The flow run that the caller is part of, as Prefect's client read it when it began; None outside of one."""
+    """The flow run that the caller is part of, as Prefect's client read it when it began; None
+    outside of one."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

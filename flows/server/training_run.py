@@ -1,4 +1,5 @@
-"""A retraining as a flow run of its own, which workers of another pool, on another machine perhaps, carry out."""
+"""A retraining as a flow run of its own, which workers of another pool, on another machine perhaps,
+carry out."""
 
 from __future__ import annotations
 
@@ -18,15 +19,21 @@ from flows.server.names import TRAIN, name_deployment, of_use_case
 
 
 def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str]) -> Entry | None:
-    """The decision to retrain that is still to be carried out after a turn that decided `entry`, if there is one.
+    """The decision to retrain that is still to be carried out after a turn that decided `entry`, if
+    there is one.
 
-    That is the turn's own, or else the newest of all `entries` (oldest first) on one of the windows `names`: its run may have died long
-    after the turn that asked for it. Older ones are left, for what a newer training learns includes theirs; so is what a person asked
-    for, who knows how it went. Nothing is retrained in the turn that took a version back.
+    That is the turn's own, or else the newest of all `entries` (oldest first) on one of the windows
+    `names`: its run may have died long after the turn that asked for it. Older ones are left, for
+    what a newer training learns includes theirs; so is what a person asked for, who knows how it
+    went. Nothing is retrained in the turn that took a version back.
     """
     if entry.decision.action is Action.RETRAIN and entry.outcome is None:
         return entry
-    decided = [one for one in entries if (one.decision.kind, one.decision.action) == (Kind.RETRAINING, Action.RETRAIN)]
+    decided = [
+        one
+        for one in entries
+        if (one.decision.kind, one.decision.action) == (Kind.RETRAINING, Action.RETRAIN)
+    ]
     newest = next((one for one in reversed(decided) if "/requested/" not in one.key), None)
     if newest is None or newest.outcome is not None or newest.decision.window not in names:
         return None
@@ -34,11 +41,12 @@ def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str])
 
 
 def start_training(loop: Loop, entry: Entry, source: str) -> bool:
-    """Ask `train-and-compare/NAME` for a run that carries a decision to retrain out, unless one waits or runs; returns whether it did.
+    """Ask `train-and-compare/NAME` for a run that carries a decision to retrain out, unless one
+    waits or runs; returns whether it did.
 
-    The run is a child of the flow run that this is called in, and is not waited for. One that ended without having carried the
-    decision out is followed by another: the journal says whether it was carried out, Prefect only who is at it. Raises
-    ClosedLoopError when nobody has deployed it.
+    The run is a child of the flow run that this is called in, and is not waited for. One that ended
+    without having carried the decision out is followed by another: the journal says whether it was
+    carried out, Prefect only who is at it. Raises ClosedLoopError when nobody has deployed it.
     """
     name, tag = entry.use_case, f"decision-{entry.id}"
     runs = filters.FlowRunFilter(tags=filters.FlowRunFilterTags(all_=[tag]))
@@ -47,7 +55,8 @@ def start_training(loop: Loop, entry: Entry, source: str) -> bool:
     if any(run.state is None or not run.state.is_final() for run in started):
         get_run_logger().info("a training for decision %s is under way", entry.id)
         return False
-    # Looked up after those runs ended: the last of them may have done it since this turn read its decision.
+    # Looked up after those runs ended: the last of them may have done it since this turn read its
+    # decision.
     if loop.journal.entry(entry.id).outcome is not None:
         return False
     deployment = name_deployment(TRAIN, name)
@@ -56,12 +65,17 @@ def start_training(loop: Loop, entry: Entry, source: str) -> bool:
             deployment,
             parameters={"window": entry.decision.window, "cause": entry.id, "source": source},
             tags=[tag],
-            # The same key always finds the same run, a dead one too, so each attempt has its own; two who ask at once start one.
+            # The same key always finds the same run, a dead one too, so each attempt has its own;
+            # two who ask at once start one.
             idempotency_key=f"{deployment}/{tag}/{len(started) + 1}",
             timeout=0,
         )
     except ObjectNotFound:
-        raise ClosedLoopError(where="CLOSEDLOOP_TRAIN_SEPARATELY", wanted=f"the deployment {deployment}", got="no such deployment",
-                              then="deploy it with: python -m flows.deployment.deploy, or set it to False") from None  # fmt: skip
+        raise ClosedLoopError(
+            where="CLOSEDLOOP_TRAIN_SEPARATELY",
+            wanted=f"the deployment {deployment}",
+            got="no such deployment",
+            then="deploy it with: python -m flows.deployment.deploy, or set it to False",
+        ) from None
     get_run_logger().info("training started for decision %s: %s", entry.id, run.name)  # type: ignore[union-attr]
     return True

@@ -1,1 +1,2 @@
-"""closedloop: watch the data, retrain when it pays, promote only what the same rows prove, go back in one command."""
+"""closedloop: watch the data, retrain when it pays, promote only what the same rows prove, go back
+in one command."""

@@ -1,4 +1,5 @@
-"""The error tree. Every error says what was wanted, what came, where, and what to do next; none shows a traceback to a user.
+"""The error tree. Every error says what was wanted, what came, where, and what to do next; none
+shows a traceback to a user.
 
 ClosedLoopError            exit code 1
   UseCaseError       2     loop.toml, golden cases or a command line that cannot be obeyed
@@ -22,11 +23,14 @@ class ClosedLoopError(Exception):
         super().__init__(f"{where}: wanted {wanted}, got {got}: {then}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments: pickling (Prefect hands exceptions between processes) needs to be told how to call us.
+        # Keyword-only arguments: pickling (Prefect hands exceptions between processes) needs to be
+        # told how to call us.
         return (_rebuild, (type(self), self.where, self.wanted, self.got, self.then))
 
 
-def _rebuild(kind: type[ClosedLoopError], where: str, wanted: str, got: str, then: str) -> ClosedLoopError:
+def _rebuild(
+    kind: type[ClosedLoopError], where: str, wanted: str, got: str, then: str
+) -> ClosedLoopError:
     return kind(where=where, wanted=wanted, got=got, then=then)
 
 

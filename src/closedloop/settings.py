@@ -1,6 +1,8 @@
-"""Where things are, never what to decide: read from the environment (and .env) by `Settings()`, once, by whoever starts up.
+"""Where things are, never what to decide: read from the environment (and .env) by `Settings()`,
+once, by whoever starts up.
 
-The embedded default keeps everything under one folder, `var/`: MLflow and Prefect on SQLite, records and journal on SQLite.
+The embedded default keeps everything under one folder, `var/`: MLflow and Prefect on SQLite,
+records and journal on SQLite.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ class Settings(BaseSettings):
     """Every variable is documented in `.env.example`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CLOSEDLOOP_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="CLOSEDLOOP_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     home: Path = Path("var")
@@ -27,7 +34,9 @@ class Settings(BaseSettings):
     data: Path | None = None
     database_url: str | None = None
     records_sync: Literal["normal", "full"] = "normal"
-    mlflow_url: str | None = Field(default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI"))
+    mlflow_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI")
+    )
     mlflow_public_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
@@ -71,7 +80,9 @@ class Settings(BaseSettings):
     @property
     def mlflow_ui(self) -> str:
         """Where people see MLflow; not always where programs find it."""
-        return (self.mlflow_public_url or self.mlflow_url or f"http://{self.host}:{self.mlflow_port}").rstrip("/")
+        return (
+            self.mlflow_public_url or self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+        ).rstrip("/")
 
     @property
     def artifacts_folder(self) -> Path:
@@ -84,8 +95,9 @@ class Settings(BaseSettings):
         return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()
 
     def library_environment(self) -> dict[str, str]:
-        """What Prefect, MLflow and Evidently have to find in the environment before they are imported: their state under `home`,
-        no telemetry, little noise. A variable that the user has set is left as it is."""
+        """What Prefect, MLflow and Evidently have to find in the environment before they are
+        imported: their state under `home`, no telemetry, little noise. A variable that the user has
+        set is left as it is."""
         return {
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -93,6 +105,7 @@ class Settings(BaseSettings):
             "PREFECT_HOME": str(self.home_folder / "prefect"),
             "PREFECT_LOGGING_LEVEL": "WARNING",
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            # The first start makes a database, which takes longer than Prefect's own patience on a busy machine.
+            # The first start makes a database, which takes longer than Prefect's own patience on a
+            # busy machine.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         }

@@ -1,5 +1,5 @@
-"""The bucket of the stack: `make` waits for the store and makes it, `list` names its objects, `save` writes a tar of
-them to stdout, `load` reads one from stdin."""
+"""The bucket of the stack: `make` waits for the store and makes it, `list` names its objects,
+`save` writes a tar of them to stdout, `load` reads one from stdin."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ from typing import IO, Any
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 
 WAIT_SECONDS = 90.0
 
 
 def open_store() -> Any:
-    """An S3 client for S3_ENDPOINT; credentials and region are read from AWS's own variables. Nothing is connected yet."""
+    """An S3 client for S3_ENDPOINT; credentials and region are read from AWS's own variables.
+    Nothing is connected yet."""
     # By path, because the store has no name of its own for each bucket.
-    settings = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3, "mode": "standard"}, connect_timeout=5)
+    settings = Config(
+        s3={"addressing_style": "path"},
+        retries={"max_attempts": 3, "mode": "standard"},
+        connect_timeout=5,
+    )
     return boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"], config=settings)
 
 
 def make_bucket(store: Any, bucket: str) -> None:
-    """Wait until the store answers, and make the bucket unless it is there; raises what the store said last when time is up."""
+    """Wait until the store answers, and make the bucket unless it is there; raises what the store
+    said last when time is up."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -35,7 +46,9 @@ def make_bucket(store: Any, bucket: str) -> None:
                 store.create_bucket(Bucket=bucket)
             return
         except (ClientError, ConnectionError, EndpointConnectionError, HTTPClientError) as error:
-            refused = isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in (401, 403)
+            refused = isinstance(error, ClientError) and error.response["ResponseMetadata"][
+                "HTTPStatusCode"
+            ] in (401, 403)
             if refused or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)  # a store that starts has no event to wait for
@@ -50,7 +63,8 @@ def list_objects(store: Any, bucket: str) -> Iterator[str]:
 def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
     """Write every object into a tar, under its key and without a copy in between; returns how many.
 
-    An object that is deleted meanwhile is left out. Raises OSError when one breaks off: then the tar is not whole.
+    An object that is deleted meanwhile is left out. Raises OSError when one breaks off: then the
+    tar is not whole.
     """
     count = 0
     with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -62,7 +76,10 @@ def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
                     raise
                 continue
             member = tarfile.TarInfo(key)
-            member.size, member.mtime = found["ContentLength"], int(found["LastModified"].timestamp())
+            member.size, member.mtime = (
+                found["ContentLength"],
+                int(found["LastModified"].timestamp()),
+            )
             with closing(found["Body"]) as body:
                 tar.addfile(member, body)
             count += 1
@@ -70,12 +87,14 @@ def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
 
 
 def load_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
-    """Put what `save_bucket` wrote into the bucket, over what has the same key; other objects stay. Returns how many.
+    """Put what `save_bucket` wrote into the bucket, over what has the same key; other objects stay.
+    Returns how many.
 
     Raises tarfile.ReadError when it is no tar, or one that breaks off.
     """
     count = 0
-    # One after the other: the pieces of an object are read from one stream, and few fit into the memory of a job.
+    # One after the other: the pieces of an object are read from one stream, and few fit into the
+    # memory of a job.
     plainly = TransferConfig(use_threads=False)
     with tarfile.open(fileobj=archive, mode="r|") as tar:
         for member in tar:

@@ -1,5 +1,5 @@
-"""One database and one role each for MLflow, Prefect and closedloop. Run each time the stack comes up: it looks at what is there, and gives
-every role the password that the environment has now."""
+"""One database and one role each for MLflow, Prefect and closedloop. Run each time the stack comes
+up: it looks at what is there, and gives every role the password that the environment has now."""
 
 from __future__ import annotations
 
@@ -12,20 +12,33 @@ NAMES = ("mlflow", "prefect", "closedloop")
 
 
 def prepare_databases() -> None:
-    """Make what is missing; PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each role's password.
+    """Make what is missing; PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each
+    role's password.
 
     Raises KeyError when a password is missing and psycopg.Error when the server refuses.
     """
     with psycopg.connect(dbname="postgres", autocommit=True) as connection:
         for name in NAMES:
             password = os.environ[f"{name.upper()}_DB_PASSWORD"]
-            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-            form = "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
+            known = connection.execute(
+                "SELECT 1 FROM pg_roles WHERE rolname = %s", [name]
+            ).fetchone()
+            form = (
+                "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
+            )
             connection.execute(sql.SQL(form).format(sql.Identifier(name), sql.Literal(password)))
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(name)))
+            if not connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [name]
+            ).fetchone():
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                        sql.Identifier(name), sql.Identifier(name)
+                    )
+                )
             # Nobody but its owner has business in a database.
-            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+            )
             print(f"database {name}: there")
 
 

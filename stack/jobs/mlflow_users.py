@@ -1,5 +1,6 @@
-"""The stack's two users of MLflow: `admin`, who may do everything, and `reader`, who may look at everything and change nothing. Run each
-time the stack comes up, before MLflow's server: both have the password that the environment has now."""
+"""The stack's two users of MLflow: `admin`, who may do everything, and `reader`, who may look at
+everything and change nothing. Run each time the stack comes up, before MLflow's server: both have
+the password that the environment has now."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ USERS = {"admin": True, "reader": False}
 
 
 def set_users(database: str) -> None:
-    """Make the users that are missing in the SQLAlchemy address `database`, and give each the password MLFLOW_NAME_PASSWORD.
+    """Make the users that are missing in the SQLAlchemy address `database`, and give each the
+    password MLFLOW_NAME_PASSWORD.
 
-    MLflow takes its admin's from the environment only when it makes that user: a changed password, or a database that was restored from
-    another stack's, would lock out everybody who has the new one, and these are all parts of the stack. Raises KeyError when a password is
-    missing, and MLflow's own errors for one that it does not accept.
+    MLflow takes its admin's from the environment only when it makes that user: a changed password,
+    or a database that was restored from another stack's, would lock out everybody who has the new
+    one, and these are all parts of the stack. Raises KeyError when a password is missing, and
+    MLflow's own errors for one that it does not accept.
     """
     store = SqlAlchemyStore()
     store.init_db(database)

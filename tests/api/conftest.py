@@ -33,7 +33,9 @@ from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.windows.contract_check import prepare
 
 CONTENT: dict[str, Any] = {
-    "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},
+    "name": "shop",
+    "key": "customer",
+    "target": {"column": "left", "classes": ["False", "True"]},
     "source": {"query": "select 1", "windows": "*.csv"},
     "columns": {
         "monthly spend": {"type": "numeric", "minimum": 0, "maximum": 500},
@@ -41,36 +43,69 @@ CONTENT: dict[str, Any] = {
         "plan": {"type": "categorical", "allowed": ["basic", "gold"]},
         "returning": {"type": "categorical"},
     },
-}  # fmt: skip
+}
 GOOD_ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
 
 
-def build_bundle(folder: Path, seed: int, content: dict[str, Any] = CONTENT, classes: tuple[str, ...] = ("False", "True")) -> Bundle:
+def build_bundle(
+    folder: Path,
+    seed: int,
+    content: dict[str, Any] = CONTENT,
+    classes: tuple[str, ...] = ("False", "True"),
+) -> Bundle:
     """Fit a small pipeline on made-up rows and package it; another seed is another model."""
     folder.mkdir(parents=True)
-    use_case = parse_use_case({**content, "target": {**content["target"], "classes": list(classes)}}, folder / "loop.toml")
+    use_case = parse_use_case(
+        {**content, "target": {**content["target"], "classes": list(classes)}}, folder / "loop.toml"
+    )
     draw = np.random.default_rng(seed)
-    raw = pd.DataFrame({
-        name: draw.normal(50, 20, 200) if column.type == "numeric" else draw.choice(["basic", "gold", "True", "False"], 200)
-        for name, column in use_case.columns.items()
-    })  # fmt: skip
+    raw = pd.DataFrame(
+        {
+            name: draw.normal(50, 20, 200)
+            if column.type == "numeric"
+            else draw.choice(["basic", "gold", "True", "False"], 200)
+            for name, column in use_case.columns.items()
+        }
+    )
     prepared = prepare(raw, use_case)[list(use_case.columns)]
     labels = draw.integers(0, len(classes), 200)
     numeric = make_pipeline(SimpleImputer(), StandardScaler())
     columns = ColumnTransformer(
-        [("n", numeric, list(use_case.numeric)), ("c", OneHotEncoder(handle_unknown="ignore"), list(use_case.categorical))]
+        [
+            ("n", numeric, list(use_case.numeric)),
+            ("c", OneHotEncoder(handle_unknown="ignore"), list(use_case.categorical)),
+        ]
     )
     pipeline = make_pipeline(columns, LogisticRegression()).fit(prepared, labels)
     skops.io.dump(pipeline, folder / MODEL_FILE)
-    facts = Facts(use_case.name, f"key-{seed}", "logistic/all", classes, ("w0", "w1"), "w2", 0.7, {}, {**use_case.content}, 200, "0" * 64)
+    facts = Facts(
+        use_case.name,
+        f"key-{seed}",
+        "logistic/all",
+        classes,
+        ("w0", "w1"),
+        "w2",
+        0.7,
+        {},
+        {**use_case.content},
+        200,
+        "0" * 64,
+    )
     tested = prepared.head(20)
-    write_facts(folder, facts, tested, pipeline.predict_proba(tested), prepared.assign(prediction=np.nan, left="True"))
+    write_facts(
+        folder,
+        facts,
+        tested,
+        pipeline.predict_proba(tested),
+        prepared.assign(prediction=np.nan, left="True"),
+    )
     return read_bundle(folder)
 
 
 @dataclass
 class Versions:
-    """A registry that works: versions in a dictionary, `production` one of them, and faults on demand."""
+    """A registry that works: versions in a dictionary, `production` one of them, and faults on
+    demand."""
 
     bundles: dict[int, Bundle] = field(default_factory=dict)
     production: int | None = None
@@ -110,7 +145,8 @@ class Clock:
 
 @dataclass
 class Service:
-    """The service and everything behind it. The follower's thread is not started: `follow` takes one turn of it."""
+    """The service and everything behind it. The follower's thread is not started: `follow` takes
+    one turn of it."""
 
     versions: Versions
     records: Records
@@ -165,19 +201,29 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
 def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Iterator[Callable[..., Service]]:
     opened: list[tuple[Records, Engine]] = []
 
-    def make(database_url: str | None = None, follow_seconds: float = 3600, **limits: Any) -> Service:
+    def make(
+        database_url: str | None = None, follow_seconds: float = 3600, **limits: Any
+    ) -> Service:
         clock, production = Clock(), Production()
         versions = Versions(dict(bundles))
         engine = open_engine(database_url or f"sqlite:///{tmp_path / 'store' / 'records.db'}")
         records = Records(engine, now=clock)
         opened.append((records, engine))
         follower = Follower(
-            production, versions.find_production, versions.load, versions.announce, follow_seconds=follow_seconds, now=clock
+            production,
+            versions.find_production,
+            versions.load,
+            versions.announce,
+            follow_seconds=follow_seconds,
+            now=clock,
         )
         app = create_app(follower, records, **limits)
-        # Without the context manager the lifespan does not run, so no thread interferes with `follow`.
+        # Without the context manager the lifespan does not run, so no thread interferes with
+        # `follow`.
         client = TestClient(app, raise_server_exceptions=True)
-        return Service(versions, records, engine, clock, production, follower, app, client, bundles[1].use_case)
+        return Service(
+            versions, records, engine, clock, production, follower, app, client, bundles[1].use_case
+        )
 
     yield make
     for records, engine in opened:

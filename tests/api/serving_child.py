@@ -14,7 +14,8 @@ from closedloop.storage.engine import open_engine
 
 
 def serve_until_told(folder: Path, database_url: str, port: int) -> None:
-    """Serve one bundle as version 1 the way `closedloop serve` does, until a signal says that it is enough."""
+    """Serve one bundle as version 1 the way `closedloop serve` does, until a signal says that it is
+    enough."""
     bundle = read_packed(folder)
     follower = Follower(Production(), lambda: 1, lambda _version: bundle, lambda _version: None)
     run(create_app(follower, Records(open_engine(database_url))), "127.0.0.1", port)

@@ -26,7 +26,10 @@ def ask_together(service: Service, bodies: list[Any]) -> list[httpx.Response]:
 
 
 def rows(spends: list[float]) -> list[dict[str, Any]]:
-    return [{**GOOD_ROW, "monthly spend": spend, "customer": f"c{number}"} for number, spend in enumerate(spends)]
+    return [
+        {**GOOD_ROW, "monthly spend": spend, "customer": f"c{number}"}
+        for number, spend in enumerate(spends)
+    ]
 
 
 def count_requests(service: Service) -> int:
@@ -35,8 +38,8 @@ def count_requests(service: Service) -> int:
 
 
 def test_together_they_are_one_record_and_each_has_its_own_answer(service: Service) -> None:
-    """Sixteen requests, some of several rows and one outside the contract, make fewer records than requests; each is answered as alone,
-    under ids that name its own rows in the records."""
+    """Sixteen requests, some of several rows and one outside the contract, make fewer records than
+    requests; each is answered as alone, under ids that name its own rows in the records."""
     spends = [5.0 * number for number in range(20)]
     spends[3] = 600.0
     all_rows = rows(spends)
@@ -49,7 +52,11 @@ def test_together_they_are_one_record_and_each_has_its_own_answer(service: Servi
         assert [row["prediction"] for row in together] == [row["prediction"] for row in one]
         assert [row["warnings"] for row in together] == [row["warnings"] for row in one]
         for row, single in zip(together, one, strict=True):
-            assert np.allclose(list(row["probabilities"].values()), list(single["probabilities"].values()), atol=1e-6)
+            assert np.allclose(
+                list(row["probabilities"].values()),
+                list(single["probabilities"].values()),
+                atol=1e-6,
+            )
     assert [len(row["warnings"]) for one in answers for row in one] == [0, 0, 0, 1] + [0] * 16
     ids = [row["id"] for one in answers for row in one]
     assert len(set(ids)) == 20
@@ -60,7 +67,9 @@ def test_together_they_are_one_record_and_each_has_its_own_answer(service: Servi
     assert ((recorded["monthly spend"] > 40).astype(str) == recorded["left"]).all()
 
 
-def test_what_the_model_fails_on_fails_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_model_fails_on_fails_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One row that breaks the model is answered 503; those that came in with it are answered."""
     answer = LoadedModel.answer
 
@@ -75,8 +84,11 @@ def test_what_the_model_fails_on_fails_alone(service: Service, monkeypatch: pyte
     assert "thirteen" in answers[1].text
 
 
-def test_a_lost_store_refuses_all_of_them(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came in together is refused together when it cannot be recorded, each with the reason."""
+def test_a_lost_store_refuses_all_of_them(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came in together is refused together when it cannot be recorded, each with the
+    reason."""
     lost = StoreError(where="records", wanted="a database", got="none", then="wait")
 
     def fail(_requests: Any) -> bool:

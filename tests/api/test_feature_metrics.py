@@ -1,4 +1,5 @@
-"""What /metrics says of scores and features: the spread of the probabilities, missing and unseen values, and which model it was."""
+"""What /metrics says of scores and features: the spread of the probabilities, missing and unseen
+values, and which model it was."""
 
 from __future__ import annotations
 
@@ -50,16 +51,29 @@ def with_statistics(bundle: Bundle, **features: Any) -> Bundle:
 @pytest.mark.parametrize("number", [0, 1, 6, 7, 5000])
 def test_many_values_at_once_are_as_each_by_itself(number: int) -> None:
     """Buckets, count and sum are those of Prometheus' own histogram, on its bounds too."""
-    values = [*np.random.default_rng(number).random(number).tolist(), 0.0, 0.1, 0.3, 1.0, 1.0000001][-number:] if number else []
+    values = (
+        [*np.random.default_rng(number).random(number).tolist(), 0.0, 0.1, 0.3, 1.0, 1.0000001][
+            -number:
+        ]
+        if number
+        else []
+    )
     one, other = CollectorRegistry(), CollectorRegistry()
-    ours, theirs = (ScoreHistogram("score", "as it says", ["class"], buckets=BOUNDS, registry=each).labels("yes") for each in (one, other))
+    ours, theirs = (
+        ScoreHistogram("score", "as it says", ["class"], buckets=BOUNDS, registry=each).labels(
+            "yes"
+        )
+        for each in (one, other)
+    )
     ours.observe_many(values)
     for value in values:
         theirs.observe(value)
 
     def read(registry: CollectorRegistry) -> dict[str, float]:
         lines = [
-            line.rsplit(" ", 1) for line in generate_latest(registry).decode().splitlines() if line[0] != "#" and "_created" not in line
+            line.rsplit(" ", 1)
+            for line in generate_latest(registry).decode().splitlines()
+            if line[0] != "#" and "_created" not in line
         ]
         return {name: float(value) for name, value in lines}
 
@@ -67,9 +81,15 @@ def test_many_values_at_once_are_as_each_by_itself(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 40, 1000])
-def test_every_answered_row_is_in_the_distribution_of_each_class(service: Service, number: int) -> None:
-    """For one row, some, and so many that a thread counts them: buckets and counts are those of the probabilities that were answered."""
-    rows = [{**ROW, "monthly spend": 10.0 * place, "plan": ["gold", "basic"][place % 2]} for place in range(number)]
+def test_every_answered_row_is_in_the_distribution_of_each_class(
+    service: Service, number: int
+) -> None:
+    """For one row, some, and so many that a thread counts them: buckets and counts are those of the
+    probabilities that were answered."""
+    rows = [
+        {**ROW, "monthly spend": 10.0 * place, "plan": ["gold", "basic"][place % 2]}
+        for place in range(number)
+    ]
     answers = [one["probabilities"] for one in service.predict(*rows)["predictions"]]
     for label in ("False", "True"):
         scores = np.array([one[label] for one in answers])
@@ -77,19 +97,33 @@ def test_every_answered_row_is_in_the_distribution_of_each_class(service: Servic
         assert service.metric(f'{name}_count{{class="{label}"}}') == number
         assert service.metric(f'{name}_sum{{class="{label}"}}') == pytest.approx(scores.sum())
         for bound in BOUNDS:
-            assert service.metric(f'{name}_bucket{{class="{label}",le="{bound}"}}') == (scores <= bound).sum()
+            assert (
+                service.metric(f'{name}_bucket{{class="{label}",le="{bound}"}}')
+                == (scores <= bound).sum()
+            )
 
 
 @pytest.mark.parametrize("times", [1, 20])
-def test_missing_and_unseen_values_are_counted_for_each_feature(empty_service: Service, times: int) -> None:
-    """Nulls in any spelling, and categories that neither the contract nor the training rows know, each under its feature."""
+def test_missing_and_unseen_values_are_counted_for_each_feature(
+    empty_service: Service, times: int
+) -> None:
+    """Nulls in any spelling, and categories that neither the contract nor the training rows know,
+    each under its feature."""
     shares = {"null_rate": 0.5, "shares": {"True": 0.25, "False": 0.25}}
-    empty_service.versions.bundles[1] = with_statistics(empty_service.versions.bundles[1], returning=shares)
+    empty_service.versions.bundles[1] = with_statistics(
+        empty_service.versions.bundles[1], returning=shares
+    )
     empty_service.promote(1)
     odd = [
-        {"visits": None}, {"visits": None, "plan": None}, {"plan": " n/a "}, {"plan": "silver"}, {"plan": " GOLD "}, {"returning": "maybe"},
-        {"returning": False}, {"returning": None},
-    ]  # fmt: skip
+        {"visits": None},
+        {"visits": None, "plan": None},
+        {"plan": " n/a "},
+        {"plan": "silver"},
+        {"plan": " GOLD "},
+        {"returning": "maybe"},
+        {"returning": False},
+        {"returning": None},
+    ]
     for _ in range(2):  # the second time from what was remembered
         empty_service.predict(*[{**ROW, **one} for one in odd] * times)
     found = {
@@ -98,23 +132,36 @@ def test_missing_and_unseen_values_are_counted_for_each_feature(empty_service: S
         for name in ROW
     }
     assert found == {
-        ("missing", "monthly spend"): 0, ("missing", "visits"): 4 * times, ("missing", "plan"): 4 * times,
+        ("missing", "monthly spend"): 0,
+        ("missing", "visits"): 4 * times,
+        ("missing", "plan"): 4 * times,
         ("missing", "returning"): 2 * times,
-        ("unseen", "monthly spend"): None, ("unseen", "visits"): None, ("unseen", "plan"): 2 * times, ("unseen", "returning"): 2 * times,
-    }  # fmt: skip
+        ("unseen", "monthly spend"): None,
+        ("unseen", "visits"): None,
+        ("unseen", "plan"): 2 * times,
+        ("unseen", "returning"): 2 * times,
+    }
 
 
-@pytest.mark.parametrize("statistics", [{}, {"returning": {"null_rate": 0.0, "shares": {"True": 0.5, "False": 0.4}}}])
-def test_what_training_saw_in_part_is_not_called_unseen(empty_service: Service, statistics: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "statistics", [{}, {"returning": {"null_rate": 0.0, "shares": {"True": 0.5, "False": 0.4}}}]
+)
+def test_what_training_saw_in_part_is_not_called_unseen(
+    empty_service: Service, statistics: dict[str, Any]
+) -> None:
     """Without the full list of training categories there is no series, rather than a wrong one."""
-    empty_service.versions.bundles[1] = with_statistics(empty_service.versions.bundles[1], **statistics)
+    empty_service.versions.bundles[1] = with_statistics(
+        empty_service.versions.bundles[1], **statistics
+    )
     empty_service.promote(1)
     empty_service.predict({**ROW, "returning": "maybe"})
     assert empty_service.metric('closedloop_feature_unseen_total{feature="returning"}') is None
     assert empty_service.metric('closedloop_feature_unseen_total{feature="plan"}') == 0
 
 
-def test_a_model_of_a_single_feature_is_watched(make_bundle: Callable[..., Bundle], empty_service: Service) -> None:
+def test_a_model_of_a_single_feature_is_watched(
+    make_bundle: Callable[..., Bundle], empty_service: Service
+) -> None:
     """One column is no special case for whoever asks."""
     from tests.api.conftest import CONTENT
 
@@ -126,7 +173,8 @@ def test_a_model_of_a_single_feature_is_watched(make_bundle: Callable[..., Bundl
 
 
 def test_the_model_that_answers_is_described(service: Service) -> None:
-    """1 for what is live with its recipe, last training window and what computes it; 0 for what it replaced."""
+    """1 for what is live with its recipe, last training window and what computes it; 0 for what it
+    replaced."""
     named = 'closedloop_model_info{{recipe="logistic/all",served_by="pipeline",version="{}",window="w1"}}'
     assert service.metric(named.format(1)) == 1
     service.promote(2)
@@ -134,18 +182,32 @@ def test_the_model_that_answers_is_described(service: Service) -> None:
 
 
 def test_workers_add_up(bundles: dict[int, Bundle], tmp_path: Path) -> None:
-    """Two processes that share a folder of metrics are one service: rows and nulls of both, the model of the one that lives."""
+    """Two processes that share a folder of metrics are one service: rows and nulls of both, the
+    model of the one that lives."""
     (tmp_path / "shared").mkdir()
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared"), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    environment = {
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared"),
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+    }
     row = '{"monthly spend": null, "visits": 3, "plan": "silver", "returning": true}'
     for version, rows in (("1", "2"), ("2", "40")):
         command = [sys.executable, "-c", WORKER, str(bundles[1].folder), rows, row, version]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
     said = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line and line[0] != "#")
     assert said['closedloop_prediction_probability_count{class="True"}'] == "42.0"
     assert said['closedloop_prediction_probability_bucket{class="True",le="1.0"}'] == "42.0"
     assert said['closedloop_feature_missing_total{feature="monthly spend"}'] == "42.0"
     assert said['closedloop_feature_unseen_total{feature="plan"}'] == "42.0"
-    assert [name for name in said if name.startswith("closedloop_model_info") and 'version="2"' in name and said[name] == "1.0"]
-    assert not [name for name in said if name.startswith("closedloop_model_info") and 'version="1"' in name]
+    assert [
+        name
+        for name in said
+        if name.startswith("closedloop_model_info")
+        and 'version="2"' in name
+        and said[name] == "1.0"
+    ]
+    assert not [
+        name for name in said if name.startswith("closedloop_model_info") and 'version="1"' in name
+    ]

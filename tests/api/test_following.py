@@ -1,4 +1,5 @@
-"""The service follows `production`: swaps whole, refuses what is broken, survives a registry that is away."""
+"""The service follows `production`: swaps whole, refuses what is broken, survives a registry that
+is away."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ Service = Any  # tests/api/conftest.py
 
 
 def test_a_promotion_changes_the_version_that_answers(service: Service) -> None:
-    """After production moved, the next answers are those of the new version, without a restart, and it was announced."""
+    """After production moved, the next answers are those of the new version, without a restart, and
+    it was announced."""
     before = service.predict()
     service.promote(2)
     after = service.predict()
@@ -41,10 +43,18 @@ def test_nothing_is_loaded_while_production_stays(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train"), MemoryError(), KeyError("x")]
+    "fault",
+    [
+        ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train"),
+        MemoryError(),
+        KeyError("x"),
+    ],
 )
-def test_a_version_that_fails_to_load_never_replaces_one_that_works(service: Service, fault: Exception) -> None:
-    """The working version answers on; /ready, /model and /metrics say which version was refused and why."""
+def test_a_version_that_fails_to_load_never_replaces_one_that_works(
+    service: Service, fault: Exception
+) -> None:
+    """The working version answers on; /ready, /model and /metrics say which version was refused and
+    why."""
     service.versions.load_faults[2] = fault
     service.promote(2)
     assert service.predict()["version"] == 1
@@ -55,16 +65,28 @@ def test_a_version_that_fails_to_load_never_replaces_one_that_works(service: Ser
     assert list(ready.json()["refused"]) == ["2"]
     assert service.client.get("/model").json()["refused"] == ready.json()["refused"]
     assert service.metric("closedloop_versions_refused") == 1
-    assert (service.metric("closedloop_model_version"), service.metric("closedloop_model_wanted_version")) == (1, 2)
+    assert (
+        service.metric("closedloop_model_version"),
+        service.metric("closedloop_model_wanted_version"),
+    ) == (1, 2)
     assert service.versions.announced == [1]
 
 
-def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_last_good_one(service: Service) -> None:
-    """A worker that is replaced then has nothing loaded: it takes the version that was last in service, and names the other."""
-    service.versions.load_faults[2] = ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train")
+def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_last_good_one(
+    service: Service,
+) -> None:
+    """A worker that is replaced then has nothing loaded: it takes the version that was last in
+    service, and names the other."""
+    service.versions.load_faults[2] = ModelError(
+        where="bundle 2", wanted="a whole bundle", got="half of it", then="train"
+    )
     service.versions.production = 2
     started = Follower(
-        Production(), service.versions.find_production, service.versions.load, lambda _version: None, find_last_good=lambda: 1
+        Production(),
+        service.versions.find_production,
+        service.versions.load,
+        lambda _version: None,
+        find_last_good=lambda: 1,
     )
     started.follow_once()
     assert started.production.current is not None
@@ -75,19 +97,29 @@ def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_las
     assert len(service.versions.loads) == loads
 
 
-def test_a_version_that_does_not_repeat_its_self_test_is_refused(service: Service, spoiled: Any) -> None:
+def test_a_version_that_does_not_repeat_its_self_test_is_refused(
+    service: Service, spoiled: Any
+) -> None:
     """A model that loads but answers differently from the fitted one never answers a request."""
     service.versions.bundles[2] = spoiled
     service.promote(2)
     assert service.predict()["version"] == 1
-    assert "its self-test repeated within 1e-09, got a difference of 0.001" in service.client.get("/ready").json()["refused"]["2"]
+    assert (
+        "its self-test repeated within 1e-09, got a difference of 0.001"
+        in service.client.get("/ready").json()["refused"]["2"]
+    )
 
 
-def test_a_refused_first_version_leaves_the_service_not_ready(empty_service: Service, spoiled: Any) -> None:
+def test_a_refused_first_version_leaves_the_service_not_ready(
+    empty_service: Service, spoiled: Any
+) -> None:
     """Without anything that works, /ready is 503 with the reason and /predict says the same."""
     empty_service.versions.bundles[1] = spoiled
     empty_service.promote(1)
-    ready, answer = empty_service.client.get("/ready"), empty_service.client.post("/predict", json={})
+    ready, answer = (
+        empty_service.client.get("/ready"),
+        empty_service.client.post("/predict", json={}),
+    )
     assert (ready.status_code, answer.status_code) == (503, 503)
     assert ready.json()["reason"] == answer.json()["detail"]
     assert "self-test" in answer.json()["detail"]
@@ -121,13 +153,18 @@ def test_another_version_is_tried_at_once_after_a_refusal(service: Service) -> N
 
 
 def test_with_the_registry_down_the_model_answers_on_and_says_so(service: Service) -> None:
-    """Answers go on, /ready stays 200 and names the fault, the gauge falls, and all recovers by itself."""
-    service.versions.unreachable = RegistryError(where="MLflow", wanted="an answer", got="connection refused", then="start it")
+    """Answers go on, /ready stays 200 and names the fault, the gauge falls, and all recovers by
+    itself."""
+    service.versions.unreachable = RegistryError(
+        where="MLflow", wanted="an answer", got="connection refused", then="start it"
+    )
     service.follow()
     assert service.predict()["version"] == 1
     ready = service.client.get("/ready")
     assert ready.status_code == 200
-    assert "unreachable: MLflow: wanted an answer, got connection refused" in ready.json()["registry"]
+    assert (
+        "unreachable: MLflow: wanted an answer, got connection refused" in ready.json()["registry"]
+    )
     assert service.metric("closedloop_registry_reachable") == 0
     service.versions.unreachable = None
     service.follow()
@@ -135,7 +172,9 @@ def test_with_the_registry_down_the_model_answers_on_and_says_so(service: Servic
     assert service.metric("closedloop_registry_reachable") == 1
 
 
-def test_a_service_that_starts_without_a_registry_says_so_and_recovers(empty_service: Service) -> None:
+def test_a_service_that_starts_without_a_registry_says_so_and_recovers(
+    empty_service: Service,
+) -> None:
     """Not ready with the registry's fault as the reason; ready once it is back."""
     empty_service.versions.unreachable = ConnectionError("nobody there")
     empty_service.promote(1)
@@ -153,7 +192,9 @@ def test_a_lost_alias_does_not_take_the_model_away(service: Service) -> None:
     assert "nothing is in production any more" in service.client.get("/ready").json()["reason"]
 
 
-def test_an_announcement_that_fails_does_not_stop_the_swap(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_announcement_that_fails_does_not_stop_the_swap(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     """The new version answers, and the failure is in the log."""
     service.versions.announce_fault = OSError("journal is full")
     service.promote(2)
@@ -161,7 +202,9 @@ def test_an_announcement_that_fails_does_not_stop_the_swap(service: Service, cap
     assert "version 2 answers, but it could not be announced" in caplog.text
 
 
-def test_a_request_is_answered_by_the_version_it_began_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_answered_by_the_version_it_began_with(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A swap in the middle of an answer changes neither its numbers nor the version it names."""
     expected = service.predict()["predictions"][0]["probabilities"]
     original = LoadedModel.answer
@@ -195,8 +238,8 @@ def test_the_thread_follows_from_start_to_end_of_the_app(make_service: Any) -> N
 def test_the_first_look_comes_before_the_first_request(
     empty_service: Service, good_row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that has just started answers its first request with the model, though its following thread has not run yet: otherwise it
-    would refuse what another worker could answer."""
+    """A worker that has just started answers its first request with the model, though its following
+    thread has not run yet: otherwise it would refuse what another worker could answer."""
     empty_service.versions.production = 1
     monkeypatch.setattr(empty_service.follower, "start", lambda: None)
     with TestClient(empty_service.app) as client:

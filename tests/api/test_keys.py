@@ -36,23 +36,35 @@ def path(tmp_path: Path) -> Path:
 
 def ask(service: Service, **headers: str) -> int:
     status: int = service.client.post(
-        "/predict", json=ROW, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        "/predict",
+        json=ROW,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
     ).status_code
     return status
 
 
 def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], path: Path) -> None:
-    """Without a key each route, also one that does not exist, is a 401 that says how to send one; health and readiness are answered."""
+    """Without a key each route, also one that does not exist, is a 401 that says how to send one;
+    health and readiness are answered."""
     key = add_key(path, "shop")
     service = make_service(keys=Keys(path, needed=False))
     service.promote(1)
-    routes = [("POST", "/predict"), ("POST", "/labels"), *(("GET", one) for one in ("/model", "/metrics", "/openapi.json", "/docs", "/no"))]
+    routes = [
+        ("POST", "/predict"),
+        ("POST", "/labels"),
+        *(("GET", one) for one in ("/model", "/metrics", "/openapi.json", "/docs", "/no")),
+    ]
     for method, route in routes:
         answer = service.client.request(method, route, content=b"{}")
         assert answer.status_code == 401, route
         assert answer.headers["www-authenticate"] == 'Bearer realm="closedloop"'
         assert "Authorization: Bearer KEY" in answer.json()["detail"]
-        assert service.client.request(method, route, content=b"{}", headers={"X-API-Key": key}).status_code != 401, route
+        assert (
+            service.client.request(
+                method, route, content=b"{}", headers={"X-API-Key": key}
+            ).status_code
+            != 401
+        ), route
     assert [service.client.get(route).status_code for route in ("/health", "/ready")] == [200, 200]
     lines = service.client.get("/metrics", headers={"X-API-Key": key}).text
     assert 'closedloop_requests_total{route="/labels",status="401"} 1.0' in lines
@@ -60,14 +72,25 @@ def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], p
 
 
 def test_a_key_is_taken_in_both_headers(make_service: Callable[..., Service], path: Path) -> None:
-    """As a bearer token, in any spelling of the word, or as X-API-Key; what resembles a key is a 401 that says it is not taken."""
+    """As a bearer token, in any spelling of the word, or as X-API-Key; what resembles a key is a
+    401 that says it is not taken."""
     key = add_key(path, "shop")
     service = make_service(keys=Keys(path, needed=True))
     service.promote(1)
-    for good in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"bearer  {key}"}, {"X_API_Key": key},
-                 {"Authorization": "Basic eDp5", "X_API_Key": key}):  # fmt: skip
+    for good in (
+        {"Authorization": f"Bearer {key}"},
+        {"Authorization": f"bearer  {key}"},
+        {"X_API_Key": key},
+        {"Authorization": "Basic eDp5", "X_API_Key": key},
+    ):
         assert [ask(service, **good), ask(service, **good)] == [200, 200]
-    for bad in (key[:-1], key + "x", key.lower(), "", path.read_text().split('"sha256": "')[1][:64]):
+    for bad in (
+        key[:-1],
+        key + "x",
+        key.lower(),
+        "",
+        path.read_text().split('"sha256": "')[1][:64],
+    ):
         answer = service.client.get("/model", headers={"Authorization": f"Bearer {bad}"})
         assert answer.status_code == 401
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
@@ -75,9 +98,12 @@ def test_a_key_is_taken_in_both_headers(make_service: Callable[..., Service], pa
     assert ask(service, Authorization="Bearer") == 401
 
 
-def test_a_running_service_notices_keys_that_come_and_go(make_service: Callable[..., Service], path: Path) -> None:
-    """Open without a key, closed from the first one on; two are good at once, so that one can take the place of the other; a removed
-    key that was used before is refused, and when the last is gone nobody is let in."""
+def test_a_running_service_notices_keys_that_come_and_go(
+    make_service: Callable[..., Service], path: Path
+) -> None:
+    """Open without a key, closed from the first one on; two are good at once, so that one can take
+    the place of the other; a removed key that was used before is refused, and when the last is gone
+    nobody is let in."""
     clock = Clock()
     service = make_service(keys=Keys(path, needed=False, now=clock))
     service.promote(1)
@@ -100,7 +126,8 @@ def test_a_running_service_notices_keys_that_come_and_go(make_service: Callable[
 def test_a_damaged_file_changes_nothing_while_the_service_runs(
     make_service: Callable[..., Service], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Half a file neither opens the service nor locks out those who have a key; the log says it, once."""
+    """Half a file neither opens the service nor locks out those who have a key; the log says it,
+    once."""
     key, clock = add_key(path, "shop"), Clock()
     service = make_service(keys=Keys(path, needed=True, now=clock))
     service.promote(1)
@@ -116,8 +143,8 @@ def test_a_damaged_file_changes_nothing_while_the_service_runs(
 
 
 def test_without_a_key_only_this_machine_is_served(path: Path) -> None:
-    """On loopback keys are off while there is none; anywhere else that is refused with the command that makes one; with a key they are
-    wanted everywhere."""
+    """On loopback keys are off while there is none; anywhere else that is refused with the command
+    that makes one; with a key they are wanted everywhere."""
     assert open_keys(path, "127.0.0.1").wanted is False
     with pytest.raises(ClosedLoopError, match="closedloop key add NAME"):
         open_keys(path, "0.0.0.0")
@@ -126,13 +153,17 @@ def test_without_a_key_only_this_machine_is_served(path: Path) -> None:
 
 
 def test_the_environment_can_name_a_key(make_service: Callable[..., Service], path: Path) -> None:
-    """It is wanted and taken like those of the file, beside them, and stays when the file changes; without a file it is enough to listen
-    for others."""
+    """It is wanted and taken like those of the file, beside them, and stays when the file changes;
+    without a file it is enough to listen for others."""
     clock, given = Clock(), SecretStr("a key of the environment")
     assert len(open_keys(path, "0.0.0.0", given)) == 1
     service = make_service(keys=Keys(path, needed=False, given=given.get_secret_value(), now=clock))
     service.promote(1)
-    assert [ask(service), ask(service, X_API_Key="another key"), ask(service, X_API_Key=given.get_secret_value())] == [401, 401, 200]
+    assert [
+        ask(service),
+        ask(service, X_API_Key="another key"),
+        ask(service, X_API_Key=given.get_secret_value()),
+    ] == [401, 401, 200]
     added = add_key(path, "shop")
     clock.seconds += 1
     assert [ask(service, X_API_Key=key) for key in (added, given.get_secret_value())] == [200, 200]
@@ -143,16 +174,29 @@ def test_the_environment_can_name_a_key(make_service: Callable[..., Service], pa
 
 @pytest.mark.parametrize(
     ("host", "alone"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("", False),
-     ("192.0.2.1", False), ("::ffff:192.0.2.1", False), ("localhost.example.org", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+        ("localhost.example.org", False),
+    ],
+)
 def test_what_others_cannot_reach(host: str, alone: bool) -> None:
     """Loopback addresses and localhost; whatever is not surely one of them is taken to be open."""
     assert is_loopback(host) is alone
 
 
-def test_keys_are_documented_while_they_are_wanted(make_service: Callable[..., Service], path: Path) -> None:
-    """OpenAPI names both headers and the 401 for every route that wants a key, from the moment it is wanted."""
+def test_keys_are_documented_while_they_are_wanted(
+    make_service: Callable[..., Service], path: Path
+) -> None:
+    """OpenAPI names both headers and the 401 for every route that wants a key, from the moment it
+    is wanted."""
     clock = Clock()
     service = make_service(keys=Keys(path, needed=False, now=clock))
     page = service.client.get("/openapi.json").json()
@@ -161,7 +205,14 @@ def test_keys_are_documented_while_they_are_wanted(make_service: Callable[..., S
     key = add_key(path, "shop")
     clock.seconds += 1
     page = service.client.get("/openapi.json", headers={"X-API-Key": key}).json()
-    assert {one["type"] for one in page["components"]["securitySchemes"].values()} == {"http", "apiKey"}
+    assert {one["type"] for one in page["components"]["securitySchemes"].values()} == {
+        "http",
+        "apiKey",
+    }
     for route, operations in page["paths"].items():
         for operation in operations.values():
-            assert ("401" in operation["responses"]) is ("security" in operation) is (route not in OPEN_PATHS)
+            assert (
+                ("401" in operation["responses"])
+                is ("security" in operation)
+                is (route not in OPEN_PATHS)
+            )

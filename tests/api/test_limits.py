@@ -26,15 +26,20 @@ def is_answered(url: str) -> bool:
     return httpx.post(f"{url}/predict", json=ROW, timeout=60).status_code == 200
 
 
-def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(make_service: Callable[..., Service]) -> None:
-    """At the limit a request is answered; beyond it a 413 names both sizes, for every route, and is counted under its route."""
+def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(
+    make_service: Callable[..., Service],
+) -> None:
+    """At the limit a request is answered; beyond it a 413 names both sizes, for every route, and is
+    counted under its route."""
     service = make_service(limits=Limits(max_body_bytes=len(BODY)))
     service.promote(1)
     assert service.client.post("/predict", content=BODY).status_code == 200
     for path in ("/predict", "/labels"):
         answer = service.client.post(path, content=BODY + b" ")
         assert answer.status_code == 413
-        assert answer.json() == {"detail": f"wanted a body of at most {len(BODY)} bytes, got {len(BODY) + 1} bytes: send it in parts"}
+        assert answer.json() == {
+            "detail": f"wanted a body of at most {len(BODY)} bytes, got {len(BODY) + 1} bytes: send it in parts"
+        }
         assert service.metric(f'closedloop_requests_total{{route="{path}",status="413"}}') == 1
 
 
@@ -46,12 +51,17 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
 
     headers = [(b"content-length", b"11")]
     with pytest.raises(Refusal, match="413"):
-        asyncio.run(Gate(Limits(max_body_bytes=10), None).pass_to(never, {"path": "/x", "headers": headers}, never, never))
+        asyncio.run(
+            Gate(Limits(max_body_bytes=10), None).pass_to(
+                never, {"path": "/x", "headers": headers}, never, never
+            )
+        )
 
 
 @pytest.mark.parametrize("path", ["/predict", "/labels"])
 def test_a_body_without_end_is_stopped(make_service: Callable[..., Service], path: str) -> None:
-    """A client that sends and sends without saying how much gets its 413 and a closed connection after little more than the limit."""
+    """A client that sends and sends without saying how much gets its 413 and a closed connection
+    after little more than the limit."""
     service = make_service(limits=Limits(max_body_bytes=100_000))
     service.promote(1)
     sent = 0
@@ -75,23 +85,39 @@ def test_a_chunked_body_within_the_limit_is_answered(service: Service) -> None:
     assert service.client.post("/predict", content=iter([BODY[:9], BODY[9:]])).status_code == 200
 
 
-def test_more_requests_than_the_bound_are_refused_at_once(make_service: Callable[..., Service]) -> None:
-    """While two requests wait for their record and two is the most, the third is a 503 that says when to ask again, on every route but
-    those that watch the service; both are answered in the end, and then there is room again."""
+def test_more_requests_than_the_bound_are_refused_at_once(
+    make_service: Callable[..., Service],
+) -> None:
+    """While two requests wait for their record and two is the most, the third is a 503 that says
+    when to ask again, on every route but those that watch the service; both are answered in the
+    end, and then there is room again."""
     service = make_service(limits=Limits(max_waiting_requests=2))
     service.promote(1)
     service.predict()
     with serve(service.app) as url, ThreadPoolExecutor(2) as pool:
-        with service.engine.begin():  # holds the database: nothing is committed, so nobody is answered
-            clients = [pool.submit(httpx.post, f"{url}/predict", json=ROW, timeout=60) for _ in range(2)]
-            until(lambda: service.metric("closedloop_records_waiting") == 2, "two requests under way")
+        with (
+            service.engine.begin()
+        ):  # holds the database: nothing is committed, so nobody is answered
+            clients = [
+                pool.submit(httpx.post, f"{url}/predict", json=ROW, timeout=60) for _ in range(2)
+            ]
+            until(
+                lambda: service.metric("closedloop_records_waiting") == 2, "two requests under way"
+            )
             for path in ("/predict", "/labels"):
                 answer = httpx.post(f"{url}{path}", json=ROW, timeout=60)
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"
-                assert answer.json()["detail"] == "2 requests are under way, which is the most: ask again in a moment"
-                assert service.metric(f'closedloop_requests_total{{route="{path}",status="503"}}') == 1
-            assert [httpx.get(f"{url}{path}").status_code for path in ("/health", "/ready", "/metrics")] == [200] * 3
+                assert (
+                    answer.json()["detail"]
+                    == "2 requests are under way, which is the most: ask again in a moment"
+                )
+                assert (
+                    service.metric(f'closedloop_requests_total{{route="{path}",status="503"}}') == 1
+                )
+            assert [
+                httpx.get(f"{url}{path}").status_code for path in ("/health", "/ready", "/metrics")
+            ] == [200] * 3
             assert not any(client.done() for client in clients)
         assert [client.result(60).status_code for client in clients] == [200, 200]
         assert is_answered(url)
@@ -100,8 +126,9 @@ def test_more_requests_than_the_bound_are_refused_at_once(make_service: Callable
 def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
     make_service: Callable[..., Service], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the database held, a request gets its 503 after its seconds and not later; its work is under way still and counts as
-    such; when it ends there is room again, what was accepted is on record, and nobody is answered twice."""
+    """With the database held, a request gets its 503 after its seconds and not later; its work is
+    under way still and counts as such; when it ends there is room again, what was accepted is on
+    record, and nobody is answered twice."""
     service = make_service(limits=Limits(max_waiting_requests=1, request_seconds=0.2))
     service.promote(1)
     service.predict()
@@ -110,9 +137,14 @@ def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
             answer = client.post("/predict", json=ROW)
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
-            assert answer.json()["detail"] == "no answer within 0.2 s, it was given up: ask again in a moment"
+            assert (
+                answer.json()["detail"]
+                == "no answer within 0.2 s, it was given up: ask again in a moment"
+            )
             assert service.metric('closedloop_requests_total{route="/predict",status="503"}') == 1
-            assert "under way" in client.post("/predict", json=ROW).json()["detail"]  # on the same connection, which is still good
+            assert (
+                "under way" in client.post("/predict", json=ROW).json()["detail"]
+            )  # on the same connection, which is still good
         until(lambda: is_answered(url), "room for another request")
     answered = service.metric('closedloop_requests_total{route="/predict",status="200"}')
     assert service.records.count("shop").predictions == answered + 1
@@ -120,7 +152,8 @@ def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
 
 
 def test_a_body_that_comes_too_slowly_costs_no_place(make_service: Callable[..., Service]) -> None:
-    """A client that sends half of its body and waits is told so after its seconds, and its place is free again."""
+    """A client that sends half of its body and waits is told so after its seconds, and its place is
+    free again."""
     service = make_service(limits=Limits(max_waiting_requests=1, request_seconds=0.2))
     service.promote(1)
     with serve(service.app) as url:
@@ -132,7 +165,8 @@ def test_a_body_that_comes_too_slowly_costs_no_place(make_service: Callable[...,
 
 
 def test_a_client_that_does_not_read_costs_no_place() -> None:
-    """An answer that cannot be delivered is dropped when the time is over: the request ends and its place is free."""
+    """An answer that cannot be delivered is dropped when the time is over: the request ends and its
+    place is free."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -145,17 +179,23 @@ def test_a_client_that_does_not_read_costs_no_place() -> None:
 
     async def ask() -> int:
         gate = Gate(Limits(request_seconds=0.05), None)
-        await asyncio.wait_for(gate.pass_to(app, {"path": "/x", "headers": []}, receive, never_read), 30)
+        await asyncio.wait_for(
+            gate.pass_to(app, {"path": "/x", "headers": []}, receive, never_read), 30
+        )
         return gate.under_way
 
     assert asyncio.run(ask()) == 0
 
 
 def test_the_limits_are_documented(service: Service) -> None:
-    """Every route that may answer so says 413 and 503 with Retry-After in OpenAPI; the routes that are always answered do not."""
+    """Every route that may answer so says 413 and 503 with Retry-After in OpenAPI; the routes that
+    are always answered do not."""
     paths = service.client.get("/openapi.json").json()["paths"]
     for path, method in (("/predict", "post"), ("/labels", "post"), ("/model", "get")):
         answers = paths[path][method]["responses"]
         assert "Retry-After" in answers["503"]["headers"]
         assert ("413" in answers) is (method == "post")
-    assert "503" not in {**paths["/health"]["get"]["responses"], **paths["/metrics"]["get"]["responses"]}
+    assert "503" not in {
+        **paths["/health"]["get"]["responses"],
+        **paths["/metrics"]["get"]["responses"],
+    }

@@ -21,14 +21,24 @@ def without(name: str) -> dict[str, Any]:
 
 
 def test_answers_are_those_of_the_model_row_by_row(service: Service) -> None:
-    """Probabilities equal the pipeline's own, the prediction is the likeliest class, rows keep their order, ids differ."""
+    """Probabilities equal the pipeline's own, the prediction is the likeliest class, rows keep
+    their order, ids differ."""
     rows = [{**ROW, "monthly spend": spend} for spend in (1.0, 80.0, 499.0)]
     answer = service.predict(*rows)
     bundle = service.versions.bundles[1]
-    expected = bundle.pipeline.predict_proba(prepare(pd.DataFrame(rows), bundle.use_case)[list(bundle.use_case.columns)])
-    got = np.array([[one["probabilities"]["False"], one["probabilities"]["True"]] for one in answer["predictions"]])
+    expected = bundle.pipeline.predict_proba(
+        prepare(pd.DataFrame(rows), bundle.use_case)[list(bundle.use_case.columns)]
+    )
+    got = np.array(
+        [
+            [one["probabilities"]["False"], one["probabilities"]["True"]]
+            for one in answer["predictions"]
+        ]
+    )
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
-    assert [one["prediction"] for one in answer["predictions"]] == [("False", "True")[best] for best in expected.argmax(axis=1)]
+    assert [one["prediction"] for one in answer["predictions"]] == [
+        ("False", "True")[best] for best in expected.argmax(axis=1)
+    ]
     assert (answer["model"], answer["version"]) == ("shop", 1)
     assert len({one["id"] for one in answer["predictions"]}) == 3
 
@@ -44,7 +54,9 @@ def test_null_is_a_value(service: Service) -> None:
     assert service.predict(dict.fromkeys(ROW))["predictions"][0]["prediction"] in ("False", "True")
 
 
-@pytest.mark.parametrize(("sent", "recorded"), [(True, "True"), (1, "1"), (1.0, "1"), ("basic", "basic")])
+@pytest.mark.parametrize(
+    ("sent", "recorded"), [(True, "True"), (1, "1"), (1.0, "1"), ("basic", "basic")]
+)
 def test_a_category_has_one_spelling(service: Service, sent: Any, recorded: str) -> None:
     """Truth values and whole numbers in a categorical column mean what training read in them."""
     service.predict({**ROW, "returning": sent})
@@ -52,37 +64,50 @@ def test_a_category_has_one_spelling(service: Service, sent: Any, recorded: str)
 
 
 @pytest.mark.parametrize(("sent", "means"), [(3, 3.0), ("3.5", 3.5), (-0.0, 0.0)])
-def test_a_number_may_be_whole_or_written_as_text(service: Service, sent: Any, means: float) -> None:
+def test_a_number_may_be_whole_or_written_as_text(
+    service: Service, sent: Any, means: float
+) -> None:
     """Whole numbers and texts that are numbers are numbers."""
     service.predict({**ROW, "visits": sent})
     assert service.records.read(service.use_case)["visits"].tolist() == [means]
 
 
 def test_a_value_outside_the_contract_is_answered_with_a_warning(service: Service) -> None:
-    """Only the row with the strange values carries warnings, and each names column, value and contract."""
+    """Only the row with the strange values carries warnings, and each names column, value and
+    contract."""
     strange = {**ROW, "monthly spend": 501, "plan": "iron"}
     first, second = service.predict(ROW, strange)["predictions"]
     assert first["warnings"] == []
-    assert second["warnings"] == ["monthly spend 501 is above its maximum 500", "plan 'iron' is none of basic, gold"]
+    assert second["warnings"] == [
+        "monthly spend 501 is above its maximum 500",
+        "plan 'iron' is none of basic, gold",
+    ]
     assert service.metric("closedloop_prediction_warnings_total") == 1
 
 
 def test_every_answered_prediction_is_on_record(service: Service) -> None:
-    """After five rows in two requests the records hold these five, with key, features and version."""
-    answered = service.predict(*[{**ROW, "customer": f"c{number}", "visits": number} for number in range(3)])["predictions"]
+    """After five rows in two requests the records hold these five, with key, features and
+    version."""
+    answered = service.predict(
+        *[{**ROW, "customer": f"c{number}", "visits": number} for number in range(3)]
+    )["predictions"]
     answered += service.predict(ROW, ROW)["predictions"]
     frame = service.records.read(service.use_case)
     assert sorted(frame["visits"]) == [0, 1, 2, 3, 3]
     assert sorted(frame["customer"].dropna()) == ["c0", "c1", "c2"]
-    assert service.client.post("/labels", json={"labels": [{"id": one["id"], "label": "True"} for one in answered]}).json() == {
-        "recorded": 5
-    }
+    assert service.client.post(
+        "/labels", json={"labels": [{"id": one["id"], "label": "True"} for one in answered]}
+    ).json() == {"recorded": 5}
     assert service.records.read(service.use_case)["left"].tolist() == ["True"] * 5
 
 
 BAD_ROWS = [
     # what is sent, the place that must be named, words that must be said
-    ({"rows": [{**ROW, "visits": "many"}]}, ["rows", 0, "visits"], 'wanted a number up to 3.4e+38 or null, got "many"'),
+    (
+        {"rows": [{**ROW, "visits": "many"}]},
+        ["rows", 0, "visits"],
+        'wanted a number up to 3.4e+38 or null, got "many"',
+    ),
     ({"rows": [ROW, {**ROW, "visits": True}]}, ["rows", 1, "visits"], "got true"),
     ({"rows": [{**ROW, "visits": "nan"}]}, ["rows", 0, "visits"], 'got "nan"'),
     ({"rows": [{**ROW, "visits": "inf"}]}, ["rows", 0, "visits"], 'got "inf"'),
@@ -114,8 +139,11 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("body", "place", "words"), BAD_ROWS)
-def test_bad_rows_are_refused_by_name(service: Service, body: Any, place: list[Any], words: str) -> None:
-    """Each fault is a 422 that names field and row, says what was wanted, and leaves nothing on record."""
+def test_bad_rows_are_refused_by_name(
+    service: Service, body: Any, place: list[Any], words: str
+) -> None:
+    """Each fault is a 422 that names field and row, says what was wanted, and leaves nothing on
+    record."""
     answer = service.client.post("/predict", json=body)
     assert answer.status_code == 422
     first = answer.json()["detail"][0]
@@ -125,7 +153,17 @@ def test_bad_rows_are_refused_by_name(service: Service, body: Any, place: list[A
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"rows": [NaN]}', b"\xff\xfe", b'"\\ud800"', b"[" * 100_000, b"1" * 100_000, b'{"visits": 1e999}']
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"rows": [NaN]}',
+        b"\xff\xfe",
+        b'"\\ud800"',
+        b"[" * 100_000,
+        b"1" * 100_000,
+        b'{"visits": 1e999}',
+    ],
 )
 @pytest.mark.parametrize("route", ["/predict", "/labels"])
 def test_what_is_no_json_is_refused(service: Service, route: str, body: bytes) -> None:
@@ -137,7 +175,9 @@ def test_what_is_no_json_is_refused(service: Service, route: str, body: bytes) -
 
 def test_all_faults_of_a_request_are_listed_up_to_a_hundred(service: Service) -> None:
     """150 bad rows give a hundred named faults and the number of the others."""
-    detail = service.client.post("/predict", json={"rows": [{**ROW, "visits": "x"}] * 150}).json()["detail"]
+    detail = service.client.post("/predict", json={"rows": [{**ROW, "visits": "x"}] * 150}).json()[
+        "detail"
+    ]
     assert len(detail) == 101
     assert detail[-1]["msg"] == "50 more faults are not listed"
 
@@ -153,10 +193,15 @@ def test_too_many_rows_are_refused(make_service: Callable[..., Service]) -> None
 
 
 def test_columns_may_have_any_name(empty_service: Service, make_bundle: Callable[..., Any]) -> None:
-    """Columns called like Python words, like pydantic's own, or `rows` are columns like any other."""
+    """Columns called like Python words, like pydantic's own, or `rows` are columns like any
+    other."""
     names = ["class", "model_config", "_private", "rows", "f0", "0", "größe (m²)"]
-    content = {"name": "odd", "target": {"column": "y", "classes": ["a", "b"]}, "source": {"query": "select 1", "windows": "*.csv"},
-               "columns": {name: {"type": "numeric"} for name in names}}  # fmt: skip
+    content = {
+        "name": "odd",
+        "target": {"column": "y", "classes": ["a", "b"]},
+        "source": {"query": "select 1", "windows": "*.csv"},
+        "columns": {name: {"type": "numeric"} for name in names},
+    }
     empty_service.versions.bundles[7] = make_bundle("odd", content=content, classes=("a", "b"))
     empty_service.promote(7)
     row = dict.fromkeys(names, 1.0)
@@ -166,7 +211,9 @@ def test_columns_may_have_any_name(empty_service: Service, make_bundle: Callable
     assert refused.json()["detail"][0]["loc"] == ["body", "rows", 0, "_private"]
 
 
-def test_three_classes_have_three_probabilities(empty_service: Service, make_bundle: Callable[..., Any]) -> None:
+def test_three_classes_have_three_probabilities(
+    empty_service: Service, make_bundle: Callable[..., Any]
+) -> None:
     """A model of three classes answers with the probability of each."""
     empty_service.versions.bundles[7] = make_bundle("three", classes=("a", "b", "c"))
     empty_service.promote(7)
@@ -180,24 +227,33 @@ def test_a_label_may_be_given_by_key(service: Service) -> None:
     service.predict({**ROW, "customer": "c1", "visits": 1})
     service.clock.pass_seconds(1)
     service.predict({**ROW, "customer": "c1", "visits": 2})
-    assert service.client.post("/labels", json={"labels": [{"key": "c1", "label": False}]}).json() == {"recorded": 1}
+    assert service.client.post(
+        "/labels", json={"labels": [{"key": "c1", "label": False}]}
+    ).json() == {"recorded": 1}
     frame = service.records.read(service.use_case).set_index("visits")
     assert (frame.loc[1, "left"], frame.loc[2, "left"]) == (None, "False")
     assert service.metric("closedloop_labels_total") == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_label_may_be_given_by_key_and_time(make_service: Callable[..., Service], request: pytest.FixtureRequest, database: str) -> None:
-    """The label goes to the newest prediction that had been answered by then; the same again is no news, another a conflict with both
-    values, and a time before the first prediction is a 404 that names key and time."""
-    service = make_service(request.getfixturevalue("postgres_url") if database == "postgresql" else None)
+def test_a_label_may_be_given_by_key_and_time(
+    make_service: Callable[..., Service], request: pytest.FixtureRequest, database: str
+) -> None:
+    """The label goes to the newest prediction that had been answered by then; the same again is no
+    news, another a conflict with both values, and a time before the first prediction is a 404 that
+    names key and time."""
+    service = make_service(
+        request.getfixturevalue("postgres_url") if database == "postgresql" else None
+    )
     service.promote(1)
     for visits in (1, 2):
         service.predict({**ROW, "customer": "c1", "visits": visits})
         service.clock.pass_seconds(60)
 
     def send(label: str, at: str) -> Any:
-        return service.client.post("/labels", json={"labels": [{"key": "c1", "at": at, "label": label}]})
+        return service.client.post(
+            "/labels", json={"labels": [{"key": "c1", "at": at, "label": label}]}
+        )
 
     assert send("False", "2026-11-20T12:00:00Z").json() == {"recorded": 1}
     assert send("False", "2026-11-20T14:00:59+02:00").json() == {"recorded": 0}
@@ -213,21 +269,34 @@ def test_a_label_may_be_given_by_key_and_time(make_service: Callable[..., Servic
 
 
 def test_the_documentation_shows_each_way_to_name_a_prediction(service: Service) -> None:
-    """OpenAPI describes `at` as a time, and each of its examples of a label is read; the one with a time names key and time."""
+    """OpenAPI describes `at` as a time, and each of its examples of a label is read; the one with a
+    time names key and time."""
     page = service.client.get("/openapi.json").json()
     field = page["components"]["schemas"]["LabelMessage"]["properties"]["at"]
     assert {"type": "string", "format": "date-time"} in field["anyOf"]
     assert "beside a key" in field["description"]
-    examples = page["paths"]["/labels"]["post"]["requestBody"]["content"]["application/json"]["examples"]
-    refused = {how: service.client.post("/labels", json=one["value"]) for how, one in examples.items()}
-    assert {how: answer.status_code for how, answer in refused.items()} == dict.fromkeys(("by id", "by key", "by key and time"), 404)
-    assert "key the key of a row at or before 2026-11-20T12:00:00+00:00" in refused["by key and time"].json()["detail"]
+    examples = page["paths"]["/labels"]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ]
+    refused = {
+        how: service.client.post("/labels", json=one["value"]) for how, one in examples.items()
+    }
+    assert {how: answer.status_code for how, answer in refused.items()} == dict.fromkeys(
+        ("by id", "by key", "by key and time"), 404
+    )
+    assert (
+        "key the key of a row at or before 2026-11-20T12:00:00+00:00"
+        in refused["by key and time"].json()["detail"]
+    )
 
 
 def test_a_contradicting_label_is_a_conflict_with_both_values(service: Service) -> None:
     """409 names what is on record and what was sent; sending the recorded one again is fine."""
     id = service.predict()["predictions"][0]["id"]
-    send = lambda label: service.client.post("/labels", json={"labels": [{"id": id, "label": label}]})  # noqa: E731
+
+    def send(label: str) -> Any:
+        return service.client.post("/labels", json={"labels": [{"id": id, "label": label}]})
+
     assert send("True").json() == {"recorded": 1}
     assert send("True").json() == {"recorded": 0}
     refused = send("False")
@@ -238,27 +307,61 @@ def test_a_contradicting_label_is_a_conflict_with_both_values(service: Service) 
 
 def test_unknown_predictions_are_all_named(service: Service) -> None:
     """404 names every id without a prediction."""
-    refused = service.client.post("/labels", json={"labels": [{"id": "x1", "label": "True"}, {"id": "x2", "label": "True"}]})
+    refused = service.client.post(
+        "/labels", json={"labels": [{"id": "x1", "label": "True"}, {"id": "x2", "label": "True"}]}
+    )
     assert refused.status_code == 404
     assert "id x1, id x2" in refused.json()["detail"]
 
 
 NOON = "2026-11-20T12:00:00Z"
 BAD_LABELS = [
-    ({"labels": [{"id": "a", "label": "Perhaps"}]}, ["labels", 0, "label"], 'wanted one of False, True, got "Perhaps"'),
+    (
+        {"labels": [{"id": "a", "label": "Perhaps"}]},
+        ["labels", 0, "label"],
+        'wanted one of False, True, got "Perhaps"',
+    ),
     ({"labels": [{"id": "a", "label": None}]}, ["labels", 0, "label"], "string"),
     ({"labels": [{"id": "a"}]}, ["labels", 0, "label"], "required"),
     ({"labels": [{"label": "True"}]}, ["labels", 0], "either id or key"),
     ({"labels": [{"id": "a", "key": "b", "label": "True"}]}, ["labels", 0], "either id or key"),
     ({"labels": [{"id": "a\0", "label": "True"}]}, ["labels", 0, "id"], "NUL"),
     ({"labels": [{"id": "a", "label": "True", "when": 1}]}, ["labels", 0, "when"], "not permitted"),
-    ({"labels": [{"id": "a", "at": NOON, "label": "True"}]}, ["labels", 0, "at"], "beside a key only, got one beside an id"),
-    ({"labels": [{"key": "a", "at": NOON[:-1], "label": "True"}]}, ["labels", 0, "at"], 'got "2026-11-20T12:00:00", which has no zone'),
-    ({"labels": [{"key": "a", "at": "2026-11-20", "label": "True"}]}, ["labels", 0, "at"], "which has no zone"),
-    ({"labels": [{"key": "a", "at": "noon", "label": "True"}]}, ["labels", 0, "at"], "wanted an ISO 8601 time with its zone"),
-    ({"labels": [{"key": "a", "at": "1700000000", "label": "True"}]}, ["labels", 0, "at"], 'got "1700000000"'),
-    ({"labels": [{"key": "a", "at": 1700000000, "label": "True"}]}, ["labels", 0, "at"], "got 1700000000"),
-    ({"labels": [{"key": "a", "at": "9999-12-31T23:59:59-01:00", "label": "True"}]}, ["labels", 0, "at"], "years 1 to 9999"),
+    (
+        {"labels": [{"id": "a", "at": NOON, "label": "True"}]},
+        ["labels", 0, "at"],
+        "beside a key only, got one beside an id",
+    ),
+    (
+        {"labels": [{"key": "a", "at": NOON[:-1], "label": "True"}]},
+        ["labels", 0, "at"],
+        'got "2026-11-20T12:00:00", which has no zone',
+    ),
+    (
+        {"labels": [{"key": "a", "at": "2026-11-20", "label": "True"}]},
+        ["labels", 0, "at"],
+        "which has no zone",
+    ),
+    (
+        {"labels": [{"key": "a", "at": "noon", "label": "True"}]},
+        ["labels", 0, "at"],
+        "wanted an ISO 8601 time with its zone",
+    ),
+    (
+        {"labels": [{"key": "a", "at": "1700000000", "label": "True"}]},
+        ["labels", 0, "at"],
+        'got "1700000000"',
+    ),
+    (
+        {"labels": [{"key": "a", "at": 1700000000, "label": "True"}]},
+        ["labels", 0, "at"],
+        "got 1700000000",
+    ),
+    (
+        {"labels": [{"key": "a", "at": "9999-12-31T23:59:59-01:00", "label": "True"}]},
+        ["labels", 0, "at"],
+        "years 1 to 9999",
+    ),
     ({"labels": [{"at": NOON, "label": "True"}]}, ["labels", 0], "either id or key"),
     ({"labels": [7]}, ["labels", 0], "LabelMessage"),
     ({"labels": []}, ["labels"], "empty list"),
@@ -269,7 +372,9 @@ BAD_LABELS = [
 
 
 @pytest.mark.parametrize(("body", "place", "words"), BAD_LABELS)
-def test_bad_labels_are_refused_by_name(service: Service, body: Any, place: list[Any], words: str) -> None:
+def test_bad_labels_are_refused_by_name(
+    service: Service, body: Any, place: list[Any], words: str
+) -> None:
     """Each fault is a 422 that names the field."""
     answer = service.client.post("/labels", json=body)
     assert answer.status_code == 422

@@ -1,4 +1,5 @@
-"""What a client was answered is on record: on a full disk, and when the database was away (kill -9: tests/e2e/test_killed_serving.py)."""
+"""What a client was answered is on record: on a full disk, and when the database was away (kill -9:
+tests/e2e/test_killed_serving.py)."""
 
 from __future__ import annotations
 
@@ -26,16 +27,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of two megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("a small disk cannot be mounted here: run as root to try what a full one does")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_said_and_survived(make_service: Callable[..., Service], small_disk: Path) -> None:
-    """On a full disk /predict is 503 with the reason and /ready fails; with room again the recorder finds out by itself, and all
-    that was answered is on record."""
+def test_a_full_disk_is_said_and_survived(
+    make_service: Callable[..., Service], small_disk: Path
+) -> None:
+    """On a full disk /predict is 503 with the reason and /ready fails; with room again the recorder
+    finds out by itself, and all that was answered is on record."""
     service = make_service(f"sqlite:///{small_disk / 'records.db'}")
     service.promote(1)
     answered = len(service.predict()["predictions"])
@@ -75,10 +80,11 @@ def wait_until_ready(service: Service) -> None:
 
 def test_a_stopped_postgresql_fails_readiness_until_it_is_back(
     make_service: Callable[..., Service],
-    postgres: Cluster,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres: Cluster,
+    postgres_url: str,
 ) -> None:
-    """While the server is down /ready says so; once it is up the service becomes ready without a request."""
+    """While the server is down /ready says so; once it is up the service becomes ready without a
+    request."""
     service = make_service(postgres_url)
     service.promote(1)
     service.predict()
@@ -94,18 +100,21 @@ def test_a_stopped_postgresql_fails_readiness_until_it_is_back(
 
 def test_a_service_waits_for_the_upgrade_of_its_database(
     make_service: Callable[..., Service],
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On a server with tables of an older version nothing is answered, and the command is named; once it has run the service goes on."""
+    """On a server with tables of an older version nothing is answered, and the command is named;
+    once it has run the service goes on."""
     engine = open_engine(postgres_url)
     prepare_tables(engine)
     shutil.copytree(OURS.folder, tmp_path / "revisions")
     (tmp_path / "revisions" / "later_nothing.py").write_text(
         f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    pass\n'
     )
-    monkeypatch.setattr(revisions, "OURS", History(tmp_path / "revisions", (*OURS.revisions, "later")))
+    monkeypatch.setattr(
+        revisions, "OURS", History(tmp_path / "revisions", (*OURS.revisions, "later"))
+    )
     service = make_service(postgres_url)
     service.promote(1)
     refused = service.client.post("/predict", json=ROW)
@@ -118,8 +127,11 @@ def test_a_service_waits_for_the_upgrade_of_its_database(
     engine.dispose()
 
 
-def test_answers_may_be_preferred_over_records(make_service: Callable[..., Service], tmp_path: Path) -> None:
-    """With the switch on, a lost database costs the record and not the answer: it is counted, and /ready stays and says it."""
+def test_answers_may_be_preferred_over_records(
+    make_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    """With the switch on, a lost database costs the record and not the answer: it is counted, and
+    /ready stays and says it."""
     service = make_service(answer_without_records=True)
     service.promote(1)
     service.predict()

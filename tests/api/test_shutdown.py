@@ -37,17 +37,23 @@ def is_refused(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked, which this system cannot")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="the children are forked, which this system cannot"
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_what_was_accepted_is_answered_and_recorded_before_the_end(bundles: dict[int, Any], tmp_path: Path, number: signal.Signals) -> None:
-    """Eight requests wait for their commit when the signal comes: nobody new is let in, all eight are answered 200 and are on record,
-    and the process ends with code 0."""
+def test_what_was_accepted_is_answered_and_recorded_before_the_end(
+    bundles: dict[int, Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Eight requests wait for their commit when the signal comes: nobody new is let in, all eight
+    are answered 200 and are on record, and the process ends with code 0."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     database, url = f"sqlite:///{tmp_path / 'records.db'}", f"http://127.0.0.1:{port}"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.api.serving_child", "skops.io", "sklearn.pipeline"])
-    child = context.Process(target=serve_until_told, args=(bundles[1].folder, database, port), daemon=True)
+    child = context.Process(
+        target=serve_until_told, args=(bundles[1].folder, database, port), daemon=True
+    )
     child.start()
     engine = open_engine(database)
     try:
@@ -55,8 +61,17 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(bundles: dict
         answers = [httpx.post(f"{url}/predict", json=ROW, timeout=60)]
         with ThreadPoolExecutor(CLIENTS) as pool:
             with engine.begin():  # holds the database: nothing is committed, so nobody is answered
-                clients = [pool.submit(httpx.post, f"{url}/predict", json=ROW, timeout=60) for _ in range(CLIENTS)]
-                until(lambda: f"closedloop_records_waiting {CLIENTS}.0" in httpx.get(f"{url}/metrics").text, "eight requests under way")
+                clients = [
+                    pool.submit(httpx.post, f"{url}/predict", json=ROW, timeout=60)
+                    for _ in range(CLIENTS)
+                ]
+                until(
+                    lambda: (
+                        f"closedloop_records_waiting {CLIENTS}.0"
+                        in httpx.get(f"{url}/metrics").text
+                    ),
+                    "eight requests under way",
+                )
                 os.kill(child.pid or 0, number)
                 until(lambda: is_refused(port), "a closed door")
                 assert not any(client.done() for client in clients)
@@ -65,7 +80,11 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(bundles: dict
         assert [answer.status_code for answer in answers] == [200] * (1 + CLIENTS)
         assert child.exitcode == 0
         with engine.begin() as connection:
-            recorded = {name_prediction(one.request, row) for one in connection.execute(RECORDED) for row in range(one.rows)}
+            recorded = {
+                name_prediction(one.request, row)
+                for one in connection.execute(RECORDED)
+                for row in range(one.rows)
+            }
         assert recorded == {one["id"] for answer in answers for one in answer.json()["predictions"]}
     finally:
         child.kill()

@@ -18,12 +18,16 @@ from closedloop.windows.contract_check import prepare
 
 Service = Any  # tests/api/conftest.py
 CLIENTS = 4
-ROWS = [{"monthly spend": 10.0 * number, "visits": number, "plan": "gold", "returning": "True"} for number in range(5)]
+ROWS = [
+    {"monthly spend": 10.0 * number, "visits": number, "plan": "gold", "returning": "True"}
+    for number in range(5)
+]
 
 
 @contextmanager
 def serve(app: Any) -> Iterator[str]:
-    """The app behind uvicorn on a port of its own; whoever connects early waits in the socket's queue."""
+    """The app behind uvicorn on a port of its own; whoever connects early waits in the socket's
+    queue."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -37,9 +41,12 @@ def serve(app: Any) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-def test_promotions_under_load_fail_no_answer_and_mix_no_versions(make_service: Callable[..., Service]) -> None:
-    """While four clients ask, production moves 1 -> 2 -> a broken one -> 3: every request is answered, each answer's numbers are
-    exactly those of the version it names, no client sees a version come back, and each answer is on record."""
+def test_promotions_under_load_fail_no_answer_and_mix_no_versions(
+    make_service: Callable[..., Service],
+) -> None:
+    """While four clients ask, production moves 1 -> 2 -> a broken one -> 3: every request is
+    answered, each answer's numbers are exactly those of the version it names, no client sees a
+    version come back, and each answer is on record."""
     service = make_service(follow_seconds=0.01)
     swapped = {version: Event() for version in (1, 2, 3)}
     service.follower._announce = lambda version: swapped[version].set()
@@ -90,4 +97,6 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(make_service: 
             got = np.array([list(row["probabilities"].values()) for row in one["predictions"]])
             np.testing.assert_array_equal(got, expected[one["version"]])
     assert {one["version"] for of_client in answers for one in of_client} == {1, 2, 3}
-    assert service.records.count("shop").predictions == sum(len(of_client) for of_client in answers) * len(ROWS)
+    assert service.records.count("shop").predictions == sum(
+        len(of_client) for of_client in answers
+    ) * len(ROWS)

@@ -1,4 +1,5 @@
-"""An answer before the end of the request's body: the client has it, and the connection does not outlive it for long."""
+"""An answer before the end of the request's body: the client has it, and the connection does not
+outlive it for long."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def connect(url: str) -> socket.socket:
 
 
 def send_without_end(connection: socket.socket, head: str, size: str) -> int:
-    """The bytes of body that went out before the connection was gone; it gives up at FAR_TOO_MUCH."""
+    """The bytes of body that went out before the connection was gone; it gives up at
+    FAR_TOO_MUCH."""
     block = b"2710\r\n" + bytes(10_000) + b"\r\n" if size == CHUNKED else bytes(10_000)
     sent = 0
     try:
@@ -52,8 +54,11 @@ def send_without_end(connection: socket.socket, head: str, size: str) -> int:
         ("POST /nowhere", CHUNKED, 404),
     ],
 )
-def test_whoever_sends_without_end_is_answered_and_cut_off(make_service: Callable[..., Service], head: str, size: str, status: int) -> None:
-    """A body whose rest is unknown or forbidden is not taken for ever, whoever gave the answer: it says so and the connection ends."""
+def test_whoever_sends_without_end_is_answered_and_cut_off(
+    make_service: Callable[..., Service], head: str, size: str, status: int
+) -> None:
+    """A body whose rest is unknown or forbidden is not taken for ever, whoever gave the answer: it
+    says so and the connection ends."""
     service = make_service(limits=Limits(max_body_bytes=MOST))
     service.promote(1)
     with serve(service.app) as url, connect(url) as client:
@@ -64,9 +69,13 @@ def test_whoever_sends_without_end_is_answered_and_cut_off(make_service: Callabl
         assert sent < FAR_TOO_MUCH
 
 
-def test_whoever_has_no_key_cannot_send_without_end_either(make_service: Callable[..., Service], tmp_path: Path) -> None:
+def test_whoever_has_no_key_cannot_send_without_end_either(
+    make_service: Callable[..., Service], tmp_path: Path
+) -> None:
     """A 401 ends the connection of a body without end."""
-    service = make_service(limits=Limits(max_body_bytes=MOST), keys=Keys(tmp_path / "keys.json", needed=True))
+    service = make_service(
+        limits=Limits(max_body_bytes=MOST), keys=Keys(tmp_path / "keys.json", needed=True)
+    )
     service.promote(1)
     with serve(service.app) as url, connect(url) as client:
         assert send_without_end(client, "POST /predict", CHUNKED) < FAR_TOO_MUCH
@@ -74,8 +83,11 @@ def test_whoever_has_no_key_cannot_send_without_end_either(make_service: Callabl
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_a_client_that_sends_all_before_it_reads_finds_its_answer(make_service: Callable[..., Service], chunked: bool) -> None:
-    """A body that is half as large again as allowed is a whole 413 and then an orderly end, not a reset."""
+def test_a_client_that_sends_all_before_it_reads_finds_its_answer(
+    make_service: Callable[..., Service], chunked: bool
+) -> None:
+    """A body that is half as large again as allowed is a whole 413 and then an orderly end, not a
+    reset."""
     service = make_service(limits=Limits(max_body_bytes=MOST))
     service.promote(1)
     size = MOST * 3 // 2
@@ -90,13 +102,22 @@ def test_a_client_that_sends_all_before_it_reads_finds_its_answer(make_service: 
     assert answer.endswith(b'send it in parts"}')
 
 
-def test_a_body_that_was_read_or_has_an_end_costs_no_connection(make_service: Callable[..., Service]) -> None:
-    """A chunked row that is answered, and a small body that a 404 leaves unread, leave the connection open for the next request."""
+def test_a_body_that_was_read_or_has_an_end_costs_no_connection(
+    make_service: Callable[..., Service],
+) -> None:
+    """A chunked row that is answered, and a small body that a 404 leaves unread, leave the
+    connection open for the next request."""
     service = make_service(limits=Limits(max_body_bytes=MOST))
     service.promote(1)
     row = b'{"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": true}'
-    chunked = f"POST /predict HTTP/1.1\r\nhost: x\r\n{CHUNKED}\r\n\r\n{len(row):x}\r\n".encode() + row + b"\r\n0\r\n\r\n"
-    short = f"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: {len(row)}\r\n\r\n".encode() + row
+    chunked = (
+        f"POST /predict HTTP/1.1\r\nhost: x\r\n{CHUNKED}\r\n\r\n{len(row):x}\r\n".encode()
+        + row
+        + b"\r\n0\r\n\r\n"
+    )
+    short = (
+        f"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: {len(row)}\r\n\r\n".encode() + row
+    )
     with serve(service.app) as url, connect(url) as client:
         for request, status in ((chunked, 200), (short, 404), (chunked, 200)):
             client.sendall(request)
@@ -109,14 +130,21 @@ def read_answer(client: socket.socket) -> bytes:
     while b"\r\n\r\n" not in got:
         got += client.recv(10_000) or pytest.fail(f"the connection ended after {got!r}")
     head, _, body = got.partition(b"\r\n\r\n")
-    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+    length = next(
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.startswith(b"content-length")
+    )
     while len(body) < length:
         body += client.recv(10_000) or pytest.fail(f"the connection ended after {got!r}")
     return head + b"\r\n\r\n" + body
 
 
-def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the answer a silent client is given its seconds and no more; whoever still reads the body is told that it is gone."""
+def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the answer a silent client is given its seconds and no more; whoever still reads the
+    body is told that it is gone."""
     monkeypatch.setattr(unread, "_SECONDS", 0.05)
     sent: list[Any] = []
 

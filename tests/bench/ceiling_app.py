@@ -1,7 +1,9 @@
-"""`python -m tests.bench.ceiling_app OPTIONS`: `closedloop serve OPTIONS` with one more route, which answers a constant.
+"""`python -m tests.bench.ceiling_app OPTIONS`: `closedloop serve OPTIONS` with one more route,
+which answers a constant.
 
-The app, its layers and metrics, the settings of uvicorn and the thread that follows the registry are those of the real command. What
-it answers in a second is what no /predict behind the same server can pass.
+The app, its layers and metrics, the settings of uvicorn and the thread that follows the registry
+are those of the real command. What it answers in a second is what no /predict behind the same
+server can pass.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Constant:
 def add_constant(app: Service) -> None:
     """Put the route where /predict is: first in the router, and among the hot paths."""
     constant = Constant()
-    app.router.routes.insert(0, Route(constant.path, constant, methods=["POST"], include_in_schema=False))
+    app.router.routes.insert(
+        0, Route(constant.path, constant, methods=["POST"], include_in_schema=False)
+    )
     app.add_hot(constant.path, constant)
 
 

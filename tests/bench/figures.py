@@ -21,13 +21,16 @@ Figures = dict[str, float | None]
 
 
 def summarise(measurements: Sequence[Measurement], rows: int) -> Figures:
-    """Medians over the repetitions; `rows` is how many the large requests had. None for what was not measured."""
+    """Medians over the repetitions; `rows` is how many the large requests had. None for what was
+    not measured."""
     many = [one.many for one in measurements if one.many is not None]
     return {
         "requests_per_second": median(one.one.requests_per_second for one in measurements),
         "p50_ms": median(one.one.p50_ms for one in measurements),
         "p99_ms": median(one.one.p99_ms for one in measurements),
-        "batch_rows_per_second": median(one.requests_per_second * rows for one in many) if many else None,
+        "batch_rows_per_second": median(one.requests_per_second * rows for one in many)
+        if many
+        else None,
         "batch_p50_ms": median(one.p50_ms for one in many) if many else None,
         "batch_p99_ms": median(one.p99_ms for one in many) if many else None,
         "start_seconds": median(one.start_seconds for one in measurements),
@@ -37,7 +40,11 @@ def summarise(measurements: Sequence[Measurement], rows: int) -> Figures:
 
 
 def _typical_mb(weighed: Iterable[Sequence[Memory]]) -> float | None:
-    weights = [worker.rss if worker.pss is None else worker.pss for workers in weighed for worker in workers]
+    weights = [
+        worker.rss if worker.pss is None else worker.pss
+        for workers in weighed
+        for worker in workers
+    ]
     return median(weights) if weights else None
 
 
@@ -61,21 +68,33 @@ def compare(found: Mapping[str, Figures]) -> Figures:
     }
 
 
-def report(measurements: Mapping[str, Sequence[Measurement]], rows: int, circumstances: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of serving.json: ratios first, then how and where they were measured, then every figure."""
+def report(
+    measurements: Mapping[str, Sequence[Measurement]], rows: int, circumstances: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of serving.json: ratios first, then how and where they were measured, then every
+    figure."""
     found = {name: summarise(ones, rows) for name, ones in measurements.items()}
     ours = {name: found[name] for name in (OURS, TWO_WORKERS) if name in found}
     return {
         **compare(found),
         "start_seconds": found[OURS]["start_seconds"],
-        "worker_mb": {name: [asdict(worker) for worker in measurements[name][-1].workers] for name in ours},
+        "worker_mb": {
+            name: [asdict(worker) for worker in measurements[name][-1].workers] for name in ours
+        },
         **circumstances,
-        "servers": {name: {**found[name], "runs": [_describe_run(one, rows) for one in ones]} for name, ones in measurements.items()},
+        "servers": {
+            name: {**found[name], "runs": [_describe_run(one, rows) for one in ones]}
+            for name, ones in measurements.items()
+        },
     }
 
 
 def _describe_run(one: Measurement, rows: int) -> dict[str, Any]:
-    many = None if one.many is None else {**_describe_load(one.many), "rows_per_second": one.many.requests_per_second * rows}
+    many = (
+        None
+        if one.many is None
+        else {**_describe_load(one.many), "rows_per_second": one.many.requests_per_second * rows}
+    )
     return {**asdict(one), "one": _describe_load(one.one), "many": many}
 
 
@@ -112,7 +131,11 @@ def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
         "ratio_vs_ceiling": "{:.2f} of what the same server does when it answers a constant",
         "ratio_two_workers": "with two workers {:.2f} times one",
     }
-    return [sentence.format(content[name]) for name, sentence in said.items() if content.get(name) is not None]
+    return [
+        sentence.format(content[name])
+        for name, sentence in said.items()
+        if content.get(name) is not None
+    ]
 
 
 def write_block(document: str, content: Mapping[str, Any]) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 from closedloop.errors import ClosedLoopError
 
 CONNECTIONS, THREADS = 16, 1
-# A server that answers late is slow, not broken; wrk's own limit of two seconds would count it as broken.
+# A server that answers late is slow, not broken; wrk's own limit of two seconds would count it as
+# broken.
 PATIENCE_SECONDS = 30
 _MARK = "measured "
-# Everything of an answer is counted by wrk itself: a `response` function of ours would be called for each and slow it down.
+# Everything of an answer is counted by wrk itself: a `response` function of ours would be called
+# for each and slow it down.
 _SCRIPT = """wrk.method = "POST"
 wrk.path = {path}
 wrk.headers["Content-Type"] = "application/json"
@@ -29,7 +31,8 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """One run of wrk. `refused` answers had a status of 400 or more, `broken` counts connections that failed or waited too long."""
+    """One run of wrk. `refused` answers had a status of 400 or more, `broken` counts connections
+    that failed or waited too long."""
 
     requests: int
     seconds: float
@@ -53,8 +56,12 @@ def find_wrk() -> str:
     """Where wrk is. Raises ClosedLoopError when it is not installed."""
     found = shutil.which("wrk")
     if found is None:
-        raise ClosedLoopError(where="bench-serving", wanted="wrk on the PATH, which makes the load", got="none",
-                              then="install it (Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk)")  # fmt: skip
+        raise ClosedLoopError(
+            where="bench-serving",
+            wanted="wrk on the PATH, which makes the load",
+            got="none",
+            then="install it (Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk)",
+        )
     return found
 
 
@@ -67,25 +74,57 @@ def write_script(path: str, body: str) -> str:
 def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
     """What one run printed.
 
-    Raises ClosedLoopError when it measured nothing, when a connection broke, or when an answer was no good one unless the server
-    `may_refuse`.
+    Raises ClosedLoopError when it measured nothing, when a connection broke, or when an answer was
+    no good one unless the server `may_refuse`.
     """
-    line = next((one.removeprefix(_MARK) for one in printed.splitlines() if one.startswith(_MARK)), None)
+    line = next(
+        (one.removeprefix(_MARK) for one in printed.splitlines() if one.startswith(_MARK)), None
+    )
     if line is None:
-        raise ClosedLoopError(where=where, wanted="wrk's measurements", got=printed.strip()[-500:] or "nothing",
-                              then="run wrk with this server by hand")  # fmt: skip
+        raise ClosedLoopError(
+            where=where,
+            wanted="wrk's measurements",
+            got=printed.strip()[-500:] or "nothing",
+            then="run wrk with this server by hand",
+        )
     said = json.loads(line)
-    load = Load(said["requests"], said["microseconds"] / 1e6, said["p50"] / 1e3, said["p99"] / 1e3, said["refused"], said["broken"])
+    load = Load(
+        said["requests"],
+        said["microseconds"] / 1e6,
+        said["p50"] / 1e3,
+        said["p99"] / 1e3,
+        said["refused"],
+        said["broken"],
+    )
     if (load.refused and not may_refuse) or load.broken or not load.requests:
-        raise ClosedLoopError(where=where, wanted="good answers only",
-                              got=f"{load.requests} answers, {load.refused} of them 400 or more, {load.broken} broken connections",
-                              then="look into the server's log: figures of a server that fails say nothing")  # fmt: skip
+        raise ClosedLoopError(
+            where=where,
+            wanted="good answers only",
+            got=f"{load.requests} answers, {load.refused} of them 400 or more, {load.broken} broken connections",
+            then="look into the server's log: figures of a server that fails say nothing",
+        )
     return load
 
 
-def put_load(address: str, script: Path, seconds: int, where: str, *, may_refuse: bool = False) -> Load:
+def put_load(
+    address: str, script: Path, seconds: int, where: str, *, may_refuse: bool = False
+) -> Load:
     """Run wrk for `seconds`; raises as `read_load` does."""
-    command = [find_wrk(), "-t", str(THREADS), "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", f"{PATIENCE_SECONDS}s",
-               "-s", str(script), address]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 2 * PATIENCE_SECONDS)
+    command = [
+        find_wrk(),
+        "-t",
+        str(THREADS),
+        "-c",
+        str(CONNECTIONS),
+        "-d",
+        f"{seconds}s",
+        "--timeout",
+        f"{PATIENCE_SECONDS}s",
+        "-s",
+        str(script),
+        address,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds + 2 * PATIENCE_SECONDS
+    )
     return read_load(done.stdout + done.stderr, where, may_refuse=may_refuse)

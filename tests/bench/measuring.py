@@ -1,4 +1,5 @@
-"""One server, started alone with empty records: asked, loaded, weighed, stopped, and its records counted."""
+"""One server, started alone with empty records: asked, loaded, weighed, stopped, and its records
+counted."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from tests.bench.servers import Server, server_environment, store_url
 from tests.bench.subject import NAME, Subject
 
 MOST_WARM_UP_SECONDS = 3
-# Single precision, in which ONNX answers, and what a model may differ from its pipeline to be served so.
+# Single precision, in which ONNX answers, and what a model may differ from its pipeline to be
+# served so.
 SAME_ANSWER = 1e-5
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one start of a server showed. `many` is of requests of 1,000 rows; None for a server that does not read them.
-    `workers` were weighed after the requests of one row, `workers_after_many` after those.
-    `recorded` rows are None for a server that keeps none."""
+    """What one start of a server showed. `many` is of requests of 1,000 rows; None for a server
+    that does not read them. `workers` were weighed after the requests of one row,
+    `workers_after_many` after those. `recorded` rows are None for a server that keeps none."""
 
     start_seconds: float
     one: Load
@@ -36,14 +38,22 @@ class Measurement:
 
 
 def measure(server: Server, subject: Subject, seconds: int, folder: Path) -> Measurement:
-    """Start, warm up, load with one row a request and then with all rows, stop. `folder` is made for it and removed.
+    """Start, warm up, load with one row a request and then with all rows, stop. `folder` is made
+    for it and removed.
 
-    Raises ClosedLoopError when a request fails, when the answers are not the pipeline's, or when an answered row was not recorded.
+    Raises ClosedLoopError when a request fails, when the answers are not the pipeline's, or when an
+    answered row was not recorded.
     """
     folder.mkdir()
     port, one, many = free_port(), server.write(subject.rows[:1]), server.write(subject.rows)
-    with running(server.command(port), port, server.path, one, folder=folder,
-                 environment=server_environment(server, subject.home, folder)) as live:  # fmt: skip
+    with running(
+        server.command(port),
+        port,
+        server.path,
+        one,
+        folder=folder,
+        environment=server_environment(server, subject.home, folder),
+    ) as live:
         loads = [_put(server, live, one, seconds, folder)]
         answered, workers = 1 + sum(load.answered for load in loads[0]), weigh_workers(live.pid)
         if server.read is not None:
@@ -53,16 +63,30 @@ def measure(server: Server, subject: Subject, seconds: int, folder: Path) -> Mea
         after = weigh_workers(live.pid)
     recorded = _count_records(server, folder, answered) if server.records else None
     shutil.rmtree(folder)
-    return Measurement(live.start_seconds, loads[0][1], loads[1][1] if len(loads) > 1 else None, workers, after, answered, recorded)
+    return Measurement(
+        live.start_seconds,
+        loads[0][1],
+        loads[1][1] if len(loads) > 1 else None,
+        workers,
+        after,
+        answered,
+        recorded,
+    )
 
 
 def _put(server: Server, live: Running, body: str, seconds: int, folder: Path) -> tuple[Load, Load]:
     """The warm-up and the run that counts."""
     script = folder / "load.lua"
     script.write_text(write_script(server.path, body), encoding="utf-8")
-    # Of several workers one answers first; until the others have the model, too, they rightly say 503.
-    warm_up = put_load(live.address, script, min(seconds, MOST_WARM_UP_SECONDS), f"warm-up of {server.name}",
-                       may_refuse=server.workers > 1)  # fmt: skip
+    # Of several workers one answers first; until the others have the model, too, they rightly say
+    # 503.
+    warm_up = put_load(
+        live.address,
+        script,
+        min(seconds, MOST_WARM_UP_SECONDS),
+        f"warm-up of {server.name}",
+        may_refuse=server.workers > 1,
+    )
     return warm_up, put_load(live.address, script, seconds, server.name)
 
 
@@ -71,11 +95,16 @@ def _check_answers(server: Server, live: Running, subject: Subject, body: str) -
     assert server.read is not None
     status, content = ask(live.port, server.path, body)
     got = server.read(json.loads(content)) if status == 200 else []
-    furthest = max((abs(one - wanted) for one, wanted in zip(got, subject.answers, strict=False)), default=1.0)
+    furthest = max(
+        (abs(one - wanted) for one, wanted in zip(got, subject.answers, strict=False)), default=1.0
+    )
     if len(got) != len(subject.answers) or not furthest <= SAME_ANSWER:
-        raise ClosedLoopError(where=server.name, wanted=f"the pipeline's answers to {len(subject.answers)} rows, within {SAME_ANSWER:g}",
-                              got=f"status {status}, {len(got)} answers, {furthest:.2g} off",
-                              then="servers of different models cannot be compared")  # fmt: skip
+        raise ClosedLoopError(
+            where=server.name,
+            wanted=f"the pipeline's answers to {len(subject.answers)} rows, within {SAME_ANSWER:g}",
+            got=f"status {status}, {len(got)} answers, {furthest:.2g} off",
+            then="servers of different models cannot be compared",
+        )
 
 
 def _count_records(server: Server, folder: Path, answered: int) -> int:
@@ -85,6 +114,10 @@ def _count_records(server: Server, folder: Path, answered: int) -> int:
     finally:
         engine.dispose()
     if recorded < answered:
-        raise ClosedLoopError(where=server.name, wanted=f"a record for each of the {answered} rows that were answered",
-                              got=f"{recorded} records", then="find out which answers were not recorded")  # fmt: skip
+        raise ClosedLoopError(
+            where=server.name,
+            wanted=f"a record for each of the {answered} rows that were answered",
+            got=f"{recorded} records",
+            then="find out which answers were not recorded",
+        )
     return recorded

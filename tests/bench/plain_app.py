@@ -1,4 +1,5 @@
-"""The usual code: a FastAPI route that makes a frame of each request and asks the pipeline. It checks and records nothing."""
+"""The usual code: a FastAPI route that makes a frame of each request and asks the pipeline. It
+checks and records nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +22,14 @@ class Asked(BaseModel):
 
 def create_app() -> FastAPI:
     """The app on the pipeline file that BENCH_PIPELINE names."""
-    app, pipeline = FastAPI(), skops.io.load(os.environ["BENCH_PIPELINE"], trusted=list(TRUSTED_TYPES))
+    app, pipeline = (
+        FastAPI(),
+        skops.io.load(os.environ["BENCH_PIPELINE"], trusted=list(TRUSTED_TYPES)),
+    )
 
     @app.post("/predict")
-    # `async` although it blocks: as a plain `def`, 16 connections would become 16 threads that share few processors.
+    # `async` although it blocks: as a plain `def`, 16 connections would become 16 threads that
+    # share few processors.
     async def predict(asked: Asked) -> dict[str, Any]:
         return {"probabilities": pipeline.predict_proba(pd.DataFrame(asked.rows)).tolist()}
 

@@ -22,7 +22,8 @@ _BETWEEN_QUESTIONS_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Memory:
-    """What one process holds, in MB of a million bytes: `rss` counts all, `pss` its share of what is shared."""
+    """What one process holds, in MB of a million bytes: `rss` counts all, `pss` its share of what
+    is shared."""
 
     rss: float
     pss: float | None
@@ -30,7 +31,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers; `start_seconds` from the start of its process to its first answer 200."""
+    """A server that answers; `start_seconds` from the start of its process to its first answer
+    200."""
 
     port: int
     pid: int
@@ -50,16 +52,32 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, path: str, body: str, *, environment: dict[str, str], folder: Path) -> Iterator[Running]:
-    """A server for the duration of the block, from its first answer 200 to `body` on; it and all that it started end with the block.
+def running(
+    command: list[str],
+    port: int,
+    path: str,
+    body: str,
+    *,
+    environment: dict[str, str],
+    folder: Path,
+) -> Iterator[Running]:
+    """A server for the duration of the block, from its first answer 200 to `body` on; it and all
+    that it started end with the block.
 
     Raises ClosedLoopError, with the end of its log, when it ends or does not answer in time.
     """
     log = folder / "log"
     with open(log, "wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                   start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         _await_answer(process, port, path, body, log)
         yield Running(port, process.pid, time.perf_counter() - started)
@@ -83,7 +101,9 @@ def ask(port: int, path: str, body: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, path: str, body: str, log: Path) -> None:
+def _await_answer(
+    process: subprocess.Popen[bytes], port: int, path: str, body: str, log: Path
+) -> None:
     deadline, got = time.monotonic() + START_SECONDS, "no answer"
     while time.monotonic() < deadline:
         try:
@@ -93,16 +113,23 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, path: str, body: 
             got = f"status {status}: {content[:300].decode(errors='replace')}"
         except (OSError, http.client.HTTPException) as error:
             got = str(error) or type(error).__name__
-        # Nothing tells when a port begins to answer; the end of the process is waited for between two questions.
+        # Nothing tells when a port begins to answer; the end of the process is waited for between
+        # two questions.
         with contextlib.suppress(subprocess.TimeoutExpired):
             got = f"its end with code {process.wait(_BETWEEN_QUESTIONS_SECONDS)}"
             break
     said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-    raise ClosedLoopError(where=path, wanted="a server that answers 200", got=f"{got}; it said: {said}", then="start it by hand")
+    raise ClosedLoopError(
+        where=path,
+        wanted="a server that answers 200",
+        got=f"{got}; it said: {said}",
+        then="start it by hand",
+    )
 
 
 def weigh_workers(pid: int, proc: Path = Path("/proc")) -> list[Memory]:
-    """Memory of the processes that answer: those under `pid`, itself included, that started no others. Empty where there is no /proc."""
+    """Memory of the processes that answer: those under `pid`, itself included, that started no
+    others. Empty where there is no /proc."""
     parents = _read_parents(proc)
     family, waiting = [], [pid]
     while waiting:
@@ -110,8 +137,14 @@ def weigh_workers(pid: int, proc: Path = Path("/proc")) -> list[Memory]:
         family.append(one)
         waiting += [child for child, parent in parents.items() if parent == one]
     # Python's own process that tidies up after a pool answers nobody.
-    working = [one for one in family if one == pid or b"resource_tracker" not in _read(proc / str(one) / "cmdline")]
-    leaves = [one for one in sorted(working) if not any(parents.get(other) == one for other in working)]
+    working = [
+        one
+        for one in family
+        if one == pid or b"resource_tracker" not in _read(proc / str(one) / "cmdline")
+    ]
+    leaves = [
+        one for one in sorted(working) if not any(parents.get(other) == one for other in working)
+    ]
     return [memory for one in leaves if (memory := _weigh(proc / str(one)))]
 
 
@@ -126,7 +159,10 @@ def _read_parents(proc: Path) -> dict[int, int]:
 
 
 def _weigh(folder: Path) -> Memory | None:
-    sums = {line.split()[0]: int(line.split()[1]) * 1024 / 1e6 for line in _read(folder / "smaps_rollup").splitlines()[1:]}
+    sums = {
+        line.split()[0]: int(line.split()[1]) * 1024 / 1e6
+        for line in _read(folder / "smaps_rollup").splitlines()[1:]
+    }
     return Memory(sums[b"Rss:"], sums.get(b"Pss:")) if b"Rss:" in sums else None
 
 

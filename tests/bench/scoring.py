@@ -1,4 +1,5 @@
-"""`make bench-scoring`: how long the paired DeLong interval takes, and how often it errs where two models are equally good."""
+"""`make bench-scoring`: how long the paired DeLong interval takes, and how often it errs where two
+models are equally good."""
 
 from __future__ import annotations
 
@@ -19,16 +20,40 @@ from tests.made_answers import binary, equal_models
 CONFIDENCE = 0.95
 ROWS = (10_000, 100_000, 1_000_000)
 # Rows and rows of the rare class: whole windows, and then slices of 100 rows.
-SIZES = ((200, 80), (200, 20), (2000, 800), (2000, 20), (100, 2), (100, 3), (100, 5), (100, 10), (100, 20), (100, 30))
+SIZES = (
+    (200, 80),
+    (200, 20),
+    (2000, 800),
+    (2000, 20),
+    (100, 2),
+    (100, 3),
+    (100, 5),
+    (100, 10),
+    (100, 20),
+    (100, 30),
+)
 SLICES = (1, 2, 5, 10)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; exits with a sentence when they cannot be obeyed."""
     parser = argparse.ArgumentParser(prog="bench-scoring", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="windows to take the time of (default 10000 100000 1000000)")
-    parser.add_argument("--repetitions", type=int, default=15, help="how often each time is taken (default 15)")
-    parser.add_argument("--comparisons", type=int, default=4000, help="how many pairs of equal models are compared (default 4000)")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=ROWS,
+        help="windows to take the time of (default 10000 100000 1000000)",
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=15, help="how often each time is taken (default 15)"
+    )
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        default=4000,
+        help="how many pairs of equal models are compared (default 4000)",
+    )
     options = parser.parse_args(arguments)
     if options.repetitions < 1 or options.comparisons < 1 or min(options.rows) < 4:
         parser.error("--repetitions and --comparisons must be at least 1, and --rows at least 4")
@@ -47,45 +72,80 @@ def _times(work: Callable[[], object], repetitions: int) -> str:
 
 
 def show_times(windows: Sequence[int], repetitions: int) -> None:
-    """The interval of two models of two classes, without ties and with a thousand values, and the sort by itself."""
+    """The interval of two models of two classes, without ties and with a thousand values, and the
+    sort by itself."""
     print("| rows | what | best ms | median ms |\n|--:|---|--:|--:|")
     for rows in windows:
         for decimals, ties in ((16, "no ties"), (3, "1,001 values")):
             labels, candidate = binary(rows, 1, decimals)
             production = binary(rows, 2, decimals)[1]
             print(f"| {rows:,} | measure_delta, {ties} | ", end="")
-            print(_times(lambda ours=candidate, theirs=production, y=labels: measure_delta(y, ours, theirs, CONFIDENCE), repetitions), "|")
+            print(
+                _times(
+                    lambda ours=candidate, theirs=production, y=labels: measure_delta(
+                        y, ours, theirs, CONFIDENCE
+                    ),
+                    repetitions,
+                ),
+                "|",
+            )
             scores = np.ascontiguousarray(candidate[:, 1])
             for kind in ("quicksort", "stable", "heapsort"):
                 print(f"| {rows:,} | one argsort, {kind}, {ties} | ", end="")
-                print(_times(lambda one=scores, how=kind: np.argsort(one, kind=how), repetitions), "|")
+                print(
+                    _times(lambda one=scores, how=kind: np.argsort(one, kind=how), repetitions), "|"
+                )
 
 
 def show_errors(comparisons: int) -> None:
-    """How often two equally good models differ at 5 %, two-sided, and how often one seems harmed, at 2.5 %, which is what gates ask."""
-    print("\n| rows | of the rare class | differ, of 5 % | harmed, of 2.5 % | two good models: no width |\n|--:|--:|--:|--:|--:|")
+    """How often two equally good models differ at 5 %, two-sided, and how often one seems harmed,
+    at 2.5 %, which is what gates ask."""
+    print(
+        "\n| rows | of the rare class | differ, of 5 % | harmed, of 2.5 % | two good models: no width |\n|--:|--:|--:|--:|--:|"
+    )
     for rows, rare in SIZES:
         labels = (np.arange(rows) < rare).astype(np.int64)
-        found = [measure_delta(labels, *equal_models(labels, seed), CONFIDENCE) for seed in range(comparisons)]
-        strong = [measure_delta(labels, *equal_models(labels, seed, strength=3.0), CONFIDENCE) for seed in range(comparisons)]
+        found = [
+            measure_delta(labels, *equal_models(labels, seed), CONFIDENCE)
+            for seed in range(comparisons)
+        ]
+        strong = [
+            measure_delta(labels, *equal_models(labels, seed, strength=3.0), CONFIDENCE)
+            for seed in range(comparisons)
+        ]
         differ = np.mean([not one.lower <= 0 <= one.upper for one in found if one])
         harmed = np.mean([one.upper < 0 for one in found if one])
         sure = np.mean([one.lower == one.upper for one in strong if one])
-        print(f"| {rows:,} | {rare} | {100 * differ:.1f} % | {100 * harmed:.1f} % | {100 * sure:.1f} % |")
+        print(
+            f"| {rows:,} | {rare} | {100 * differ:.1f} % | {100 * harmed:.1f} % | {100 * sure:.1f} % |"
+        )
 
 
 def show_slices(comparisons: int) -> None:
-    """How often a candidate as good as production seems to harm any of several protected slices of 200 rows."""
+    """How often a candidate as good as production seems to harm any of several protected slices of
+    200 rows."""
     print("\n| protected slices | any seems harmed | without the correction |\n|--:|--:|--:|")
     for count in SLICES:
         at = np.arange(200 * count)
         frame, labels = pd.DataFrame({"plan": at % count}), (at // count % 5 < 2).astype(np.int64)
-        slices = tuple(Slice(f"plan {one}", "plan", minimum=one, maximum=one + 1, protected=True) for one in range(count))
+        slices = tuple(
+            Slice(f"plan {one}", "plan", minimum=one, maximum=one + 1, protected=True)
+            for one in range(count)
+        )
         together, alone = [], []
         for seed in range(comparisons):
             models = equal_models(labels, seed)
-            together.append(any(one.delta.upper < 0 for one in measure_slices(frame, slices, labels, *models, CONFIDENCE) if one.delta))
-            each = (measure_slices(frame, (one,), labels, *models, CONFIDENCE)[0].delta for one in slices)
+            together.append(
+                any(
+                    one.delta.upper < 0
+                    for one in measure_slices(frame, slices, labels, *models, CONFIDENCE)
+                    if one.delta
+                )
+            )
+            each = (
+                measure_slices(frame, (one,), labels, *models, CONFIDENCE)[0].delta
+                for one in slices
+            )
             alone.append(any(one.upper < 0 for one in each if one))
         print(f"| {count} | {100 * np.mean(together):.1f} % | {100 * np.mean(alone):.1f} % |")
 
@@ -93,7 +153,9 @@ def show_slices(comparisons: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Print everything as the tables of docs/decisions.md."""
     options = parse(arguments)
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}\n")
+    print(
+        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}\n"
+    )
     show_times(options.rows, options.repetitions)
     show_errors(options.comparisons)
     show_slices(options.comparisons)

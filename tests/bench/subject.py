@@ -1,4 +1,5 @@
-"""The model that every server answers with: made rows, the project's own training and proof, an embedded registry."""
+"""The model that every server answers with: made rows, the project's own training and proof, an
+embedded registry."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ _WORDS = ("basic", "silver", "gold", "platinum", "north", "south", "east", "west
 
 @dataclass(frozen=True)
 class Subject:
-    """The registered model: its use case, its home for `closedloop serve`, its folder for MLflow, and rows to ask with the fitted
-    pipeline's answers: the probability of the second class."""
+    """The registered model: its use case, its home for `closedloop serve`, its folder for MLflow,
+    and rows to ask with the fitted pipeline's answers: the probability of the second class."""
 
     use_case: UseCase
     home: Path
@@ -39,12 +40,28 @@ class Subject:
 
 def write_use_case(path: Path) -> UseCase:
     """A loop.toml with bounds on each column, as a contract usually has them."""
-    lines = [f'name = "{NAME}"', "[source]", 'query = "SELECT 1"', 'windows = "*.csv"', "[target]", 'column = "left"',
-             'classes = ["False", "True"]']  # fmt: skip
+    lines = [
+        f'name = "{NAME}"',
+        "[source]",
+        'query = "SELECT 1"',
+        'windows = "*.csv"',
+        "[target]",
+        'column = "left"',
+        'classes = ["False", "True"]',
+    ]
     for place in range(NUMERIC):
-        lines += [f"[columns.number_{place}]", 'type = "numeric"', "minimum = -1000", "maximum = 1000"]
+        lines += [
+            f"[columns.number_{place}]",
+            'type = "numeric"',
+            "minimum = -1000",
+            "maximum = 1000",
+        ]
     for place in range(CATEGORICAL):
-        lines += [f"[columns.category_{place}]", 'type = "categorical"', f"allowed = {json.dumps(_WORDS[: 4 + place])}"]
+        lines += [
+            f"[columns.category_{place}]",
+            'type = "categorical"',
+            f"allowed = {json.dumps(_WORDS[: 4 + place])}",
+        ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return load_use_case(path)
 
@@ -53,7 +70,10 @@ def make_rows(use_case: UseCase, count: int, seed: int) -> pd.DataFrame:
     """Rows that keep the contract; the same seed gives the same rows."""
     draw = np.random.default_rng(seed)
     table = {name: np.round(draw.normal(50, 20, count), 3) for name in use_case.numeric}
-    words = {name: pd.Series(draw.choice(use_case.columns[name].allowed, count), dtype=object) for name in use_case.categorical}
+    words = {
+        name: pd.Series(draw.choice(use_case.columns[name].allowed, count), dtype=object)
+        for name in use_case.categorical
+    }
     return pd.DataFrame({**table, **words})
 
 
@@ -62,34 +82,75 @@ def make_labels(table: pd.DataFrame, use_case: UseCase, seed: int) -> np.ndarray
     draw = np.random.default_rng(seed)
     weights = draw.normal(0, 1, len(use_case.numeric))
     numbers = (table[list(use_case.numeric)].to_numpy() - 50) / 20
-    score = numbers @ weights + (table[use_case.categorical[0]] == "gold").to_numpy() + draw.normal(0, 1, len(table))
+    score = (
+        numbers @ weights
+        + (table[use_case.categorical[0]] == "gold").to_numpy()
+        + draw.normal(0, 1, len(table))
+    )
     return np.asarray(score > 0, dtype=int)
 
 
 def register_subject(home: Path) -> Subject:
     """Train, prove, register and promote the model in a fresh embedded MLflow under `home`.
 
-    Raises ModelError when it could not be proved: what is measured is the server as it serves its own models.
+    Raises ModelError when it could not be proved: what is measured is the server as it serves its
+    own models.
     """
     home.mkdir(parents=True)
     use_case = write_use_case(home / "loop.toml")
     table, judged = make_rows(use_case, ROWS, SEED), make_rows(use_case, 2_000, SEED + 1)
-    pipeline = fit("logistic", table, make_labels(table, use_case, SEED), numeric=use_case.numeric, categorical=use_case.categorical,
-                   seed=SEED, classes=use_case.target.classes)  # fmt: skip
-    registry = Registry(NAME, f"sqlite:///{home / 'mlflow.db'}", artifacts=home / "artifacts", downloads=home / "bundles")
+    pipeline = fit(
+        "logistic",
+        table,
+        make_labels(table, use_case, SEED),
+        numeric=use_case.numeric,
+        categorical=use_case.categorical,
+        seed=SEED,
+        classes=use_case.target.classes,
+    )
+    registry = Registry(
+        NAME,
+        f"sqlite:///{home / 'mlflow.db'}",
+        artifacts=home / "artifacts",
+        downloads=home / "bundles",
+    )
     folder, columns = home / "packed", list(use_case.columns)
     tested = judged[columns].head(50)
     answers = pipeline.predict_proba(tested)
     registry.save_model(pipeline, folder, tested, answers)
-    facts = Facts(NAME, "bench", "logistic/all", use_case.target.classes, ("w0",), "w1", None, measure_statistics(table, use_case),
-                  use_case.content, ROWS, "bench")  # fmt: skip
+    facts = Facts(
+        NAME,
+        "bench",
+        "logistic/all",
+        use_case.target.classes,
+        ("w0",),
+        "w1",
+        None,
+        measure_statistics(table, use_case),
+        use_case.content,
+        ROWS,
+        "bench",
+    )
     write_facts(folder, facts, tested, answers, table.head(1_000))
-    proof = prove(folder, pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)
+    proof = prove(
+        folder, pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference
+    )
     if proof.served_by != "onnx":
-        raise ModelError(where="bench-serving", wanted="a model that is served as ONNX", got=proof.reason, then="mend the conversion first")
-    run = registry.log_run(facts.key, "bench", metrics={}, parameters={}, tags={}, files={}, folder=folder)
-    version = registry.register(facts.key, run, {"recipe": facts.recipe, "served_by": proof.served_by})
+        raise ModelError(
+            where="bench-serving",
+            wanted="a model that is served as ONNX",
+            got=proof.reason,
+            then="mend the conversion first",
+        )
+    run = registry.log_run(
+        facts.key, "bench", metrics={}, parameters={}, tags={}, files={}, folder=folder
+    )
+    version = registry.register(
+        facts.key, run, {"recipe": facts.recipe, "served_by": proof.served_by}
+    )
     assert registry.promote(version, instead_of=None, reason="to be measured")
     asked = make_rows(use_case, 1_000, SEED + 2)[columns]
     rows: list[dict[str, Any]] = asked.to_dict(orient="records")  # type: ignore[assignment]
-    return Subject(use_case, home, registry.fetch(version), rows, pipeline.predict_proba(asked)[:, 1].tolist())
+    return Subject(
+        use_case, home, registry.fetch(version), rows, pipeline.predict_proba(asked)[:, 1].tolist()
+    )

@@ -1,4 +1,5 @@
-"""The MLflows that registries are held against: embedded on SQLite, a real server over HTTP, and one in memory; and versions to put in."""
+"""The MLflows that registries are held against: embedded on SQLite, a real server over HTTP, and
+one in memory; and versions to put in."""
 
 from __future__ import annotations
 
@@ -28,11 +29,14 @@ from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
 START_SECONDS = 180.0
 CONTENT: dict[str, Any] = {
-    "name": "shop", "target": {"column": "left", "classes": ["False", "True"]},
+    "name": "shop",
+    "target": {"column": "left", "classes": ["False", "True"]},
     "source": {"query": "select 1", "windows": "*.csv"},
     "columns": {"spend": {"type": "numeric"}, "plan": {"type": "categorical"}},
-}  # fmt: skip
-FACTS = Facts("shop", "a key", "lightgbm/all", ("False", "True"), ("w0",), "w1", 0.7, {}, CONTENT, 200, "ab")
+}
+FACTS = Facts(
+    "shop", "a key", "lightgbm/all", ("False", "True"), ("w0",), "w1", 0.7, {}, CONTENT, 200, "ab"
+)
 COLUMNS = ["spend", "plan"]
 
 
@@ -59,7 +63,9 @@ class Backend:
 
     def open(self, name: str) -> Registry:
         """A registry as a new process would open it: it remembers nothing."""
-        return Registry(name, self.uri, artifacts=self.home / "artifacts", downloads=self.home / "bundles")
+        return Registry(
+            name, self.uri, artifacts=self.home / "artifacts", downloads=self.home / "bundles"
+        )
 
     def new(self) -> Registry:
         """A registry of a model that nobody has heard of."""
@@ -84,14 +90,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--artifacts-destination", str(home / "files")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{home / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(home / "files"),
+    ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     process = start_attached(command, environment=environment, log=home / "log")
     try:
         deadline = monotonic() + START_SECONDS
         while not answers(f"http://127.0.0.1:{port}/health"):
-            # Nothing tells when a port begins to answer; the end of the process is waited for between two questions.
+            # Nothing tells when a port begins to answer; the end of the process is waited for
+            # between two questions.
             ended = wait(process, 0.2)
             assert not ended, f"it ended: {(home / 'log').read_text()}"
             assert monotonic() < deadline, f"no answer: {(home / 'log').read_text()}"
@@ -144,28 +165,56 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle as the loop writes it."""
     folder, pipeline = tmp_path_factory.mktemp("bundle") / "model", fit_pipeline()
     sample = rows(2, 20)
-    Registry("shop", "nowhere", artifacts=Path(), downloads=Path()).save_model(pipeline, folder, sample, pipeline.predict_proba(sample))
-    write_facts(folder, FACTS, rows(2, 20), pipeline.predict_proba(rows(2, 20)), rows(3, 30).assign(left="True"))
+    Registry("shop", "nowhere", artifacts=Path(), downloads=Path()).save_model(
+        pipeline, folder, sample, pipeline.predict_proba(sample)
+    )
+    write_facts(
+        folder,
+        FACTS,
+        rows(2, 20),
+        pipeline.predict_proba(rows(2, 20)),
+        rows(3, 30).assign(left="True"),
+    )
     return folder
 
 
 def log(registry: Registry, folder: Path | None, key: str = "a key", **named: Any) -> str:
-    given = {"metrics": {"val_auc": 0.75}, "parameters": {"seed": 7}, "tags": {"closedloop.kind": "training"},
-             "files": {"evidence.json": "{}", "plots/roc.png": b"\x89PNG"}, "data": {"month 1": "ab" * 32}}  # fmt: skip
+    given = {
+        "metrics": {"val_auc": 0.75},
+        "parameters": {"seed": 7},
+        "tags": {"closedloop.kind": "training"},
+        "files": {"evidence.json": "{}", "plots/roc.png": b"\x89PNG"},
+        "data": {"month 1": "ab" * 32},
+    }
     return registry.log_run(key, "train", **{**given, **named}, folder=folder)
 
 
 def add(registry: Registry, number: int) -> None:
     """Register versions whose files nobody will ask for."""
-    run = "a run" if registry._client_made is MEMORY else log(registry, None, "bare", files={}, data=None)
+    run = (
+        "a run"
+        if registry._client_made is MEMORY
+        else log(registry, None, "bare", files={}, data=None)
+    )
     for one in range(number):
         registry.register(
-            f"key-{one}", run, {"recipe": "logistic/all", "window": f"w{one}", "trained_through": f"w{one}", "val_auc": "0.75"}
+            f"key-{one}",
+            run,
+            {
+                "recipe": "logistic/all",
+                "window": f"w{one}",
+                "trained_through": f"w{one}",
+                "val_auc": "0.75",
+            },
         )
 
 
 def state(registry: Registry) -> tuple[Any, ...]:
-    return registry.production(), registry.previous(), tuple(one.status for one in registry.versions())
+    return (
+        registry.production(),
+        registry.previous(),
+        tuple(one.status for one in registry.versions()),
+    )
 
 
 def crashing(backend: Backend, name: str, calls: int) -> Registry:

@@ -1,4 +1,5 @@
-"""The registry of a replay moves versions as MLflow's does: the same steps on both, the same answers."""
+"""The registry of a replay moves versions as MLflow's does: the same steps on both, the same
+answers."""
 
 from __future__ import annotations
 
@@ -24,18 +25,38 @@ def in_memory(folder: Path) -> tuple[Any, Callable[[str], int]]:
     registry = MemoryRegistry(use_case.name)
 
     def add(window: str) -> int:
-        facts = Facts("shop", window, "logistic/all", ("no", "yes"), (window,), window, 0.75, {}, {}, 1, "")
-        return registry.add(FittedModel(facts, use_case, None, Fitting(), lambda: np.zeros(0)), window)  # type: ignore[arg-type,return-value]
+        facts = Facts(
+            "shop", window, "logistic/all", ("no", "yes"), (window,), window, 0.75, {}, {}, 1, ""
+        )
+        return registry.add(
+            FittedModel(facts, use_case, None, Fitting(), lambda: np.zeros(0)), window
+        )  # type: ignore[arg-type,return-value]
 
     return registry, add
 
 
 def in_mlflow(folder: Path) -> tuple[Any, Callable[[str], int]]:
-    registry = Registry("shop", f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "artifacts", downloads=folder / "downloads")
+    registry = Registry(
+        "shop",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        artifacts=folder / "artifacts",
+        downloads=folder / "downloads",
+    )
 
     def add(window: str) -> int:
-        run = registry.log_run(window, f"train {window}", metrics={}, parameters={}, tags={}, files={})
-        return registry.register(window, run, {"recipe": "logistic/all", "window": window, "trained_through": window, "val_auc": "0.75"})
+        run = registry.log_run(
+            window, f"train {window}", metrics={}, parameters={}, tags={}, files={}
+        )
+        return registry.register(
+            window,
+            run,
+            {
+                "recipe": "logistic/all",
+                "window": window,
+                "trained_through": window,
+                "val_auc": "0.75",
+            },
+        )
 
     return registry, add
 
@@ -46,12 +67,24 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Callable
 
 
 def seen(registry: Any) -> list[tuple[Any, ...]]:
-    return [(one.version, one.status, one.aliases, one.key, one.recipe, one.window, one.trained_through, one.val_auc)
-            for one in registry.versions()]  # fmt: skip
+    return [
+        (
+            one.version,
+            one.status,
+            one.aliases,
+            one.key,
+            one.recipe,
+            one.window,
+            one.trained_through,
+            one.val_auc,
+        )
+        for one in registry.versions()
+    ]
 
 
 def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], int]]) -> None:
-    """Promote, reject, promote again, come too late, go back: aliases, tags and answers after every step are those written here."""
+    """Promote, reject, promote again, come too late, go back: aliases, tags and answers after every
+    step are those written here."""
     registry, add = shelf
     assert registry.versions() == ()
     assert registry.production() is None
@@ -62,13 +95,21 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
     registry.reject(2, reason="worse")
     assert registry.promote(3, instead_of=1, reason="better")
     assert not registry.promote(2, instead_of=1, reason="too late")
-    assert [one[:3] for one in seen(registry)] == [(1, "archived", ("previous",)), (2, "rejected", ()), (3, "production", ("production",))]
+    assert [one[:3] for one in seen(registry)] == [
+        (1, "archived", ("previous",)),
+        (2, "rejected", ()),
+        (3, "production", ("production",)),
+    ]
     registry.reject(3, reason="live")
     assert registry.promote(3, instead_of=1, reason="again")
     assert (registry.production(), registry.previous()) == (3, 1)
     assert not registry.roll_back(1, instead_of=2, reason="not live")
     assert registry.roll_back(1, instead_of=3, reason="worse")
-    assert [one[:3] for one in seen(registry)] == [(1, "production", ("production",)), (2, "rejected", ()), (3, "archived", ())]
+    assert [one[:3] for one in seen(registry)] == [
+        (1, "production", ("production",)),
+        (2, "rejected", ()),
+        (3, "archived", ()),
+    ]
     assert (registry.production(), registry.previous()) == (1, None)
     with pytest.raises(RegistryError, match="versions 1, 2, 3"):
         registry.promote(7, instead_of=1, reason="no such version")

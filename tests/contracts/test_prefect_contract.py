@@ -1,4 +1,5 @@
-"""What we rely on of Prefect: its server for the length of a command, and how it reads what stands in loop.toml."""
+"""What we rely on of Prefect: its server for the length of a command, and how it reads what stands
+in loop.toml."""
 
 from __future__ import annotations
 
@@ -15,9 +16,12 @@ from flows.deployment.own_server import embedded_prefect, using
 from tests.unit.use_case.test_schedule import TAKEN
 
 
-def test_one_server_after_another_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every state of a task reaches the server that its flow ran on, the first or the second, and no event is left over for a server
-    that is gone: Prefect would try each of them for seven seconds before the process may end."""
+def test_one_server_after_another_in_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every state of a task reaches the server that its flow ran on, the first or the second, and
+    no event is left over for a server that is gone: Prefect would try each of them for seven
+    seconds before the process may end."""
     from prefect import flow, task
     from prefect.events.worker import EventsWorker
 
@@ -30,7 +34,9 @@ def test_one_server_after_another_in_one_process(tmp_path: Path, monkeypatch: py
             work()
         assert not EventsWorker._instances
         with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as store:
-            assert store.execute("select state_type, count(*) from task_run group by 1").fetchall() == [("COMPLETED", runs)]
+            assert store.execute(
+                "select state_type, count(*) from task_run group by 1"
+            ).fetchall() == [("COMPLETED", runs)]
 
 
 @pytest.mark.parametrize("line", TAKEN)
@@ -41,5 +47,7 @@ def test_prefect_takes_every_schedule_that_we_take(line: str) -> None:
     from prefect.server.schemas.schedules import CronSchedule
 
     schedule = Schedule(line, "Europe/Berlin")
-    dates = CronSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(n=1, start=datetime(2026, 1, 1, tzinfo=UTC))
+    dates = CronSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(
+        n=1, start=datetime(2026, 1, 1, tzinfo=UTC)
+    )
     assert len(asyncio.run(dates)) == 1

@@ -1,4 +1,5 @@
-"""The service reads the registry without MLflow's library: it is told the same as everybody else, and goes on when MLflow is away."""
+"""The service reads the registry without MLflow's library: it is told the same as everybody else,
+and goes on when MLflow is away."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def promoted(backend: Backend, folder: Path) -> Registry:
 
 
 def test_it_is_told_what_the_registry_says(backend: Backend, tmp_path: Path) -> None:
-    """No model, no alias, an alias, a moved alias: the reader sees what MLflow's own client sees, at once."""
+    """No model, no alias, an alias, a moved alias: the reader sees what MLflow's own client sees,
+    at once."""
     registry = backend.new()
     reader = read(backend, registry, tmp_path)
     assert reader.find() is None is registry.production()
@@ -49,24 +51,29 @@ def test_it_is_told_what_the_registry_says(backend: Backend, tmp_path: Path) -> 
 
 
 def test_a_user_who_may_only_look_is_told_that_nothing_is_there(
-    starting_mlflow: Callable[[], TeamMlflow],  # noqa: F811
+    starting_mlflow: Callable[[], TeamMlflow],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Before the first version is registered, on a server with a login: no model, as an administrator is told, and not a server that
-    cannot be reached. A wrong password is refused."""
+    """Before the first version is registered, on a server with a login: no model, as an
+    administrator is told, and not a server that cannot be reached. A wrong password is refused."""
     team = starting_mlflow()
     for name, value in team.login.items():
         monkeypatch.setenv(name, value)
     reader = ProductionReader("nothing", team.uri, downloads=tmp_path)
     assert reader.find() is None
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a wrong password")
-    with pytest.raises(RegistryError, match="wanted to read the alias production, got OSError: HTTP 401"):
+    with pytest.raises(
+        RegistryError, match="wanted to read the alias production, got OSError: HTTP 401"
+    ):
         reader.find()
 
 
-def test_the_files_are_those_that_were_registered(backend: Backend, folder: Path, tmp_path: Path) -> None:
-    """The folder has the registered digest, over HTTP too; the window that the version was trained for comes with it."""
+def test_the_files_are_those_that_were_registered(
+    backend: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """The folder has the registered digest, over HTTP too; the window that the version was trained
+    for comes with it."""
     registry = promoted(backend, folder)
     reader = read(backend, registry, tmp_path)
     assert model_digest(reader.fetch(1)) == model_digest(folder)
@@ -75,7 +82,9 @@ def test_the_files_are_those_that_were_registered(backend: Backend, folder: Path
         reader.fetch(2)
 
 
-def test_files_that_were_changed_are_refused(backend: Backend, folder: Path, tmp_path: Path) -> None:
+def test_files_that_were_changed_are_refused(
+    backend: Backend, folder: Path, tmp_path: Path
+) -> None:
     """A corrupt bundle in the store is not handed out, whatever it would answer."""
     registry = promoted(backend, folder)
     for path in backend.files.rglob("model/facts.json"):
@@ -85,24 +94,36 @@ def test_files_that_were_changed_are_refused(backend: Backend, folder: Path, tmp
         read(backend, registry, tmp_path).fetch(1)
 
 
-def test_the_last_good_version_is_there_while_mlflow_is_away(backend: Backend, folder: Path, tmp_path: Path) -> None:
-    """A new process without MLflow finds the version that was last in service and its files, and nothing else."""
+def test_the_last_good_version_is_there_while_mlflow_is_away(
+    backend: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """A new process without MLflow finds the version that was last in service and its files, and
+    nothing else."""
     registry = promoted(backend, folder)
     reader = read(backend, registry, tmp_path)
     assert reader.last_good() is None
     fetched = reader.fetch(1)
     reader.remember(1)
     away = ProductionReader(registry.name, "http://127.0.0.1:9", downloads=tmp_path)
-    with pytest.raises(RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"):
+    with pytest.raises(
+        RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"
+    ):
         away.find()
-    assert (away.last_good(), away.fetch(1).resolve(), away.window(1)) == (1, fetched.resolve(), "w7")
+    assert (away.last_good(), away.fetch(1).resolve(), away.window(1)) == (
+        1,
+        fetched.resolve(),
+        "w7",
+    )
     with pytest.raises(RegistryError, match="wanted to find version 2"):
         away.fetch(2)
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "nonsense"])
-def test_a_memory_that_does_not_hold_is_no_memory(server: Backend, folder: Path, tmp_path: Path, harm: str) -> None:
-    """Files that changed or went, and a note that cannot be read, are as if nothing had been remembered."""
+def test_a_memory_that_does_not_hold_is_no_memory(
+    server: Backend, folder: Path, tmp_path: Path, harm: str
+) -> None:
+    """Files that changed or went, and a note that cannot be read, are as if nothing had been
+    remembered."""
     registry = promoted(server, folder)
     reader = read(server, registry, tmp_path)
     kept = reader.fetch(1)
@@ -116,9 +137,12 @@ def test_a_memory_that_does_not_hold_is_no_memory(server: Backend, folder: Path,
     assert reader.last_good() is None
 
 
-def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, folder: Path, tmp_path: Path) -> None:
-    """A service that follows five promotions over HTTP ends with the files of the version that answers, which is the last good one, and of
-    the one before; a rollback to that one fetches nothing, and one to a deleted version fetches it again."""
+def test_a_server_keeps_what_it_fetched_while_it_is_of_use(
+    server: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """A service that follows five promotions over HTTP ends with the files of the version that
+    answers, which is the last good one, and of the one before; a rollback to that one fetches
+    nothing, and one to a deleted version fetches it again."""
     registry = server.open("kept")
     for number in range(1, 6):
         registry.register(f"key {number}", log(registry, folder, f"key {number}"), {})
@@ -130,7 +154,10 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, fold
         """Promote, wait until it answers and what is superfluous is gone; the versions on disk."""
         registry.promote(number, instead_of=before, reason="test")
         until(
-            lambda: client.get("/ready").json()["version"] == number and numbers() == {number, before} - {None},
+            lambda: (
+                client.get("/ready").json()["version"] == number
+                and numbers() == {number, before} - {None}
+            ),
             "the version that was promoted",
         )
         return numbers()
@@ -150,7 +177,8 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(server: Backend, fold
 
 
 def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:
-    """A service may start before the first turn: nothing is in production, and asking makes no database."""
+    """A service may start before the first turn: nothing is in production, and asking makes no
+    database."""
     reader = ProductionReader("shop", f"sqlite:///{tmp_path / 'mlflow.db'}", downloads=tmp_path)
     assert reader.find() is None
     assert not (tmp_path / "mlflow.db").exists()
@@ -159,7 +187,8 @@ def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:
 def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
     server: Backend, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Addresses that this process cannot fetch itself (S3 and its like) reach MLflow's library, and the files are the same."""
+    """Addresses that this process cannot fetch itself (S3 and its like) reach MLflow's library, and
+    the files are the same."""
     registry = promoted(server, folder)
     reader = read(server, registry, tmp_path)
     found = reader._registry.version(registry.name, 1)
@@ -170,10 +199,23 @@ def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
 
 
 def test_the_service_imports_no_library_of_training() -> None:
-    """Building the app, reading the registry and loading ONNX bring in neither MLflow, Evidently, pandas, scikit-learn nor Alembic."""
+    """Building the app, reading the registry and loading ONNX bring in neither MLflow, Evidently,
+    pandas, scikit-learn nor Alembic."""
     heavy = "closedloop.cli.serve, api.app, api.model.answer, closedloop.bundle.onnx_model"
     asked = f"import json, sys, {heavy}; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True
+    )
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
-    assert not loaded & {"mlflow", "evidently", "pandas", "sklearn", "scipy", "lightgbm", "duckdb", "prefect", "alembic"}
+    assert not loaded & {
+        "mlflow",
+        "evidently",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "lightgbm",
+        "duckdb",
+        "prefect",
+        "alembic",
+    }
     assert {"fastapi", "msgspec"} <= loaded

@@ -1,4 +1,5 @@
-"""Versions without their files, and runs without their reports: embedded on SQLite, and through a real MLflow server over HTTP."""
+"""Versions without their files, and runs without their reports: embedded on SQLite, and through a
+real MLflow server over HTTP."""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ from tests.contracts.backends import FACTS, Backend, crashing, log, state
 
 
 def test_a_pruned_version_keeps_all_but_its_files(backend: Backend, folder: Path) -> None:
-    """Its model is gone from the store and from what was fetched here; tags, metrics and evidence stay; it can neither be loaded nor go
-    live, and whoever tries is told why. What an alias points at is refused."""
+    """Its model is gone from the store and from what was fetched here; tags, metrics and evidence
+    stay; it can neither be loaded nor go live, and whoever tries is told why. What an alias points
+    at is refused."""
     registry = backend.new()
     for number in (1, 2):
-        registry.register(f"key {number}", log(registry, folder, f"key {number}"), {"window": f"w{number}"})
+        registry.register(
+            f"key {number}", log(registry, folder, f"key {number}"), {"window": f"w{number}"}
+        )
         registry.promote(number, instead_of=number - 1 or None, reason="better")
     registry.load(1)
     with pytest.raises(RegistryError, match="a version that nothing points at, got previous"):
@@ -29,20 +33,31 @@ def test_a_pruned_version_keeps_all_but_its_files(backend: Backend, folder: Path
     for _ in range(2):  # again is no fault
         backend.open(registry.name).prune(1)
     assert registry.version(1) == replace(before, status="pruned")
-    assert [path for path in backend.files.rglob("*") if before.run_id in path.parts and path.name == "facts.json"] == []
+    assert [
+        path
+        for path in backend.files.rglob("*")
+        if before.run_id in path.parts and path.name == "facts.json"
+    ] == []
     assert [path.name for path in (backend.home / "bundles" / registry.name).glob("1-*")] == []
     assert registry.read_file(1, "evidence.json") == "{}"
     assert registry._client.get_run(before.run_id).data.metrics == {"val_auc": 0.75}
-    for attempt in (registry.load, registry.loadable, lambda one: registry.promote(one, instead_of=2, reason=""),
-                    lambda one: registry.roll_back(one, instead_of=2, reason="")):  # fmt: skip
-        with pytest.raises(RegistryError, match="version 1: wanted its files, got none, its files were pruned"):
+    for attempt in (
+        registry.load,
+        registry.loadable,
+        lambda one: registry.promote(one, instead_of=2, reason=""),
+        lambda one: registry.roll_back(one, instead_of=2, reason=""),
+    ):
+        with pytest.raises(
+            RegistryError, match="version 1: wanted its files, got none, its files were pruned"
+        ):
             attempt(1)
     assert state(registry) == (2, None, ("pruned", "production"))
     assert registry.load(2).facts == FACTS
 
 
 def test_pruning_repeated_after_a_crash_anywhere_ends_alike(backend: Backend, folder: Path) -> None:
-    """For every call to MLflow: a crash just before it leaves a version that is whole, or one that says that it is not."""
+    """For every call to MLflow: a crash just before it leaves a version that is whole, or one that
+    says that it is not."""
     registry = backend.new()
     log(registry, None, "makes the experiment")
     for calls in count():
@@ -66,9 +81,21 @@ def test_pruning_repeated_after_a_crash_anywhere_ends_alike(backend: Backend, fo
 def test_reports_are_counted_and_dropped_beyond_those_that_stay(backend: Backend) -> None:
     """The newest keep their file, the others lose it and are not counted any more."""
     registry = backend.new()
-    runs = [log(registry, None, f"turn {number}", tags={HAS_FILE: "report.html"}, files={"report.html": "a page"}) for number in range(3)]
+    runs = [
+        log(
+            registry,
+            None,
+            f"turn {number}",
+            tags={HAS_FILE: "report.html"},
+            files={"report.html": "a page"},
+        )
+        for number in range(3)
+    ]
     assert registry.count_files("report.html") == 3
     assert registry.drop_files("report.html", keep=1) == 2
-    assert (registry.count_files("report.html"), registry.drop_files("report.html", keep=1)) == (1, 0)
+    assert (registry.count_files("report.html"), registry.drop_files("report.html", keep=1)) == (
+        1,
+        0,
+    )
     kept = [one for one in runs if registry._client.list_artifacts(one)]
     assert len(kept) == 1

@@ -1,6 +1,8 @@
-"""What the registry promises, held against an embedded MLflow on SQLite, a real MLflow server over HTTP, and the one in memory.
+"""What the registry promises, held against an embedded MLflow on SQLite, a real MLflow server over
+HTTP, and the one in memory.
 
-The one in memory has no runs and no files: it takes the part of the tests that moves aliases and tags.
+The one in memory has no runs and no files: it takes the part of the tests that moves aliases and
+tags.
 """
 
 from __future__ import annotations
@@ -44,8 +46,15 @@ def test_what_was_registered_is_found_again(any_backend: Backend) -> None:
     assert [one.version for one in versions] == list(range(1, 12))
     assert all(type(one.version) is int for one in versions)
     tenth = registry.version(10)
-    assert (tenth.status, tenth.key, tenth.recipe, tenth.window, tenth.trained_through, tenth.val_auc, tenth.aliases) == (
-        "candidate", "key-9", "logistic/all", "w9", "w9", 0.75, ())  # fmt: skip
+    assert (
+        tenth.status,
+        tenth.key,
+        tenth.recipe,
+        tenth.window,
+        tenth.trained_through,
+        tenth.val_auc,
+        tenth.aliases,
+    ) == ("candidate", "key-9", "logistic/all", "w9", "w9", 0.75, ())
     registry.promote(10, instead_of=None, reason="best")
     assert type(registry.production()) is int
     assert registry.version(10).aliases == ("production",)
@@ -74,7 +83,8 @@ class RepeatingClient:
 
 
 def test_a_lost_answer_leaves_one_version_that_counts(any_backend: Backend) -> None:
-    """When a request was carried out twice both versions exist, but everyone is told of the same one."""
+    """When a request was carried out twice both versions exist, but everyone is told of the same
+    one."""
     registry = any_backend.new()
     add(registry, 1)
     run = registry.version(1).run_id
@@ -87,7 +97,8 @@ def test_a_lost_answer_leaves_one_version_that_counts(any_backend: Backend) -> N
 
 
 def test_the_life_of_versions(any_backend: Backend) -> None:
-    """Candidate, production, archived, rejected: each promotion archives what it replaced and keeps the way back to it."""
+    """Candidate, production, archived, rejected: each promotion archives what it replaced and keeps
+    the way back to it."""
     registry = any_backend.new()
     add(registry, 4)
     assert registry.promote(1, instead_of=None, reason="the first")
@@ -103,7 +114,8 @@ def test_the_life_of_versions(any_backend: Backend) -> None:
 
 
 def test_after_a_rollback_there_is_no_previous(any_backend: Backend) -> None:
-    """What was left is archived and is no way back; the version gone back to is production again."""
+    """What was left is archived and is no way back; the version gone back to is production
+    again."""
     registry = any_backend.new()
     add(registry, 2)
     registry.promote(1, instead_of=None, reason="first")
@@ -123,7 +135,8 @@ def test_going_back_further_than_previous(any_backend: Backend) -> None:
 
 
 def test_nothing_moves_when_production_is_another(any_backend: Backend) -> None:
-    """A promotion and a rollback that were decided about a version that is no longer live say False and change nothing."""
+    """A promotion and a rollback that were decided about a version that is no longer live say False
+    and change nothing."""
     registry = any_backend.new()
     add(registry, 4)
     for number, before in ((1, None), (2, 1)):
@@ -140,7 +153,10 @@ def test_a_version_that_is_not_there_cannot_go_live(any_backend: Backend) -> Non
     registry = any_backend.new()
     add(registry, 2)
     registry.promote(1, instead_of=None, reason="first")
-    for move in (lambda: registry.promote(9, instead_of=1, reason=""), lambda: registry.roll_back(9, instead_of=1, reason="")):
+    for move in (
+        lambda: registry.promote(9, instead_of=1, reason=""),
+        lambda: registry.roll_back(9, instead_of=1, reason=""),
+    ):
         with pytest.raises(RegistryError, match="wanted version 9, got versions 1, 2"):
             move()
     assert state(registry) == (1, None, ("production", "candidate"))
@@ -149,16 +165,26 @@ def test_a_version_that_is_not_there_cannot_go_live(any_backend: Backend) -> Non
 @pytest.mark.parametrize(
     ("move", "expected"),
     [
-        (lambda registry: registry.promote(3, instead_of=2, reason="better"), (3, 2, ("archived", "archived", "production"))),
-        (lambda registry: registry.roll_back(1, instead_of=2, reason="worse"), (1, None, ("production", "archived", "candidate"))),
-        (lambda registry: registry.reject(3, reason="worse"), (2, 1, ("archived", "production", "rejected"))),
+        (
+            lambda registry: registry.promote(3, instead_of=2, reason="better"),
+            (3, 2, ("archived", "archived", "production")),
+        ),
+        (
+            lambda registry: registry.roll_back(1, instead_of=2, reason="worse"),
+            (1, None, ("production", "archived", "candidate")),
+        ),
+        (
+            lambda registry: registry.reject(3, reason="worse"),
+            (2, 1, ("archived", "production", "rejected")),
+        ),
     ],
     ids=["promote", "roll back", "reject"],
 )
 def test_a_move_repeated_after_a_crash_anywhere_ends_alike(
     any_backend: Backend, move: Callable[[Registry], object], expected: tuple[Any, ...]
 ) -> None:
-    """For every call to MLflow: a crash just before it leaves production and previous usable, and the same move ends in the same state."""
+    """For every call to MLflow: a crash just before it leaves production and previous usable, and
+    the same move ends in the same state."""
     registry = any_backend.new()
     add(registry, 3)
     for calls in count():
@@ -188,23 +214,35 @@ def begin_with_two_live_in_turn(registry: Registry) -> None:
 
 
 def test_a_logged_model_comes_back_and_answers_alike(backend: Backend, folder: Path) -> None:
-    """The bundle that another process loads repeats the answers of the fitted pipeline; its run shows metrics, data and files."""
+    """The bundle that another process loads repeats the answers of the fitted pipeline; its run
+    shows metrics, data and files."""
     registry = backend.new()
     version = registry.register("a key", run := log(registry, folder), {"window": "month 1"})
     bundle = backend.open(registry.name).load(version)
     assert bundle.measure_self_test() <= SELF_TEST_TOLERANCE
-    assert np.allclose(bundle.probabilities(rows(9)), fit_pipeline().predict_proba(rows(9)), atol=1e-9)
+    assert np.allclose(
+        bundle.probabilities(rows(9)), fit_pipeline().predict_proba(rows(9)), atol=1e-9
+    )
     assert bundle.facts == FACTS
     assert len(bundle.reference()) == 30
     assert registry.read_file(version, "evidence.json") == "{}"
     shown = registry._client.get_run(run)
-    assert (shown.info.status, shown.data.metrics, shown.data.params) == ("FINISHED", {"val_auc": 0.75}, {"seed": "7"})
-    assert [(one.dataset.name, one.dataset.digest) for one in shown.inputs.dataset_inputs] == [("month 1", ("ab" * 32)[:36])]
+    assert (shown.info.status, shown.data.metrics, shown.data.params) == (
+        "FINISHED",
+        {"val_auc": 0.75},
+        {"seed": "7"},
+    )
+    assert [(one.dataset.name, one.dataset.digest) for one in shown.inputs.dataset_inputs] == [
+        ("month 1", ("ab" * 32)[:36])
+    ]
     assert run in registry.run_link(run, "http://127.0.0.1:5000")
 
 
-def test_any_mlflow_client_can_use_production(backend: Backend, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`models:/NAME@production` is a model that plain pyfunc loads and asks, without a line of ours."""
+def test_any_mlflow_client_can_use_production(
+    backend: Backend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models:/NAME@production` is a model that plain pyfunc loads and asks, without a line of
+    ours."""
     import mlflow.pyfunc
 
     registry = backend.new()
@@ -221,19 +259,31 @@ def find_model_file(backend: Backend, run: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "harm", [lambda path: path.write_bytes(path.read_bytes() + b" "), lambda path: path.with_name("more").touch(), Path.unlink]
+    "harm",
+    [
+        lambda path: path.write_bytes(path.read_bytes() + b" "),
+        lambda path: path.with_name("more").touch(),
+        Path.unlink,
+    ],
 )
-def test_files_changed_after_registration_are_refused(backend: Backend, folder: Path, harm: Callable[[Path], object]) -> None:
-    """A byte more, a file more or a file less in MLflow's store: the sha256 does not match, and the version is not loaded."""
+def test_files_changed_after_registration_are_refused(
+    backend: Backend, folder: Path, harm: Callable[[Path], object]
+) -> None:
+    """A byte more, a file more or a file less in MLflow's store: the sha256 does not match, and the
+    version is not loaded."""
     registry = backend.new()
     version = registry.register("a key", run := log(registry, folder), {})
     harm(find_model_file(backend, run))
-    with pytest.raises(RegistryError, match=r"version 1: wanted files with sha256 \w{12}, got \w{12}: the files were changed"):
+    with pytest.raises(
+        RegistryError,
+        match=r"version 1: wanted files with sha256 \w{12}, got \w{12}: the files were changed",
+    ):
         backend.open(registry.name).load(version)
 
 
 def test_files_changed_before_registration_are_refused(backend: Backend, folder: Path) -> None:
-    """The digest is that of what was logged, not of what lies in the store when the version is made."""
+    """The digest is that of what was logged, not of what lies in the store when the version is
+    made."""
     registry = backend.new()
     run = log(registry, folder)
     find_model_file(backend, run).write_text("{}")
@@ -241,7 +291,9 @@ def test_files_changed_before_registration_are_refused(backend: Backend, folder:
         registry.load(registry.register("a key", run, {}))
 
 
-def test_a_version_that_somebody_else_registered_is_not_loaded(backend: Backend, folder: Path) -> None:
+def test_a_version_that_somebody_else_registered_is_not_loaded(
+    backend: Backend, folder: Path
+) -> None:
     """Without the sha256 that we note at registration nothing is known of its files."""
     registry = backend.new()
     run = log(registry, folder)
@@ -262,7 +314,8 @@ def test_loading_a_version_that_is_not_there_names_those_that_are(any_backend: B
 
 
 def test_a_fetched_bundle_is_kept_and_mended(server: Backend, folder: Path) -> None:
-    """What was fetched once is not fetched again; a copy that was damaged meanwhile, or cut short, is fetched anew."""
+    """What was fetched once is not fetched again; a copy that was damaged meanwhile, or cut short,
+    is fetched anew."""
     registry = server.new()
     version = registry.register("a key", log(registry, folder), {})
     kept = registry.load(version).folder
@@ -270,7 +323,11 @@ def test_a_fetched_bundle_is_kept_and_mended(server: Backend, folder: Path) -> N
     before = (kept / "facts.json").stat().st_ino
     assert registry.load(version).folder == kept
     assert (kept / "facts.json").stat().st_ino == before
-    for harm in (lambda: (kept / "facts.json").write_text("{"), lambda: (kept / "stale").touch(), lambda: shutil.rmtree(kept)):
+    for harm in (
+        lambda: (kept / "facts.json").write_text("{"),
+        lambda: (kept / "stale").touch(),
+        lambda: shutil.rmtree(kept),
+    ):
         harm()
         assert registry.load(version).measure_self_test() <= SELF_TEST_TOLERANCE
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
@@ -285,9 +342,13 @@ def test_two_may_fetch_the_same_version_at_once(server: Backend, folder: Path) -
     assert {model_digest(one.folder) for one in bundles} == {model_digest(folder)}
 
 
-@pytest.mark.parametrize("key", ["shop/month_001/promotion/ab", "shop/it's spring/promotion/ab", 'shop/"quoted"/promotion/ab'])
+@pytest.mark.parametrize(
+    "key",
+    ["shop/month_001/promotion/ab", "shop/it's spring/promotion/ab", 'shop/"quoted"/promotion/ab'],
+)
 def test_one_key_gives_one_run(backend: Backend, key: str) -> None:
-    """Logging again under a key, whatever signs a window's name brings into it, returns the finished run unchanged."""
+    """Logging again under a key, whatever signs a window's name brings into it, returns the
+    finished run unchanged."""
     registry = backend.new()
     run = log(registry, None, key)
     assert log(backend.open(registry.name), None, key, metrics={"val_auc": 0.1}) == run
@@ -295,14 +356,15 @@ def test_one_key_gives_one_run(backend: Backend, key: str) -> None:
 
 
 def test_logging_prints_nothing(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
-    """With a server MLflow's client would print the address of each run into the output that a program reads."""
+    """With a server MLflow's client would print the address of each run into the output that a
+    program reads."""
     log(backend.new(), None)
     assert capfd.readouterr().out == ""
 
 
 def test_a_run_and_a_version_after_a_crash_anywhere(backend: Backend, folder: Path) -> None:
-    """For every call to MLflow while a model is logged and registered: the repeated command leaves one finished run and one version;
-    what was half written is marked killed."""
+    """For every call to MLflow while a model is logged and registered: the repeated command leaves
+    one finished run and one version; what was half written is marked killed."""
     registry = backend.new()
     log(registry, None, "makes the experiment")
     killed = 0
@@ -327,7 +389,8 @@ def test_a_run_and_a_version_after_a_crash_anywhere(backend: Backend, folder: Pa
 
 
 def test_a_file_of_a_run_is_found_where_it_lies(embedded: Backend, server: Backend) -> None:
-    """On this machine its path is known; behind a server it is not, and a file that was not logged is in neither."""
+    """On this machine its path is known; behind a server it is not, and a file that was not logged
+    is in neither."""
     for backend, known in ((embedded, True), (server, False)):
         registry = backend.new()
         run = log(registry, None)
@@ -373,18 +436,24 @@ def free_address() -> str:
 def test_whatever_is_asked_of_an_mlflow_that_is_away_is_a_registry_error(
     tmp_path: Path, free_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of MLflow or requests leaks out; the error says where, what, why and what to do, without the password."""
+    """Nothing of MLflow or requests leaks out; the error says where, what, why and what to do,
+    without the password."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for ask in EVERY_QUESTION:
         with pytest.raises(RegistryError) as caught:
             ask(Registry("shop", free_address, artifacts=tmp_path, downloads=tmp_path))
         assert caught.value.where.startswith("MLflow at http://***@127.0.0.1")
-        assert all((caught.value.wanted, caught.value.got, "closedloop doctor" in caught.value.then))
+        assert all(
+            (caught.value.wanted, caught.value.got, "closedloop doctor" in caught.value.then)
+        )
         assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_is_away_is_noticed_soon(tmp_path: Path, free_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the client's settings as we choose them a refused connection is an error within seconds, where MLflow's own take minutes."""
+def test_a_server_that_is_away_is_noticed_soon(
+    tmp_path: Path, free_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the client's settings as we choose them a refused connection is an error within seconds,
+    where MLflow's own take minutes."""
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
         monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}", raising=False)
     started = monotonic()
@@ -394,18 +463,26 @@ def test_a_server_that_is_away_is_noticed_soon(tmp_path: Path, free_address: str
 
 
 def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that accepts a connection and never answers is an error once the time that the environment allows is over."""
+    """A server that accepts a connection and never answers is an error once the time that the
+    environment allows is over."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        registry = Registry("shop", f"http://127.0.0.1:{deaf.getsockname()[1]}", artifacts=tmp_path, downloads=tmp_path)
+        registry = Registry(
+            "shop",
+            f"http://127.0.0.1:{deaf.getsockname()[1]}",
+            artifacts=tmp_path,
+            downloads=tmp_path,
+        )
         with pytest.raises(RegistryError):
             registry.production()
 
 
-def test_what_the_environment_says_to_mlflows_client_stays(tmp_path: Path, free_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_says_to_mlflows_client_stays(
+    tmp_path: Path, free_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Our settings of MLflow's client are defaults: a user's own patience is left alone."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -414,12 +491,29 @@ def test_what_the_environment_says_to_mlflows_client_stays(tmp_path: Path, free_
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.mkdir(parents=True), lambda path: path.parent.touch(), lambda path: (
-    path.parent.mkdir(), path.write_text("not a database, but longer than the header of one is " * 9))])  # fmt: skip
-def test_an_embedded_database_that_cannot_be_opened_is_noticed_soon(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
-    """A folder, a file in the place of its folder, or a file of another kind: an error within seconds, where MLflow tries for minutes."""
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.mkdir(parents=True),
+        lambda path: path.parent.touch(),
+        lambda path: (
+            path.parent.mkdir(),
+            path.write_text("not a database, but longer than the header of one is " * 9),
+        ),
+    ],
+)
+def test_an_embedded_database_that_cannot_be_opened_is_noticed_soon(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """A folder, a file in the place of its folder, or a file of another kind: an error within
+    seconds, where MLflow tries for minutes."""
     spoil(tmp_path / "store" / "mlflow.db")
     started = monotonic()
     with pytest.raises(RegistryError, match="closedloop doctor"):
-        Registry("shop", f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}", artifacts=tmp_path, downloads=tmp_path).production()
+        Registry(
+            "shop",
+            f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}",
+            artifacts=tmp_path,
+            downloads=tmp_path,
+        ).production()
     assert monotonic() - started < 15

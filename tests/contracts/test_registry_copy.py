@@ -1,4 +1,5 @@
-"""A registry is filled from another one: whatever cut it off, whatever came twice, and whatever the original did since."""
+"""A registry is filled from another one: whatever cut it off, whatever came twice, and whatever the
+original did since."""
 
 from __future__ import annotations
 
@@ -10,7 +11,12 @@ import pytest
 
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
-from closedloop.operations.moving.registry_copy import RegistryCopy, check_source, compare_versions, count_runs
+from closedloop.operations.moving.registry_copy import (
+    RegistryCopy,
+    check_source,
+    compare_versions,
+    count_runs,
+)
 from closedloop.registry.versions import Registry
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
@@ -24,7 +30,8 @@ def silent(_done: int, _size: int) -> None:
 
 
 def original(backend: Backend, folder: Path) -> Registry:
-    """Two versions with files, the number between them deleted, the newest number deleted, too; a run without files that was cut off."""
+    """Two versions with files, the number between them deleted, the newest number deleted, too; a
+    run without files that was cut off."""
     registry = backend.new()
     for number in (1, 3):
         run = log(registry, folder, f"key {number}")
@@ -37,9 +44,17 @@ def original(backend: Backend, folder: Path) -> Registry:
     return registry
 
 
-def copy_of(backend: Backend, source: Registry, name: str, tmp_path: Path, calls: int = ENOUGH) -> RegistryCopy:
-    """Where `source` is copied to: a model of another name beside it, so that one MLflow does; cut off after so many calls that write."""
-    copy = RegistryCopy(f"{source.name}-{name}", backend.uri, artifacts=backend.home / "artifacts", downloads=tmp_path)
+def copy_of(
+    backend: Backend, source: Registry, name: str, tmp_path: Path, calls: int = ENOUGH
+) -> RegistryCopy:
+    """Where `source` is copied to: a model of another name beside it, so that one MLflow does; cut
+    off after so many calls that write."""
+    copy = RegistryCopy(
+        f"{source.name}-{name}",
+        backend.uri,
+        artifacts=backend.home / "artifacts",
+        downloads=tmp_path,
+    )
     copy._client_made = CrashingWriter(copy._client, calls)
     return copy
 
@@ -48,7 +63,9 @@ class CrashingWriter(CrashingClient):
     """What only reads always works."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name) if name.startswith(READING) else super().__getattr__(name)
+        return (
+            getattr(self._client, name) if name.startswith(READING) else super().__getattr__(name)
+        )
 
 
 def fill(copy: RegistryCopy, source: Registry, through: int = 4) -> None:
@@ -65,8 +82,12 @@ def assert_filled(copy: RegistryCopy, source: Registry) -> None:
     assert here == there
     assert (copy.production(), copy.previous()) == (source.production(), source.previous())
     assert copy.count_runs(source) == count_runs(source)
-    assert [one.info.lifecycle_stage for one in all_runs(copy)] == [one.info.lifecycle_stage for one in all_runs(source)]
-    assert [one.info.status for one in all_runs(copy)] == [one.info.status for one in all_runs(source)]
+    assert [one.info.lifecycle_stage for one in all_runs(copy)] == [
+        one.info.lifecycle_stage for one in all_runs(source)
+    ]
+    assert [one.info.status for one in all_runs(copy)] == [
+        one.info.status for one in all_runs(source)
+    ]
     assert not any(vars(copy.left_to_copy(source)).values())
 
 
@@ -74,20 +95,35 @@ def all_runs(registry: Registry) -> list[Any]:
     from mlflow.entities import ViewType
 
     found = registry._client.search_runs([registry._experiment()], run_view_type=ViewType.ALL)
-    return sorted(found, key=lambda one: (one.info.start_time, one.data.tags.get("closedloop.migrated_from", one.info.run_id)))
+    return sorted(
+        found,
+        key=lambda one: (
+            one.info.start_time,
+            one.data.tags.get("closedloop.migrated_from", one.info.run_id),
+        ),
+    )
 
 
-@pytest.mark.parametrize("step", [pytest.param(3, id="each third call"), pytest.param(1, id="each call", marks=pytest.mark.nightly)])
-def test_cut_off_before_any_call_it_is_finished_by_the_next_one(embedded: Backend, folder: Path, tmp_path: Path, step: int) -> None:
-    """Whichever call to MLflow is the first that fails, the same copy made again is that of an undisturbed one, and nothing is there twice;
-    until the last calls nothing is in production."""
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(3, id="each third call"),
+        pytest.param(1, id="each call", marks=pytest.mark.nightly),
+    ],
+)
+def test_cut_off_before_any_call_it_is_finished_by_the_next_one(
+    embedded: Backend, folder: Path, tmp_path: Path, step: int
+) -> None:
+    """Whichever call to MLflow is the first that fails, the same copy made again is that of an
+    undisturbed one, and nothing is there twice; until the last calls nothing is in production."""
     source = original(embedded, folder)
     whole = copy_of(embedded, source, "whole", tmp_path)
     fill(whole, source)
     needed = ENOUGH - whole._client.left
     assert needed > 20, "too few calls are watched"
     assert_filled(whole, source)
-    # The first run, and all that comes after the last one: the runs between are copied like the first.
+    # The first run, and all that comes after the last one: the runs between are copied like the
+    # first.
     for calls in [*range(7), *range(needed - 11, needed)][::-step]:
         cut = copy_of(embedded, source, f"cut-{calls}", tmp_path, calls)
         with pytest.raises(RegistryError, match="cut off here"):
@@ -101,9 +137,11 @@ def test_cut_off_before_any_call_it_is_finished_by_the_next_one(embedded: Backen
 
 
 @pytest.mark.parametrize("doubled", ["create_run", "create_model_version"])
-def test_a_request_that_was_repeated_makes_nothing_twice(embedded: Backend, folder: Path, tmp_path: Path, doubled: str) -> None:
-    """MLflow's client asks again when an answer is lost: a run that came twice is deleted; a version number that is lost is said, and the
-    model made anew on the target."""
+def test_a_request_that_was_repeated_makes_nothing_twice(
+    embedded: Backend, folder: Path, tmp_path: Path, doubled: str
+) -> None:
+    """MLflow's client asks again when an answer is lost: a run that came twice is deleted; a
+    version number that is lost is said, and the model made anew on the target."""
     source = original(embedded, folder)
     copy = copy_of(embedded, source, "doubled", tmp_path)
     asked = getattr(copy._client_made._client, doubled)
@@ -114,7 +152,9 @@ def test_a_request_that_was_repeated_makes_nothing_twice(embedded: Backend, fold
 
     copy._client_made._client = Repeating(copy._client_made._client, doubled, ask_twice)
     if doubled == "create_model_version":
-        with pytest.raises(RegistryError, match=r"wanted to give the number 1, got 2: .* delete that model there"):
+        with pytest.raises(
+            RegistryError, match=r"wanted to give the number 1, got 2: .* delete that model there"
+        ):
             fill(copy, source)
         copy._client.delete_registered_model(copy.name)
     else:
@@ -137,8 +177,11 @@ class Repeating:
         return self._instead if name == self._name else getattr(self.client, name)
 
 
-def test_versions_from_elsewhere_are_refused(embedded: Backend, folder: Path, tmp_path: Path) -> None:
-    """A target that has a version of its own is not touched, and one that holds only copies is nobody else's."""
+def test_versions_from_elsewhere_are_refused(
+    embedded: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """A target that has a version of its own is not touched, and one that holds only copies is
+    nobody else's."""
     source = original(embedded, folder)
     copy = copy_of(embedded, source, "foreign", tmp_path)
     copy.refuse_foreign(source)
@@ -149,8 +192,11 @@ def test_versions_from_elsewhere_are_refused(embedded: Backend, folder: Path, tm
         copy.refuse_foreign(source)
 
 
-def test_what_the_original_did_since_comes_along(embedded: Backend, folder: Path, tmp_path: Path) -> None:
-    """A copy that is made again takes new versions, changed tags, moved aliases and those that are gone; a copy of it does, too."""
+def test_what_the_original_did_since_comes_along(
+    embedded: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """A copy that is made again takes new versions, changed tags, moved aliases and those that are
+    gone; a copy of it does, too."""
     source = original(embedded, folder)
     first = copy_of(embedded, source, "since", tmp_path)
     fill(first, source)
@@ -164,8 +210,11 @@ def test_what_the_original_did_since_comes_along(embedded: Backend, folder: Path
     assert_filled(second, first)
 
 
-def test_what_cannot_be_copied_whole_is_said_before(embedded: Backend, folder: Path, tmp_path: Path) -> None:
-    """A version whose files were changed or whose run is gone is named with what to do; nothing has been copied then."""
+def test_what_cannot_be_copied_whole_is_said_before(
+    embedded: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """A version whose files were changed or whose run is gone is named with what to do; nothing has
+    been copied then."""
     source = embedded.new()
     source.register("key", log(source, folder), {})
     check_source(source, silent)
@@ -179,12 +228,15 @@ def test_what_cannot_be_copied_whole_is_said_before(embedded: Backend, folder: P
     source._client.delete_model_version(source.name, "1")
     check_source(source, silent)
     source._client.create_model_version(source.name, source="s3://somewhere/else", run_id=run)
-    with pytest.raises(RegistryError, match=r"version 2: wanted files in a run .* delete that version here"):
+    with pytest.raises(
+        RegistryError, match=r"version 2: wanted files in a run .* delete that version here"
+    ):
         check_source(source, silent)
 
 
 def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: Path) -> None:
-    """Files that are not on this machine are fetched and handed on, name by name and byte by byte."""
+    """Files that are not on this machine are fetched and handed on, name by name and byte by
+    byte."""
     source = server.new()
     source.register("key", log(source, folder), {})
     copy = copy_of(server, source, "copy", tmp_path)
@@ -192,11 +244,16 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     assert_filled(copy, source)
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
     assert model_digest(copy.fetch(1)) == model_digest(folder)
-    assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == ["plots/roc.png"]
+    assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
+        "plots/roc.png"
+    ]
 
 
-def test_a_pruned_version_comes_along_without_files(embedded: Backend, folder: Path, tmp_path: Path) -> None:
-    """Its number, status and tags are copied; nothing is fetched for it, here or there, and those that have files are looked at as ever."""
+def test_a_pruned_version_comes_along_without_files(
+    embedded: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """Its number, status and tags are copied; nothing is fetched for it, here or there, and those
+    that have files are looked at as ever."""
     source = original(embedded, folder)
     run = log(source, folder, "key 5")
     number = source.register("key 5", run, {"window": "w5"})

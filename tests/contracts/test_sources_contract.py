@@ -1,4 +1,5 @@
-"""What every WindowSource promises, proved for each kind: folders and single files, one file with a window column, SQL, and a chain."""
+"""What every WindowSource promises, proved for each kind: folders and single files, one file with a
+window column, SQL, and a chain."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import Source
-from closedloop.windows.sources import ChainedSource, FilesSource, NoWindows, SqlSource, WindowSource
+from closedloop.windows.sources import (
+    ChainedSource,
+    FilesSource,
+    NoWindows,
+    SqlSource,
+    WindowSource,
+)
 
 Content = dict[str, pd.DataFrame]
 Build = Callable[[Path, Content], WindowSource]
@@ -28,22 +35,33 @@ def folders(root: Path, content: Content) -> WindowSource:
     for window, frame in content.items():
         (root / window).mkdir()
         frame.to_csv(root / window / "rows.csv", index=False)
-    return FilesSource(Source(query="SELECT * FROM read_csv('{root}/{window}/rows.csv')", windows="w*"), root)
+    return FilesSource(
+        Source(query="SELECT * FROM read_csv('{root}/{window}/rows.csv')", windows="w*"), root
+    )
 
 
 def single_files(root: Path, content: Content) -> WindowSource:
     root.mkdir(exist_ok=True)
     for window, frame in content.items():
         frame.to_parquet(root / f"{window}.parquet")
-    return FilesSource(Source(query="SELECT * FROM '{root}/{window}.parquet'", windows="*.parquet"), root)
+    return FilesSource(
+        Source(query="SELECT * FROM '{root}/{window}.parquet'", windows="*.parquet"), root
+    )
 
 
 def window_column(root: Path, content: Content) -> WindowSource:
     root.mkdir(exist_ok=True)
-    together = pd.concat([frame.assign(window=name) for name, frame in content.items()]) if content else CONTENT["w2"].assign(window=None)
+    together = (
+        pd.concat([frame.assign(window=name) for name, frame in content.items()])
+        if content
+        else CONTENT["w2"].assign(window=None)
+    )
     together.to_parquet(root / "all.parquet", index=False)
     query = "SELECT * EXCLUDE (\"window\") FROM '{root}/all.parquet' WHERE \"window\" = '{window}'"
-    return FilesSource(Source(query=query, windows_query="SELECT DISTINCT \"window\" FROM '{root}/all.parquet'"), root)
+    return FilesSource(
+        Source(query=query, windows_query="SELECT DISTINCT \"window\" FROM '{root}/all.parquet'"),
+        root,
+    )
 
 
 def database(root: Path, content: Content) -> WindowSource:
@@ -53,7 +71,9 @@ def database(root: Path, content: Content) -> WindowSource:
             frame.assign(w=name).to_sql("flowers", connection, index=False, if_exists="append")
     connection.close()
     query = "SELECT id, x, \"odd name\" FROM flowers WHERE w = '{window}' AND \"odd name\" NOT LIKE '%:none%'"
-    source = Source(query=query, kind="sql", url="$SOME", windows_query="SELECT DISTINCT w FROM flowers")
+    source = Source(
+        query=query, kind="sql", url="$SOME", windows_query="SELECT DISTINCT w FROM flowers"
+    )
     return SqlSource(source, f"sqlite:///{root.with_suffix('.db')}")
 
 
@@ -93,7 +113,8 @@ def test_reading_twice_gives_the_same(build: Build, tmp_path: Path) -> None:
 
 
 def test_an_unknown_window_names_near_ones(build: Build, tmp_path: Path) -> None:
-    """A mistyped window is answered with the ones that were perhaps meant, and never becomes SQL."""
+    """A mistyped window is answered with the ones that were perhaps meant, and never becomes
+    SQL."""
     source = build(tmp_path / "root", CONTENT)
     with pytest.raises(SourceError, match=r"did you mean .*w10"):
         source.read("w1o")

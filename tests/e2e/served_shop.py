@@ -46,12 +46,18 @@ ROW = {"spend": 61.5, "plan": "gold"}
 
 def rows(seed: int, number: int = 200) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
-    return pd.DataFrame({"spend": draw.normal(50, 20, number), "plan": pd.Series(draw.choice(["basic", "gold"], number), dtype=object)})
+    return pd.DataFrame(
+        {
+            "spend": draw.normal(50, 20, number),
+            "plan": pd.Series(draw.choice(["basic", "gold"], number), dtype=object),
+        }
+    )
 
 
 @dataclass
 class Shop:
-    """A use case with two proved versions in an embedded MLflow, each of which answers in its own way."""
+    """A use case with two proved versions in an embedded MLflow, each of which answers in its own
+    way."""
 
     folder: Path
     answers: dict[int, list[float]] = field(default_factory=dict)
@@ -60,20 +66,45 @@ class Shop:
     def registry(self) -> Registry:
         """As a new process would open it."""
         home = self.folder / "home"
-        return Registry("shop", f"sqlite:///{home / 'mlflow.db'}", artifacts=home / "artifacts", downloads=home / "bundles")
+        return Registry(
+            "shop",
+            f"sqlite:///{home / 'mlflow.db'}",
+            artifacts=home / "artifacts",
+            downloads=home / "bundles",
+        )
 
     def add(self, seed: int) -> int:
         """Train, prove and register one more version."""
         use_case, registry = load_use_case(self.folder / "loop.toml"), self.registry
         frame = rows(seed)
-        labels = (frame["spend"] + np.random.default_rng(seed).normal(0, 10 * seed, len(frame)) > 50).to_numpy(dtype=int)
-        pipeline = fit("logistic", frame, labels, numeric=("spend",), categorical=("plan",), seed=seed)
+        labels = (
+            frame["spend"] + np.random.default_rng(seed).normal(0, 10 * seed, len(frame)) > 50
+        ).to_numpy(dtype=int)
+        pipeline = fit(
+            "logistic", frame, labels, numeric=("spend",), categorical=("plan",), seed=seed
+        )
         bundle, sample = self.folder / f"bundle-{seed}", rows(9, 20)
         registry.save_model(pipeline, bundle, sample, pipeline.predict_proba(sample))
-        facts = Facts("shop", f"key-{seed}", "logistic/all", ("False", "True"), ("w0",), "w1", 0.7, {}, use_case.content, 200, "ab")
-        write_facts(bundle, facts, sample, pipeline.predict_proba(sample), frame.assign(left="True"))
+        facts = Facts(
+            "shop",
+            f"key-{seed}",
+            "logistic/all",
+            ("False", "True"),
+            ("w0",),
+            "w1",
+            0.7,
+            {},
+            use_case.content,
+            200,
+            "ab",
+        )
+        write_facts(
+            bundle, facts, sample, pipeline.predict_proba(sample), frame.assign(left="True")
+        )
         assert prove(bundle, pipeline, sample, use_case, 1e-5).served_by == "onnx"
-        run = registry.log_run(f"key-{seed}", "train", metrics={}, parameters={}, tags={}, files={}, folder=bundle)
+        run = registry.log_run(
+            f"key-{seed}", "train", metrics={}, parameters={}, tags={}, files={}, folder=bundle
+        )
         number = registry.register(f"key-{seed}", run, {"window": "w1", "served_by": "onnx"})
         self.answers[number] = read_bundle(bundle).probabilities(pd.DataFrame([ROW]))[0].tolist()
         return number
@@ -88,9 +119,12 @@ class Served:
     log: Path
 
     def ask(self, path: str, content: Any = None) -> Any:
-        """The answer as JSON, or as text where it is none; on a connection of its own, so that any worker may get it."""
+        """The answer as JSON, or as text where it is none; on a connection of its own, so that any
+        worker may get it."""
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.address + path, body, {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 said = response.read().decode()
@@ -99,7 +133,11 @@ class Served:
         return json.loads(said) if said.startswith("{") else said
 
     def metric(self, name: str) -> float:
-        lines = [line.rsplit(" ", 1) for line in self.ask("/metrics").splitlines() if not line.startswith("#")]
+        lines = [
+            line.rsplit(" ", 1)
+            for line in self.ask("/metrics").splitlines()
+            if not line.startswith("#")
+        ]
         return sum(float(value) for series, value in lines if series.partition("{")[0] == name)
 
 
@@ -107,11 +145,27 @@ class Served:
 def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))
+    }
     log = shop.folder / f"serve-{port}.log"
-    command = [sys.executable, "-m", "closedloop", "serve", "--use-case", str(shop.folder / "loop.toml"), "--port", str(port),
-               "--workers", str(workers)]  # fmt: skip
-    process = start_attached(command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log)
+    command = [
+        sys.executable,
+        "-m",
+        "closedloop",
+        "serve",
+        "--use-case",
+        str(shop.folder / "loop.toml"),
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+    ]
+    process = start_attached(
+        command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log
+    )
     served = Served(f"http://127.0.0.1:{port}", process, log)
     try:
         until(lambda: process.poll() is not None or is_ready(served), "an answer of the service")
@@ -143,6 +197,10 @@ def processes_of(shop: Shop) -> list[int]:
 
 def children(parent: int) -> set[int]:
     try:
-        return {int(one) for path in Path(f"/proc/{parent}/task").glob("*/children") for one in path.read_text().split()}
+        return {
+            int(one)
+            for path in Path(f"/proc/{parent}/task").glob("*/children")
+            for one in path.read_text().split()
+        }
     except OSError:
         return set()

@@ -1,4 +1,5 @@
-"""A small real loop on the embedded stores: iris, turned as the flows turn it, but without Prefect."""
+"""A small real loop on the embedded stores: iris, turned as the flows turn it, but without
+Prefect."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def write_loop(path: Path, changes: dict[str, str]) -> None:
 
 
 def look(loop: Loop, window: str) -> Entry:
-    """monitor_flow: what it decided before on the same data, or a turn, with the report in MLflow."""
+    """monitor_flow: what it decided before on the same data, or a turn, with the report in
+    MLflow."""
     with loop.lock():
         history = History(loop, window)
         entry = decided_before(history)
@@ -63,19 +65,27 @@ def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     with loop.lock():
         history = History(loop, window)
         asked = asked or write_request(history)
-        entry = write_promotion(history, evidence := propose_candidate(history), decide_promotion(evidence, loop.use_case.policy), asked.id)
+        entry = write_promotion(
+            history,
+            evidence := propose_candidate(history),
+            decide_promotion(evidence, loop.use_case.policy),
+            asked.id,
+        )
         entry = carry_out(loop, entry)
         loop.journal.carried_out(asked)
         return entry
 
 
 def live_a_little(folder: Path) -> Place:
-    """Versions 1 (production again) and 2 (rolled back), 4 (rejected), 3 and 5 deleted; a drift report, answers and labels."""
+    """Versions 1 (production again) and 2 (rolled back), 4 (rejected), 3 and 5 deleted; a drift
+    report, answers and labels."""
     path = folder / "case" / "loop.toml"
     path.parent.mkdir(parents=True)
     write_loop(path, LOGISTIC)
     shutil.copy(REPOSITORY / "data/iris/golden.json", path.parent)
-    place = Place(Settings(home=folder / "home", data=None, database_url=None, mlflow_url=None), path)
+    place = Place(
+        Settings(home=folder / "home", data=None, database_url=None, mlflow_url=None), path
+    )
     loop = place.open()
     write_generated(loop.use_case, None, generate_windows("iris", 3))
     first = look(loop, "window_0")
@@ -105,11 +115,15 @@ def answer_some(loop: Loop) -> None:
     columns, classes = loop.use_case.columns, loop.use_case.target.classes
     requests = [
         describe_answers(
-            loop.use_case.name, 1, {name: [float(row) for row in range(rows)] for name in columns},
+            loop.use_case.name,
+            1,
+            {name: [float(row) for row in range(rows)] for name in columns},
             {name: [float(name == classes[0])] * rows for name in classes},
             keys=[f"flower-{number}-{row}" for row in range(rows)] if number % 2 else (),
         )
         for number, rows in enumerate([1, 1, 3, 40, 700, 1])
-    ]  # fmt: skip
+    ]
     loop.records.append(requests)
-    loop.records.label_many([Label(classes[0], id=id) for one in requests[1:] for id in one.ids[:30]])
+    loop.records.label_many(
+        [Label(classes[0], id=id) for one in requests[1:] for id in one.ids[:30]]
+    )

@@ -1,4 +1,5 @@
-"""A newcomer's story: a CSV file, `init`, `doctor`, the loop turned window by window, and every command that looks back or moves on."""
+"""A newcomer's story: a CSV file, `init`, `doctor`, the loop turned window by window, and every
+command that looks back or moves on."""
 
 from __future__ import annotations
 
@@ -26,7 +27,18 @@ pytestmark = pytest.mark.slow
 ROWS = 2400
 MONTHS = ("2026-01", "2026-02", "2026-03")
 # What a program may count on.
-DECISION_KEYS = {"id", "kind", "action", "window", "checks", "version", "reason", "cause", "outcome", "at"}
+DECISION_KEYS = {
+    "id",
+    "kind",
+    "action",
+    "window",
+    "checks",
+    "version",
+    "reason",
+    "cause",
+    "outcome",
+    "at",
+}
 CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got"}
 
 
@@ -54,7 +66,8 @@ def closedloop(*arguments: str) -> Result:
 
 
 def customers() -> pd.DataFrame:
-    """Three months of customers with keys like 007; who leaves depends on all of age, plan and visits."""
+    """Three months of customers with keys like 007; who leaves depends on all of age, plan and
+    visits."""
     random, months = np.random.default_rng(5), []
     for number, month in enumerate(MONTHS):
         age = random.normal(40, 10, ROWS).round(1)
@@ -63,7 +76,18 @@ def customers() -> pd.DataFrame:
         logit = -0.5 + 0.06 * (age - 40) + np.where(plan == "basic", 1.0, -0.5) - 0.25 * visits
         keys = [f"{number * ROWS + place:05d}" for place in range(ROWS)]
         left = np.where(random.random(ROWS) < 1 / (1 + np.exp(-logit)), "yes", "no")
-        months.append(pd.DataFrame({"customer_id": keys, "month": month, "age": age, "plan": plan, "visits": visits, "left": left}))
+        months.append(
+            pd.DataFrame(
+                {
+                    "customer_id": keys,
+                    "month": month,
+                    "age": age,
+                    "plan": plan,
+                    "visits": visits,
+                    "left": left,
+                }
+            )
+        )
     return pd.concat(months, ignore_index=True)
 
 
@@ -79,23 +103,49 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the others share one Prefect server."""
+    """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the
+    others share one Prefect server."""
     folder = tmp_path_factory.mktemp("story")
     customers().to_csv(folder / "customers.csv", index=False)
     before, came_from = dict(os.environ), Path.cwd()
     os.chdir(folder)
-    os.environ.update({"CLOSEDLOOP_HOME": str(folder / "home"), "CLOSEDLOOP_USE_CASE": "loop.toml", "COLUMNS": "100"})
+    os.environ.update(
+        {
+            "CLOSEDLOOP_HOME": str(folder / "home"),
+            "CLOSEDLOOP_USE_CASE": "loop.toml",
+            "COLUMNS": "100",
+        }
+    )
     try:
-        written = closedloop("init", "customers.csv", "--target", "left", "--window-column", "month", "--key", "customer_id")
+        written = closedloop(
+            "init",
+            "customers.csv",
+            "--target",
+            "left",
+            "--window-column",
+            "month",
+            "--key",
+            "customer_id",
+        )
         examined = closedloop("doctor")
-        first = subprocess.run([sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
-                               capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
+        first = subprocess.run(
+            [sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         os.environ.update(Settings().library_environment())
         from flows.deployment.own_server import embedded_prefect, using
 
         with embedded_prefect(folder / "prefect.log") as server, using(server):
             others = [closedloop("monitor", "--window", month, "--json") for month in MONTHS[1:]]
-            yield Story(folder, written, examined, (Result(first.returncode, first.stdout, first.stderr), *others))
+            yield Story(
+                folder,
+                written,
+                examined,
+                (Result(first.returncode, first.stdout, first.stderr), *others),
+            )
     finally:
         os.chdir(came_from)
         os.environ.clear()
@@ -123,7 +173,9 @@ def test_the_doctor_speaks_to_programs(story: Story) -> None:
     """--json lists every check with what was found; all is well after the loop has turned."""
     findings = closedloop("doctor", "--json").json
     assert all(set(one) == {"check", "ok", "found", "next"} and one["ok"] for one in findings)
-    assert {"use case", "newest window", "tables", "journal", "MLflow", "production"} <= {one["check"] for one in findings}
+    assert {"use case", "newest window", "tables", "journal", "MLflow", "production"} <= {
+        one["check"] for one in findings
+    }
 
 
 def test_the_first_command_made_tables_that_need_no_upgrade(story: Story) -> None:
@@ -133,12 +185,16 @@ def test_the_first_command_made_tables_that_need_no_upgrade(story: Story) -> Non
 
 
 def test_the_loop_turns_on_a_table_it_never_saw(story: Story) -> None:
-    """The first window makes and promotes a model; later ones, from the same customers, are watched; stdout is JSON and nothing else."""
+    """The first window makes and promotes a model; later ones, from the same customers, are
+    watched; stdout is JSON and nothing else."""
     for turn, month in zip(story.turns, MONTHS, strict=True):
         assert turn.json["window"] == month
         assert set(turn.json) >= {*DECISION_KEYS, "led_to"}
     first = story.turns[0].json
-    assert (first["action"], [one["action"] for one in first["led_to"]]) == ("retrain", ["promote"]), first["led_to"]
+    assert (first["action"], [one["action"] for one in first["led_to"]]) == (
+        "retrain",
+        ["promote"],
+    ), first["led_to"]
     assert closedloop("status", "--json").json["production"] >= 1
 
 
@@ -156,7 +212,8 @@ def test_an_unknown_window_is_refused_before_anything_starts(story: Story) -> No
 
 
 def test_history_has_the_promised_keys(story: Story) -> None:
-    """An array of decisions, oldest first, each with id, kind, action, window, checks and version; --last shortens it from the front."""
+    """An array of decisions, oldest first, each with id, kind, action, window, checks and version;
+    --last shortens it from the front."""
     entries = closedloop("history", "--json").json
     assert all(set(one) >= DECISION_KEYS for one in entries)
     assert all(set(check) == CHECK_KEYS for one in entries for check in one["checks"])
@@ -165,18 +222,29 @@ def test_history_has_the_promised_keys(story: Story) -> None:
 
 
 def test_why_tells_the_same_as_history(story: Story) -> None:
-    """One decision, with every check: as JSON the journal's own entry, for people the claims, and the report's address in one piece."""
-    entry = next(one for one in closedloop("history", "--json").json if "drift_report" in str(one["details"].get("report")))
+    """One decision, with every check: as JSON the journal's own entry, for people the claims, and
+    the report's address in one piece."""
+    entry = next(
+        one
+        for one in closedloop("history", "--json").json
+        if "drift_report" in str(one["details"].get("report"))
+    )
     assert closedloop("why", str(entry["id"]), "--json").json == entry
     shown = closedloop("why", str(entry["id"])).out
     assert all(check["claim"].split()[0] in shown for check in entry["checks"])
     link = next(line for line in shown.splitlines() if "drift_report.html" in line)
-    assert f"/runs/{entry['details']['run']}/artifacts/drift_report.html?workflowType=machine_learning" in link
+    assert (
+        f"/runs/{entry['details']['run']}/artifacts/drift_report.html?workflowType=machine_learning"
+        in link
+    )
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
-def test_what_people_read_fits_their_terminal(story: Story, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line of status and history is wider than the terminal, and no decision of the history is a page long."""
+def test_what_people_read_fits_their_terminal(
+    story: Story, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line of status and history is wider than the terminal, and no decision of the history is a
+    page long."""
     monkeypatch.setattr("closedloop.cli.app.console._width", int(columns))
     for command in ("status", "history"):
         lines = closedloop(command).out.splitlines()
@@ -188,41 +256,83 @@ def test_what_people_read_fits_their_terminal(story: Story, columns: str, monkey
 def test_status_has_the_promised_keys(story: Story) -> None:
     """What is live, what it replaced, every version and what is open, for a program."""
     facts = closedloop("status", "--json").json
-    promised = {"use_case", "production", "previous", "versions", "last_decision", "open_decisions", "records", "without_labels"}
+    promised = {
+        "use_case",
+        "production",
+        "previous",
+        "versions",
+        "last_decision",
+        "open_decisions",
+        "records",
+        "without_labels",
+    }
     assert set(facts) == promised
     assert facts["use_case"] == "customers"
-    assert {"version", "status", "aliases", "recipe", "window", "trained_through", "val_auc"} == set(facts["versions"][0])
+    assert {
+        "version",
+        "status",
+        "aliases",
+        "recipe",
+        "window",
+        "trained_through",
+        "val_auc",
+    } == set(facts["versions"][0])
     assert facts["open_decisions"] == []
 
 
 def test_predict_answers_as_the_api_does(story: Story) -> None:
-    """CSV in and CSV out, Parquet in and Parquet out, and the API give the same scores for the same rows, with keys and order kept."""
+    """CSV in and CSV out, Parquet in and Parquet out, and the API give the same scores for the same
+    rows, with keys and order kept."""
     rows = customers().sample(200, random_state=3).drop(columns=["month", "left"])
     rows.to_csv("some.csv", index=False)
     rows.to_parquet("some.parquet", index=False)
     said = closedloop("predict", "some.csv", "scores.csv", "--json").json
     assert said == {"rows": 200, "version": said["version"], "out": "scores.csv", "warnings": []}
     assert closedloop("predict", "some.parquet", "deep/scores.parquet").code == 0
-    from_csv, from_parquet = pd.read_csv("scores.csv", dtype={"customer_id": str}), pd.read_parquet("deep/scores.parquet")
-    assert list(from_csv.columns) == ["customer_id", "prediction", "probability_no", "probability_yes", "version"]
-    assert from_csv["customer_id"].tolist() == rows["customer_id"].tolist() == from_parquet["customer_id"].tolist()
-    np.testing.assert_allclose(from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12)
+    from_csv, from_parquet = (
+        pd.read_csv("scores.csv", dtype={"customer_id": str}),
+        pd.read_parquet("deep/scores.parquet"),
+    )
+    assert list(from_csv.columns) == [
+        "customer_id",
+        "prediction",
+        "probability_no",
+        "probability_yes",
+        "version",
+    ]
+    assert (
+        from_csv["customer_id"].tolist()
+        == rows["customer_id"].tolist()
+        == from_parquet["customer_id"].tolist()
+    )
+    np.testing.assert_allclose(
+        from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12
+    )
 
     from closedloop.cli.serve import serving
     from closedloop.use_case.loop_toml import load_use_case
 
     asked = rows.drop(columns="customer_id").to_dict(orient="records")
     with serving(load_use_case("loop.toml"), Settings(), "127.0.0.1", 0) as address:
-        request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{address}/predict",
+            json.dumps({"rows": asked}).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
     assert answer["version"] == said["version"]
-    np.testing.assert_allclose([one["probabilities"]["yes"] for one in answer["predictions"]], from_csv["probability_yes"], atol=1e-9)
+    np.testing.assert_allclose(
+        [one["probabilities"]["yes"] for one in answer["predictions"]],
+        from_csv["probability_yes"],
+        atol=1e-9,
+    )
     assert [one["prediction"] for one in answer["predictions"]] == from_csv["prediction"].tolist()
 
 
 def test_predict_names_what_is_missing_and_warns_of_what_is_odd(story: Story) -> None:
-    """Absent feature columns are named, an empty table gives an empty file, and rows that break the contract are scored with a warning."""
+    """Absent feature columns are named, an empty table gives an empty file, and rows that break the
+    contract are scored with a warning."""
     rows = customers().head(50)
     rows.drop(columns=["age", "plan"]).to_csv("less.csv", index=False)
     refused = closedloop("predict", "less.csv", "never.csv")
@@ -239,11 +349,15 @@ def test_predict_names_what_is_missing_and_warns_of_what_is_odd(story: Story) ->
 
 
 def test_a_person_moves_production_and_goes_back(story: Story) -> None:
-    """train, promote and rollback speak JSON, are in the journal, and a version that does not exist or is live is refused."""
+    """train, promote and rollback speak JSON, are in the journal, and a version that does not exist
+    or is live is refused."""
     trained = closedloop("train", "--json").json
     assert (trained["kind"], trained["window"]) == ("promotion", MONTHS[-1])
     facts = closedloop("status", "--json").json
-    live, other = facts["production"], next(one["version"] for one in facts["versions"] if one["version"] != facts["production"])
+    live, other = (
+        facts["production"],
+        next(one["version"] for one in facts["versions"] if one["version"] != facts["production"]),
+    )
     assert closedloop("promote", str(live)).code == 4
     assert "versions 1, 2" in closedloop("promote", "77").err
     assert closedloop("promote", str(other), "--json").json["action"] == "promote"
@@ -255,7 +369,8 @@ def test_a_person_moves_production_and_goes_back(story: Story) -> None:
 
 
 def test_pruning_says_what_would_go_and_what_went(story: Story) -> None:
-    """--dry-run and the pruning itself print the same numbers, for programs and for people; the journal loses nothing."""
+    """--dry-run and the pruning itself print the same numbers, for programs and for people; the
+    journal loses nothing."""
     before = closedloop("history", "--json").json
     planned = closedloop("prune", "--keep-reports", "0", "--dry-run", "--json").json
     assert set(planned) == {"versions", "reports", "records", "records_before", "kept_back"}

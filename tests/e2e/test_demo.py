@@ -1,4 +1,5 @@
-"""`closedloop demo` as a newcomer runs it: what it shows is what the journal holds, twice the same, and it can be forgotten."""
+"""`closedloop demo` as a newcomer runs it: what it shows is what the journal holds, twice the same,
+and it can be forgotten."""
 
 from __future__ import annotations
 
@@ -22,15 +23,30 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the use cases in it, as in a clone, and nothing else."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("streamflow", "iris"):
-        shutil.copytree(REPOSITORY / "data" / name, folder / "data" / name, ignore=shutil.ignore_patterns("generated"))
+        shutil.copytree(
+            REPOSITORY / "data" / name,
+            folder / "data" / name,
+            ignore=shutil.ignore_patterns("generated"),
+        )
     return folder
 
 
 def closedloop(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in that folder, with nothing in the environment that points elsewhere."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))}
-    return subprocess.run([sys.executable, "-m", "closedloop", *arguments], cwd=place, env={**environment, "COLUMNS": "120"},
-                          capture_output=True, text=True, timeout=500, check=False)  # fmt: skip
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "closedloop", *arguments],
+        cwd=place,
+        env={**environment, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
 
 
 def history(place: Path) -> list[dict[str, Any]]:
@@ -47,10 +63,15 @@ def played(place: Path) -> subprocess.CompletedProcess[str]:
     return closedloop(place, "demo")
 
 
-def test_the_demo_shows_seven_outcomes(place: Path, played: subprocess.CompletedProcess[str]) -> None:
-    """First model, quiet month, promotion, rejection, broken month, rollback, serving: all in the journal, decided in that order."""
+def test_the_demo_shows_seven_outcomes(
+    place: Path, played: subprocess.CompletedProcess[str]
+) -> None:
+    """First model, quiet month, promotion, rejection, broken month, rollback, serving: all in the
+    journal, decided in that order."""
     assert played.returncode == 0, played.stdout + played.stderr
-    decided = [(one["kind"], one["action"], one["window"], one["version"]) for one in history(place)]
+    decided = [
+        (one["kind"], one["action"], one["window"], one["version"]) for one in history(place)
+    ]
     assert decided == [
         ("retraining", "retrain", "month_000", None),
         ("promotion", "promote", "month_000", 1),
@@ -65,22 +86,32 @@ def test_the_demo_shows_seven_outcomes(place: Path, played: subprocess.Completed
         ("promotion", "promote", "month_006", 4),
         ("serving", "serve", "month_006", 4),
     ]
-    assert all(set(one) >= {"id", "kind", "action", "window", "checks", "version"} for one in history(place))
+    assert all(
+        set(one) >= {"id", "kind", "action", "window", "checks", "version"}
+        for one in history(place)
+    )
     assert "Traceback" not in played.stderr
 
 
-def test_the_broken_month_taught_nothing(place: Path, played: subprocess.CompletedProcess[str]) -> None:
+def test_the_broken_month_taught_nothing(
+    place: Path, played: subprocess.CompletedProcess[str]
+) -> None:
     """No version was trained on the month in cents."""
     from closedloop.settings import Settings
     from closedloop.turn.open import open_loop
 
-    loop = open_loop(place / "data/streamflow/loop.toml", settings=Settings(home=place / "var", data=None))
+    loop = open_loop(
+        place / "data/streamflow/loop.toml", settings=Settings(home=place / "var", data=None)
+    )
     for one in loop.registry.versions():
         assert "month_005" not in loop.registry.load(one.version).facts.trained_windows
 
 
-def test_played_twice_it_behaves_the_same(place: Path, played: subprocess.CompletedProcess[str]) -> None:
-    """The second run decides nothing new; only the service says once more what it began to answer with."""
+def test_played_twice_it_behaves_the_same(
+    place: Path, played: subprocess.CompletedProcess[str]
+) -> None:
+    """The second run decides nothing new; only the service says once more what it began to answer
+    with."""
     before = [one for one in history(place) if one["kind"] != "serving"]
     again = closedloop(place, "demo")
     assert again.returncode == 0, again.stdout + again.stderr

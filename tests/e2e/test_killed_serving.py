@@ -1,4 +1,5 @@
-"""`closedloop serve` with two workers, killed under load: what a client was answered is on record, and the next start is clean."""
+"""`closedloop serve` with two workers, killed under load: what a client was answered is on record,
+and the next start is clean."""
 
 from __future__ import annotations
 
@@ -25,12 +26,15 @@ pytestmark = pytest.mark.slow
 
 KILLS, KILLS_AT_NIGHT, KILLED_WORKERS, CLIENTS = 8, 20, 5, 6
 MOST_ANSWERS = 200  # before a kill
-ANSWERS_A_CONNECTION = 20  # then the client comes back on another one, which the other worker may take
+ANSWERS_A_CONNECTION = (
+    20  # then the client comes back on another one, which the other worker may take
+)
 
 
 @dataclass
 class Clients:
-    """What clients received, whole answers only: prediction id -> the key of its row, None where it has none."""
+    """What clients received, whole answers only: prediction id -> the key of its row, None where it
+    has none."""
 
     received: dict[str, str | None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -38,7 +42,8 @@ class Clients:
     over: Event = field(default_factory=Event)
 
     def ask(self, port: int, client: int) -> None:
-        """Ask until it is over, on a new connection where one broke. Every other client sends keys: those are recorded in a table more."""
+        """Ask until it is over, on a new connection where one broke. Every other client sends keys:
+        those are recorded in a table more."""
         asked = 0
         while not self.over.is_set():
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
@@ -46,8 +51,16 @@ class Clients:
                     for _ in range(ANSWERS_A_CONNECTION):
                         asked += 1
                         keys = [f"{port}-{client}-{asked}" if client % 2 else None, None]
-                        body = json.dumps({"rows": [{**ROW, **({"customer": key} if key else {})} for key in keys]})
-                        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                        body = json.dumps(
+                            {
+                                "rows": [
+                                    {**ROW, **({"customer": key} if key else {})} for key in keys
+                                ]
+                            }
+                        )
+                        connection.request(
+                            "POST", "/predict", body, {"Content-Type": "application/json"}
+                        )
                         answer = connection.getresponse()
                         self._receive(answer.status, answer.read(), keys)
                 except (OSError, http.client.HTTPException):
@@ -71,7 +84,9 @@ class Clients:
         """Return as soon as they received so many more, of two rows each."""
         with self.changed:
             enough = len(self.received) + 2 * answers
-            assert self.changed.wait_for(lambda: len(self.received) >= enough or self.faults, PATIENCE_SECONDS), "no answers come"
+            assert self.changed.wait_for(
+                lambda: len(self.received) >= enough or self.faults, PATIENCE_SECONDS
+            ), "no answers come"
             assert self.faults == []
 
 
@@ -80,7 +95,10 @@ def asking(served: Served, clients: Clients) -> Iterator[None]:
     """Clients that ask for the duration of the block."""
     clients.over.clear()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        started = [pool.submit(clients.ask, int(served.address.rpartition(":")[2]), client) for client in range(CLIENTS)]
+        started = [
+            pool.submit(clients.ask, int(served.address.rpartition(":")[2]), client)
+            for client in range(CLIENTS)
+        ]
         try:
             yield
         finally:
@@ -90,9 +108,12 @@ def asking(served: Served, clients: Clients) -> Iterator[None]:
 
 
 def assert_on_record(shop: Shop, clients: Clients) -> None:
-    """Every prediction that a client has received by now is in the database, with the key of its row."""
+    """Every prediction that a client has received by now is in the database, with the key of its
+    row."""
     received = clients.snapshot()
-    with closing(sqlite3.connect(f"file:{shop.folder / 'home/closedloop.db'}?mode=ro", uri=True)) as connection:
+    with closing(
+        sqlite3.connect(f"file:{shop.folder / 'home/closedloop.db'}?mode=ro", uri=True)
+    ) as connection:
         connection.execute("BEGIN")  # both tables as they were at one moment
         answers = connection.execute('SELECT request, "rows" FROM answers').fetchall()
         keyed = connection.execute('SELECT request, "row", key FROM answer_keys').fetchall()
@@ -129,8 +150,9 @@ def until_two_work(parent: int, without: int | None = None) -> set[int]:
 
 @pytest.mark.parametrize("kills", [KILLS, pytest.param(KILLS_AT_NIGHT, marks=pytest.mark.nightly)])
 def test_every_answer_survives_kills_of_the_whole_service(shop: Shop, kills: int) -> None:
-    """Parent and workers are killed at once, again and again, while six clients ask: the service that starts next is ready, answers,
-    refuses nothing, and finds a record of each answer that any client ever received; nothing of the killed one goes on."""
+    """Parent and workers are killed at once, again and again, while six clients ask: the service
+    that starts next is ready, answers, refuses nothing, and finds a record of each answer that any
+    client ever received; nothing of the killed one goes on."""
     draw, clients = random.Random(9), Clients()
     for _ in range(kills):
         with serving(shop) as served:
@@ -149,8 +171,9 @@ def test_every_answer_survives_kills_of_the_whole_service(shop: Shop, kills: int
 
 
 def test_every_answer_survives_the_kill_of_one_worker_after_the_other(shop: Shop) -> None:
-    """The older worker is killed under load, again and again, so that soon only those answer that took the place of another: no request is
-    refused, and each answer that was received is on record."""
+    """The older worker is killed under load, again and again, so that soon only those answer that
+    took the place of another: no request is refused, and each answer that was received is on
+    record."""
     draw, clients = random.Random(9), Clients()
     with serving(shop) as served:
         (parent,) = children(served.process.pid)

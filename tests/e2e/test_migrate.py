@@ -1,4 +1,5 @@
-"""`closedloop migrate`: from the embedded stores to a team's MLflow with a login and a PostgreSQL, everything comes along."""
+"""`closedloop migrate`: from the embedded stores to a team's MLflow with a login and a PostgreSQL,
+everything comes along."""
 
 from __future__ import annotations
 
@@ -35,9 +36,16 @@ from tests.postgres import Cluster, postgres  # noqa: F401
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401
 
 pytestmark = pytest.mark.slow
-# Calls that write into the target, each with how often it is let through before the process is killed.
-KILLS = [("log_artifacts", 1), ("set_tag", 3), ("delete_model_version", 0), ("INSERT INTO outcomes", 0), ("append", 0),
-         ("set_registered_model_alias", 0)]  # fmt: skip
+# Calls that write into the target, each with how often it is let through before the process is
+# killed.
+KILLS = [
+    ("log_artifacts", 1),
+    ("set_tag", 3),
+    ("delete_model_version", 0),
+    ("INSERT INTO outcomes", 0),
+    ("append", 0),
+    ("set_registered_model_alias", 0),
+]
 
 
 @dataclass(frozen=True)
@@ -50,13 +58,22 @@ class Sides:
 
 
 @pytest.fixture(scope="module")
-def sides(starting_mlflow: Callable[[], TeamMlflow], postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:  # noqa: F811
+def sides(
+    starting_mlflow: Callable[[], TeamMlflow],
+    postgres: Cluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Sides]:
     """A loop that has turned here, and an empty stack there that the client may log in to."""
     folder, before = tmp_path_factory.mktemp("sides"), dict(os.environ)
     here = live_a_little(folder)
     team = starting_mlflow()
     os.environ.update(team.login)
-    settings = Settings(home=folder / "elsewhere", data=None, database_url=postgres.make_database(), mlflow_url=team.uri)
+    settings = Settings(
+        home=folder / "elsewhere",
+        data=None,
+        database_url=postgres.make_database(),
+        mlflow_url=team.uri,
+    )
     yield Sides(here, Place(settings, here.path), team)
     os.environ.clear()
     os.environ.update(before)
@@ -65,11 +82,14 @@ def sides(starting_mlflow: Callable[[], TeamMlflow], postgres: Cluster, tmp_path
 def move(sides: Sides, *, dry_run: bool = False) -> Migration:
     loop, to = sides.here.open(), sides.there.settings
     with opened_target(loop, str(to.database_url), str(to.mlflow_url)) as target:
-        return migrate(loop, target, lambda _title: nullcontext(lambda _done, _size: None), dry_run=dry_run)
+        return migrate(
+            loop, target, lambda _title: nullcontext(lambda _done, _size: None), dry_run=dry_run
+        )
 
 
 def move_and_die(sides: Sides, before: str, let_through: int) -> None:
-    """In a child process: migrate, and die by SIGKILL before such a call, once it was let through so many times."""
+    """In a child process: migrate, and die by SIGKILL before such a call, once it was let through
+    so many times."""
     os.environ.update(sides.team.login)
     steps = Steps(let_through)
     from mlflow import MlflowClient
@@ -84,7 +104,11 @@ def move_and_die(sides: Sides, before: str, let_through: int) -> None:
         setattr(owner, name, watched)
 
     if before.startswith("INSERT"):
-        event.listen(Engine, "before_cursor_execute", lambda *given: steps.reach(before) if given[2].startswith(before) else None)
+        event.listen(
+            Engine,
+            "before_cursor_execute",
+            lambda *given: steps.reach(before) if given[2].startswith(before) else None,
+        )
     else:
         watch(Records if before == "append" else MlflowClient, before)
     move(sides)
@@ -96,7 +120,9 @@ def snapshot(home: Path) -> dict[str, str]:
     for path in sorted(one for one in home.rglob("*") if one.is_file()):
         if path.suffix == ".db":
             with closing(sqlite3.connect(path)) as connection:
-                found[path.name] = hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
+                found[path.name] = hashlib.sha256(
+                    "\n".join(connection.iterdump()).encode()
+                ).hexdigest()
         elif path.suffix not in (".lock", ".db-wal", ".db-shm"):
             found[str(path.relative_to(home))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
@@ -110,25 +136,41 @@ def moved(sides: Sides) -> Sides:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command of the command line on one side; its JSON, or its exit code and what it said."""
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """Run a command of the command line on one side; its JSON, or its exit code and what it
+    said."""
 
     def run_on(place: Place, *words: str, **variables: str) -> Any:
         to = place.settings
-        for name, value in {"CLOSEDLOOP_HOME": str(to.home), "CLOSEDLOOP_DATABASE_URL": to.database_url or "",
-                            "MLFLOW_TRACKING_URI": to.mlflow_url or "", **variables}.items():  # fmt: skip
+        for name, value in {
+            "CLOSEDLOOP_HOME": str(to.home),
+            "CLOSEDLOOP_DATABASE_URL": to.database_url or "",
+            "MLFLOW_TRACKING_URI": to.mlflow_url or "",
+            **variables,
+        }.items():
             monkeypatch.setenv(name, value)
         code = run([*words, "--use-case", str(place.path)])
         said = capsys.readouterr()
-        return json.loads(said.out) if "--json" in words and code == 0 else (code, said.out + said.err)
+        return (
+            json.loads(said.out) if "--json" in words and code == 0 else (code, said.out + said.err)
+        )
 
     return run_on
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(sides: Sides) -> None:
-    """What there is and what is missing, without an experiment, a model or a table in the target."""
+    """What there is and what is missing, without an experiment, a model or a table in the
+    target."""
     found = move(sides, dry_run=True)
-    assert vars(found.found) == {"versions": 3, "runs": 6, "decisions": 10, "answered_rows": 746, "labels": 65}
+    assert vars(found.found) == {
+        "versions": 3,
+        "runs": 6,
+        "decisions": 10,
+        "answered_rows": 746,
+        "labels": 65,
+    }
     assert found.missing == found.found
     assert not found.compared
     there = sides.there.open()
@@ -137,13 +179,23 @@ def test_a_dry_run_says_everything_and_writes_nothing(sides: Sides) -> None:
     assert inspect(there.engine).get_table_names() == []
 
 
-def test_killed_again_and_again_it_ends_as_if_it_had_not_been(sides: Sides, command: Callable[..., Any]) -> None:
-    """kill -9 while files go up, before a run is whole, with a placeholder for a deleted version still there, within the journal's
-    transaction, before answers, and before production is set: nothing is in production until the end, the command finishes what
-    was begun, nothing is there twice, a third time there is nothing to do, and the source is as it was."""
+def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
+    sides: Sides, command: Callable[..., Any]
+) -> None:
+    """kill -9 while files go up, before a run is whole, with a placeholder for a deleted version
+    still there, within the journal's transaction, before answers, and before production is set:
+    nothing is in production until the end, the command finishes what was begun, nothing is there
+    twice, a third time there is nothing to do, and the source is as it was."""
     before = snapshot(sides.here.settings.home)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.e2e.small_loop", "closedloop.operations.moving.stores", "mlflow.tracking", "mlflow.artifacts"])
+    context.set_forkserver_preload(
+        [
+            "tests.e2e.small_loop",
+            "closedloop.operations.moving.stores",
+            "mlflow.tracking",
+            "mlflow.artifacts",
+        ]
+    )
     there = sides.there.open()
     for step, let_through in KILLS:
         child = context.Process(target=move_and_die, args=(sides, step, let_through))
@@ -152,23 +204,41 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(sides: Sides, comm
         assert child.exitcode == -9, f"was not killed before {step}"
         assert there.registry.production() is None, f"in production when killed before {step}"
     to = sides.there.settings
-    addresses = {"CLOSEDLOOP_TO_DATABASE_URL": str(to.database_url), "CLOSEDLOOP_TO_MLFLOW_URL": str(to.mlflow_url)}
+    addresses = {
+        "CLOSEDLOOP_TO_DATABASE_URL": str(to.database_url),
+        "CLOSEDLOOP_TO_MLFLOW_URL": str(to.mlflow_url),
+    }
     done = command(sides.here, "migrate", "--json", **addresses)
     assert done["same"], done
     assert not done["nothing_to_do"]
     assert {one["what"]: one["there"] for one in done["compared"]} == {
-        "versions, their aliases and tags": "1 production, 2 archived, 4 rejected", "sha256 of model files": "3 as registered", "runs": "6",
-        "decisions": done["compared"][3]["here"], "answered rows": "746", "labels": "65",
-    }  # fmt: skip
+        "versions, their aliases and tags": "1 production, 2 archived, 4 rejected",
+        "sha256 of model files": "3 as registered",
+        "runs": "6",
+        "decisions": done["compared"][3]["here"],
+        "answered rows": "746",
+        "labels": "65",
+    }
     assert done["next"]["MLFLOW_TRACKING_URI"] == to.mlflow_url
-    code, said = command(sides.here, "migrate", "--to-database", str(to.database_url), "--to-mlflow", str(to.mlflow_url))
+    code, said = command(
+        sides.here,
+        "migrate",
+        "--to-database",
+        str(to.database_url),
+        "--to-mlflow",
+        str(to.mlflow_url),
+    )
     assert (code, "nothing to do: all of it is there already" in said) == (0, True)
     assert snapshot(sides.here.settings.home) == before
 
 
 def test_status_history_and_why_say_the_same(moved: Sides, command: Callable[..., Any]) -> None:
-    """What people and programs are told there is what they were told here, but for the ids of runs and the way to a report."""
-    here, there = ([command(place, "status", "--json"), command(place, "history", "--json")] for place in (moved.here, moved.there))
+    """What people and programs are told there is what they were told here, but for the ids of runs
+    and the way to a report."""
+    here, there = (
+        [command(place, "status", "--json"), command(place, "history", "--json")]
+        for place in (moved.here, moved.there)
+    )
     for said in (here, there):
         for one in [said[0]["last_decision"], *said[1]]:
             for name in ("run", "report"):
@@ -177,15 +247,20 @@ def test_status_history_and_why_say_the_same(moved: Sides, command: Callable[...
     assert here[0]["production"] == 1
     for number in (1, 4, 10):
         whys = [command(place, "why", str(number)) for place in (moved.here, moved.there)]
-        first, second = ([line for line in said.splitlines() if "/#/" not in line] for _, said in whys)
+        first, second = (
+            [line for line in said.splitlines() if "/#/" not in line] for _, said in whys
+        )
         assert first == second
 
 
 def test_runs_are_what_they_were(moved: Sides) -> None:
-    """Name, times, status, metrics with their times, parameters, tags, inputs and every file; also of the run that is deleted."""
+    """Name, times, status, metrics with their times, parameters, tags, inputs and every file; also
+    of the run that is deleted."""
     here, there = (runs_of(place.open().registry) for place in (moved.here, moved.there))
     assert len(there) == 6
-    assert {origin: facts for origin, (_, facts) in here.items()} == {origin: facts for origin, (_, facts) in there.items()}
+    assert {origin: facts for origin, (_, facts) in here.items()} == {
+        origin: facts for origin, (_, facts) in there.items()
+    }
     assert not {id for id, _ in here.values()} & {id for id, _ in there.values()}
     assert any("drift_report.html" in facts["files"] for _, facts in there.values())
     assert sum(len(facts["inputs"]) for _, facts in there.values()) >= 4
@@ -201,21 +276,44 @@ def runs_of(registry: Registry) -> dict[str, tuple[str, dict[str, Any]]]:
         info, data, tags = one_run.info, one_run.data, dict(one_run.data.tags)
         origin = tags.pop("closedloop.migrated_from", info.run_id)
         tags.pop("closedloop.migrated", None)
-        folder = Path(download_artifacts(artifact_uri=info.artifact_uri, tracking_uri=registry.tracking_uri))
-        histories = [[(one.key, one.value, one.step, one.timestamp) for one in client.get_metric_history(info.run_id, name)]
-                     for name in sorted(data.metrics)]  # fmt: skip
-        found[origin] = info.run_id, {
-            "name": info.run_name, "began": info.start_time, "ended": info.end_time, "status": info.status, "stage": info.lifecycle_stage,
-            "metrics": histories, "parameters": data.params, "tags": tags,
-            "inputs": [(one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags]) for one in one_run.inputs.dataset_inputs],
-            "files": {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-                      for path in folder.rglob("*") if path.is_file()},
-        }  # fmt: skip
+        folder = Path(
+            download_artifacts(artifact_uri=info.artifact_uri, tracking_uri=registry.tracking_uri)
+        )
+        histories = [
+            [
+                (one.key, one.value, one.step, one.timestamp)
+                for one in client.get_metric_history(info.run_id, name)
+            ]
+            for name in sorted(data.metrics)
+        ]
+        found[origin] = (
+            info.run_id,
+            {
+                "name": info.run_name,
+                "began": info.start_time,
+                "ended": info.end_time,
+                "status": info.status,
+                "stage": info.lifecycle_stage,
+                "metrics": histories,
+                "parameters": data.params,
+                "tags": tags,
+                "inputs": [
+                    (one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags])
+                    for one in one_run.inputs.dataset_inputs
+                ],
+                "files": {
+                    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+                    for path in folder.rglob("*")
+                    if path.is_file()
+                },
+            },
+        )
     return found
 
 
 def test_a_decision_leads_to_its_report(moved: Sides) -> None:
-    """The run that a decision names is there, with its report, and the link names this run and its experiment there."""
+    """The run that a decision names is there, with its report, and the link names this run and its
+    experiment there."""
     loop = moved.there.open()
     named = [one for one in loop.journal.history("iris") if "run" in one.details]
     assert len(named) == 2
@@ -223,15 +321,22 @@ def test_a_decision_leads_to_its_report(moved: Sides) -> None:
         run, experiment = one.details["run"], loop.registry._experiment()
         page = f"{moved.team.uri}/#/experiments/{experiment}/runs/{run}/artifacts"
         assert one.details["report"] in (page, f"{page}/drift_report.html")
-        assert json.loads(loop.registry.read_run_file(run, "evidence.json"))["window"]["name"] == one.decision.window
+        assert (
+            json.loads(loop.registry.read_run_file(run, "evidence.json"))["window"]["name"]
+            == one.decision.window
+        )
 
 
-def test_the_service_finds_the_same_production_and_it_answers_the_same(moved: Sides, tmp_path: Path) -> None:
-    """The reader of the API, which does without MLflow's library, finds the version and its files, and the answers are equal to the last
-    digit."""
+def test_the_service_finds_the_same_production_and_it_answers_the_same(
+    moved: Sides, tmp_path: Path
+) -> None:
+    """The reader of the API, which does without MLflow's library, finds the version and its files,
+    and the answers are equal to the last digit."""
     found = {}
     for place in (moved.here, moved.there):
-        reader = ProductionReader("iris", place.settings.tracking_uri, downloads=tmp_path / place.settings.home.name)
+        reader = ProductionReader(
+            "iris", place.settings.tracking_uri, downloads=tmp_path / place.settings.home.name
+        )
         number = reader.find()
         assert number == 1
         found[place] = reader.fetch(number)
@@ -243,7 +348,8 @@ def test_the_service_finds_the_same_production_and_it_answers_the_same(moved: Si
 
 
 def test_answers_and_labels_are_there_with_their_keys(moved: Sides) -> None:
-    """What is read for a window is the same, and a label that comes now, by key, finds its answer."""
+    """What is read for a window is the same, and a label that comes now, by key, finds its
+    answer."""
     here, there = moved.here.open(), moved.there.open()
     assert here.records.read(here.use_case).equals(there.records.read(there.use_case))
     assert there.records.label_many([Label("setosa", key="flower-3-39")], "iris") == 1
@@ -255,7 +361,10 @@ def test_no_turn_is_taken_meanwhile(moved: Sides) -> None:
 
     def watch(title: str) -> Any:
         if not title.startswith("waiting"):
-            with (moved.here.settings.home / "iris-turn.lock").open() as file, pytest.raises(BlockingIOError):
+            with (
+                (moved.here.settings.home / "iris-turn.lock").open() as file,
+                pytest.raises(BlockingIOError),
+            ):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             tried.append(title)
         return nullcontext(lambda _done, _size: None)
@@ -274,10 +383,16 @@ def test_no_turn_is_taken_meanwhile(moved: Sides) -> None:
         ("{database}", "http://127.0.0.1:9", "check --to-mlflow, MLFLOW_TRACKING_USERNAME"),
     ],
 )
-def test_addresses_that_lead_nowhere_are_named(moved: Sides, database: str, mlflow: str, wanted: str) -> None:
-    """Before anything is looked at, what cannot be moved to is said, and by which option it was named."""
+def test_addresses_that_lead_nowhere_are_named(
+    moved: Sides, database: str, mlflow: str, wanted: str
+) -> None:
+    """Before anything is looked at, what cannot be moved to is said, and by which option it was
+    named."""
     to = moved.there.settings
-    given = [text.format(database=to.database_url, mlflow=to.mlflow_url, home=moved.here.settings.home) for text in (database, mlflow)]
+    given = [
+        text.format(database=to.database_url, mlflow=to.mlflow_url, home=moved.here.settings.home)
+        for text in (database, mlflow)
+    ]
     with (
         pytest.raises((UseCaseError, StoreError, RegistryError), match=wanted),
         opened_target(moved.here.open(), given[0], given[1]),
@@ -285,11 +400,20 @@ def test_addresses_that_lead_nowhere_are_named(moved: Sides, database: str, mlfl
         pass
 
 
-def test_a_wrong_password_is_said_with_where_it_belongs(moved: Sides, command: Callable[..., Any]) -> None:
+def test_a_wrong_password_is_said_with_where_it_belongs(
+    moved: Sides, command: Callable[..., Any]
+) -> None:
     """MLflow's refusal ends in one sentence that names the variables."""
     to = moved.there.settings
-    code, said = command(moved.here, "migrate", "--to-database", str(to.database_url), "--to-mlflow", str(to.mlflow_url),
-                         MLFLOW_TRACKING_PASSWORD="guessed")  # fmt: skip
+    code, said = command(
+        moved.here,
+        "migrate",
+        "--to-database",
+        str(to.database_url),
+        "--to-mlflow",
+        str(to.mlflow_url),
+        MLFLOW_TRACKING_PASSWORD="guessed",
+    )
     assert code == RegistryError.exit_code
     assert "MLFLOW_TRACKING_PASSWORD" in said
     assert "guessed" not in said
@@ -298,12 +422,22 @@ def test_a_wrong_password_is_said_with_where_it_belongs(moved: Sides, command: C
 def test_where_there_is_nothing_nothing_is_moved(moved: Sides, tmp_path: Path) -> None:
     """A home that nobody has turned in is a mistake of the settings, not an empty migration."""
     with pytest.raises(StoreError, match="wanted something to move"):
-        move(Sides(Place(Settings(home=tmp_path, data=None, database_url=None, mlflow_url=None), moved.here.path), moved.there, moved.team))
+        move(
+            Sides(
+                Place(
+                    Settings(home=tmp_path, data=None, database_url=None, mlflow_url=None),
+                    moved.here.path,
+                ),
+                moved.there,
+                moved.team,
+            )
+        )
 
 
 def test_the_loop_goes_on_there(moved: Sides) -> None:
-    """A window that was decided about here is not decided again; a new candidate gets a number that no version had; from then on a
-    migration is refused, with nothing written, by versions as well as by decisions."""
+    """A window that was decided about here is not decided again; a new candidate gets a number that
+    no version had; from then on a migration is refused, with nothing written, by versions as well
+    as by decisions."""
     loop = moved.there.open()
     before = loop.journal.history("iris")
     again = look(loop, "window_1")
@@ -314,7 +448,9 @@ def test_the_loop_goes_on_there(moved: Sides) -> None:
     assert new.id == before[-1].id + 2
     assert (loop.registry.production(), loop.registry.previous()) == (6, 1)
     after = len(loop.journal.history("iris"))
-    with pytest.raises(RegistryError, match=r"got version 6, made elsewhere: .*nothing was written"):
+    with pytest.raises(
+        RegistryError, match=r"got version 6, made elsewhere: .*nothing was written"
+    ):
         move(moved)
     loop.registry._client.delete_model_version("iris", "6")
     with pytest.raises(StoreError, match=r"got 2 made there .*nothing was written"):

@@ -1,4 +1,5 @@
-"""`closedloop serve` for real, two workers on one MLflow: followed under load, counted together, started without MLflow, ended whole."""
+"""`closedloop serve` for real, two workers on one MLflow: followed under load, counted together,
+started without MLflow, ended whole."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 30, 100, 8
 
 @dataclass
 class Watch:
-    """What clients saw: how late an old version answered last, and everything that should not have been."""
+    """What clients saw: how late an old version answered last, and everything that should not have
+    been."""
 
     shop: Shop
     coming: int = 1
@@ -44,7 +46,10 @@ class Watch:
             if status != 200:
                 self.faults.append(f"{status}: {said}")
                 return
-            version, probabilities = said["version"], list(said["predictions"][0]["probabilities"].values())
+            version, probabilities = (
+                said["version"],
+                list(said["predictions"][0]["probabilities"].values()),
+            )
             if not np.allclose(probabilities, self.shop.answers[version], atol=1e-5):
                 self.faults.append(f"{probabilities} by version {version}")
             if version == self.coming:
@@ -63,10 +68,13 @@ class Watch:
         assert self.seen.wait(PATIENCE_SECONDS), f"version {version} never answered"
 
 
-@pytest.mark.parametrize("promotions", [PROMOTIONS, pytest.param(PROMOTIONS_AT_NIGHT, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "promotions", [PROMOTIONS, pytest.param(PROMOTIONS_AT_NIGHT, marks=pytest.mark.nightly)]
+)
 def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> None:
-    """Eight clients ask two workers without a pause while production moves again and again: no answer fails, every answer's numbers are
-    those of the version that it names, every move arrives, both workers end on the last version, and every answered row is on record."""
+    """Eight clients ask two workers without a pause while production moves again and again: no
+    answer fails, every answer's numbers are those of the version that it names, every move arrives,
+    both workers end on the last version, and every answered row is on record."""
     watch, stopping = Watch(shop), Event()
 
     def ask(address: str) -> None:
@@ -81,19 +89,27 @@ def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> No
             for move in range(promotions):
                 version = 2 - move % 2
                 watch.move(version, f"move {move}")
-            until(lambda: served.metric("closedloop_model_version") == version, "both workers on the last version")
+            until(
+                lambda: served.metric("closedloop_model_version") == version,
+                "both workers on the last version",
+            )
         finally:
             stopping.set()
         for client in clients:
             client.result()
         assert watch.faults == []
-        assert watch.latest < 5  # 0.14 s was measured; a busy machine may take longer, a follower that sleeps would take for ever
+        assert (
+            watch.latest < 5
+        )  # 0.14 s was measured; a busy machine may take longer, a follower that sleeps would take for ever
         assert served.metric("closedloop_predictions_total") == watch.answers
-    print(f"{watch.answers} answers; an old version answered at most {watch.latest:.2f} s after the alias had moved")
+    print(
+        f"{watch.answers} answers; an old version answered at most {watch.latest:.2f} s after the alias had moved"
+    )
 
 
 def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
-    """Whoever is asked says the same: the rows that all workers answered, and one version that all of them serve."""
+    """Whoever is asked says the same: the rows that all workers answered, and one version that all
+    of them serve."""
     with serving(shop) as served:
         for _ in range(40):
             assert served.ask("/predict", ROW)["version"] == 1
@@ -102,22 +118,29 @@ def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
 
 
 def test_killed_workers_and_a_killed_parent_leave_nothing_behind(shop: Shop) -> None:
-    """A worker that is killed is replaced; when the parent is killed its workers end by themselves and the next start is clean."""
+    """A worker that is killed is replaced; when the parent is killed its workers end by themselves
+    and the next start is clean."""
     with serving(shop) as served:
         (parent,) = children(served.process.pid)
         killed = max(children(parent))
         os.kill(killed, signal.SIGKILL)
-        until(lambda: killed not in (now := children(parent)) and len(now) >= 2, "a worker in the place of the killed one")
+        until(
+            lambda: killed not in (now := children(parent)) and len(now) >= 2,
+            "a worker in the place of the killed one",
+        )
         assert served.ask("/predict", ROW)["version"] == 1
         os.kill(parent, signal.SIGKILL)
-        until(lambda: not [one for one in processes_of(shop) if one != served.process.pid], "the end of the workers")
+        until(
+            lambda: not [one for one in processes_of(shop) if one != served.process.pid],
+            "the end of the workers",
+        )
     with serving(shop) as served:
         assert served.ask("/predict", ROW)["version"] == 1
 
 
 def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
-    """With a registry that cannot be read a new start answers with the version that was last in service and says what it misses; when the
-    registry is back it follows again."""
+    """With a registry that cannot be read a new start answers with the version that was last in
+    service and says what it misses; when the registry is back it follows again."""
     with serving(shop, workers=1) as served:
         assert served.ask("/predict", ROW)["version"] == 1
     database, kept = shop.folder / "home/mlflow.db", shop.folder / "kept.db"
@@ -126,26 +149,37 @@ def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
     with serving(shop, workers=1) as served:
         answer, ready = served.ask("/predict", ROW), served.ask("/ready")
         assert answer["version"] == 1
-        assert list(answer["predictions"][0]["probabilities"].values()) == pytest.approx(shop.answers[1], abs=1e-5)
+        assert list(answer["predictions"][0]["probabilities"].values()) == pytest.approx(
+            shop.answers[1], abs=1e-5
+        )
         assert ready["ready"]
         assert "file is not a database" in ready["registry"]
         assert served.metric("closedloop_registry_reachable") == 0
         shutil.move(kept, database)
         shop.registry.promote(2, instead_of=1, reason="back")
-        until(lambda: served.ask("/predict", ROW)["version"] == 2, "the version that is in production now")
+        until(
+            lambda: served.ask("/predict", ROW)["version"] == 2,
+            "the version that is in production now",
+        )
         assert served.metric("closedloop_registry_reachable") == 1
 
 
 def test_a_corrupt_bundle_that_is_promoted_never_answers(shop: Shop) -> None:
-    """The version in service goes on, /ready names the other and why; once its files are whole again it comes into service."""
+    """The version in service goes on, /ready names the other and why; once its files are whole
+    again it comes into service."""
     onnx = Path(shop.registry.fetch(2)) / "model.onnx"
     whole = onnx.read_bytes()
     with serving(shop) as served, ExitStack() as mended:
         mended.callback(onnx.write_bytes, whole)
         onnx.write_bytes(whole[:-10])
         shop.registry.promote(2, instead_of=1, reason="corrupt")
-        refused = until(lambda: served.ask("/ready")["refused"], "the refusal of the corrupt version")
+        refused = until(
+            lambda: served.ask("/ready")["refused"], "the refusal of the corrupt version"
+        )
         assert "sha256" in refused["2"]
         assert {served.ask("/predict", ROW)["version"] for _ in range(20)} == {1}
         onnx.write_bytes(whole)
-        until(lambda: served.metric("closedloop_model_version") == 2, "the mended version in all workers")
+        until(
+            lambda: served.metric("closedloop_model_version") == 2,
+            "the mended version in all workers",
+        )

@@ -1,6 +1,8 @@
-"""`closedloop up` for real: all of it starts together, a run asked for in Prefect turns the loop, and nothing is left behind.
+"""`closedloop up` for real: all of it starts together, a run asked for in Prefect turns the loop,
+and nothing is left behind.
 
-The tests of this file share one stack and go through its life in the order in which they stand; the last one cuts its power.
+The tests of this file share one stack and go through its life in the order in which they stand; the
+last one cuts its power.
 """
 
 from __future__ import annotations
@@ -35,7 +37,14 @@ pytestmark = pytest.mark.slow
 
 ROWS = 2400
 MONTHS = ("2026-01", "2026-02")
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
 
 
 @dataclass
@@ -54,14 +63,21 @@ class Stack:
     def loop(self) -> Loop:
         """Its use case, opened from outside, with the addresses that the stack shows."""
         return open_loop(
-            self.folder / "loop.toml", settings=Settings(home=self.folder / "home", data=None, mlflow_port=self.ports["MLFLOW"])
+            self.folder / "loop.toml",
+            settings=Settings(
+                home=self.folder / "home", data=None, mlflow_port=self.ports["MLFLOW"]
+            ),
         )
 
     def run_deployment(self, deployment: str, **parameters: str) -> str:
         """Ask Prefect for a run, as its page does; returns the id of the run."""
         found = ask(f"{self.address('PREFECT')}/api/deployments/name/{deployment}")
         content = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        return str(ask(f"{self.address('PREFECT')}/api/deployments/{found['id']}/create_flow_run", content)["id"])
+        return str(
+            ask(
+                f"{self.address('PREFECT')}/api/deployments/{found['id']}/create_flow_run", content
+            )["id"]
+        )
 
     def state_of(self, run: str) -> str:
         return str(ask(f"{self.address('PREFECT')}/api/flow_runs/{run}")["state_type"])
@@ -72,31 +88,52 @@ class Stack:
         return str(until(lambda: (state := self.state_of(run)) in ends and state, "the run's end"))
 
     def decisions(self, window: str) -> list[Entry]:
-        return [one for one in self.loop().journal.history("customers") if one.decision.window == window]
+        return [
+            one for one in self.loop().journal.history("customers") if one.decision.window == window
+        ]
 
 
 def ask(address: str, content: Any = None) -> Any:
     """GET, or POST of JSON; the answer read as JSON."""
     body = None if content is None else json.dumps(content).encode()
-    with urllib.request.urlopen(urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=30) as response:
+    with urllib.request.urlopen(
+        urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=30
+    ) as response:
         return json.load(response)
 
 
 def free_ports(*names: str) -> dict[str, int]:
     """A port for each name that nobody listens on."""
     with ExitStack() as stack:
-        sockets = {name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in names}
+        sockets = {
+            name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in names
+        }
         return {name: one.getsockname()[1] for name, one in sockets.items()}
 
 
 def start(folder: Path, ports: dict[str, int]) -> Stack:
     """Start `closedloop up` in a folder, with nothing in the environment that points elsewhere."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))}
-    chosen = {"CLOSEDLOOP_HOME": "home", "UP_OF": str(folder), "CLOSEDLOOP_PORT": str(ports["API"]),
-              "CLOSEDLOOP_MLFLOW_PORT": str(ports["MLFLOW"]), "CLOSEDLOOP_PREFECT_PORT": str(ports["PREFECT"])}  # fmt: skip
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))
+    }
+    chosen = {
+        "CLOSEDLOOP_HOME": "home",
+        "UP_OF": str(folder),
+        "CLOSEDLOOP_PORT": str(ports["API"]),
+        "CLOSEDLOOP_MLFLOW_PORT": str(ports["MLFLOW"]),
+        "CLOSEDLOOP_PREFECT_PORT": str(ports["PREFECT"]),
+    }
     with open(folder / "up.err", "w") as errors:
-        process = subprocess.Popen([sys.executable, "-m", "closedloop", "up", "--use-case", "loop.toml"], cwd=folder,
-                                   env={**clean, **chosen}, stdout=subprocess.PIPE, stderr=errors, text=True)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "closedloop", "up", "--use-case", "loop.toml"],
+            cwd=folder,
+            env={**clean, **chosen},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     return Stack(folder, ports, process)
 
 
@@ -107,12 +144,16 @@ def wait_until_up(stack: Stack) -> None:
         stack.said += line
         if "Ctrl-C" in line:
             return
-    logs = "".join(f"\n== {log.name}\n{log.read_text()[-2000:]}" for log in (stack.folder / "home" / "logs").glob("*.log"))
+    logs = "".join(
+        f"\n== {log.name}\n{log.read_text()[-2000:]}"
+        for log in (stack.folder / "home" / "logs").glob("*.log")
+    )
     pytest.fail(f"closedloop up ended: {(stack.folder / 'up.err').read_text()}{logs}")
 
 
 def processes_of(folder: Path) -> set[int]:
-    """Every process that descends from a stack of this folder, by a variable that all of them inherit."""
+    """Every process that descends from a stack of this folder, by a variable that all of them
+    inherit."""
     mark, found = f"UP_OF={folder}".encode(), set()
     for place in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -124,14 +165,22 @@ def processes_of(folder: Path) -> set[int]:
 
 
 def end(stack: Stack, number: int) -> int:
-    """Send a signal to the command alone and wait until every process of the stack is gone; the command's exit code."""
+    """Send a signal to the command alone and wait until every process of the stack is gone; the
+    command's exit code."""
     watched = {os.pidfd_open(one): one for one in processes_of(stack.folder)}
     assert stack.process.pid in watched.values()
     os.kill(stack.process.pid, number)
     deadline = time.monotonic() + 60
     while watched:
         ended, _, _ = select.select(list(watched), [], [], max(0.0, deadline - time.monotonic()))
-        left = {one: Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ")[:120] for one in watched.values()} if not ended else {}
+        left = (
+            {
+                one: Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ")[:120]
+                for one in watched.values()
+            }
+            if not ended
+            else {}
+        )
         assert ended, f"still there: {left}"
         for descriptor in ended:
             watched.pop(descriptor)
@@ -141,18 +190,41 @@ def end(stack: Stack, number: int) -> int:
 
 
 def write_customers(folder: Path) -> None:
-    """Two months of customers, the second one older, and the loop.toml that `init` writes for them."""
+    """Two months of customers, the second one older, and the loop.toml that `init` writes for
+    them."""
     random, months = np.random.default_rng(5), []
     for number, month in enumerate(MONTHS):
         age, visits = random.normal(40 + 8 * number, 10, ROWS).round(1), random.poisson(4, ROWS)
-        left = np.where(random.random(ROWS) < 1 / (1 + np.exp(0.5 - 0.08 * (age - 40) + 0.3 * (visits - 4))), "yes", "no")
+        left = np.where(
+            random.random(ROWS) < 1 / (1 + np.exp(0.5 - 0.08 * (age - 40) + 0.3 * (visits - 4))),
+            "yes",
+            "no",
+        )
         months.append(pd.DataFrame({"month": month, "age": age, "visits": visits, "left": left}))
     folder.mkdir(parents=True, exist_ok=True)
     pd.concat(months).to_csv(folder / "customers.csv", index=False)
-    subprocess.run([sys.executable, "-m", "closedloop", "init", "customers.csv", "--target", "left", "--window-column", "month"],
-                   cwd=folder, check=True, capture_output=True, timeout=60)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "closedloop",
+            "init",
+            "customers.csv",
+            "--target",
+            "left",
+            "--window-column",
+            "month",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     text = (folder / "loop.toml").read_text()
-    for old, new in {'cron = "0 6 * * *"': 'cron = "15 4 * * *"', 'timezone = "UTC"': 'timezone = "Europe/Berlin"'}.items():
+    for old, new in {
+        'cron = "0 6 * * *"': 'cron = "15 4 * * *"',
+        'timezone = "UTC"': 'timezone = "Europe/Berlin"',
+    }.items():
         assert old in text, f"init no longer writes {old}"
         text = text.replace(old, new)
     (folder / "loop.toml").write_text(text)
@@ -174,7 +246,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
-    """MLflow, Prefect and the API answer at the printed addresses; without a model the API is alive, not ready, and says how to get one."""
+    """MLflow, Prefect and the API answer at the printed addresses; without a model the API is
+    alive, not ready, and says how to get one."""
     for part, path in (("MLFLOW", "/health"), ("PREFECT", "/api/health"), ("API", "/health")):
         assert stack.address(part) in stack.said
         with urllib.request.urlopen(f"{stack.address(part)}{path}", timeout=30) as response:
@@ -187,16 +260,27 @@ def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
 
 
 def test_prefect_holds_both_deployments(stack: Stack) -> None:
-    """One is scheduled as loop.toml says and has its next runs, the other waits to be asked; the form of both offers the windows,
-    newest first, and the sources. What only people start is there, too."""
+    """One is scheduled as loop.toml says and has its next runs, the other waits to be asked; the
+    form of both offers the windows, newest first, and the sources. What only people start is there,
+    too."""
     api = f"{stack.address('PREFECT')}/api"
 
     def found() -> list[dict[str, Any]]:
-        return [ask(f"{api}/deployments/name/{name}") for name in ("monitor/customers", "train-and-compare/customers")]
+        return [
+            ask(f"{api}/deployments/name/{name}")
+            for name in ("monitor/customers", "train-and-compare/customers")
+        ]
 
-    until(lambda: all("enum" in one["parameter_openapi_schema"]["properties"]["window"] for one in found()), "the windows in the forms")
+    until(
+        lambda: all(
+            "enum" in one["parameter_openapi_schema"]["properties"]["window"] for one in found()
+        ),
+        "the windows in the forms",
+    )
     monitor, train = found()
-    assert [(one["schedule"]["cron"], one["schedule"]["timezone"]) for one in monitor["schedules"]] == [("15 4 * * *", "Europe/Berlin")]
+    assert [
+        (one["schedule"]["cron"], one["schedule"]["timezone"]) for one in monitor["schedules"]
+    ] == [("15 4 * * *", "Europe/Berlin")]
     assert train["schedules"] == []
     for one in (monitor, train):
         form = one["parameter_openapi_schema"]["properties"]
@@ -204,16 +288,27 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
         assert form["source"]["enum"] == ["windows", "records"]
         assert one["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
     for name in ("rollback", "probation", "prune"):
-        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
-    waiting = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"id": {"any_": [monitor["id"]]}}}
+        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {
+            "use_case": str(stack.folder / "loop.toml")
+        }
+    waiting = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "deployments": {"id": {"any_": [monitor["id"]]}},
+    }
     assert until(lambda: ask(f"{api}/flow_runs/count", waiting), "a scheduled run") >= 1
 
 
 def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
-    """The run completes, the journal holds its decisions, the API answers with the new model, and the log is in Prefect."""
+    """The run completes, the journal holds its decisions, the API answers with the new model, and
+    the log is in Prefect."""
     run = stack.run_deployment("monitor/customers", window=MONTHS[0])
-    assert stack.end_of(run) == "COMPLETED", (stack.folder / "home/logs/deployments.log").read_text()[-3000:]
-    assert [one.decision.action.value for one in stack.decisions(MONTHS[0])][:2] == ["retrain", "promote"]
+    assert stack.end_of(run) == "COMPLETED", (
+        stack.folder / "home/logs/deployments.log"
+    ).read_text()[-3000:]
+    assert [one.decision.action.value for one in stack.decisions(MONTHS[0])][:2] == [
+        "retrain",
+        "promote",
+    ]
 
     def answer() -> Any:
         try:
@@ -227,7 +322,8 @@ def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
 
 
 def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
-    """The address in the journal leads to this MLflow, which serves the drift report of that run."""
+    """The address in the journal leads to this MLflow, which serves the drift report of that
+    run."""
     assert stack.end_of(stack.run_deployment("monitor/customers", window=MONTHS[1])) == "COMPLETED"
     entry = stack.decisions(MONTHS[1])[0]
     assert entry.details["report"].startswith(f"{stack.address('MLFLOW')}/#/experiments/")
@@ -243,15 +339,30 @@ def artifact_of(stack: Stack, entry: Entry) -> str:
 def dom_of(address: str, profile: Path) -> str:
     """The page as a browser has it after its scripts ran."""
     assert CHROMIUM is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"]  # fmt: skip
-    return subprocess.run([CHROMIUM, *flags, "--virtual-time-budget=30000", "--dump-dom", address], capture_output=True, text=True,
-                          timeout=120, check=True).stdout  # fmt: skip
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={profile}",
+    ]
+    return subprocess.run(
+        [CHROMIUM, *flags, "--virtual-time-budget=30000", "--dump-dom", address],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
-    """MLflow frames the report, the report draws its columns, and Prefect's page works under the name `localhost` too."""
+    """MLflow frames the report, the report draws its columns, and Prefect's page works under the
+    name `localhost` too."""
     from closedloop.cli.show import report_link
 
     entry = stack.decisions(MONTHS[1])[0]
@@ -262,12 +373,15 @@ def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     assert 'src="blob:' in page, "MLflow shows no frame with the report"
     urllib.request.urlretrieve(artifact_of(stack, entry), tmp_path / "report.html")
     assert "visits" in dom_of((tmp_path / "report.html").as_uri(), tmp_path / "two")
-    deployments = dom_of(f"http://localhost:{stack.ports['PREFECT']}/deployments", tmp_path / "three")
+    deployments = dom_of(
+        f"http://localhost:{stack.ports['PREFECT']}/deployments", tmp_path / "three"
+    )
     assert "customers" in deployments
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
-    """Two servers on one database would hurt each other: the second command says so and starts nothing."""
+    """Two servers on one database would hurt each other: the second command says so and starts
+    nothing."""
     second = start(stack.folder, free_ports("API", "MLFLOW", "PREFECT"))
     assert second.process.wait(timeout=60) == 1
     said = (stack.folder / "up.err").read_text()
@@ -276,7 +390,8 @@ def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
 
 
 def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
-    """kill -9 in the middle of a run leaves no process; the next start gives the dead run up: later ones need not wait for it."""
+    """kill -9 in the middle of a run leaves no process; the next start gives the dead run up: later
+    ones need not wait for it."""
     run = stack.run_deployment("train-and-compare/customers", window=MONTHS[1])
     until(lambda: stack.state_of(run) == "RUNNING", "the run's start")
     assert end(stack, signal.SIGKILL) == -signal.SIGKILL

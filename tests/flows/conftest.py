@@ -1,4 +1,5 @@
-"""A small use case on disk, a real Prefect server for the session, and processes that can be killed at any step."""
+"""A small use case on disk, a real Prefect server for the session, and processes that can be killed
+at any step."""
 
 from __future__ import annotations
 
@@ -52,11 +53,16 @@ class Place:
 
 
 def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Path:
-    """StreamFlow's loop.toml with the logistic recipe only, limits for small months and no cooldown; `changes` replaces text in it."""
+    """StreamFlow's loop.toml with the logistic recipe only, limits for small months and no
+    cooldown; `changes` replaces text in it."""
     text = (REPOSITORY / "data/streamflow/loop.toml").read_text(encoding="utf-8")
-    for old, new in {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]', "min_new_labels = 500": "min_new_labels = 100",
-                     "min_rows = 500": "min_rows = 100", "cooldown_windows = 1": "cooldown_windows = 0",
-                     **(changes or {})}.items():  # fmt: skip
+    for old, new in {
+        'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]',
+        "min_new_labels = 500": "min_new_labels = 100",
+        "min_rows = 500": "min_rows = 100",
+        "cooldown_windows = 1": "cooldown_windows = 0",
+        **(changes or {}),
+    }.items():
         assert old in text, f"loop.toml no longer says {old!r}: mend this test's use case"
         text = text.replace(old, new)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,13 +73,19 @@ def write_use_case(folder: Path, *, changes: dict[str, str] | None = None) -> Pa
 
 @pytest.fixture
 def make_place(tmp_path: Path, make_mlflow_tables: Callable[[Path], None]) -> Callable[..., Place]:
-    """Make a use case with the months given, each month of the generator under the name of its place in time."""
+    """Make a use case with the months given, each month of the generator under the name of its
+    place in time."""
 
-    def make(*months: int, name: str = "case", changes: dict[str, str] | None = None, rows: int = ROWS) -> Place:
+    def make(
+        *months: int, name: str = "case", changes: dict[str, str] | None = None, rows: int = ROWS
+    ) -> Place:
         path = write_use_case(tmp_path / name, changes=changes)
         add_months(path, *months, rows=rows)
         make_mlflow_tables(tmp_path / f"{name}-home")
-        return Place(Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None), path)
+        return Place(
+            Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None),
+            path,
+        )
 
     return make
 
@@ -83,7 +95,10 @@ def add_months(path: Path, *months: int, rows: int = ROWS) -> None:
     use_case = load_use_case(path)
     root = path.parent / use_case.source.root
     already = len(list(root.glob("month_*"))) if root.exists() else 0
-    windows = {f"month_{already + place:03d}": subscription_month(month, seed=place, rows=rows) for place, month in enumerate(months)}
+    windows = {
+        f"month_{already + place:03d}": subscription_month(month, seed=place, rows=rows)
+        for place, month in enumerate(months)
+    }
     write_generated(use_case, None, windows)
 
 
@@ -100,15 +115,25 @@ PRELOADED = [
 
 @pytest.fixture(scope="session")
 def processes(prefect: str) -> Any:
-    """A multiprocessing context whose children have everything imported: a process that can be killed costs a fork, not ten seconds."""
+    """A multiprocessing context whose children have everything imported: a process that can be
+    killed costs a fork, not ten seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
 
 
-def run_flow(url: str, name: str, place: Place, window: str, kill_at: int | None, calls: Any, check: Callable[..., None] | None) -> None:
-    """In a child process: run a flow, and die by SIGKILL when the step `kill_at` is reached; a step is a call that changes
-    something outside the process, and the process dies before it, or after the last one."""
+def run_flow(
+    url: str,
+    name: str,
+    place: Place,
+    window: str,
+    kill_at: int | None,
+    calls: Any,
+    check: Callable[..., None] | None,
+) -> None:
+    """In a child process: run a flow, and die by SIGKILL when the step `kill_at` is reached; a step
+    is a call that changes something outside the process, and the process dies before it, or after
+    the last one."""
     os.environ["CLOSEDLOOP_HOME"] = str(place.settings.home)
     steps = Steps(kill_at)
     _watch(steps)
@@ -117,9 +142,12 @@ def run_flow(url: str, name: str, place: Place, window: str, kill_at: int | None
     from flows.monitor_flow import monitor_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
-    # Said here and not left to the environment: the process that we were forked from may be older than the server.
+    # Said here and not left to the environment: the process that we were forked from may be older
+    # than the server.
     with temporary_settings(updates={PREFECT_API_URL: url}):
-        {"monitor": monitor_flow, "train": train_and_compare_flow}[name](use_case=str(place.path), window=window)
+        {"monitor": monitor_flow, "train": train_and_compare_flow}[name](
+            use_case=str(place.path), window=window
+        )
     steps.reach("the end")
     calls.put(steps.taken)
     if check is not None:
@@ -155,9 +183,18 @@ def _watch(steps: Steps) -> None:
         setattr(owner, name, watched)
 
     watch(Registry, "save_model")
-    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "create_registered_model",
-                 "create_model_version",
-                 "set_registered_model_alias", "delete_registered_model_alias", "set_model_version_tag"):  # fmt: skip
+    for name in (
+        "create_run",
+        "log_batch",
+        "log_inputs",
+        "log_artifacts",
+        "set_terminated",
+        "create_registered_model",
+        "create_model_version",
+        "set_registered_model_alias",
+        "delete_registered_model_alias",
+        "set_model_version_tag",
+    ):
         watch(MlflowClient, name)
     watch(Journal, "write")
     watch(Journal, "carried_out")
@@ -165,15 +202,25 @@ def _watch(steps: Steps) -> None:
 
 @pytest.fixture
 def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
-    """Run a flow in a process of its own; returns its exit code (-9 when it was killed, 1 when `check` failed) and the steps it took.
+    """Run a flow in a process of its own; returns its exit code (-9 when it was killed, 1 when
+    `check` failed) and the steps it took.
 
-    `check(place, window)` runs in that process after the flow: no open connection of ours then sees the state of an earlier round.
+    `check(place, window)` runs in that process after the flow: no open connection of ours then sees
+    the state of an earlier round.
     """
 
-    def run_in_process(name: str, place: Place, window: str, *, kill_at: int | None = None,
-                       check: Callable[..., None] | None = None) -> tuple[int, list[str]]:  # fmt: skip
+    def run_in_process(
+        name: str,
+        place: Place,
+        window: str,
+        *,
+        kill_at: int | None = None,
+        check: Callable[..., None] | None = None,
+    ) -> tuple[int, list[str]]:
         calls = processes.SimpleQueue()
-        child = processes.Process(target=run_flow, args=(prefect, name, place, window, kill_at, calls, check))
+        child = processes.Process(
+            target=run_flow, args=(prefect, name, place, window, kill_at, calls, check)
+        )
         child.start()
         child.join()
         assert child.exitcode is not None

@@ -1,4 +1,5 @@
-"""A team's Prefect for tests: a real server, `flows.deployment.deploy`, workers that can be killed, and what its page would ask for."""
+"""A team's Prefect for tests: a real server, `flows.deployment.deploy`, workers that can be killed,
+and what its page would ask for."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass
 class Team:
-    """The server, the use case `path` and everything that was started; `stop` ends all of it. `prefect_database` is the server's own and
-    `store` that of journal and records."""
+    """The server, the use case `path` and everything that was started; `stop` ends all of it.
+    `prefect_database` is the server's own and `store` that of journal and records."""
 
     folder: Path
     path: Path
@@ -43,21 +44,37 @@ class Team:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every process of the team has: nothing of the caller's own installation, and no telemetry."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))}
+        """What every process of the team has: nothing of the caller's own installation, and no
+        telemetry."""
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))
+        }
         quiet = Settings(home=self.folder / "home").library_environment()
-        ours = {"CLOSEDLOOP_HOME": str(self.folder / "home"), "CLOSEDLOOP_TRAIN_SEPARATELY": "True", "OMP_NUM_THREADS": "1",
-                "CLOSEDLOOP_DATABASE_URL": self.store,
-                "PREFECT_API_URL": self.url, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])}  # fmt: skip
+        ours = {
+            "CLOSEDLOOP_HOME": str(self.folder / "home"),
+            "CLOSEDLOOP_TRAIN_SEPARATELY": "True",
+            "OMP_NUM_THREADS": "1",
+            "CLOSEDLOOP_DATABASE_URL": self.store,
+            "PREFECT_API_URL": self.url,
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)]),
+        }
         return {**clean, **quiet, **ours, MARK: str(self.folder)}
 
     def start_server(self) -> None:
         """Start it; `wait_for_server` waits for its first answer."""
         (self.folder / "home").mkdir()
-        settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.prefect_database, "PREFECT_UI_ENABLED": "0",
-                    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S", "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
-                    "PREFECT_API_URL": ""}  # fmt: skip
-        self._start(["server", "start", "--host", "127.0.0.1", "--port", str(self.port)], "server", settings)
+        settings = {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.prefect_database,
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+            "PREFECT_API_URL": "",
+        }
+        self._start(
+            ["server", "start", "--host", "127.0.0.1", "--port", str(self.port)], "server", settings
+        )
 
     def wait_for_server(self) -> None:
         """Until it answers."""
@@ -73,12 +90,22 @@ class Team:
 
     def start_worker(self, pool: str, *flags: str) -> subprocess.Popen[bytes]:
         """A process worker that looks for work every second."""
-        return self._start(["worker", "start", "--pool", pool, "--type", "process", *flags], pool, {"PREFECT_WORKER_QUERY_SECONDS": "1"})
+        return self._start(
+            ["worker", "start", "--pool", pool, "--type", "process", *flags],
+            pool,
+            {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        )
 
-    def _start(self, command: list[str], name: str, more: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: list[str], name: str, more: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in {**self.environment, **more}.items() if value}
         log = self.folder / f"{name}.log"
-        self.started.append(start_attached([sys.executable, "-m", "prefect", *command], environment=environment, log=log))
+        self.started.append(
+            start_attached(
+                [sys.executable, "-m", "prefect", *command], environment=environment, log=log
+            )
+        )
         return self.started[-1]
 
     def stop(self) -> None:
@@ -101,9 +128,12 @@ class Team:
         return killed
 
     def ask(self, path: str, content: Any = None, method: str | None = None) -> Any:
-        """GET, or POST of JSON, at the server; the answer read as JSON. A server that is too busy is asked again, as its clients do."""
+        """GET, or POST of JSON, at the server; the answer read as JSON. A server that is too busy
+        is asked again, as its clients do."""
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self.url + path, body, {"Content-Type": "application/json"}, method=method
+        )
 
         def answer() -> tuple[Any] | None:
             try:
@@ -120,7 +150,11 @@ class Team:
         """What the stack's `deploy` service does; the lines that it prints."""
         environment = {**self.environment, "CLOSEDLOOP_USE_CASES": ",".join(map(str, paths))}
         done = subprocess.run(
-            [sys.executable, "-m", "flows.deployment.deploy"], cwd=self.folder, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "flows.deployment.deploy"],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -131,13 +165,20 @@ class Team:
     def run(self, deployment: str, **parameters: str) -> str:
         """Ask for a run as Prefect's page does; its id."""
         content = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        return str(self.ask(f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", content)["id"])
+        return str(
+            self.ask(f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", content)[
+                "id"
+            ]
+        )
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """Every run of a deployment that is not in the future, the first to be expected first."""
         soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
-        wanted = {"deployments": {"id": {"any_": [self.deployment(deployment)["id"]]}}, "sort": "EXPECTED_START_TIME_ASC",
-                  "flow_runs": {"expected_start_time": {"before_": soon}}}  # fmt: skip
+        wanted = {
+            "deployments": {"id": {"any_": [self.deployment(deployment)["id"]]}},
+            "sort": "EXPECTED_START_TIME_ASC",
+            "flow_runs": {"expected_start_time": {"before_": soon}},
+        }
         return list(self.ask("/flow_runs/filter", wanted))
 
     def state(self, run: str) -> dict[str, Any]:
@@ -145,7 +186,12 @@ class Team:
 
     def end_of(self, run: str) -> dict[str, Any]:
         """Wait for a run's end; its last state."""
-        return dict(until(lambda: (state := self.state(run))["type"] in ENDS and state, f"the end of run {run}"))
+        return dict(
+            until(
+                lambda: (state := self.state(run))["type"] in ENDS and state,
+                f"the end of run {run}",
+            )
+        )
 
     def places_taken(self, deployment: str) -> int:
         """How many places its concurrency limit counts as taken."""
@@ -153,5 +199,7 @@ class Team:
 
     def loop(self) -> Loop:
         """Its use case, opened from outside."""
-        settings = Settings(home=self.folder / "home", data=None, database_url=self.store, mlflow_url=None)
+        settings = Settings(
+            home=self.folder / "home", data=None, database_url=self.store, mlflow_url=None
+        )
         return open_loop(self.path, settings=settings)

@@ -1,4 +1,5 @@
-"""What people start from Prefect's page: going back, watching a promotion, and pruning, on real MLflow."""
+"""What people start from Prefect's page: going back, watching a promotion, and pruning, on real
+MLflow."""
 
 from __future__ import annotations
 
@@ -48,13 +49,20 @@ def shown(key: str) -> str:
     from prefect.client.schemas.sorting import ArtifactSort
 
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), sort=ArtifactSort.CREATED_DESC)
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
+            sort=ArtifactSort.CREATED_DESC,
+        )
     return str(found[0].data)
 
 
 def decided(place: Any, window: str) -> list[tuple[str, str]]:
     entries = place.open().journal.history("streamflow")
-    return [(one.decision.kind.value, one.decision.action.value) for one in entries if one.decision.window == window]
+    return [
+        (one.decision.kind.value, one.decision.action.value)
+        for one in entries
+        if one.decision.window == window
+    ]
 
 
 def live(place: Any) -> tuple[int | None, int | None]:
@@ -62,15 +70,22 @@ def live(place: Any) -> tuple[int | None, int | None]:
     return registry.production(), registry.previous()
 
 
-def test_a_person_goes_back_from_prefects_page(make_place: Callable[..., Any], start: Callable[..., Any]) -> None:
-    """Without a version to the one that production replaced, with one to that: decided, carried out and shown; with nothing to go back to
-    the run fails and says so."""
+def test_a_person_goes_back_from_prefects_page(
+    make_place: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    """Without a version to the one that production replaced, with one to that: decided, carried out
+    and shown; with nothing to go back to the run fails and says so."""
     place = make_place(0, 2)
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
     assert live(place) == (2, 1)
     entry = place.open().journal.entry(start(place, "rollback"))
-    assert (entry.decision.kind, entry.decision.version, entry.outcome, live(place)) == (Kind.ROLLBACK, 1, "done", (1, None))
+    assert (entry.decision.kind, entry.decision.version, entry.outcome, live(place)) == (
+        Kind.ROLLBACK,
+        1,
+        "done",
+        (1, None),
+    )
     assert "asked for by a person" in shown("rollback-decision")
     with pytest.raises(RegistryError, match="no previous version"):
         start(place, "rollback")
@@ -78,9 +93,12 @@ def test_a_person_goes_back_from_prefects_page(make_place: Callable[..., Any], s
     assert live(place) == (2, None)
 
 
-def test_probation_decides_what_monitor_would_decide(make_place: Callable[..., Any], start: Callable[..., Any]) -> None:
-    """The campaign is over: the rollback rests on the evidence of a whole turn, to the last digit, with the facts that later turns look
-    back to; the turn that follows finds it decided and trains nothing."""
+def test_probation_decides_what_monitor_would_decide(
+    make_place: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    """The campaign is over: the rollback rests on the evidence of a whole turn, to the last digit,
+    with the facts that later turns look back to; the turn that follows finds it decided and trains
+    nothing."""
     place = make_place(0, 2, 0, rows=3000)
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
@@ -92,7 +110,9 @@ def test_probation_decides_what_monitor_would_decide(make_place: Callable[..., A
     entry = loop.journal.entry(number)
     assert entry.decision == decide_rollback(turn.rollback, loop.use_case.policy)
     assert {"realised_on", "realised_auc", "quarantined"} <= set(entry.details)
-    assert entry.details == {name: turn.details.get(name) for name in entry.details} | {"production": 2}
+    assert entry.details == {name: turn.details.get(name) for name in entry.details} | {
+        "production": 2
+    }
     assert (entry.outcome, live(place)) == ("done", (1, None))
     assert "significantly worse than version 1" in shown("probation-decision")
     assert start(place, "monitor") == start(place, "probation") == number
@@ -100,9 +120,12 @@ def test_probation_decides_what_monitor_would_decide(make_place: Callable[..., A
     assert len(place.open().registry.versions()) == 2
 
 
-def test_a_watch_that_keeps_production_does_not_disturb_the_turn(make_place: Callable[..., Any], start: Callable[..., Any]) -> None:
-    """The campaign goes on: production stays, written down as the turn would; the turn that follows decides on a retraining as if nobody
-    had watched, and whoever watches after it finds the same decision."""
+def test_a_watch_that_keeps_production_does_not_disturb_the_turn(
+    make_place: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    """The campaign goes on: production stays, written down as the turn would; the turn that follows
+    decides on a retraining as if nobody had watched, and whoever watches after it finds the same
+    decision."""
     place = make_place(0, 2, 2, rows=2000)
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
@@ -113,12 +136,18 @@ def test_a_watch_that_keeps_production_does_not_disturb_the_turn(make_place: Cal
     of_turn = place.open().journal.entry(start(place, "monitor"))
     assert of_turn.decision == decide_retraining(turn.evidence, policy)
     assert {name: of_turn.details[name] for name in turn.details} == turn.details
-    assert decided(place, "month_002")[:2] == [("rollback", "keep"), (of_turn.decision.kind.value, of_turn.decision.action.value)]
+    assert decided(place, "month_002")[:2] == [
+        ("rollback", "keep"),
+        (of_turn.decision.kind.value, of_turn.decision.action.value),
+    ]
     assert start(place, "probation") == number
 
 
-def test_with_nothing_on_probation_nothing_is_written(make_place: Callable[..., Any], start: Callable[..., Any]) -> None:
-    """The first model replaced none, and broken data judges nobody: the page says why, and the journal is as it was."""
+def test_with_nothing_on_probation_nothing_is_written(
+    make_place: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    """The first model replaced none, and broken data judges nobody: the page says why, and the
+    journal is as it was."""
     place = make_place(0, 0, 5)
     start(place, "monitor", window="month_000")
     before = place.open().journal.history("streamflow")
@@ -133,8 +162,9 @@ def test_with_nothing_on_probation_nothing_is_written(make_place: Callable[..., 
 def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     make_place: Callable[..., Any], start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three were asked for, on the first, second and third window, and none was run. A training for the second settles the first one, whose
-    window it learnt too, and leaves the third one open, which the doctor tells; that one is run as if nothing had been."""
+    """Three were asked for, on the first, second and third window, and none was run. A training for
+    the second settles the first one, whose window it learnt too, and leaves the third one open,
+    which the doctor tells; that one is run as if nothing had been."""
     place = make_place(0, 2, 1)
     for window in ("month_000", "month_002", "month_001"):
         history = History(place.open(), window)
@@ -143,9 +173,16 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     first, third, second = place.open().journal.history("streamflow")
     assert {one.decision.action for one in (first, second, third)} == {Action.RETRAIN}
     again = start(place, "train-and-compare", window="month_001", cause=second.id)
-    found = {one.id: (one.outcome, one.outcome_detail) for one in place.open().journal.history("streamflow")}
-    assert found == {first.id: ("superseded", f"decision {second.id} (retrain) was carried out meanwhile"), second.id: ("done", ""),
-                     third.id: (None, ""), again: ("done", "")}  # fmt: skip
+    found = {
+        one.id: (one.outcome, one.outcome_detail)
+        for one in place.open().journal.history("streamflow")
+    }
+    assert found == {
+        first.id: ("superseded", f"decision {second.id} (retrain) was carried out meanwhile"),
+        second.id: ("done", ""),
+        third.id: (None, ""),
+        again: ("done", ""),
+    }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
     told = {one.check: one for one in examine(None)}["journal"]
     assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
@@ -157,8 +194,9 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     make_place: Callable[..., Any], start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dry run shows what the pruning then deletes: the model of the version before the last one, reports, and old records. What is left
-    loads, going to the pruned version is refused before anything is written, and the doctor finds all well."""
+    """A dry run shows what the pruning then deletes: the model of the version before the last one,
+    reports, and old records. What is left loads, going to the pruned version is refused before
+    anything is written, and the doctor finds all well."""
     place = make_place(0, 2, 1)
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
@@ -169,11 +207,22 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     now = loop.records.now()
     for age in (0, 1, 40, 50):
         at, name = now - timedelta(days=age), loop.use_case.name
-        loop.records.append([describe_answers(name, 1, {}, {"True": [0.5], "False": [0.5]}, request=f"r{age}", at=at)])
+        loop.records.append(
+            [
+                describe_answers(
+                    name, 1, {}, {"True": [0.5], "False": [0.5]}, request=f"r{age}", at=at
+                )
+            ]
+        )
     asked = {"keep_versions": 0, "keep_reports": 0, "keep_days_of_records": 30}
 
     planned = start(place, "prune", **asked)
-    assert (planned["versions"], planned["reports"], planned["records"], planned["kept_back"]) == ([1], 1, 2, "")
+    assert (planned["versions"], planned["reports"], planned["records"], planned["kept_back"]) == (
+        [1],
+        1,
+        2,
+        "",
+    )
     assert "would delete the model files of versions: 1" in shown("pruning")
     assert place.open().registry.load(1).measure_self_test() == 0
     assert start(place, "prune", **asked, dry_run=False) == planned
@@ -182,15 +231,27 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     loop = place.open()
     assert [one.status for one in loop.registry.versions()] == ["pruned", "archived", "production"]
     assert [loop.registry.load(number).measure_self_test() for number in (2, 3)] == [0, 0]
-    kept = [path.name for path in place.settings.home.rglob("*") if path.name in ("facts.json", "drift_report.html")]
+    kept = [
+        path.name
+        for path in place.settings.home.rglob("*")
+        if path.name in ("facts.json", "drift_report.html")
+    ]
     assert kept == ["facts.json"] * 2
     assert loop.records.count("streamflow").predictions == 2
     history = loop.journal.history("streamflow")
     for attempt in (lambda: promote_by_hand(loop, 1), lambda: start(place, "rollback", to=1)):
-        with pytest.raises(RegistryError, match="version 1: wanted its files, got none, its files were pruned"):
+        with pytest.raises(
+            RegistryError, match="version 1: wanted its files, got none, its files were pruned"
+        ):
             attempt()
     assert loop.journal.history("streamflow") == history
-    assert start(place, "prune", **asked, dry_run=False) == {**planned, "versions": [], "reports": 0, "records": 0, "records_before": None}
+    assert start(place, "prune", **asked, dry_run=False) == {
+        **planned,
+        "versions": [],
+        "reports": 0,
+        "records": 0,
+        "records_before": None,
+    }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
     found = {one.check: one for one in examine(None)}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
@@ -200,9 +261,19 @@ def test_every_parameter_of_a_form_is_described() -> None:
     """Whoever starts a flow from Prefect's page reads there what each field is for."""
     from prefect.utilities.callables import parameter_schema
 
-    from flows import monitor_flow, probation_flow, prune_flow, rollback_flow, train_and_compare_flow
+    from flows import (
+        monitor_flow,
+        probation_flow,
+        prune_flow,
+        rollback_flow,
+        train_and_compare_flow,
+    )
 
     for module in (monitor_flow, probation_flow, prune_flow, rollback_flow, train_and_compare_flow):
         flow = getattr(module, module.__name__.rpartition(".")[2])
-        silent = [name for name, about in parameter_schema(flow).properties.items() if not about.get("description")]
+        silent = [
+            name
+            for name, about in parameter_schema(flow).properties.items()
+            if not about.get("description")
+        ]
         assert silent == [], f"{flow.name}: say under Args what {', '.join(silent)} is for"

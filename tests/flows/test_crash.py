@@ -1,4 +1,5 @@
-"""A retraining that dies anywhere is finished by running it again: one candidate, one decision, carried out once."""
+"""A retraining that dies anywhere is finished by running it again: one candidate, one decision,
+carried out once."""
 
 from __future__ import annotations
 
@@ -11,16 +12,20 @@ import pytest
 
 from closedloop.decisions.checks import Kind
 
-# What a call leaves behind when the process dies after it. A call that is not named here is a kind of its own.
+# What a call leaves behind when the process dies after it. A call that is not named here is a kind
+# of its own.
 KINDS = {
-    **dict.fromkeys(["create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"], "a run"),
+    **dict.fromkeys(
+        ["create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"], "a run"
+    ),
     **dict.fromkeys(["create_registered_model", "create_model_version"], "a version"),
     **dict.fromkeys(["set_registered_model_alias", "delete_registered_model_alias"], "an alias"),
 }
 
 
 def choose_telling(steps: list[str]) -> list[int]:
-    """The last step of each kind: everything of its kind was begun by then and nothing of it is whole."""
+    """The last step of each kind: everything of its kind was begun by then and nothing of it is
+    whole."""
     return sorted({KINDS.get(step, step): number for number, step in enumerate(steps)}.values())
 
 
@@ -29,7 +34,11 @@ def assert_turned_once(place: Any, window: str) -> None:
     loop = place.open()
     versions = [one for one in loop.registry.versions() if one.window == window]
     assert len(versions) == 1, f"{window} has {len(versions)} candidate versions"
-    decisions = [one for one in loop.journal.history("streamflow") if one.decision.window == window and one.decision.kind is Kind.PROMOTION]
+    decisions = [
+        one
+        for one in loop.journal.history("streamflow")
+        if one.decision.window == window and one.decision.kind is Kind.PROMOTION
+    ]
     assert [one.outcome for one in decisions] == ["done"]
     assert decisions[0].decision.version == versions[0].version
     assert all(one.outcome == "done" for one in loop.journal.history("streamflow"))
@@ -41,12 +50,19 @@ def assert_turned_once(place: Any, window: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("choose", [choose_telling, pytest.param(lambda steps: range(len(steps)), marks=pytest.mark.nightly)],
-                         ids=["one step of each kind", "every step"])  # fmt: skip
+@pytest.mark.parametrize(
+    "choose",
+    [choose_telling, pytest.param(lambda steps: range(len(steps)), marks=pytest.mark.nightly)],
+    ids=["one step of each kind", "every step"],
+)
 def test_a_retraining_killed_at_any_step_is_finished_by_the_same_command(
-    make_place: Callable[..., Any], run: Callable[..., tuple[int, list[str]]], tmp_path: Path, choose: Callable[[list[str]], Iterable[int]]
+    make_place: Callable[..., Any],
+    run: Callable[..., tuple[int, list[str]]],
+    tmp_path: Path,
+    choose: Callable[[list[str]], Iterable[int]],
 ) -> None:
-    """kill -9 before calls that write somewhere, then the same command: one version, one decision, done once."""
+    """kill -9 before calls that write somewhere, then the same command: one version, one decision,
+    done once."""
     place = make_place(0, 1)
     assert run("monitor", place, "month_000")[0] == 0
     home, kept = place.settings.home, tmp_path / "after month_000"
@@ -58,6 +74,8 @@ def test_a_retraining_killed_at_any_step_is_finished_by_the_same_command(
         step = steps[number]
         shutil.rmtree(home)
         shutil.copytree(kept, home)
-        assert run("train", place, "month_001", kill_at=number)[0] == -9, f"was not killed at step {number} ({step})"
+        assert run("train", place, "month_001", kill_at=number)[0] == -9, (
+            f"was not killed at step {number} ({step})"
+        )
         code, _ = run("train", place, "month_001", check=assert_turned_once)
         assert code == 0, f"not as it should be after a kill at step {number} ({step}): see above"

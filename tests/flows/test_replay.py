@@ -1,4 +1,5 @@
-"""A replay decides what the live loop decides: the same windows through `monitor_flow` on real MLflow, and in memory."""
+"""A replay decides what the live loop decides: the same windows through `monitor_flow` on real
+MLflow, and in memory."""
 
 from __future__ import annotations
 
@@ -17,9 +18,12 @@ from closedloop.turn.register import propose_candidate
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 
-def test_a_replay_decides_what_the_live_loop_decides(make_place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A campaign that comes and goes, broken data and quiet months: actions, versions and reasons are the same, to the last digit
-    of every number in them, and so are the versions with what they were trained on. Only what packaging adds is left out."""
+def test_a_replay_decides_what_the_live_loop_decides(
+    make_place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign that comes and goes, broken data and quiet months: actions, versions and reasons
+    are the same, to the last digit of every number in them, and so are the versions with what they
+    were trained on. Only what packaging adds is left out."""
     from flows.monitor_flow import monitor_flow
 
     place = make_place(0, 0, 2, 0, 5, 4, 4, 0, rows=1500)
@@ -33,15 +37,29 @@ def test_a_replay_decides_what_the_live_loop_decides(make_place: Callable[..., A
 
     past = Past(Stream(loop.source), loop.use_case, Memo(), 1)
     rounds = replay(past, Brain(), fit_first(past))
-    entries = [one for one in loop.journal.history(loop.use_case.name) if one.decision.kind is not Kind.SERVING]
+    entries = [
+        one
+        for one in loop.journal.history(loop.use_case.name)
+        if one.decision.kind is not Kind.SERVING
+    ]
     lived = []
     for name in names[1:-1]:
         decided = [one.decision for one in entries if one.decision.window == name]
         # A rollback that was considered and left is written down before the turn's own decision.
-        told = [one for one in decided if not (one.kind is Kind.ROLLBACK and one.action is Action.KEEP)]
+        told = [
+            one for one in decided if not (one.kind is Kind.ROLLBACK and one.action is Action.KEEP)
+        ]
         lived.append((name, tuple(one.action.value for one in told), told[-1].reason))
     assert [(one.window, one.actions, one.reason) for one in rounds] == lived
-    assert {action for one in rounds for action in one.actions} >= {"retrain", "promote", "rollback", "escalate"}
+    assert {action for one in rounds for action in one.actions} >= {
+        "retrain",
+        "promote",
+        "rollback",
+        "escalate",
+    }
     trained = {one.candidate: one.trained_on for one in rounds if one.candidate}
-    assert trained == {one.version: loop.registry.load(one.version).facts.trained_windows for one in loop.registry.versions()[1:]}
+    assert trained == {
+        one.version: loop.registry.load(one.version).facts.trained_windows
+        for one in loop.registry.versions()[1:]
+    }
     assert rounds[-1].production == loop.registry.production()

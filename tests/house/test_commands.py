@@ -13,7 +13,14 @@ import yaml
 
 from tests.house.tree import ROOT, make_targets
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/benchmarks.md", "docs/decisions.md", "docs/operate.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "docs/benchmarks.md",
+    "docs/decisions.md",
+    "docs/operate.md",
+]
 TARGETS = make_targets()
 
 
@@ -23,15 +30,26 @@ def _commands(document: str, program: str) -> list[str]:
     if not path.exists():
         pytest.skip(f"{document} is not written yet")
     text = path.read_text(encoding="utf-8")
-    code = re.findall(r"^```[^\n]*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+    code = re.findall(r"^```[^\n]*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE) + re.findall(
+        r"`([^`\n]+)`", text
+    )
     lines = [line.strip() for block in code for line in block.splitlines()]
-    return [match[1] for line in lines if (match := re.match(rf"(?:\$ )?(?:\.venv/bin/)?{program} ([a-z][a-z-]*)", line))]
+    return [
+        match[1]
+        for line in lines
+        if (match := re.match(rf"(?:\$ )?(?:\.venv/bin/)?{program} ([a-z][a-z-]*)", line))
+    ]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_alone_lists_every_command() -> None:
     """`make` without an argument changes nothing and shows each target with a sentence."""
-    shown = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "-C", str(ROOT), "--no-print-directory"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     listed = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", shown, flags=re.MULTILINE))
     assert set(listed) == TARGETS
     assert all(sentence.endswith(".") for sentence in listed.values())
@@ -56,17 +74,24 @@ def test_every_command_in_a_document_exists(document: str) -> None:
 
 
 def test_the_run_for_bare_machines_does_what_a_person_types() -> None:
-    """.ci/run can be executed, is valid bash, and calls `make test`, then `make up` and `make smoke`, in lines of their own."""
+    """.ci/run can be executed, is valid bash, and calls `make test`, then `make up` and `make
+    smoke`, in lines of their own."""
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True).returncode == 0
     lines = script.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith("make ")] == ["make test", "make up", "make smoke"]
+    assert [line for line in lines if line.startswith("make ")] == [
+        "make test",
+        "make up",
+        "make smoke",
+    ]
 
 
 def test_hooks_need_no_network() -> None:
     """pre-commit runs the locked tools of .venv and fetches none."""
-    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))[
+        "repos"
+    ]
     assert {one["repo"] for one in repositories} == {"local"}
     entries = [hook["entry"] for one in repositories for hook in one["hooks"]]
     assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy", "lint-imports"}
@@ -74,8 +99,16 @@ def test_hooks_need_no_network() -> None:
 
 
 def test_every_test_that_a_document_names_exists() -> None:
-    """A failure that the architecture promises to guard against has its test, under the name given there."""
-    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z_]+)`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    """A failure that the architecture promises to guard against has its test, under the name given
+    there."""
+    named = re.findall(
+        r"`(tests/[a-z_/]+\.py)::(test_[a-z_]+)`",
+        (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"),
+    )
     assert len(named) > 10
-    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
     assert missing == []

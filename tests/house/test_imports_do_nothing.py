@@ -1,4 +1,5 @@
-"""Importing a module does nothing that anyone could notice: no file, no environment, no server, no second of waiting."""
+"""Importing a module does nothing that anyone could notice: no file, no environment, no server, no
+second of waiting."""
 
 from __future__ import annotations
 
@@ -13,23 +14,66 @@ import pytest
 
 from tests.house.tree import Module, modules
 
-HEAVY = ["evidently", "mlflow", "prefect", "lightgbm", "duckdb", "matplotlib", "skops", "onnx", "onnxruntime"]
+HEAVY = [
+    "evidently",
+    "mlflow",
+    "prefect",
+    "lightgbm",
+    "duckdb",
+    "matplotlib",
+    "skops",
+    "onnx",
+    "onnxruntime",
+]
 # The command line answers at once: it does not even load these before it knows which command it is.
-HEAVY_FOR_A_COMMAND = [*HEAVY, "sklearn", "scipy", "pandas", "numpy", "sqlalchemy", "alembic", "pydantic", "fastapi"]
+HEAVY_FOR_A_COMMAND = [
+    *HEAVY,
+    "sklearn",
+    "scipy",
+    "pandas",
+    "numpy",
+    "sqlalchemy",
+    "alembic",
+    "pydantic",
+    "fastapi",
+]
 
 # The environment, files and the clock, by the names under which Python has them.
-OF_THE_WORLD = {"environ", "getenv", "open", "cwd", "home", "now", "today", "perf_counter", "monotonic"}
+OF_THE_WORLD = {
+    "environ",
+    "getenv",
+    "open",
+    "cwd",
+    "home",
+    "now",
+    "today",
+    "perf_counter",
+    "monotonic",
+}
 
 
 def _import_in(folder: Path, names: list[str], watched: list[str]) -> tuple[list[str], list[str]]:
-    """Import modules in a new Python with `folder` as home and working directory: (watched libraries loaded, files made)."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Import modules in a new Python with `folder` as home and working directory: (watched
+    libraries loaded, files made)."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     script = (
         "import importlib, json, sys\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         f"print(json.dumps([name for name in {watched!r} if name in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
     assert len(lines) == 1, f"importing printed something: {lines[:-1]}"
@@ -37,15 +81,19 @@ def _import_in(folder: Path, names: list[str], watched: list[str]) -> tuple[list
 
 
 def test_importing_makes_no_file_and_loads_no_heavy_library(tmp_path: Path) -> None:
-    """All of src/closedloop, imported together, prints nothing, leaves no file behind and loads none of the slow libraries."""
-    names = [one.name for one in modules() if one.package == "closedloop" and one.room != "__main__"]
+    """All of src/closedloop, imported together, prints nothing, leaves no file behind and loads
+    none of the slow libraries."""
+    names = [
+        one.name for one in modules() if one.package == "closedloop" and one.room != "__main__"
+    ]
     loaded, files = _import_in(tmp_path, names, HEAVY)
     assert loaded == []
     assert files == []
 
 
 def test_the_command_line_starts_without_the_libraries(tmp_path: Path) -> None:
-    """`closedloop --help` and a mistyped command answer without waiting for pandas or scikit-learn."""
+    """`closedloop --help` and a mistyped command answer without waiting for pandas or
+    scikit-learn."""
     if not any(one.name == "closedloop.cli.app" for one in modules()):
         pytest.skip("closedloop.cli.app is not written yet")
     loaded, files = _import_in(tmp_path, ["closedloop.cli.app"], HEAVY_FOR_A_COMMAND)
@@ -54,15 +102,22 @@ def test_the_command_line_starts_without_the_libraries(tmp_path: Path) -> None:
 
 
 def _at_import(tree: ast.Module) -> list[ast.AST]:
-    """Every node that runs when the module is imported: all but the bodies of functions and what stands under TYPE_CHECKING or __main__."""
+    """Every node that runs when the module is imported: all but the bodies of functions and what
+    stands under TYPE_CHECKING or __main__."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
         found.append(node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            waiting += [*node.decorator_list, *node.args.defaults, *(one for one in node.args.kw_defaults if one)]
-        elif isinstance(node, ast.If) and any(word in ast.dump(node.test) for word in ("TYPE_CHECKING", "__main__")):
+            waiting += [
+                *node.decorator_list,
+                *node.args.defaults,
+                *(one for one in node.args.kw_defaults if one),
+            ]
+        elif isinstance(node, ast.If) and any(
+            word in ast.dump(node.test) for word in ("TYPE_CHECKING", "__main__")
+        ):
             continue
         elif not isinstance(node, ast.Lambda):
             waiting += ast.iter_child_nodes(node)
@@ -71,12 +126,15 @@ def _at_import(tree: ast.Module) -> list[ast.AST]:
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
 def test_nothing_is_done_at_import(module: Module) -> None:
-    """At the top of a module things are named; nothing is called for its effect, opened, or read from the environment or the clock."""
+    """At the top of a module things are named; nothing is called for its effect, opened, or read
+    from the environment or the clock."""
     for node in _at_import(module.tree):
         line = f"{module.path.name}:{getattr(node, 'lineno', '?')}"
         effect = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
         assert not effect, f"{line} calls something for its effect: move it into a function"
-        assert not isinstance(node, ast.For | ast.While | ast.With), f"{line} does work at import: move it into a function"
+        assert not isinstance(node, ast.For | ast.While | ast.With), (
+            f"{line} does work at import: move it into a function"
+        )
         asked = (
             node.attr
             if isinstance(node, ast.Attribute)
@@ -84,4 +142,6 @@ def test_nothing_is_done_at_import(module: Module) -> None:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
             else ""
         )
-        assert asked not in OF_THE_WORLD, f"{line} uses {asked} at import: ask for it when it is needed"
+        assert asked not in OF_THE_WORLD, (
+            f"{line} uses {asked} at import: ask for it when it is needed"
+        )

@@ -1,4 +1,5 @@
-"""What docker-compose.yml promises for every service: order, limits, no more rights than it needs, nothing open by default."""
+"""What docker-compose.yml promises for every service: order, limits, no more rights than it needs,
+nothing open by default."""
 
 from __future__ import annotations
 
@@ -28,9 +29,14 @@ def is_job(name: str) -> bool:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_confined(name: str) -> None:
-    """A read-only root file system, no capability, no way to new privileges, a memory limit and logs that end."""
+    """A read-only root file system, no capability, no way to new privileges, a memory limit and
+    logs that end."""
     service = SERVICES[name]
-    assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (
+        True,
+        ["ALL"],
+        ["no-new-privileges:true"],
+    )
     assert service.get("cap_add", []) == (["CHOWN"] if name in MAY_CHOWN else [])
     assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
     assert service["logging"]["options"]["max-size"]
@@ -40,7 +46,8 @@ def test_every_service_is_confined(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_runs_as_root(name: str) -> None:
-    """Its image's own user is not root, or the file names another; the one exception has no network."""
+    """Its image's own user is not root, or the file names another; the one exception has no
+    network."""
     service = SERVICES[name]
     if name in MAY_CHOWN:
         assert (service["user"], service["network_mode"]) == ("0", "none")
@@ -61,58 +68,99 @@ def test_every_image_has_a_version(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_part_that_others_wait_for_can_be_asked(name: str) -> None:
-    """Each service that goes on running says how it is, and each job is waited for by another service: `up --wait` fails for one that
-    nothing depends on."""
+    """Each service that goes on running says how it is, and each job is waited for by another
+    service: `up --wait` fails for one that nothing depends on."""
     if is_job(name):
-        waiting = [other for other in SERVICES.values() if SERVICES[name] and name in other.get("depends_on", {})]
+        waiting = [
+            other
+            for other in SERVICES.values()
+            if SERVICES[name] and name in other.get("depends_on", {})
+        ]
         assert waiting
-        assert {other["depends_on"][name]["condition"] for other in waiting} == {"service_completed_successfully"}
+        assert {other["depends_on"][name]["condition"] for other in waiting} == {
+            "service_completed_successfully"
+        }
     elif name not in ASKED_FROM_OUTSIDE:
         assert SERVICES[name]["healthcheck"]["test"]
-        conditions = {other["depends_on"][name]["condition"] for other in SERVICES.values() if name in other.get("depends_on", {})}
+        conditions = {
+            other["depends_on"][name]["condition"]
+            for other in SERVICES.values()
+            if name in other.get("depends_on", {})
+        }
         assert conditions <= {"service_healthy"}
 
 
 def test_ports_are_published_on_this_machine_only() -> None:
-    """By default every published port is bound to loopback, and the stores publish none and stand in networks without a way out."""
+    """By default every published port is bound to loopback, and the stores publish none and stand
+    in networks without a way out."""
     for name, service in SERVICES.items():
-        assert all(str(port).startswith("${CLOSEDLOOP_BIND:-127.0.0.1}:") for port in service.get("ports", [])), name
+        assert all(
+            str(port).startswith("${CLOSEDLOOP_BIND:-127.0.0.1}:")
+            for port in service.get("ports", [])
+        ), name
     assert not SERVICES["postgres"].get("ports")
     assert not SERVICES["s3"].get("ports")
-    assert [FILE["networks"][name]["internal"] for name in (*SERVICES["postgres"]["networks"], *SERVICES["s3"]["networks"])] == [True, True]
+    assert [
+        FILE["networks"][name]["internal"]
+        for name in (*SERVICES["postgres"]["networks"], *SERVICES["s3"]["networks"])
+    ] == [True, True]
 
 
 def test_every_folder_that_is_kept_is_a_volume() -> None:
     """Named volumes, all of them used, and no folder of the tree that a container may write to."""
-    used = {str(one).split(":")[0] for service in SERVICES.values() for one in service.get("volumes", [])}
+    used = {
+        str(one).split(":")[0]
+        for service in SERVICES.values()
+        for one in service.get("volumes", [])
+    }
     named = {one for one in used if re.fullmatch(r"[a-z0-9]+", one)} | {
         match[1] for one in used if (match := re.search(r":-([a-z]+)$", one))
     }
     assert set(FILE["volumes"]) - {"windows"} <= named
     for service in SERVICES.values():
-        assert all(str(one).endswith(":ro") for one in service.get("volumes", []) if str(one).startswith("."))
+        assert all(
+            str(one).endswith(":ro")
+            for one in service.get("volumes", [])
+            if str(one).startswith(".")
+        )
 
 
 def test_the_locks_of_the_images_are_parts_of_the_lock() -> None:
-    """What an image installs is what was tested: every pin of stack/*.lock stands in requirements.lock."""
+    """What an image installs is what was tested: every pin of stack/*.lock stands in
+    requirements.lock."""
     tested = _pins(ROOT / "requirements.lock")
     for name in ("loop", "api"):
         assert _pins(ROOT / "stack" / f"{name}.lock") <= tested, f"stack/{name}.lock: run make lock"
 
 
 def _pins(path: Path) -> set[str]:
-    return set(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?(==[^ ;\\]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return set(
+        re.findall(
+            r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?(==[^ ;\\]+)",
+            path.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+    )
 
 
 def test_the_image_of_the_api_holds_what_answers_and_no_more() -> None:
     """Neither MLflow, Prefect nor Evidently are in the image that faces clients."""
     names = {name.lower() for name, _ in _pins(ROOT / "stack" / "api.lock")}
-    assert not names & {"mlflow", "mlflow-skinny", "prefect", "evidently", "boto3", "duckdb", "matplotlib"}
+    assert not names & {
+        "mlflow",
+        "mlflow-skinny",
+        "prefect",
+        "evidently",
+        "boto3",
+        "duckdb",
+        "matplotlib",
+    }
     assert {"fastapi", "uvicorn", "onnxruntime", "psycopg", "scikit-learn"} <= names
 
 
 def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
-    """make-env.sh gives each missing secret a random value, keeps those that are there, and lets nobody else read the file."""
+    """make-env.sh gives each missing secret a random value, keeps those that are there, and lets
+    nobody else read the file."""
     file = tmp_path / "env"
     file.write_text("S3_REGION=here\nSTACK_API_KEY=mine\nGRAFANA_PASSWORD=\n", encoding="utf-8")
     script = ["sh", str(ROOT / "stack" / "make-env.sh"), str(file)]

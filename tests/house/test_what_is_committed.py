@@ -1,4 +1,5 @@
-"""What may stand in the tree at all: nothing of the machine it was written on, nothing that is not what it says."""
+"""What may stand in the tree at all: nothing of the machine it was written on, nothing that is not
+what it says."""
 
 from __future__ import annotations
 
@@ -15,7 +16,13 @@ from tests.house.tree import ROOT, modules, texts
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users")]
 INDEX_ADDRESSES = [
     "".join(parts)
-    for parts in (("index", "-url"), ("find", "-links"), ("pypi.org", "/simple"), ("files.", "pythonhosted"), ("registry = ", '"http'))
+    for parts in (
+        ("index", "-url"),
+        ("find", "-links"),
+        ("pypi.org", "/simple"),
+        ("files.", "pythonhosted"),
+        ("registry = ", '"http'),
+    )
 ]
 
 
@@ -34,7 +41,8 @@ def test_no_path_of_a_machine_is_committed() -> None:
 
 
 def test_no_address_of_a_package_index_is_committed() -> None:
-    """Which index to install from is the installer's choice: the tree names packages, versions and hashes."""
+    """Which index to install from is the installer's choice: the tree names packages, versions and
+    hashes."""
     assert _found(INDEX_ADDRESSES) == []
 
 
@@ -48,18 +56,22 @@ def _locked() -> dict[str, list[str]]:
 
 
 def test_the_lock_holds_names_versions_and_hashes_only() -> None:
-    """Every line is a pin, a hash or a comment, and every pin has a hash: pip refuses anything that was exchanged on the way."""
+    """Every line is a pin, a hash or a comment, and every pin has a hash: pip refuses anything that
+    was exchanged on the way."""
     pin = r"[A-Za-z0-9._-]+(\[[^]]+\])?==[^ ;]+( ; [^\\]+)? \\"
     allowed = re.compile(rf"(#.*|\s+#.*|{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?)?")
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if not allowed.fullmatch(line)] == []
     assert not [line for line in lines if "://" in line]
     for pinned, following in zip(lines, [*lines[1:], ""], strict=True):
-        assert "==" not in pinned or pinned.lstrip().startswith("#") or "--hash=" in following, f"no hash: {pinned}"
+        assert "==" not in pinned or pinned.lstrip().startswith("#") or "--hash=" in following, (
+            f"no hash: {pinned}"
+        )
 
 
 def test_the_lock_satisfies_pyproject() -> None:
-    """Each dependency, the developers' too, is locked to a version within its range; `make lock` mends it."""
+    """Each dependency, the developers' too, is locked to a version within its range; `make lock`
+    mends it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = _locked()
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
@@ -72,21 +84,35 @@ def test_the_lock_satisfies_pyproject() -> None:
 
 
 def _variables_of_the_stack() -> set[str]:
-    """What docker-compose.yml, and what is laid over it for work on the code, take from the environment."""
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("docker-compose.yml", "stack/development.yml")]
+    """What docker-compose.yml, and what is laid over it for work on the code, take from the
+    environment."""
+    texts = [
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("docker-compose.yml", "stack/development.yml")
+    ]
     return {name for text in texts for name in re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", text)}
 
 
 def test_every_variable_is_documented_and_nothing_else() -> None:
-    """.env.example names each field of Settings and each variable of docker-compose.yml once, and none that nobody reads."""
+    """.env.example names each field of Settings and each variable of docker-compose.yml once, and
+    none that nobody reads."""
     prefix = Settings.model_config["env_prefix"]
-    documented = re.findall(r"^# ?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert sorted(documented) == sorted({*(f"{prefix}{name}".upper() for name in Settings.model_fields), *_variables_of_the_stack()})
+    documented = re.findall(
+        r"^# ?([A-Z0-9_]+)=",
+        (ROOT / ".env.example").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    assert sorted(documented) == sorted(
+        {*(f"{prefix}{name}".upper() for name in Settings.model_fields), *_variables_of_the_stack()}
+    )
 
 
 def test_no_secret_of_the_stack_has_a_default() -> None:
-    """A password that everybody knows is none: docker-compose.yml asks for each, and make-env.sh makes each."""
-    secret = {name for name in _variables_of_the_stack() if re.search("PASSWORD|SECRET|_KEY$|AUTH", name)}
+    """A password that everybody knows is none: docker-compose.yml asks for each, and make-env.sh
+    makes each."""
+    secret = {
+        name for name in _variables_of_the_stack() if re.search("PASSWORD|SECRET|_KEY$|AUTH", name)
+    }
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     made = (ROOT / "stack" / "make-env.sh").read_text(encoding="utf-8")
     for name in sorted(secret):
@@ -96,18 +122,34 @@ def test_no_secret_of_the_stack_has_a_default() -> None:
 
 def test_the_documented_defaults_are_the_defaults() -> None:
     """A line of .env.example shows the default of its setting, where the setting has one."""
-    shown = dict(re.findall(r"^# ?CLOSEDLOOP_([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    shown = dict(
+        re.findall(
+            r"^# ?CLOSEDLOOP_([A-Z_]+)=(.*)$",
+            (ROOT / ".env.example").read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+    )
     for name, field in Settings.model_fields.items():
         if field.default is not None:
             assert shown[name.upper()] == str(field.default), name
 
 
 @pytest.mark.parametrize(
-    "variable", sorted({name for one in modules() for name in re.findall(r"CLOSEDLOOP_[A-Z_]+", one.path.read_text(encoding="utf-8"))})
+    "variable",
+    sorted(
+        {
+            name
+            for one in modules()
+            for name in re.findall(r"CLOSEDLOOP_[A-Z_]+", one.path.read_text(encoding="utf-8"))
+        }
+    ),
 )
 def test_every_variable_that_the_program_names_exists(variable: str) -> None:
-    """A variable in a message, a help text or a call is a setting, or CLOSEDLOOP_DEBUG, which the shell sets to see a traceback."""
-    assert variable in {f"CLOSEDLOOP_{name}".upper() for name in Settings.model_fields} | {"CLOSEDLOOP_DEBUG"}
+    """A variable in a message, a help text or a call is a setting, or CLOSEDLOOP_DEBUG, which the
+    shell sets to see a traceback."""
+    assert variable in {f"CLOSEDLOOP_{name}".upper() for name in Settings.model_fields} | {
+        "CLOSEDLOOP_DEBUG"
+    }
 
 
 def test_the_licence_is_whole() -> None:
@@ -115,4 +157,7 @@ def test_the_licence_is_whole() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"] == "Apache-2.0"
+    assert (
+        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+        == "Apache-2.0"
+    )

@@ -19,11 +19,38 @@ def project_files() -> tuple[Path, ...]:
     """Every file that is, or would be, committed."""
     listed = None
     if shutil.which("git") and (ROOT / ".git").exists():
-        command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+        command = [
+            "git",
+            "-c",
+            f"safe.directory={ROOT}",
+            "-C",
+            str(ROOT),
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
+            "\0"
+        )
     if listed is None:
-        made = (".venv", "var", "generated", "__pycache__", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis")
-        listed = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if not set(path.relative_to(ROOT).parts) & set(made)]
+        made = (
+            ".venv",
+            "var",
+            "generated",
+            "__pycache__",
+            ".git",
+            ".pytest_cache",
+            ".mypy_cache",
+            ".ruff_cache",
+            ".hypothesis",
+        )
+        listed = [
+            str(path.relative_to(ROOT))
+            for path in ROOT.rglob("*")
+            if not set(path.relative_to(ROOT).parts) & set(made)
+        ]
     return tuple(sorted(ROOT / name for name in listed if name and (ROOT / name).is_file()))
 
 
@@ -40,7 +67,11 @@ def texts() -> list[tuple[str, str]]:
 
 def make_targets() -> set[str]:
     """What `make` can be asked for."""
-    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return set(
+        re.findall(
+            r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -77,7 +108,8 @@ def modules() -> tuple[Module, ...]:
 
 
 def imports(module: Module) -> set[str]:
-    """Dotted names that a module imports anywhere, but for annotations only (`if TYPE_CHECKING`)."""
+    """Dotted names that a module imports anywhere, but for annotations only (`if
+    TYPE_CHECKING`)."""
     tree = module.tree
     skipped: set[int] = set()
     for node in ast.walk(tree):
@@ -96,6 +128,11 @@ def imports(module: Module) -> set[str]:
                 above = parts[: len(parts) - node.level + (module.path.name == "__init__.py")]
                 base = ".".join((*above, *([base] if base else [])))
             found.add(base)
-            # `from closedloop import drift` imports a module as much as `import closedloop.drift` does.
-            found |= {f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in {one.name for one in modules()}}
+            # `from closedloop import drift` imports a module as much as `import closedloop.drift`
+            # does.
+            found |= {
+                f"{base}.{alias.name}"
+                for alias in node.names
+                if f"{base}.{alias.name}" in {one.name for one in modules()}
+            }
     return found

@@ -1,4 +1,5 @@
-"""What watches the API, read as data: the alerts, the dashboard, and the names in their expressions."""
+"""What watches the API, read as data: the alerts, the dashboard, and the names in their
+expressions."""
 
 from __future__ import annotations
 
@@ -46,19 +47,31 @@ class Expression:
     def matched(self) -> set[tuple[str, str]]:
         """(metric, label) of each label that a selector compares."""
         selectors = re.findall(r"([A-Za-z_:][\w:]*)\s*\{([^}]*)\}", self._without_texts)
-        return {(name, label) for name, inside in selectors for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside)}
+        return {
+            (name, label)
+            for name, inside in selectors
+            for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside)
+        }
 
     @property
     def grouped(self) -> set[str]:
         """The labels that the expression groups or joins by."""
-        return {label for inside in _GROUPING.findall(self._without_texts) for label in re.findall(r"\w+", inside)}
+        return {
+            label
+            for inside in _GROUPING.findall(self._without_texts)
+            for label in re.findall(r"\w+", inside)
+        }
 
     @property
     def metrics(self) -> set[str]:
         """The names of the series that are read."""
         bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\"\"", " ", _GROUPING.sub(" ", self._without_texts))
         names = re.findall(r"\b([A-Za-z_:][\w:]*)\b(?!\s*\()", bare)
-        return {name for name in names if name not in _KEYWORDS and name not in {"by", "on", "group_left"}}
+        return {
+            name
+            for name in names
+            if name not in _KEYWORDS and name not in {"by", "on", "group_left"}
+        }
 
 
 def read_rules() -> list[dict[str, Any]]:
@@ -85,13 +98,25 @@ def alert_expressions() -> list[Expression]:
 def panel_expressions() -> list[Expression]:
     """One for each query of the dashboard: of a panel, a variable or an annotation."""
     dashboard = read_dashboard()
-    found = [(panel["title"], one["expr"], one["legendFormat"]) for panel in dashboard["panels"] for one in panel.get("targets", [])]
-    found += [(one["name"], one["target"]["expr"], one["titleFormat"] + one["textFormat"]) for one in dashboard["annotations"]["list"]]
+    found = [
+        (panel["title"], one["expr"], one["legendFormat"])
+        for panel in dashboard["panels"]
+        for one in panel.get("targets", [])
+    ]
+    found += [
+        (one["name"], one["target"]["expr"], one["titleFormat"] + one["textFormat"])
+        for one in dashboard["annotations"]["list"]
+    ]
     for variable in dashboard["templating"]["list"]:
         match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
-        assert match, f"{variable['name']}: wanted label_values(SERIES, LABEL), got {variable['query']['query']!r}"
+        assert match, (
+            f"{variable['name']}: wanted label_values(SERIES, LABEL), got {variable['query']['query']!r}"
+        )
         found.append((f"${variable['name']}", match[1], f"{{{{{match[2]}}}}}"))
-    return [Expression(where, _fill(text), frozenset(re.findall(r"\{\{(\w+)\}\}", shown))) for where, text, shown in found]
+    return [
+        Expression(where, _fill(text), frozenset(re.findall(r"\{\{(\w+)\}\}", shown)))
+        for where, text, shown in found
+    ]
 
 
 def _fill(text: str) -> str:
@@ -101,13 +126,17 @@ def _fill(text: str) -> str:
 
 
 def find_promtool(folder: Path) -> list[str] | str:
-    """How to call promtool on files of `folder`: that of the PATH, or that of the stack's image if it is here; else why there is none."""
+    """How to call promtool on files of `folder`: that of the PATH, or that of the stack's image if
+    it is here; else why there is none."""
     if found := shutil.which("promtool"):
         return [found]
     stack = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     image = re.findall(r"\$\{PROMETHEUS_IMAGE:-([^}]*)\}", stack)[0]
     docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "image", "inspect", image], capture_output=True).returncode != 0:
+    if (
+        docker is None
+        or subprocess.run([docker, "image", "inspect", image], capture_output=True).returncode != 0
+    ):
         return f"neither promtool on the PATH nor the image {image} on this machine"
     mount = f"{folder}:{folder}:ro"
     return [

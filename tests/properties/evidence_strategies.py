@@ -31,12 +31,18 @@ versions = st.integers(1, 5)
 
 
 def seldom(usual: Any, unusual: Any) -> st.SearchStrategy[Any]:
-    """The unusual one time in six: often enough to be met, rare enough to leave other things to be seen."""
+    """The unusual one time in six: often enough to be met, rare enough to leave other things to be
+    seen."""
     return st.sampled_from([usual] * 5 + [unusual])
 
 
 def windows(index: st.SearchStrategy[int]) -> st.SearchStrategy[Window]:
-    return st.builds(lambda at: Window(f"month_{at:03d}", at, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64), index)
+    return st.builds(
+        lambda at: Window(
+            f"month_{at:03d}", at, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64
+        ),
+        index,
+    )
 
 
 @st.composite
@@ -47,7 +53,10 @@ def estimates(draw: st.DrawFn, low: float = -0.2, high: float = 0.2) -> Estimate
 
 @st.composite
 def scores(draw: st.DrawFn) -> Scores:
-    per_class = tuple(ClassScores(label, 0.5, 0.5, draw(shares), draw(st.integers(0, 200))) for label in ("stays", "leaves"))
+    per_class = tuple(
+        ClassScores(label, 0.5, 0.5, draw(shares), draw(st.integers(0, 200)))
+        for label in ("stays", "leaves")
+    )
     auc = draw(shares | seldom(0.9, None))
     return Scores("month_010", draw(rows), auc, 0.8, 0.4, 0.1, per_class, ((1, 0), (0, 1)))
 
@@ -61,26 +70,36 @@ slice_deltas = st.builds(
     delta=st.none() | estimates(),
 )
 slices = st.lists(slice_deltas, max_size=2).map(tuple)
-golden = st.lists(st.builds(GoldenResult, st.just("loyal"), seldom(True, False), st.just("at most 0.2"), st.just("0.1")), max_size=2).map(
-    tuple
-)
+golden = st.lists(
+    st.builds(
+        GoldenResult, st.just("loyal"), seldom(True, False), st.just("at most 0.2"), st.just("0.1")
+    ),
+    max_size=2,
+).map(tuple)
 
 
 @st.composite
 def comparisons(draw: st.DrawFn, scored: bool = True) -> Comparison:
     """Against production's scores, or without them."""
     return Comparison(
-        recipe="logistic/all", window="month_010", candidate=draw(scores()), baseline_auc=draw(st.floats(0.4, 0.6)),
-        held_out=draw(seldom(False, True)), same_recipe=scored and draw(st.booleans()),
+        recipe="logistic/all",
+        window="month_010",
+        candidate=draw(scores()),
+        baseline_auc=draw(st.floats(0.4, 0.6)),
+        held_out=draw(seldom(False, True)),
+        same_recipe=scored and draw(st.booleans()),
         production=draw(scores()) if scored else None,
-        delta=draw(estimates() | seldom(Estimate(0.05, 0.04, 0.06, 2000), None)) if scored else None,
+        delta=draw(estimates() | seldom(Estimate(0.05, 0.04, 0.06, 2000), None))
+        if scored
+        else None,
         slices=draw(slices),
-    )  # fmt: skip
+    )
 
 
 @st.composite
 def promotion_evidence(draw: st.DrawFn, production: str | None = None) -> PromotionEvidence:
-    """Production is `absent`, `scored` or `failed` (it could not be scored); any of the three when not told."""
+    """Production is `absent`, `scored` or `failed` (it could not be scored); any of the three when
+    not told."""
     live = production or draw(st.sampled_from(["absent", "scored", "failed"]))
     return PromotionEvidence(
         window=draw(windows(st.just(10))),
@@ -98,7 +117,9 @@ def promotion_evidence(draw: st.DrawFn, production: str | None = None) -> Promot
 @st.composite
 def drift_reports(draw: st.DrawFn) -> DriftReport:
     found = draw(st.lists(st.none() | st.floats(0, 0.3), min_size=1, max_size=5))
-    columns = tuple(ColumnDrift(f"column_{number}", "psi", score, 0.1) for number, score in enumerate(found))
+    columns = tuple(
+        ColumnDrift(f"column_{number}", "psi", score, 0.1) for number, score in enumerate(found)
+    )
     return DriftReport("month_008", "month_010", 5000, 2000, columns)
 
 
@@ -114,7 +135,10 @@ loop_states = st.builds(
     loss_marks=st.lists(st.booleans(), max_size=4).map(tuple),
     drifting_since=st.none() | st.integers(0, 10),
 )
-labels = st.tuples(st.tuples(st.just("stays"), st.integers(0, 2000)), st.tuples(st.just("leaves"), st.integers(0, 100)))
+labels = st.tuples(
+    st.tuples(st.just("stays"), st.integers(0, 2000)),
+    st.tuples(st.just("leaves"), st.integers(0, 100)),
+)
 violation = Violation("fee", "maximum", "at most 500", "61 % of rows above it")
 violations = st.just(violation)
 
@@ -124,7 +148,9 @@ def retraining_evidence(broken: bool = False) -> st.SearchStrategy[RetrainingEvi
         RetrainingEvidence,
         window=windows(st.integers(0, 12)),
         state=loop_states,
-        violations=st.lists(violations, min_size=1, max_size=3).map(tuple) if broken else st.just(()),
+        violations=st.lists(violations, min_size=1, max_size=3).map(tuple)
+        if broken
+        else st.just(()),
         drift=st.none() | drift_reports(),
         realised_auc=st.none() | estimates(0.4, 1.0),
         new_labels=st.just(()) | labels,
@@ -133,7 +159,12 @@ def retraining_evidence(broken: bool = False) -> st.SearchStrategy[RetrainingEvi
     )
 
 
-rollback_evidence = st.builds(RollbackEvidence, window=windows(st.integers(5, 12)), state=loop_states, delta=st.none() | estimates())
+rollback_evidence = st.builds(
+    RollbackEvidence,
+    window=windows(st.integers(5, 12)),
+    state=loop_states,
+    delta=st.none() | estimates(),
+)
 
 promotion_policies = st.builds(
     PromotionPolicy,
@@ -155,16 +186,33 @@ promotion_policies = st.builds(
 def retraining_policies(draw: st.DrawFn) -> RetrainingPolicy:
     memory, budget_windows = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     return RetrainingPolicy(
-        drift_trigger=draw(st.booleans()), max_drift_share=draw(shares), once_an_episode=draw(st.booleans()),
+        drift_trigger=draw(st.booleans()),
+        max_drift_share=draw(shares),
+        once_an_episode=draw(st.booleans()),
         auc_loss_trigger=draw(st.booleans()),
-        max_auc_loss=draw(st.floats(0, 0.1)), age_trigger=draw(st.booleans()), max_age_windows=draw(st.integers(1, 6)),
-        needed_windows=draw(st.integers(1, memory)), memory_windows=memory, cooldown_windows=draw(st.integers(0, 4)),
-        budget_trainings=draw(st.integers(1, budget_windows)), budget_windows=budget_windows,
-        min_new_labels=draw(st.integers(1, 600)), min_new_labels_per_class=draw(st.integers(1, 40)),
-    )  # fmt: skip
+        max_auc_loss=draw(st.floats(0, 0.1)),
+        age_trigger=draw(st.booleans()),
+        max_age_windows=draw(st.integers(1, 6)),
+        needed_windows=draw(st.integers(1, memory)),
+        memory_windows=memory,
+        cooldown_windows=draw(st.integers(0, 4)),
+        budget_trainings=draw(st.integers(1, budget_windows)),
+        budget_windows=budget_windows,
+        min_new_labels=draw(st.integers(1, 600)),
+        min_new_labels_per_class=draw(st.integers(1, 40)),
+    )
 
 
 rollback_policies = st.builds(
-    RollbackPolicy, enabled=st.booleans(), probation_windows=st.integers(1, 4), max_loss=st.floats(0, 0.05), min_rows=st.integers(1, 1500)
+    RollbackPolicy,
+    enabled=st.booleans(),
+    probation_windows=st.integers(1, 4),
+    max_loss=st.floats(0, 0.05),
+    min_rows=st.integers(1, 1500),
 )
-policies = st.builds(Policy, retraining=retraining_policies(), promotion=promotion_policies, rollback=rollback_policies)
+policies = st.builds(
+    Policy,
+    retraining=retraining_policies(),
+    promotion=promotion_policies,
+    rollback=rollback_policies,
+)

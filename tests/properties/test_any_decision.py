@@ -1,4 +1,5 @@
-"""What holds of every decision, and of `decide_rollback` and `is_quarantined`, whatever the evidence."""
+"""What holds of every decision, and of `decide_rollback` and `is_quarantined`, whatever the
+evidence."""
 
 from __future__ import annotations
 
@@ -16,7 +17,12 @@ from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
-from tests.properties.evidence_strategies import policies, promotion_evidence, retraining_evidence, rollback_evidence
+from tests.properties.evidence_strategies import (
+    policies,
+    promotion_evidence,
+    retraining_evidence,
+    rollback_evidence,
+)
 
 cases = st.one_of(
     st.tuples(st.just(decide_retraining), retraining_evidence() | retraining_evidence(broken=True)),
@@ -34,31 +40,60 @@ def test_the_same_evidence_gives_the_same_decision(case: tuple[Any, Any], policy
 
 
 @given(rollback_evidence, policies, st.floats(0, 0.5))
-def test_a_better_production_is_never_taken_back_sooner(evidence: RollbackEvidence, policy: Policy, gain: float) -> None:
+def test_a_better_production_is_never_taken_back_sooner(
+    evidence: RollbackEvidence, policy: Policy, gain: float
+) -> None:
     """Production that does better than in evidence that kept it is kept."""
     if evidence.delta is not None and decide_rollback(evidence, policy).action is Action.KEEP:
         delta = evidence.delta
-        better = replace(delta, value=delta.value + gain, lower=delta.lower + gain, upper=delta.upper + gain)
+        better = replace(
+            delta, value=delta.value + gain, lower=delta.lower + gain, upper=delta.upper + gain
+        )
         assert decide_rollback(replace(evidence, delta=better), policy).action is Action.KEEP
 
 
 @given(rollback_evidence, policies, st.sampled_from(["delta", "previous", "promoted_at"]))
-def test_a_blank_never_takes_production_back(evidence: RollbackEvidence, policy: Policy, part: str) -> None:
+def test_a_blank_never_takes_production_back(
+    evidence: RollbackEvidence, policy: Policy, part: str
+) -> None:
     """Without a delta, a version to go back to or the time of the promotion, production stays."""
-    less = replace(evidence, delta=None) if part == "delta" else replace(evidence, state=replace(evidence.state, **{part: None}))
+    less = (
+        replace(evidence, delta=None)
+        if part == "delta"
+        else replace(evidence, state=replace(evidence.state, **{part: None}))
+    )
     assert decide_rollback(less, policy).action is Action.KEEP
 
 
-@given(st.floats(0, 1), st.floats(0, 0.3), st.lists(st.floats(0, 1), max_size=6).map(tuple), st.none() | st.floats(0, 1), st.floats(0, 1),
-       st.integers(1, 4), st.floats(0, 1))  # fmt: skip
+@given(
+    st.floats(0, 1),
+    st.floats(0, 0.3),
+    st.lists(st.floats(0, 1), max_size=6).map(tuple),
+    st.none() | st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(1, 4),
+    st.floats(0, 1),
+)
 def test_a_better_window_is_never_quarantined_sooner(
-    auc: float, chance: float, earlier: tuple[float, ...], expected: float | None, drop: float, memory: int, gain: float
+    auc: float,
+    chance: float,
+    earlier: tuple[float, ...],
+    expected: float | None,
+    drop: float,
+    memory: int,
+    gain: float,
 ) -> None:
-    """A window that was trusted is trusted with a higher AUC, and nothing is kept out while too little is known."""
+    """A window that was trusted is trusted with a higher AUC, and nothing is kept out while too
+    little is known."""
     policy = QuarantinePolicy(max_auc_drop=drop, memory_windows=memory)
     realised = Estimate(auc, auc - chance, auc + chance, 500)
     if not is_quarantined(realised, earlier, expected, policy):
-        assert not is_quarantined(Estimate(auc + gain, auc + gain - chance, auc + gain + chance, 500), earlier, expected, policy)
+        assert not is_quarantined(
+            Estimate(auc + gain, auc + gain - chance, auc + gain + chance, 500),
+            earlier,
+            expected,
+            policy,
+        )
     if len(earlier) < memory and expected is None:
         assert not is_quarantined(realised, earlier, expected, policy)
 
@@ -68,7 +103,8 @@ COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=4)
 
 @given(COUNTS, st.integers(1, 5), st.floats(1, 100))
 def test_shares_that_stay_have_not_shifted(counts: list[int], windows: int, odds: float) -> None:
-    """The same rows by class as before are believed, whatever the policy, and so is the first window of all."""
+    """The same rows by class as before are believed, whatever the policy, and so is the first
+    window of all."""
     policy = QuarantinePolicy(max_odds_ratio=odds)
     assert not labels_shifted(tuple(counts), (tuple(counts),) * windows, policy)
     assert not labels_shifted(tuple(counts), (), policy)

@@ -17,7 +17,13 @@ from tests.properties.evidence_strategies import comparisons, policies, promotio
 # An easy policy, so that half-way good evidence is promoted often enough for a property to bite.
 EASY = Policy(
     promotion=PromotionPolicy(
-        min_rows=1, min_rows_per_class=1, min_val_auc=0, min_f1=0, min_gain_over_baseline=0, min_slice_rows=1, min_slice_rows_per_class=1
+        min_rows=1,
+        min_rows_per_class=1,
+        min_val_auc=0,
+        min_f1=0,
+        min_gain_over_baseline=0,
+        min_slice_rows=1,
+        min_slice_rows_per_class=1,
     )
 )
 easy_or_any = st.just(EASY) | policies
@@ -28,12 +34,21 @@ def _promotes(evidence: PromotionEvidence, policy: Policy) -> bool:
 
 
 def _shifted(estimate: Estimate | None, by: float) -> Estimate | None:
-    return estimate and replace(estimate, value=estimate.value + by, lower=estimate.lower + by, upper=estimate.upper + by)
+    return estimate and replace(
+        estimate, value=estimate.value + by, lower=estimate.lower + by, upper=estimate.upper + by
+    )
 
 
 def _better_scores(one: Scores, auc: float, f1: float, rows: int) -> Scores:
-    classes = tuple(replace(part, f1=min(1.0, part.f1 + f1), rows=part.rows + rows) for part in one.classes)
-    return replace(one, rows=one.rows + rows, val_auc=None if one.val_auc is None else min(1.0, one.val_auc + auc), classes=classes)
+    classes = tuple(
+        replace(part, f1=min(1.0, part.f1 + f1), rows=part.rows + rows) for part in one.classes
+    )
+    return replace(
+        one,
+        rows=one.rows + rows,
+        val_auc=None if one.val_auc is None else min(1.0, one.val_auc + auc),
+        classes=classes,
+    )
 
 
 def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEvidence:
@@ -43,11 +58,18 @@ def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEviden
     if one is not None:
         one = replace(
             one,
-            candidate=_better_scores(one.candidate, data.draw(gain), data.draw(gain), data.draw(more)),
+            candidate=_better_scores(
+                one.candidate, data.draw(gain), data.draw(gain), data.draw(more)
+            ),
             delta=_shifted(one.delta, data.draw(gain)),
             baseline_auc=one.baseline_auc - data.draw(gain),
             slices=tuple(
-                replace(part, rows=part.rows + extra, rarest=part.rarest + extra // 3, delta=_shifted(part.delta, data.draw(gain)))
+                replace(
+                    part,
+                    rows=part.rows + extra,
+                    rarest=part.rarest + extra // 3,
+                    delta=_shifted(part.delta, data.draw(gain)),
+                )
                 for part, extra in [(part, data.draw(more)) for part in one.slices]
             ),
         )
@@ -55,21 +77,30 @@ def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEviden
     return replace(
         evidence,
         comparison=one,
-        packaging_difference=None if difference is None else difference * data.draw(st.floats(0, 1)),
-        golden=tuple(replace(case, passed=case.passed or data.draw(st.booleans())) for case in evidence.golden),
+        packaging_difference=None
+        if difference is None
+        else difference * data.draw(st.floats(0, 1)),
+        golden=tuple(
+            replace(case, passed=case.passed or data.draw(st.booleans()))
+            for case in evidence.golden
+        ),
     )
 
 
 @given(promotion_evidence(), easy_or_any, st.data())
-def test_better_evidence_never_turns_a_promotion_into_a_rejection(evidence: PromotionEvidence, policy: Policy, data: st.DataObject) -> None:
-    """What was good enough stays good enough when a delta, score, row count, slice, golden case or package gets better."""
+def test_better_evidence_never_turns_a_promotion_into_a_rejection(
+    evidence: PromotionEvidence, policy: Policy, data: st.DataObject
+) -> None:
+    """What was good enough stays good enough when a delta, score, row count, slice, golden case or
+    package gets better."""
     promoted = _promotes(evidence, policy)
     event(f"promoted: {promoted}")
     if promoted:
         assert _promotes(_better(evidence, data), policy)
 
 
-# Each number of the policy, and how it is made stricter by a random amount; `confidence` widens the intervals before they come here.
+# Each number of the policy, and how it is made stricter by a random amount; `confidence` widens the
+# intervals before they come here.
 STRICTER = {
     "confidence": lambda value, by: value,
     "min_delta": lambda value, by: min(1.0, value + by),
@@ -88,15 +119,21 @@ STRICTER = {
 
 
 def test_every_number_of_the_promotion_policy_knows_its_strict_direction() -> None:
-    """A new number cannot be added to the promotion policy without saying here which way is stricter."""
+    """A new number cannot be added to the promotion policy without saying here which way is
+    stricter."""
     assert set(STRICTER) == {one.name for one in fields(PromotionPolicy)}
 
 
 @given(promotion_evidence(), easy_or_any, st.data())
-def test_a_stricter_policy_never_promotes_more(evidence: PromotionEvidence, policy: Policy, data: st.DataObject) -> None:
+def test_a_stricter_policy_never_promotes_more(
+    evidence: PromotionEvidence, policy: Policy, data: st.DataObject
+) -> None:
     """What a stricter policy promotes, the laxer one promotes too."""
     names = data.draw(st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
-    moved = {name: STRICTER[name](getattr(policy.promotion, name), data.draw(st.floats(0, 1))) for name in sorted(names)}
+    moved = {
+        name: STRICTER[name](getattr(policy.promotion, name), data.draw(st.floats(0, 1)))
+        for name in sorted(names)
+    }
     if _promotes(evidence, replace(policy, promotion=replace(policy.promotion, **moved))):
         assert _promotes(evidence, policy), moved
 
@@ -124,19 +161,30 @@ PARTS = ["comparison", "val_auc", "production scores", "delta", "slices", "produ
 
 
 # Without a version and without its scores nothing is in production: that is a fact and no blank.
-some_parts = st.sets(st.sampled_from(PARTS), min_size=1).filter(lambda parts: not {"production", "production scores"} <= parts)
+some_parts = st.sets(st.sampled_from(PARTS), min_size=1).filter(
+    lambda parts: not {"production", "production scores"} <= parts
+)
 
 
 @given(promotion_evidence("scored"), easy_or_any, some_parts)
-def test_a_blank_never_opens_a_gate(evidence: PromotionEvidence, policy: Policy, parts: set[str]) -> None:
-    """Evidence with any of its parts unknown is promoted only if the full evidence is, and never without its delta or package."""
+def test_a_blank_never_opens_a_gate(
+    evidence: PromotionEvidence, policy: Policy, parts: set[str]
+) -> None:
+    """Evidence with any of its parts unknown is promoted only if the full evidence is, and never
+    without its delta or package."""
     if _promotes(_blanked(evidence, parts), policy):
         assert _promotes(evidence, policy), parts
         assert not parts & {"comparison", "val_auc", "delta", "package"}
 
 
-@given(promotion_evidence("failed"), easy_or_any, st.sampled_from(["comparison", "val_auc", "slices", "production", "package"]))
-def test_a_blank_beside_a_failed_production_never_opens_a_gate(evidence: PromotionEvidence, policy: Policy, part: str) -> None:
+@given(
+    promotion_evidence("failed"),
+    easy_or_any,
+    st.sampled_from(["comparison", "val_auc", "slices", "production", "package"]),
+)
+def test_a_blank_beside_a_failed_production_never_opens_a_gate(
+    evidence: PromotionEvidence, policy: Policy, part: str
+) -> None:
     """When production could not be scored, a further blank does not open what was closed."""
     if _promotes(_blanked(evidence, {part}), policy):
         assert _promotes(evidence, policy), part
@@ -148,24 +196,39 @@ def _swapped(evidence: PromotionEvidence) -> PromotionEvidence:
     assert one.production is not None
 
     def mirrored(estimate: Estimate | None) -> Estimate | None:
-        return estimate and Estimate(-estimate.value, -estimate.upper, -estimate.lower, estimate.rows)
+        return estimate and Estimate(
+            -estimate.value, -estimate.upper, -estimate.lower, estimate.rows
+        )
 
-    turned = replace(one, candidate=one.production, production=one.candidate, delta=mirrored(one.delta),
-                     slices=tuple(replace(part, delta=mirrored(part.delta)) for part in one.slices))  # fmt: skip
-    return replace(evidence, comparison=turned, version=evidence.production, production=evidence.version)
+    turned = replace(
+        one,
+        candidate=one.production,
+        production=one.candidate,
+        delta=mirrored(one.delta),
+        slices=tuple(replace(part, delta=mirrored(part.delta)) for part in one.slices),
+    )
+    return replace(
+        evidence, comparison=turned, version=evidence.production, production=evidence.version
+    )
 
 
 @given(promotion_evidence("scored"), easy_or_any)
-def test_two_recipes_never_replace_each_other_on_the_same_rows(evidence: PromotionEvidence, policy: Policy) -> None:
-    """Of two different recipes at most one is promoted over the other: the loop cannot go round in circles on one window."""
+def test_two_recipes_never_replace_each_other_on_the_same_rows(
+    evidence: PromotionEvidence, policy: Policy
+) -> None:
+    """Of two different recipes at most one is promoted over the other: the loop cannot go round in
+    circles on one window."""
     if evidence.comparison is not None:
         other = replace(evidence, comparison=replace(evidence.comparison, same_recipe=False))
         assert not (_promotes(other, policy) and _promotes(_swapped(other), policy))
 
 
 @given(promotion_evidence("scored"), easy_or_any)
-def test_a_slice_that_is_not_protected_decides_nothing(evidence: PromotionEvidence, policy: Policy) -> None:
-    """With and without the slices that only inform, harmed, unknown or well, the action is the same."""
+def test_a_slice_that_is_not_protected_decides_nothing(
+    evidence: PromotionEvidence, policy: Policy
+) -> None:
+    """With and without the slices that only inform, harmed, unknown or well, the action is the
+    same."""
     if evidence.comparison is not None:
         protected = tuple(part for part in evidence.comparison.slices if part.protected)
         without = replace(evidence, comparison=replace(evidence.comparison, slices=protected))
@@ -173,8 +236,11 @@ def test_a_slice_that_is_not_protected_decides_nothing(evidence: PromotionEviden
 
 
 @given(promotion_evidence("scored"), easy_or_any)
-def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(evidence: PromotionEvidence, policy: Policy) -> None:
-    """PROMOTE with a production model means that each protected slice was large enough, measured, and not surely worse."""
+def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(
+    evidence: PromotionEvidence, policy: Policy
+) -> None:
+    """PROMOTE with a production model means that each protected slice was large enough, measured,
+    and not surely worse."""
     if evidence.comparison is not None and _promotes(evidence, policy):
         rules = policy.promotion
         for part in [one for one in evidence.comparison.slices if one.protected]:
@@ -186,16 +252,24 @@ def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(evid
 
 @given(promotion_evidence(), policies)
 def test_promote_means_that_every_gate_holds(evidence: PromotionEvidence, policy: Policy) -> None:
-    """PROMOTE and a gate that fails or is unknown never stand in one decision; without PROMOTE one gate is closed."""
+    """PROMOTE and a gate that fails or is unknown never stand in one decision; without PROMOTE one
+    gate is closed."""
     decision = decide_promotion(evidence, policy)
-    closed = [check for check in decision.checks if check.role is Role.GATE and check.outcome is not Outcome.HOLDS]
+    closed = [
+        check
+        for check in decision.checks
+        if check.role is Role.GATE and check.outcome is not Outcome.HOLDS
+    ]
     assert (decision.action is Action.PROMOTE) == (not closed)
     assert decision.reason
 
 
 @given(st.lists(comparisons(), max_size=4), policies, st.randoms())
-def test_the_chosen_candidate_does_not_depend_on_the_order(found: list[Comparison], policy: Policy, random: Random) -> None:
-    """The same candidates in another order send the same recipe before the gate, and always one of them."""
+def test_the_chosen_candidate_does_not_depend_on_the_order(
+    found: list[Comparison], policy: Policy, random: Random
+) -> None:
+    """The same candidates in another order send the same recipe before the gate, and always one of
+    them."""
     named = [replace(one, recipe=f"recipe_{number}") for number, one in enumerate(found)]
     mixed = list(named)
     random.shuffle(mixed)

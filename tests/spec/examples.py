@@ -28,7 +28,9 @@ from closedloop.decisions.evidence import (
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
-STATE = LoopState(production=4, previous=3, trained_through=8, promoted_at=8, expected_auc=0.80, trained_at=(8,))
+STATE = LoopState(
+    production=4, previous=3, trained_through=8, promoted_at=8, expected_auc=0.80, trained_at=(8,)
+)
 BROKEN = Violation("fee", "maximum", "at most 500", "61 % of rows above it")
 
 
@@ -51,19 +53,26 @@ class Row:
         outcomes = {f"{check.claim} {check.outcome}" for check in decision.checks}
         assert set(self.settled_by) <= outcomes, f"not among {sorted(outcomes)}"
         asking = {
-            f"{check.claim} {check.outcome}" for check in decision.checks if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS
+            f"{check.claim} {check.outcome}"
+            for check in decision.checks
+            if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS
         }
         closed = {
             f"{check.claim} {check.outcome}"
             for check in decision.checks
             if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS
         }
-        assert asking | closed <= set(self.settled_by), f"also settled by {sorted((asking | closed) - set(self.settled_by))}"
+        assert asking | closed <= set(self.settled_by), (
+            f"also settled by {sorted((asking | closed) - set(self.settled_by))}"
+        )
 
 
 def drifted(*scores: float | None) -> DriftReport:
     """A report with one column a score, each with the limit 0.1."""
-    columns = tuple(ColumnDrift(f"column_{number}", "psi", score, None if score is None else 0.1) for number, score in enumerate(scores))
+    columns = tuple(
+        ColumnDrift(f"column_{number}", "psi", score, None if score is None else 0.1)
+        for number, score in enumerate(scores)
+    )
     return DriftReport("month_008", "month_010", 5000, 2000, columns)
 
 
@@ -86,19 +95,34 @@ QUIET = drifted(0.01, 0.02, 0.0, 0.03)
 
 def retraining(state: dict[str, Any] | None = None, **changes: Any) -> RetrainingEvidence:
     """The ordinary day, seen by `decide_retraining`."""
-    usual = RetrainingEvidence(WINDOW, replace(STATE, **(state or {})), drift=QUIET, realised_auc=auc(0.80), new_labels=labels(1800, 200))
+    usual = RetrainingEvidence(
+        WINDOW,
+        replace(STATE, **(state or {})),
+        drift=QUIET,
+        realised_auc=auc(0.80),
+        new_labels=labels(1800, 200),
+    )
     return replace(usual, **changes)
 
 
-def scores(val_auc: float | None = 0.82, *, rows: int = 2000, f1: float = 0.6, rarest: int = 200) -> Scores:
+def scores(
+    val_auc: float | None = 0.82, *, rows: int = 2000, f1: float = 0.6, rarest: int = 200
+) -> Scores:
     """How a model did; both classes have the same F1."""
-    classes = (ClassScores("stays", f1, f1, f1, rows - rarest), ClassScores("leaves", f1, f1, f1, rarest))
-    return Scores("month_010", rows, val_auc, 0.85, 0.4, 0.12, classes, ((rows - rarest, 0), (0, rarest)))
+    classes = (
+        ClassScores("stays", f1, f1, f1, rows - rarest),
+        ClassScores("leaves", f1, f1, f1, rarest),
+    )
+    return Scores(
+        "month_010", rows, val_auc, 0.85, 0.4, 0.12, classes, ((rows - rarest, 0), (0, rarest))
+    )
 
 
 def comparison(**changes: Any) -> Comparison:
     """A refit of production's recipe that does as well as production does."""
-    usual = Comparison("logistic/all", "month_010", scores(), 0.50, False, True, scores(0.815), delta(0.005), ())
+    usual = Comparison(
+        "logistic/all", "month_010", scores(), 0.50, False, True, scores(0.815), delta(0.005), ()
+    )
     return replace(usual, **changes)
 
 
@@ -113,7 +137,9 @@ def first_model(compared: dict[str, Any] | None = None, **changes: Any) -> Promo
     return promotion(alone, **{"version": 1, "production": None, **changes})
 
 
-def one_slice(name: str, value: Estimate | None, *, protected: bool = True, rows: int = 400, rarest: int = 40) -> SliceDelta:
+def one_slice(
+    name: str, value: Estimate | None, *, protected: bool = True, rows: int = 400, rarest: int = 40
+) -> SliceDelta:
     return SliceDelta(name, protected, rows, rarest, value)
 
 
@@ -123,7 +149,9 @@ def sliced(value: Estimate | None, **facts: Any) -> dict[str, Any]:
 
 
 def golden(passed: bool) -> tuple[GoldenResult, ...]:
-    return (GoldenResult("loyal customer", passed, "leaves at most 0.20", "0.05" if passed else "0.71"),)
+    return (
+        GoldenResult("loyal customer", passed, "leaves at most 0.20", "0.05" if passed else "0.71"),
+    )
 
 
 def rollback(value: Estimate | None, state: dict[str, Any] | None = None) -> RollbackEvidence:

@@ -11,7 +11,17 @@ from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
-from tests.spec.examples import BROKEN, auc, delta, drifted, first_model, promotion, retraining, rollback, with_retraining
+from tests.spec.examples import (
+    BROKEN,
+    auc,
+    delta,
+    drifted,
+    first_model,
+    promotion,
+    retraining,
+    rollback,
+    with_retraining,
+)
 
 USUAL = Policy()
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
@@ -70,7 +80,11 @@ TABLE = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("action", "decision", "reason"), TABLE, ids=[f"{row[0]} {number}" for number, row in enumerate(TABLE)])
+@pytest.mark.parametrize(
+    ("action", "decision", "reason"),
+    TABLE,
+    ids=[f"{row[0]} {number}" for number, row in enumerate(TABLE)],
+)
 def test_each_action_says_why(action: Action, decision: Decision, reason: str) -> None:
     """The reason of each action reads as written here."""
     assert decision.action is action
@@ -85,7 +99,8 @@ def test_every_action_has_an_example_above() -> None:
 def test_a_memory_is_named_in_what_was_wanted() -> None:
     """With n of m windows needed, the check says so, and so does the reason of what it starts."""
     decision = decide_retraining(
-        retraining({"drift_marks": (True, False)}, drift=DRIFTING), with_retraining(needed_windows=2, memory_windows=3)
+        retraining({"drift_marks": (True, False)}, drift=DRIFTING),
+        with_retraining(needed_windows=2, memory_windows=3),
     )
     wanted = {check.claim: check.wanted for check in decision.checks}
     assert wanted["drift_share over its limit"] == "over 0.30 in 2 of the last 3 windows"
@@ -105,5 +120,10 @@ def test_a_rollback_names_where_it_goes_and_a_promotion_what_it_promotes() -> No
 
 def test_a_long_list_of_drifted_columns_is_cut() -> None:
     """Five columns are named at most, so that a reason stays one line on wide tables."""
-    decision = decide_retraining(retraining(drift=replace(DRIFTING, columns=drifted(*[0.9] * 40).columns)), USUAL)
-    assert decision.reason == "drift_share over its limit: 1.00 (column_0, column_1, column_2, column_3, column_4)"
+    decision = decide_retraining(
+        retraining(drift=replace(DRIFTING, columns=drifted(*[0.9] * 40).columns)), USUAL
+    )
+    assert (
+        decision.reason
+        == "drift_share over its limit: 1.00 (column_0, column_1, column_2, column_3, column_4)"
+    )

@@ -8,7 +8,11 @@ from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import QuarantinePolicy
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 
-USUAL, EIGHTH, NONE = QuarantinePolicy(), QuarantinePolicy(max_auc_drop=0.125), QuarantinePolicy(max_auc_drop=0)
+USUAL, EIGHTH, NONE = (
+    QuarantinePolicy(),
+    QuarantinePolicy(max_auc_drop=0.125),
+    QuarantinePolicy(max_auc_drop=0),
+)
 SHORT = QuarantinePolicy(memory_windows=1)
 
 # fmt: off
@@ -45,17 +49,36 @@ SHARES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("situation", "auc", "chance", "earlier", "expected", "policy", "wanted"), TABLE, ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize(
+    ("situation", "auc", "chance", "earlier", "expected", "policy", "wanted"),
+    TABLE,
+    ids=[row[0] for row in TABLE],
+)
 def test_what_is_quarantined(
-    situation: str, auc: float, chance: float, earlier: tuple[float, ...], expected: float | None, policy: QuarantinePolicy, wanted: bool
+    situation: str,
+    auc: float,
+    chance: float,
+    earlier: tuple[float, ...],
+    expected: float | None,
+    policy: QuarantinePolicy,
+    wanted: bool,
 ) -> None:
     """Each window of the table is kept out of training for what production realised on it, or is not, as the table says."""
-    assert is_quarantined(Estimate(auc, auc - chance, auc + chance, 1000), earlier, expected, policy) is wanted, situation
+    assert (
+        is_quarantined(Estimate(auc, auc - chance, auc + chance, 1000), earlier, expected, policy)
+        is wanted
+    ), situation
 
 
-@pytest.mark.parametrize(("situation", "counts", "earlier", "policy", "wanted"), SHARES, ids=[row[0] for row in SHARES])
+@pytest.mark.parametrize(
+    ("situation", "counts", "earlier", "policy", "wanted"), SHARES, ids=[row[0] for row in SHARES]
+)
 def test_when_labels_have_shifted(
-    situation: str, counts: tuple[int, ...], earlier: tuple[tuple[int, ...], ...], policy: QuarantinePolicy, wanted: bool
+    situation: str,
+    counts: tuple[int, ...],
+    earlier: tuple[tuple[int, ...], ...],
+    policy: QuarantinePolicy,
+    wanted: bool,
 ) -> None:
     """Each window of the table is kept out of training for the shares of its classes, or is not, as the table says."""
     assert labels_shifted(counts, earlier, policy) is wanted, situation

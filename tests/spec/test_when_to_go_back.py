@@ -10,8 +10,15 @@ from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import Row, delta, rollback, with_rollback
 
 KEEP, ROLLBACK = Action.KEEP, Action.ROLLBACK
-WORSE, UNNAMED = "production is significantly worse than version 3", "production is significantly worse than what it replaced"
-PROBATION, LABELLED, THERE = "production is on probation", "enough labelled rows", "a version to go back to"
+WORSE, UNNAMED = (
+    "production is significantly worse than version 3",
+    "production is significantly worse than what it replaced",
+)
+PROBATION, LABELLED, THERE = (
+    "production is on probation",
+    "enough labelled rows",
+    "a version to go back to",
+)
 HARM = delta(-0.05)
 
 # fmt: off

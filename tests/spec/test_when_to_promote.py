@@ -7,14 +7,34 @@ import pytest
 
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
-from tests.spec.examples import Row, delta, first_model, golden, one_slice, promotion, scores, sliced, with_promotion
+from tests.spec.examples import (
+    Row,
+    delta,
+    first_model,
+    golden,
+    one_slice,
+    promotion,
+    scores,
+    sliced,
+    with_promotion,
+)
 
 ESCALATE, PROMOTE, REJECT = Action.ESCALATE, Action.PROMOTE, Action.REJECT
-DELTA, ROWS, BASELINE = "delta on month_010", "enough evaluation rows", "better than the trivial baseline"
-PACKAGE, NEWER = "packaged model answers like the fitted one", "evaluation rows are newer than the training rows"
+DELTA, ROWS, BASELINE = (
+    "delta on month_010",
+    "enough evaluation rows",
+    "better than the trivial baseline",
+)
+PACKAGE, NEWER = (
+    "packaged model answers like the fitted one",
+    "evaluation rows are newer than the training rows",
+)
 SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
 OTHER = "slice students is not harmed"
-SENIORS_HARMED, STUDENTS_BETTER = one_slice("seniors", delta(-0.05)), one_slice("students", delta(0.05))
+SENIORS_HARMED, STUDENTS_BETTER = (
+    one_slice("seniors", delta(-0.05)),
+    one_slice("students", delta(0.05)),
+)
 UNSCORABLE = {"production": None, "delta": None}
 LENIENT = with_promotion(escalate_unscorable_production=False)
 

@@ -8,12 +8,30 @@ import pytest
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.retraining import decide_retraining
-from tests.spec.examples import BROKEN, QUIET, WINDOW, Row, auc, drifted, labels, retraining, with_retraining
+from tests.spec.examples import (
+    BROKEN,
+    QUIET,
+    WINDOW,
+    Row,
+    auc,
+    drifted,
+    labels,
+    retraining,
+    with_retraining,
+)
 
 ESCALATE, KEEP, RETRAIN = Action.ESCALATE, Action.KEEP, Action.RETRAIN
-DRIFT, LOSS, OLD = "drift_share over its limit", "realised AUC lost more than its limit", "production is old"
+DRIFT, LOSS, OLD = (
+    "drift_share over its limit",
+    "realised AUC lost more than its limit",
+    "production is old",
+)
 LABELS, EACH_CLASS = "enough new labels", "enough new labels of each class"
-TWICE, COOLDOWN, BUDGET = "not trained for this window yet", "cooldown is over", "retraining budget is left"
+TWICE, COOLDOWN, BUDGET = (
+    "not trained for this window yet",
+    "cooldown is over",
+    "retraining budget is left",
+)
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
 ONCE, ONCE_AN_EPISODE = "this drift was not trained for yet", with_retraining(once_an_episode=True)
 IN_VAIN = {"drifting_since": 6, "trained_at": (8,), "promoted_at": 5}

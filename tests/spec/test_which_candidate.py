@@ -14,7 +14,12 @@ from tests.spec.examples import comparison, delta, scores
 
 
 def one(recipe: str, val_auc: float | None, **changes: Any) -> Comparison:
-    return comparison(recipe=recipe, candidate=scores(val_auc), same_recipe=recipe.startswith("logistic"), **changes)
+    return comparison(
+        recipe=recipe,
+        candidate=scores(val_auc),
+        same_recipe=recipe.startswith("logistic"),
+        **changes,
+    )
 
 
 BETTER, SAME, WORSE = delta(0.02), delta(0.0), delta(-0.02)
@@ -39,8 +44,12 @@ TABLE = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("situation", "candidates", "chosen"), TABLE, ids=[row[0] for row in TABLE])
-def test_which_candidate(situation: str, candidates: tuple[Comparison, ...], chosen: str | None) -> None:
+@pytest.mark.parametrize(
+    ("situation", "candidates", "chosen"), TABLE, ids=[row[0] for row in TABLE]
+)
+def test_which_candidate(
+    situation: str, candidates: tuple[Comparison, ...], chosen: str | None
+) -> None:
     """Each set of candidates sends the named recipe before the gate, in whatever order they come."""
     for order in (candidates, candidates[::-1]):
         found = choose_candidate(order, Policy())

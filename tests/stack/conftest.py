@@ -1,4 +1,5 @@
-"""Stacks of a test's own, which are gone when the tests of its module are done, whatever became of them."""
+"""Stacks of a test's own, which are gone when the tests of its module are done, whatever became of
+them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tests.stack.running import Stack
 
 @pytest.fixture(scope="module")
 def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., OwnStack]]:
-    """`new_stack(NAME=value)` is another stack, not started, with these variables beside its secrets and ports."""
+    """`new_stack(NAME=value)` is another stack, not started, with these variables beside its
+    secrets and ports."""
     require_docker()
     folder = tmp_path_factory.mktemp("stacks")
     with ExitStack() as removed:

@@ -1,4 +1,5 @@
-"""Run in the stack's image, with a worker's environment: `fill` puts something of everything into the stack, `tell` prints what is there.
+"""Run in the stack's image, with a worker's environment: `fill` puts something of everything into
+the stack, `tell` prints what is there.
 
 It is read from stdin (`python - fill`), so it imports nothing of the tests.
 """
@@ -13,13 +14,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# An object of more than the 8 MB that S3 clients send in one piece, and small ones with names that need care.
+# An object of more than the 8 MB that S3 clients send in one piece, and small ones with names that
+# need care.
 LARGE = bytes(range(256)) * 40_000
-SMALL = {"plain.txt": b"one\n", "deep/er/empty.bin": b"", "with space, ü & 100%.txt": b"two\n", f"{'long' * 30}.txt": b"three\n"}
+SMALL = {
+    "plain.txt": b"one\n",
+    "deep/er/empty.bin": b"",
+    "with space, ü & 100%.txt": b"two\n",
+    f"{'long' * 30}.txt": b"three\n",
+}
 
 
 def fill() -> None:
-    """Two experiments with artifacts and a registered model; a variable, a secret, a pool and a run under way; two decisions."""
+    """Two experiments with artifacts and a registered model; a variable, a secret, a pool and a run
+    under way; two decisions."""
     _fill_mlflow()
     _fill_prefect()
     _fill_journal()
@@ -46,7 +54,9 @@ def _fill_mlflow() -> None:
         client.set_terminated(run.info.run_id)
     client.create_registered_model("shop", tags={"owner": "us"})
     for number in ("1", "2"):
-        client.create_model_version("shop", f"runs:/{run.info.run_id}/files", run.info.run_id, tags={"number": number})
+        client.create_model_version(
+            "shop", f"runs:/{run.info.run_id}/files", run.info.run_id, tags={"number": number}
+        )
     client.set_registered_model_alias("shop", "production", "2")
     client.set_registered_model_alias("shop", "previous", "1")
 
@@ -58,13 +68,22 @@ def _tell_mlflow() -> dict[str, Any]:
     for experiment in sorted(client.search_experiments(), key=lambda one: one.name):
         runs = client.search_runs([experiment.experiment_id])
         told[experiment.name] = [
-            {"id": run.info.run_id, "status": run.info.status, "metrics": run.data.metrics, "said": run.data.tags.get("said"),
-             "files": _digests(run.info.run_id)}
+            {
+                "id": run.info.run_id,
+                "status": run.info.status,
+                "metrics": run.data.metrics,
+                "said": run.data.tags.get("said"),
+                "files": _digests(run.info.run_id),
+            }
             for run in runs
-        ]  # fmt: skip
+        ]
     for version in client.search_model_versions("name = 'shop'"):
         told[f"shop {version.version}"] = [version.tags, version.source, version.run_id]
-    told["shop"] = [client.get_registered_model("shop").aliases] if any(name.startswith("shop ") for name in told) else []
+    told["shop"] = (
+        [client.get_registered_model("shop").aliases]
+        if any(name.startswith("shop ") for name in told)
+        else []
+    )
     return told
 
 
@@ -75,7 +94,10 @@ def _digests(run: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(run_id=run, dst_path=folder)
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
 
 
 def _fill_prefect() -> None:
@@ -90,7 +112,9 @@ def _fill_prefect() -> None:
     Secret(value="as-it-was").save("login")
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="heavy", type="process"))
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="one", limit=1, active_slots=1))
+        client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name="one", limit=1, active_slots=1)
+        )
         asked = flow(name="asked")(lambda: None)
         client.create_flow_run(asked, name="ended", state=Completed())
         client.create_flow_run(asked, name="under-way", state=Running())
@@ -105,9 +129,13 @@ def _tell_prefect() -> dict[str, Any]:
         return {
             "pools": [pool.name for pool in client.read_work_pools()],
             "runs": {run.name: run.state_name for run in client.read_flow_runs()},
-            "slots": {one.name: one.active_slots for one in client.read_global_concurrency_limits()},
+            "slots": {
+                one.name: one.active_slots for one in client.read_global_concurrency_limits()
+            },
             "variable": Variable.get("threshold"),
-            "secret": Secret.load("login").get() if client.read_block_documents_by_type("secret") else None,
+            "secret": Secret.load("login").get()
+            if client.read_block_documents_by_type("secret")
+            else None,
         }
 
 
@@ -120,9 +148,15 @@ def _fill_journal() -> None:
     journal = Journal(open_engine(Settings().store_url))
     for number in (1, 2):
         decision = Decision(
-            Kind.PROMOTION, Action.PROMOTE, f"month_{number}", (Check("better", Outcome.HOLDS, Role.GATE, "more", "ü"),), number
+            Kind.PROMOTION,
+            Action.PROMOTE,
+            f"month_{number}",
+            (Check("better", Outcome.HOLDS, Role.GATE, "more", "ü"),),
+            number,
         )
-        journal.carried_out(journal.write(f"key {number}", "shop", decision, details={"auc": 0.875}))
+        journal.carried_out(
+            journal.write(f"key {number}", "shop", decision, details={"auc": 0.875})
+        )
 
 
 def _tell_journal() -> list[Any]:
@@ -134,8 +168,11 @@ def _tell_journal() -> list[Any]:
 
 
 if __name__ == "__main__":
-    # MLflow's client would ask the store itself for what is large, and nobody but the server reaches that.
-    os.environ.update(MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD="false", MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD="false")
+    # MLflow's client would ask the store itself for what is large, and nobody but the server
+    # reaches that.
+    os.environ.update(
+        MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD="false", MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD="false"
+    )
     if sys.argv[1] == "fill":
         fill()
     else:

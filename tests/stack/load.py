@@ -15,7 +15,8 @@ from tests.stack.running import Stack
 
 @dataclass
 class Told:
-    """What clients heard while a load ran: the time and the status of each answer, and the ids of all predictions that they were given."""
+    """What clients heard while a load ran: the time and the status of each answer, and the ids of
+    all predictions that they were given."""
 
     answers: list[tuple[float, int]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -31,12 +32,15 @@ class Told:
             if self.statuses(since)[status]:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"wanted an answer {status} within {seconds:.0f} s, got {dict(self.statuses(since))}")
+        raise AssertionError(
+            f"wanted an answer {status} within {seconds:.0f} s, got {dict(self.statuses(since))}"
+        )
 
 
 @contextmanager
 def asking(stack: Stack, row: dict[str, Any], clients: int = 4) -> Iterator[Told]:
-    """Clients that ask about one row, one request after the other, for the duration of the block."""
+    """Clients that ask about one row, one request after the other, for the duration of the
+    block."""
     told, stopping = Told(), threading.Event()
 
     def ask() -> None:

@@ -1,7 +1,8 @@
-"""A Compose stack of a test's own: its project, secrets, ports and volumes. `make up` and the stack of the tree are not touched.
+"""A Compose stack of a test's own: its project, secrets, ports and volumes. `make up` and the stack
+of the tree are not touched.
 
-Its images are those that `make up` built (or LOOP_IMAGE and API_IMAGE name), and the object store is that of S3_IMAGE; both are taken from
-the environment, or else from the tree's .env.
+Its images are those that `make up` built (or LOOP_IMAGE and API_IMAGE name), and the object store
+is that of S3_IMAGE; both are taken from the environment, or else from the tree's .env.
 """
 
 from __future__ import annotations
@@ -24,49 +25,99 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # What a stack of any name shares with that of the tree: which programs it is made of.
 _SHARED = re.compile(r"[A-Z0-9]+_IMAGE|S3_(COMMAND|ENDPOINT|REGION)")
-_PORTS = {"CLOSEDLOOP_PORT": None, "CLOSEDLOOP_MLFLOW_PORT": "MLFLOW_PUBLIC_URL", "CLOSEDLOOP_PREFECT_PORT": "PREFECT_PUBLIC_URL",
-          "PROMETHEUS_PORT": None, "GRAFANA_PORT": None}  # fmt: skip
+_PORTS = {
+    "CLOSEDLOOP_PORT": None,
+    "CLOSEDLOOP_MLFLOW_PORT": "MLFLOW_PUBLIC_URL",
+    "CLOSEDLOOP_PREFECT_PORT": "PREFECT_PUBLIC_URL",
+    "PROMETHEUS_PORT": None,
+    "GRAFANA_PORT": None,
+}
 
 
 @dataclass(frozen=True)
 class OwnStack:
-    """Written down in its env file, but not started: `up` does that. `remove` takes down whatever there is of it."""
+    """Written down in its env file, but not started: `up` does that. `remove` takes down whatever
+    there is of it."""
 
     project: str
     env_file: Path
 
     @classmethod
     def prepare(cls, folder: Path, **variables: str) -> OwnStack:
-        """A new project whose env file is in `folder`, with secrets of its own and free ports; `variables` are added to the file."""
-        stack = cls(f"closedloop-test-{secrets.token_hex(4)}", folder / f"env-{secrets.token_hex(4)}")
+        """A new project whose env file is in `folder`, with secrets of its own and free ports;
+        `variables` are added to the file."""
+        stack = cls(
+            f"closedloop-test-{secrets.token_hex(4)}", folder / f"env-{secrets.token_hex(4)}"
+        )
         chosen = {**_shared(), **_free_ports(), **variables}
-        stack.env_file.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()), encoding="utf-8")
-        subprocess.run(["sh", ROOT / "stack" / "make-env.sh", stack.env_file], check=True, capture_output=True)
+        stack.env_file.write_text(
+            "".join(f"{name}={value}\n" for name, value in chosen.items()), encoding="utf-8"
+        )
+        subprocess.run(
+            ["sh", ROOT / "stack" / "make-env.sh", stack.env_file], check=True, capture_output=True
+        )
         return stack
 
     def run(
-        self, *command: str | Path, given: bytes | None = None, timeout: float = 300, **variables: str
+        self,
+        *command: str | Path,
+        given: bytes | None = None,
+        timeout: float = 300,
+        **variables: str,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in the tree, where `docker compose` means this stack; the exit code is the caller's to look at."""
-        environment = _without_stack() | {"COMPOSE_PROJECT_NAME": self.project, "COMPOSE_ENV_FILES": str(self.env_file), **variables}
-        return subprocess.run(command, cwd=ROOT, env=environment, input=given or b"", capture_output=True, timeout=timeout)
+        """Run a command in the tree, where `docker compose` means this stack; the exit code is the
+        caller's to look at."""
+        environment = _without_stack() | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "COMPOSE_ENV_FILES": str(self.env_file),
+            **variables,
+        }
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            input=given or b"",
+            capture_output=True,
+            timeout=timeout,
+        )
 
     def compose(self, *words: str, given: bytes | None = None, timeout: float = 300) -> str:
         """What `docker compose WORDS` prints; the test fails, with what was said, when it fails."""
-        done = self.run("docker", "compose", "--progress", "quiet", *words, given=given, timeout=timeout)
+        done = self.run(
+            "docker", "compose", "--progress", "quiet", *words, given=given, timeout=timeout
+        )
         if done.returncode:
-            pytest.fail(f"docker compose {' '.join(words)} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}")
+            pytest.fail(
+                f"docker compose {' '.join(words)} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}"
+            )
         return done.stdout.decode()
 
     def up(self, *services: str, timeout: float = 600) -> None:
-        """Start these services and what they need, and wait until they are healthy; the test fails, with the last lines of all logs."""
-        command = ["docker", "compose", "--progress", "quiet", "up", "--detach", "--wait", *services]
+        """Start these services and what they need, and wait until they are healthy; the test fails,
+        with the last lines of all logs."""
+        command = [
+            "docker",
+            "compose",
+            "--progress",
+            "quiet",
+            "up",
+            "--detach",
+            "--wait",
+            *services,
+        ]
         if self.run(*command, timeout=timeout).returncode:
-            pytest.fail(f"{' '.join(services)} did not start\n{self.compose('logs', '--no-color', '--tail', '25')}")
+            pytest.fail(
+                f"{' '.join(services)} did not start\n{self.compose('logs', '--no-color', '--tail', '25')}"
+            )
 
-    def job(self, service: str, *words: str, given: bytes | None = None, timeout: float = 300) -> str:
-        """What a command prints in a container of its own with that service's image, environment and volumes."""
-        return self.compose("run", "--rm", "--no-deps", "-T", service, *words, given=given, timeout=timeout)
+    def job(
+        self, service: str, *words: str, given: bytes | None = None, timeout: float = 300
+    ) -> str:
+        """What a command prints in a container of its own with that service's image, environment
+        and volumes."""
+        return self.compose(
+            "run", "--rm", "--no-deps", "-T", service, *words, given=given, timeout=timeout
+        )
 
     def read(self, variable: str) -> str:
         """The value of a variable of the env file: a secret, a port."""
@@ -81,9 +132,12 @@ class OwnStack:
         return dict(json.loads(self.compose("config", "--format", "json")))
 
     def remove(self) -> None:
-        """Take down its containers, networks and volumes, those of a test that was stopped in the middle, too."""
+        """Take down its containers, networks and volumes, those of a test that was stopped in the
+        middle, too."""
         label = f"label=com.docker.compose.project={self.project}"
-        left = self.run("docker", "ps", "--all", "--quiet", "--filter", label).stdout.decode().split()
+        left = (
+            self.run("docker", "ps", "--all", "--quiet", "--filter", label).stdout.decode().split()
+        )
         if left:
             self.run("docker", "rm", "--force", "--volumes", *left)
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
@@ -91,27 +145,44 @@ class OwnStack:
 
 def require_docker() -> None:
     """Skip the test where no Docker engine answers."""
-    if shutil.which("docker") is None or subprocess.run(["docker", "version"], capture_output=True).returncode:
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "version"], capture_output=True).returncode
+    ):
         pytest.skip("no Docker engine answers here")
 
 
 def require_images(stack: OwnStack) -> None:
-    """The test fails when the stack's own images are not here: who asks for a test of the stack has built it."""
+    """The test fails when the stack's own images are not here: who asks for a test of the stack has
+    built it."""
     wanted = {stack.config()["services"][service]["image"] for service in ("databases", "api")}
-    missing = [image for image in sorted(wanted) if stack.run("docker", "image", "inspect", image).returncode]
+    missing = [
+        image
+        for image in sorted(wanted)
+        if stack.run("docker", "image", "inspect", image).returncode
+    ]
     if missing:
         pytest.fail(f"not on this machine: {', '.join(missing)}; make up builds them")
 
 
 def _shared() -> dict[str, str]:
     known = _read_file(ROOT / ".env") if (ROOT / ".env").exists() else {}
-    return {name: value for name, value in {**known, **os.environ}.items() if _SHARED.fullmatch(name)}
+    return {
+        name: value for name, value in {**known, **os.environ}.items() if _SHARED.fullmatch(name)
+    }
 
 
 def _without_stack() -> dict[str, str]:
-    """The environment without what the Compose file would take from it: it wins over an env file."""
-    named = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
-    return {name: value for name, value in os.environ.items() if name not in named and not name.startswith(("COMPOSE_", "MAKE", "MFLAGS"))}
+    """The environment without what the Compose file would take from it: it wins over an env
+    file."""
+    named = set(
+        re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    )
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in named and not name.startswith(("COMPOSE_", "MAKE", "MFLAGS"))
+    }
 
 
 def _read_file(path: Path) -> Mapping[str, str]:

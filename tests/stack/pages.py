@@ -16,15 +16,33 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-# Without these a browser in a closed network looks for its maker's servers all the time; without a sandbox, because root may have none.
-_OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--window-size=1400,1000", "--disable-dev-shm-usage"]  # fmt: skip
+# Without these a browser in a closed network looks for its maker's servers all the time; without a
+# sandbox, because root may have none.
+_OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+    "--disable-dev-shm-usage",
+]
 PATIENCE_SECONDS = 60.0
 
 
 def find_browser() -> tuple[str, str] | None:
     """A browser and its driver on this machine."""
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    found = next(
+        (
+            path
+            for name in ("chromium", "chromium-browser", "google-chrome")
+            if (path := shutil.which(name))
+        ),
+        None,
+    )
     driver = shutil.which("chromedriver")
     return (found, driver) if found and driver else None
 
@@ -43,25 +61,39 @@ class Browser:
         self._driver: Any = webdriver.Chrome(options=options, service=Service(found[1]))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._driver.quit()
         self._profile.cleanup()
 
     def log_in(self, prefect: str, login: str) -> None:
         """Give Prefect's page what it asks for."""
         self._driver.get(f"{prefect}/login")
-        field = WebDriverWait(self._driver, PATIENCE_SECONDS).until(lambda driver: driver.find_element(By.CSS_SELECTOR, "input"))
+        field = WebDriverWait(self._driver, PATIENCE_SECONDS).until(
+            lambda driver: driver.find_element(By.CSS_SELECTOR, "input")
+        )
         field.send_keys(login + Keys.ENTER)
-        WebDriverWait(self._driver, PATIENCE_SECONDS).until(lambda driver: "/login" not in driver.current_url)
+        WebDriverWait(self._driver, PATIENCE_SECONDS).until(
+            lambda driver: "/login" not in driver.current_url
+        )
 
     def picture(self, url: str, path: Path, *, until: str) -> str:
-        """Go there, wait until the page says `until`, and keep a picture; returns the text of the page."""
+        """Go there, wait until the page says `until`, and keep a picture; returns the text of the
+        page."""
         self._driver.get(url)
         try:
-            WebDriverWait(self._driver, PATIENCE_SECONDS).until(lambda _: until.lower() in self.text().lower())
+            WebDriverWait(self._driver, PATIENCE_SECONDS).until(
+                lambda _: until.lower() in self.text().lower()
+            )
         except TimeoutException:
             said = [one["message"] for one in self._driver.get_log("browser")][-5:]
-            raise AssertionError(f"wanted {until!r} on {url}, got {self.text()[:500]!r}; the browser says {said}") from None
+            raise AssertionError(
+                f"wanted {until!r} on {url}, got {self.text()[:500]!r}; the browser says {said}"
+            ) from None
         finally:
             self._driver.save_screenshot(str(path))
         return self.text()

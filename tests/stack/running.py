@@ -1,4 +1,5 @@
-"""A running Compose stack as people and programs meet it: its commands, its API, Prefect's and MLflow's servers."""
+"""A running Compose stack as people and programs meet it: its commands, its API, Prefect's and
+MLflow's servers."""
 
 from __future__ import annotations
 
@@ -31,9 +32,12 @@ class Answer:
 
 @dataclass
 class Stack:
-    """One stack by its project and the file of its variables; nothing is started or stopped here."""
+    """One stack by its project and the file of its variables; nothing is started or stopped
+    here."""
 
-    project: str = field(default_factory=lambda: os.environ.get("COMPOSE_PROJECT_NAME", "closedloop"))
+    project: str = field(
+        default_factory=lambda: os.environ.get("COMPOSE_PROJECT_NAME", "closedloop")
+    )
     env_file: Path = ROOT / ".env"
     profiles: tuple[str, ...] = field(default=())
 
@@ -42,14 +46,35 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """`docker compose WORDS`; an AssertionError with what it said when it fails."""
         profiles = [word for name in self.profiles for word in ("--profile", name)]
-        command = ["docker", "compose", "--project-name", self.project, "--env-file", str(self.env_file), *profiles, *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, input=stdin, check=False)
-        assert not check or done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        command = [
+            "docker",
+            "compose",
+            "--project-name",
+            self.project,
+            "--env-file",
+            str(self.env_file),
+            *profiles,
+            *words,
+        ]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            input=stdin,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (
+            f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def closedloop(self, *words: str, check: bool = True) -> str:
         """What a command of ours prints where the flows run."""
-        return self.compose("exec", "--no-TTY", "prefect-worker", "closedloop", *words, check=check).stdout
+        return self.compose(
+            "exec", "--no-TTY", "prefect-worker", "closedloop", *words, check=check
+        ).stdout
 
     def sql(self, query: str, database: str = "closedloop") -> str:
         """What PostgreSQL answers to one query, as text without decoration."""
@@ -59,7 +84,11 @@ class Stack:
     @cached_property
     def secrets(self) -> dict[str, str]:
         """The variables of its file."""
-        lines = [line for line in self.env_file.read_text(encoding="utf-8").splitlines() if "=" in line and not line.startswith("#")]
+        lines = [
+            line
+            for line in self.env_file.read_text(encoding="utf-8").splitlines()
+            if "=" in line and not line.startswith("#")
+        ]
         return dict(line.split("=", 1) for line in lines)
 
     def address(self, service: str, port: int) -> str:
@@ -80,9 +109,14 @@ class Stack:
 
     # The API
 
-    def ask(self, path: str, body: Any = None, *, key: str | None = None, timeout: float = 30.0) -> Answer:
+    def ask(
+        self, path: str, body: Any = None, *, key: str | None = None, timeout: float = 30.0
+    ) -> Answer:
         """A request to the API, with the stack's key unless another is given."""
-        headers = {"X-API-Key": self.secrets["STACK_API_KEY"] if key is None else key, "Content-Type": "application/json"}
+        headers = {
+            "X-API-Key": self.secrets["STACK_API_KEY"] if key is None else key,
+            "Content-Type": "application/json",
+        }
         return fetch(f"{self.api}{path}", body, headers, timeout)
 
     def wait_for_version(self, version: int, seconds: float = 60.0) -> None:
@@ -93,11 +127,15 @@ class Stack:
             if got.status == 200 and got.json()["version"] == version:
                 return
             time.sleep(0.1)
-        raise AssertionError(f"wanted version {version} to answer, got {got.status}: {got.body[:300]!r}")
+        raise AssertionError(
+            f"wanted version {version} to answer, got {got.status}: {got.body[:300]!r}"
+        )
 
     # Prefect, by its own interface, as its pages use it
 
-    def ask_prefect(self, path: str, body: Any = None, *, method: str | None = None, login: str | None = None) -> Answer:
+    def ask_prefect(
+        self, path: str, body: Any = None, *, method: str | None = None, login: str | None = None
+    ) -> Answer:
         """A request to Prefect's API, with the stack's login unless another is given."""
         login = self.secrets["PREFECT_AUTH_STRING"] if login is None else login
         headers = {
@@ -107,10 +145,14 @@ class Stack:
         return fetch(f"{self.prefect}/api{path}", body, headers, 30.0, method)
 
     def start_run(self, deployment: str, **parameters: Any) -> str:
-        """Ask for a run of `flow/deployment` as the button on its page does; returns the run's id."""
+        """Ask for a run of `flow/deployment` as the button on its page does; returns the run's
+        id."""
         found = self.ask_prefect(f"/deployments/name/{deployment}")
         assert found.status == 200, f"{deployment}: {found.status} {found.body[:300]!r}"
-        body = {"parameters": {**found.json()["parameters"], **parameters}, "state": {"type": "SCHEDULED"}}
+        body = {
+            "parameters": {**found.json()["parameters"], **parameters},
+            "state": {"type": "SCHEDULED"},
+        }
         made = self.ask_prefect(f"/deployments/{found.json()['id']}/create_flow_run", body)
         assert made.status in (200, 201), made.body[:500]
         run: str = made.json()["id"]
@@ -140,7 +182,8 @@ class Stack:
         return found
 
     def complete(self, deployment: str, **parameters: Any) -> dict[str, Any]:
-        """A run of a deployment and of what it started, all of which completed; returns the first."""
+        """A run of a deployment and of what it started, all of which completed; returns the
+        first."""
         run = self.wait_for_run(self.start_run(deployment, **parameters))
         assert run["state_type"] == "COMPLETED", run["state"]
         for child in self.children(run["id"]):
@@ -149,7 +192,9 @@ class Stack:
         return run
 
 
-def fetch(url: str, body: Any, headers: dict[str, str], timeout: float, method: str | None = None) -> Answer:
+def fetch(
+    url: str, body: Any, headers: dict[str, str], timeout: float, method: str | None = None
+) -> Answer:
     """One request; a refusal is an answer, and so is no connection (status 0)."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)

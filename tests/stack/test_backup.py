@@ -1,4 +1,5 @@
-"""A filled stack is backed up while it runs, and another one, with secrets of its own, holds the same after the restore."""
+"""A filled stack is backed up while it runs, and another one, with secrets of its own, holds the
+same after the restore."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ WINDOW = "id,amount\n1,2.5\n"
 
 @dataclass(frozen=True)
 class Copied:
-    """What was told by the stack that was backed up, and by the one that it was restored into; both run."""
+    """What was told by the stack that was backed up, and by the one that it was restored into; both
+    run."""
 
     old: OwnStack
     new: OwnStack
@@ -71,7 +73,8 @@ def damaged(copied: Copied, tmp_path: Path) -> Path:
 
 
 def test_mlflow_is_the_same(copied: Copied) -> None:
-    """Experiments, runs, metrics, versions, tags and aliases, and every byte of every artifact, small, large and empty."""
+    """Experiments, runs, metrics, versions, tags and aliases, and every byte of every artifact,
+    small, large and empty."""
     assert copied.after["mlflow"] == copied.before["mlflow"]
     runs = [run for name in ("first", "second") for run in copied.after["mlflow"][name]]
     assert [len(run["files"]) for run in runs] == [5, 5]
@@ -79,19 +82,27 @@ def test_mlflow_is_the_same(copied: Copied) -> None:
 
 
 def test_prefect_is_the_same(copied: Copied) -> None:
-    """Pools, variables and runs are there, and a secret can still be read: the key that it is encrypted with came along."""
+    """Pools, variables and runs are there, and a secret can still be read: the key that it is
+    encrypted with came along."""
     told = [
-        {name: value for name, value in one["prefect"].items() if name not in ("runs", "slots")} for one in (copied.before, copied.after)
+        {name: value for name, value in one["prefect"].items() if name not in ("runs", "slots")}
+        for one in (copied.before, copied.after)
     ]
-    assert told[0] == told[1] == {"pools": ["heavy"], "variable": {"value": 3}, "secret": "as-it-was"}
+    assert (
+        told[0] == told[1] == {"pools": ["heavy"], "variable": {"value": 3}, "secret": "as-it-was"}
+    )
     assert copied.after["prefect"]["runs"]["ended"] == "Completed"
 
 
 def test_a_run_that_was_under_way_does_not_keep_its_place(copied: Copied) -> None:
-    """What ran while the backup was made has crashed in the new stack, and the limit that it held is free: else nothing would run again."""
+    """What ran while the backup was made has crashed in the new stack, and the limit that it held
+    is free: else nothing would run again."""
     assert copied.before["prefect"]["runs"]["under-way"] == "Running"
     assert copied.after["prefect"]["runs"]["under-way"] == "Crashed"
-    assert (copied.before["prefect"]["slots"], copied.after["prefect"]["slots"]) == ({"one": 1}, {"one": 0})
+    assert (copied.before["prefect"]["slots"], copied.after["prefect"]["slots"]) == (
+        {"one": 1},
+        {"one": 0},
+    )
 
 
 def test_the_journal_is_the_same(copied: Copied) -> None:
@@ -101,19 +112,28 @@ def test_the_journal_is_the_same(copied: Copied) -> None:
 
 
 def test_keys_and_windows_are_the_same(copied: Copied) -> None:
-    """Whoever had a key of the API keeps it, in a file that the API may write, and WITH_WINDOWS took the data along."""
+    """Whoever had a key of the API keeps it, in a file that the API may write, and WITH_WINDOWS
+    took the data along."""
     listed = [stack.job("api", "closedloop", "key", "list") for stack in (copied.old, copied.new)]
     assert listed[0] == listed[1]
     assert "friend" in listed[0]
     copied.new.job("api", "closedloop", "key", "add", "other")
-    assert [name for name in ("friend", "other") if name in copied.new.job("api", "closedloop", "key", "list")] == ["friend", "other"]
+    assert [
+        name
+        for name in ("friend", "other")
+        if name in copied.new.job("api", "closedloop", "key", "list")
+    ] == ["friend", "other"]
     assert copied.new.job("prefect-worker", "cat", "/windows/month_001.csv") == WINDOW
 
 
 def _login(stack: OwnStack, user: str, password: str) -> int:
     """The status that MLflow answers a user with."""
-    request = urllib.request.Request(f"{stack.address('CLOSEDLOOP_MLFLOW_PORT')}/api/2.0/mlflow/experiments/get?experiment_id=0")
-    request.add_header("Authorization", "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+    request = urllib.request.Request(
+        f"{stack.address('CLOSEDLOOP_MLFLOW_PORT')}/api/2.0/mlflow/experiments/get?experiment_id=0"
+    )
+    request.add_header(
+        "Authorization", "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
@@ -122,27 +142,45 @@ def _login(stack: OwnStack, user: str, password: str) -> int:
 
 
 def test_nothing_of_the_old_secrets_is_needed(copied: Copied) -> None:
-    """MLflow's users, whose hashes came with the database, have the passwords of the new stack's .env, and the old ones no longer."""
+    """MLflow's users, whose hashes came with the database, have the passwords of the new stack's
+    .env, and the old ones no longer."""
     for user in ("admin", "reader"):
-        new, old = (stack.read(f"MLFLOW_{user.upper()}_PASSWORD") for stack in (copied.new, copied.old))
+        new, old = (
+            stack.read(f"MLFLOW_{user.upper()}_PASSWORD") for stack in (copied.new, copied.old)
+        )
         assert [_login(copied.new, user, password) for password in (new, old)] == [200, 401]
         assert [_login(copied.old, user, password) for password in (new, old)] == [401, 200]
 
 
 def test_a_backup_is_for_its_owner_only_and_says_what_it_is_of(copied: Copied) -> None:
-    """It holds secrets, so nobody else may read it; the manifest names time, revision, images and schemas, and every file has its sum."""
-    assert {oct(path.stat().st_mode & 0o077) for path in (copied.backup, *copied.backup.iterdir())} == {"0o0"}
+    """It holds secrets, so nobody else may read it; the manifest names time, revision, images and
+    schemas, and every file has its sum."""
+    assert {
+        oct(path.stat().st_mode & 0o077) for path in (copied.backup, *copied.backup.iterdir())
+    } == {"0o0"}
     manifest = (copied.backup / "manifest.txt").read_text(encoding="utf-8")
-    assert {line.split()[0] for line in manifest.splitlines()} == {"made", "revision", "postgresql", "image", "schema"}
-    sums = dict(reversed(line.split("  ")) for line in (copied.backup / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    assert {line.split()[0] for line in manifest.splitlines()} == {
+        "made",
+        "revision",
+        "postgresql",
+        "image",
+        "schema",
+    }
+    sums = dict(
+        reversed(line.split("  "))
+        for line in (copied.backup / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    )
     assert sums == {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in copied.backup.iterdir() if path.name != "SHA256SUMS"
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in copied.backup.iterdir()
+        if path.name != "SHA256SUMS"
     }
     assert copied.said == f"restored {manifest.split()[1]}: make up starts it\n"
 
 
 def test_a_backup_that_fails_leaves_no_folder(copied: Copied, tmp_path: Path) -> None:
-    """When the bucket cannot be read after the databases were, nothing is there that could be taken for a backup."""
+    """When the bucket cannot be read after the databases were, nothing is there that could be taken
+    for a backup."""
     done = copied.old.run("sh", "stack/backup.sh", str(tmp_path / "none"), S3_ACCESS_KEY="another")
     assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
     assert done.stderr.decode().splitlines()[-1] == "no backup: the bucket was not read"
@@ -152,7 +190,10 @@ def test_a_backup_is_never_overwritten(copied: Copied) -> None:
     """A folder that is there already is refused before anything is read."""
     done = copied.old.run("sh", "stack/backup.sh", str(copied.backup))
     assert done.returncode == 1
-    assert done.stderr.decode() == f"no backup: {copied.backup} is there already: name another folder\n"
+    assert (
+        done.stderr.decode()
+        == f"no backup: {copied.backup} is there already: name another folder\n"
+    )
 
 
 def _refused(stack: OwnStack, backup: Path) -> str:
@@ -169,42 +210,77 @@ def test_a_damaged_file_is_refused(new_stack: Callable[..., OwnStack], damaged: 
     dump[len(dump) // 2] ^= 1
     (damaged / "mlflow.dump").write_bytes(dump)
     (damaged / "bucket.tar").unlink()
-    assert _refused(new_stack(), damaged) == "not as it was saved: bucket.tar mlflow.dump in COPY; take another backup"
+    assert (
+        _refused(new_stack(), damaged)
+        == "not as it was saved: bucket.tar mlflow.dump in COPY; take another backup"
+    )
 
 
-def test_a_list_of_sums_that_lacks_a_file_is_refused(new_stack: Callable[..., OwnStack], damaged: Path) -> None:
-    """Neither a shortened list, nor a line that is no sum, nor no list at all lets an unproven file through."""
+def test_a_list_of_sums_that_lacks_a_file_is_refused(
+    new_stack: Callable[..., OwnStack], damaged: Path
+) -> None:
+    """Neither a shortened list, nor a line that is no sum, nor no list at all lets an unproven file
+    through."""
     stack, sums = new_stack(), damaged / "SHA256SUMS"
     lines = sums.read_text(encoding="utf-8").splitlines(keepends=True)
     sums.write_text("".join(line for line in lines if "prefect" not in line), encoding="utf-8")
     assert _refused(stack, damaged) == "COPY/SHA256SUMS does not name prefect.dump"
-    sums.write_text("".join("x" + line[1:] if "prefect" in line else line for line in lines), encoding="utf-8")
-    assert _refused(stack, damaged) == "not as it was saved: SHA256SUMS in COPY; take another backup"
+    sums.write_text(
+        "".join("x" + line[1:] if "prefect" in line else line for line in lines), encoding="utf-8"
+    )
+    assert (
+        _refused(stack, damaged) == "not as it was saved: SHA256SUMS in COPY; take another backup"
+    )
     sums.unlink()
     assert _refused(stack, damaged) == "COPY is no finished backup: it has no SHA256SUMS"
 
 
-def test_a_backup_of_newer_programs_is_refused(new_stack: Callable[..., OwnStack], damaged: Path) -> None:
-    """A schema that the image has no revision for would be damaged by programs that do not know it."""
+def test_a_backup_of_newer_programs_is_refused(
+    new_stack: Callable[..., OwnStack], damaged: Path
+) -> None:
+    """A schema that the image has no revision for would be damaged by programs that do not know
+    it."""
     manifest, sums = damaged / "manifest.txt", damaged / "SHA256SUMS"
     before = manifest.read_bytes()
     manifest.write_bytes(before + b"schema mlflow alembic_version 0123456789ab\n")
     digests = [hashlib.sha256(content).hexdigest() for content in (before, manifest.read_bytes())]
     sums.write_text(sums.read_text(encoding="utf-8").replace(*digests), encoding="utf-8")
     said = _refused(new_stack(), damaged)
-    assert said == "the backup is of newer programs than this stack's: mlflow (alembic_version 0123456789ab); update the stack first"
+    assert (
+        said
+        == "the backup is of newer programs than this stack's: mlflow (alembic_version 0123456789ab); update the stack first"
+    )
 
 
 def test_a_stack_that_holds_something_is_replaced_only_by_force(copied: Copied) -> None:
-    """In use: refused. Down, but not empty: refused, and nothing has changed. With FORCE=1: what was there is gone, the backup is there."""
+    """In use: refused. Down, but not empty: refused, and nothing has changed. With FORCE=1: what
+    was there is gone, the backup is there."""
     stack = copied.new
-    assert _restore(stack, copied.backup).stderr.decode().startswith("not restored: the stack is in use (mlflow prefect-server): make down")
+    assert (
+        _restore(stack, copied.backup)
+        .stderr.decode()
+        .startswith("not restored: the stack is in use (mlflow prefect-server): make down")
+    )
     stack.job("prefect-worker", "python", "-c", "import mlflow; mlflow.create_experiment('newer')")
     stack.compose("down")
     refused = _restore(stack, copied.backup)
     assert refused.returncode == 1
-    assert refused.stderr.decode().splitlines()[-1].startswith("not restored: this stack holds something: closedloop (")
-    assert "newer" in stack.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", "SELECT name FROM experiments", "mlflow")
+    assert (
+        refused.stderr.decode()
+        .splitlines()[-1]
+        .startswith("not restored: this stack holds something: closedloop (")
+    )
+    assert "newer" in stack.compose(
+        "exec",
+        "-T",
+        "postgres",
+        "psql",
+        "-U",
+        "postgres",
+        "-Atc",
+        "SELECT name FROM experiments",
+        "mlflow",
+    )
     forced = _restore(stack, copied.backup, FORCE="1")
     assert forced.returncode == 0, forced.stderr.decode()
     stack.up("mlflow", "prefect-server")
@@ -220,19 +296,33 @@ command.downgrade(_get_alembic_config("postgresql+psycopg://mlflow@postgres:5432
 
 
 def test_a_backup_of_an_older_mlflow_is_brought_up(copied: Copied, tmp_path: Path) -> None:
-    """The restore itself upgrades its tables, for its server refuses them, unless whole tables are missing; and a backup needs no more than
-    the two stores."""
+    """The restore itself upgrades its tables, for its server refuses them, unless whole tables are
+    missing; and a backup needs no more than the two stores."""
     stack, older = copied.new, tmp_path / "older"
     stack.compose("stop", "mlflow", "prefect-server")
     stack.job("mlflow", "python", "-", given=DOWNGRADE)
     assert stack.run("sh", "stack/backup.sh", str(older)).returncode == 0
-    schemas = [[line for line in (folder / "manifest.txt").read_text().splitlines() if "mlflow alembic_version " in line]
-               for folder in (copied.backup, older)]  # fmt: skip
+    schemas = [
+        [
+            line
+            for line in (folder / "manifest.txt").read_text().splitlines()
+            if "mlflow alembic_version " in line
+        ]
+        for folder in (copied.backup, older)
+    ]
     assert schemas[0] != schemas[1]
     restored = _restore(stack, older, FORCE="1")
     assert restored.returncode == 0, restored.stderr.decode()
     revision = stack.compose(
-        "exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", "SELECT version_num FROM alembic_version", "mlflow"
+        "exec",
+        "-T",
+        "postgres",
+        "psql",
+        "-U",
+        "postgres",
+        "-Atc",
+        "SELECT version_num FROM alembic_version",
+        "mlflow",
     )
     assert schemas[0] == [f"schema mlflow alembic_version {revision.strip()}"]
     stack.up("mlflow", "prefect-server")

@@ -15,7 +15,13 @@ import pytest
 from tests.stack.own_stack import ROOT, OwnStack, require_docker
 
 # More than what S3 clients send in one piece, nothing, and names that need care.
-OBJECTS = {"a/large.bin": bytes(range(256)) * 40_000, "a/empty": b"", "a/b/ü & 100%.txt": b"1", f"{'long/' * 30}name.txt": b"2", "z": b"3"}
+OBJECTS = {
+    "a/large.bin": bytes(range(256)) * 40_000,
+    "a/empty": b"",
+    "a/b/ü & 100%.txt": b"1",
+    f"{'long/' * 30}name.txt": b"2",
+    "z": b"3",
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +41,51 @@ def store_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
     require_docker()
     stack: OwnStack = OwnStack.prepare(tmp_path_factory.mktemp("store"))
     services = stack.config()["services"]
-    service, inside = services["s3"], services["s3-init"]["environment"]["S3_ENDPOINT"].rpartition(":")[2]
+    service, inside = (
+        services["s3"],
+        services["s3-init"]["environment"]["S3_ENDPOINT"].rpartition(":")[2],
+    )
     if stack.run("docker", "image", "inspect", service["image"]).returncode:
         pytest.skip(f"the image {service['image']} is not here: docker pull {service['image']}")
-    options = [word for name, value in service["environment"].items() for word in ("--env", f"{name}={value}")]
+    options = [
+        word
+        for name, value in service["environment"].items()
+        for word in ("--env", f"{name}={value}")
+    ]
     user, _, group = service["user"].partition(":")
-    started = stack.run("docker", "run", "--detach", "--rm", "--name", stack.project, "--user", service["user"],
-                        "--tmpfs", f"/data:uid={user},gid={group}", "--tmpfs", "/tmp",
-                        "--publish", f"127.0.0.1::{inside}", *options, service["image"], *service["command"])  # fmt: skip
+    started = stack.run(
+        "docker",
+        "run",
+        "--detach",
+        "--rm",
+        "--name",
+        stack.project,
+        "--user",
+        service["user"],
+        "--tmpfs",
+        f"/data:uid={user},gid={group}",
+        "--tmpfs",
+        "/tmp",
+        "--publish",
+        f"127.0.0.1::{inside}",
+        *options,
+        service["image"],
+        *service["command"],
+    )
     assert started.returncode == 0, started.stderr.decode()
     try:
         published = stack.run("docker", "port", stack.project, inside).stdout.decode().split()[0]
         yield f"http://{published}", service["environment"]
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", stack.project], capture_output=True, check=True)
+        subprocess.run(
+            ["docker", "rm", "--force", "--volumes", stack.project], capture_output=True, check=True
+        )
 
 
 @pytest.fixture
-def store(job: ModuleType, store_address: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Any:
+def store(
+    job: ModuleType, store_address: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """A client of that store, as the job opens it."""
     monkeypatch.setenv("S3_ENDPOINT", store_address[0])
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -68,11 +101,15 @@ def _fill(job: ModuleType, store: Any, bucket: str) -> None:
 
 
 def _read(job: ModuleType, store: Any, bucket: str) -> dict[str, bytes]:
-    return {key: store.get_object(Bucket=bucket, Key=key)["Body"].read() for key in job.list_objects(store, bucket)}
+    return {
+        key: store.get_object(Bucket=bucket, Key=key)["Body"].read()
+        for key in job.list_objects(store, bucket)
+    }
 
 
 def test_what_is_saved_is_loaded_again(job: ModuleType, store: Any) -> None:
-    """Every object comes back under its key with the same bytes, beside those that were there; making a bucket twice changes nothing."""
+    """Every object comes back under its key with the same bytes, beside those that were there;
+    making a bucket twice changes nothing."""
     _fill(job, store, "one")
     archive = io.BytesIO()
     assert job.save_bucket(store, "one", archive) == len(OBJECTS)
@@ -86,7 +123,8 @@ def test_what_is_saved_is_loaded_again(job: ModuleType, store: Any) -> None:
 
 
 def test_an_archive_that_breaks_off_is_an_error(job: ModuleType, store: Any) -> None:
-    """A tar that was cut within an object does not pass for one with fewer objects; nor does what is no tar."""
+    """A tar that was cut within an object does not pass for one with fewer objects; nor does what
+    is no tar."""
     _fill(job, store, "three")
     archive = io.BytesIO()
     job.save_bucket(store, "three", archive)

@@ -1,4 +1,5 @@
-"""The databases job and the one of MLflow's users on a real PostgreSQL: every role and both users have the password of the environment."""
+"""The databases job and the one of MLflow's users on a real PostgreSQL: every role and both users
+have the password of the environment."""
 
 from __future__ import annotations
 
@@ -34,13 +35,18 @@ def job(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load("databases")
 
 
-def test_mlflows_users_follow_the_environment(job: ModuleType, postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On empty tables both are made; a changed password is theirs from then on, and no other user's; the same one leaves the hash alone.
-    MLflow's own store says whom it lets in, and who may do everything."""
+def test_mlflows_users_follow_the_environment(
+    job: ModuleType, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On empty tables both are made; a changed password is theirs from then on, and no other
+    user's; the same one leaves the hash alone. MLflow's own store says whom it lets in, and who may
+    do everything."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     def lets_in(word: str) -> list[bool]:
-        return [store.authenticate_user(name, f"{name}-{word}-password") for name in ("admin", "reader")]
+        return [
+            store.authenticate_user(name, f"{name}-{word}-password") for name in ("admin", "reader")
+        ]
 
     def run(word: str) -> None:
         for name in ("admin", "reader"):
@@ -67,11 +73,16 @@ def test_mlflows_users_follow_the_environment(job: ModuleType, postgres: Cluster
 
 
 def test_the_job_may_run_again(job: ModuleType, postgres: Cluster) -> None:
-    """A second run finds everything there: three databases, each owned by the role of its name, and closed to all others."""
+    """A second run finds everything there: three databases, each owned by the role of its name, and
+    closed to all others."""
     job.prepare_databases()
     job.prepare_databases()
-    with psycopg.connect(host=str(postgres.folder), user="closedloop", dbname="postgres") as connection:
-        owned = connection.execute("SELECT datname, pg_get_userbyid(datdba), datacl::text FROM pg_database WHERE datname = ANY(%s)",
-                                   [list(job.NAMES)]).fetchall()  # fmt: skip
+    with psycopg.connect(
+        host=str(postgres.folder), user="closedloop", dbname="postgres"
+    ) as connection:
+        owned = connection.execute(
+            "SELECT datname, pg_get_userbyid(datdba), datacl::text FROM pg_database WHERE datname = ANY(%s)",
+            [list(job.NAMES)],
+        ).fetchall()
     assert {(name, owner) for name, owner, _ in owned} == {(name, name) for name in job.NAMES}
     assert not [rights for _, _, rights in owned if rights.startswith("{=") or ",=" in rights]

@@ -1,4 +1,5 @@
-"""Each part of a stack is killed and started again, under load and while the loop turns: what goes on, what waits, nothing is lost."""
+"""Each part of a stack is killed and started again, under load and while the loop turns: what goes
+on, what waits, nothing is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def row(stack: Stack) -> dict[str, Any]:
 
 
 def kill_and_start(stack: Stack, service: str) -> tuple[float, float]:
-    """SIGKILL, a while without it, and a start, until it is healthy; when it was gone, and when it was asked to come back."""
+    """SIGKILL, a while without it, and a start, until it is healthy; when it was gone, and when it
+    was asked to come back."""
     stack.compose("kill", "--signal", "KILL", service)
     gone = time.monotonic()
     time.sleep(AWAY_SECONDS)  # how long the part is away, not a wait for something
@@ -56,13 +58,18 @@ def wait_until_running(stack: Stack, run: str, seconds: float = 120.0) -> None:
 
 
 def journal(stack: Stack) -> list[str]:
-    return stack.sql("select id, key, action, coalesce(version, 0) from decisions order by id").splitlines()
+    return stack.sql(
+        "select id, key, action, coalesce(version, 0) from decisions order by id"
+    ).splitlines()
 
 
 def assert_nothing_lost(stack: Stack, told: Told, before: list[str]) -> None:
-    """Every prediction that a client was given is on record, and every decision that was there still is."""
+    """Every prediction that a client was given is on record, and every decision that was there
+    still is."""
     recorded = set(stack.sql("select request from answers").splitlines())
-    lost = [one for one in told.ids if one.rpartition("-")[0] not in recorded and one not in recorded]
+    lost = [
+        one for one in told.ids if one.rpartition("-")[0] not in recorded and one not in recorded
+    ]
     assert told.ids
     assert not lost, f"{len(lost)} of {len(told.ids)} answers are not on record: {lost[:3]}"
     assert journal(stack)[: len(before)] == before
@@ -73,15 +80,19 @@ def finish_training(stack: Stack, run: str, window: str) -> None:
     ended = stack.wait_for_run(run, seconds=600)
     if ended["state_type"] != "COMPLETED":
         stack.complete(f"train-and-compare/{NAME}", window=window)
-    open_ones = stack.sql("select count(*) from decisions d left join outcomes o on o.decision = d.id "
-                          f"where o.decision is null and d.window = '{window}' and d.action in ('promote', 'retrain')")  # fmt: skip
+    open_ones = stack.sql(
+        "select count(*) from decisions d left join outcomes o on o.decision = d.id "
+        f"where o.decision is null and d.window = '{window}' and d.action in ('promote', 'retrain')"
+    )
     assert open_ones == "0"
 
 
 @pytest.mark.parametrize(("number", "service"), list(enumerate(GOES_ON, start=1)))
-def test_answers_go_on_while_a_part_is_away(stack: Stack, row: dict[str, Any], number: int, service: str) -> None:
-    """Clients are answered all the time; the training that was under way ends, by itself or by the next run; nothing is lost, and the
-    doctor finds all in agreement."""
+def test_answers_go_on_while_a_part_is_away(
+    stack: Stack, row: dict[str, Any], number: int, service: str
+) -> None:
+    """Clients are answered all the time; the training that was under way ends, by itself or by the
+    next run; nothing is lost, and the doctor finds all in agreement."""
     before, window = journal(stack), f"month_{number:03}"
     with asking(stack, row) as told:
         run = stack.start_run(f"train-and-compare/{NAME}", window=window)
@@ -93,8 +104,11 @@ def test_answers_go_on_while_a_part_is_away(stack: Stack, row: dict[str, Any], n
     stack.closedloop("doctor")
 
 
-def test_without_postgresql_answers_are_refused_and_come_back(stack: Stack, row: dict[str, Any]) -> None:
-    """No record, no answer: while PostgreSQL is away each is a 503 and none is lost; it recovers by itself, and so does the loop."""
+def test_without_postgresql_answers_are_refused_and_come_back(
+    stack: Stack, row: dict[str, Any]
+) -> None:
+    """No record, no answer: while PostgreSQL is away each is a 503 and none is lost; it recovers by
+    itself, and so does the loop."""
     before, window = journal(stack), f"month_{len(GOES_ON) + 1:03}"
     with asking(stack, row) as told:
         run = stack.start_run(f"train-and-compare/{NAME}", window=window)
@@ -108,7 +122,8 @@ def test_without_postgresql_answers_are_refused_and_come_back(stack: Stack, row:
 
 
 def test_the_api_itself_comes_back_with_all_it_said(stack: Stack, row: dict[str, Any]) -> None:
-    """Killed and started, the API answers with the version that is in production; what it had told is on record."""
+    """Killed and started, the API answers with the version that is in production; what it had told
+    is on record."""
     before = journal(stack)
     with asking(stack, row) as told:
         told.wait_for(200, since=0.0, seconds=30)
@@ -119,7 +134,8 @@ def test_the_api_itself_comes_back_with_all_it_said(stack: Stack, row: dict[str,
 
 
 def test_down_and_up_keep_everything(stack: Stack) -> None:
-    """Versions, aliases, decisions, records, deployments with their schedules, and reports are there after `down` and `up`."""
+    """Versions, aliases, decisions, records, deployments with their schedules, and reports are
+    there after `down` and `up`."""
     before = snapshot(stack)
     stack.compose("down")
     stack.compose("up", "--detach", "--wait")
@@ -135,9 +151,21 @@ def snapshot(stack: Stack) -> dict[str, Any]:
     status = json.loads(stack.closedloop("status", "--json"))
     deployments = stack.ask_prefect("/deployments/filter", {}).json()
     return {
-        "status": status, "history": json.loads(stack.closedloop("history", "--json")),
-        "records": stack.sql("select count(*), sum(rows) from answers"), "labels": stack.sql("select count(*) from answer_labels"),
-        "objects": sorted(stack.compose("run", "--rm", "--no-TTY", "s3-init", "python", "/app/jobs/bucket.py", "list").stdout.split()),
-        "deployments": sorted((one["id"], one["name"], *((when["schedule"]["cron"], when["active"]) for when in one["schedules"]))
-                              for one in deployments),
-    }  # fmt: skip
+        "status": status,
+        "history": json.loads(stack.closedloop("history", "--json")),
+        "records": stack.sql("select count(*), sum(rows) from answers"),
+        "labels": stack.sql("select count(*) from answer_labels"),
+        "objects": sorted(
+            stack.compose(
+                "run", "--rm", "--no-TTY", "s3-init", "python", "/app/jobs/bucket.py", "list"
+            ).stdout.split()
+        ),
+        "deployments": sorted(
+            (
+                one["id"],
+                one["name"],
+                *((when["schedule"]["cron"], when["active"]) for when in one["schedules"]),
+            )
+            for one in deployments
+        ),
+    }

@@ -1,4 +1,5 @@
-"""Records on SQLite and on a real PostgreSQL, at a fixed time. A module that takes them imports the fixtures of tests/postgres.py."""
+"""Records on SQLite and on a real PostgreSQL, at a fixed time. A module that takes them imports the
+fixtures of tests/postgres.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A short history in memory for replays: two features, two classes, and a relation that turns round in the middle."""
+"""A short history in memory for replays: two features, two classes, and a relation that turns round
+in the middle."""
 
 from __future__ import annotations
 
@@ -17,17 +18,29 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
-    "name": "shop", "target": {"column": "left", "classes": ["no", "yes"]},
+    "name": "shop",
+    "target": {"column": "left", "classes": ["no", "yes"]},
     "source": {"query": "select 1", "windows": "*.csv"},
     "columns": {"spend": {"type": "numeric"}, "plan": {"type": "categorical"}},
     "training": {"recipes": ["logistic"], "half_life_windows": 1.0},
     "policy": {
         "drift": {"resamples": 20},
-        "retraining": {"min_new_labels": 50, "min_new_labels_per_class": 5, "cooldown_windows": 0, "budget_trainings": 8},
-        "promotion": {"min_rows": 50, "min_rows_per_class": 5, "min_f1": 0.0, "min_val_auc": 0.5, "min_gain_over_baseline": 0.0},
+        "retraining": {
+            "min_new_labels": 50,
+            "min_new_labels_per_class": 5,
+            "cooldown_windows": 0,
+            "budget_trainings": 8,
+        },
+        "promotion": {
+            "min_rows": 50,
+            "min_rows_per_class": 5,
+            "min_f1": 0.0,
+            "min_val_auc": 0.5,
+            "min_gain_over_baseline": 0.0,
+        },
         "rollback": {"min_rows": 50},
     },
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -46,17 +59,27 @@ class Frames:
 
 
 def make_frame(seed: int, slope: float = 1.0, shift: float = 0.0, rows: int = 300) -> pd.DataFrame:
-    """Rows in which those who spend more leave more often; less often when the slope is negative."""
+    """Rows in which those who spend more leave more often; less often when the slope is
+    negative."""
     draw = np.random.default_rng(seed)
     spend = draw.normal(shift, 1, rows)
     left = draw.random(rows) < 1 / (1 + np.exp(-2 * slope * (spend - shift)))
-    return pd.DataFrame({"spend": spend, "plan": draw.choice(["basic", "gold"], rows), "left": np.where(left, "yes", "no")})
+    return pd.DataFrame(
+        {
+            "spend": spend,
+            "plan": draw.choice(["basic", "gold"], rows),
+            "left": np.where(left, "yes", "no"),
+        }
+    )
 
 
 def make_frames(windows: int = 9, turns_at: int = 4) -> dict[str, pd.DataFrame]:
     """w0, w1, ...: the slope turns slowly from there on, and what is spent grows."""
     return {
-        f"w{number}": make_frame(number, 1.0 if number < turns_at else -1.0, 0.4 * max(0, number - turns_at)) for number in range(windows)
+        f"w{number}": make_frame(
+            number, 1.0 if number < turns_at else -1.0, 0.4 * max(0, number - turns_at)
+        )
+        for number in range(windows)
     }
 
 
@@ -65,7 +88,17 @@ def make_use_case(folder: Path, **changes: Any) -> UseCase:
 
 
 def make_past(
-    folder: Path, frames: Mapping[str, pd.DataFrame] | None = None, *, delay: int = 1, first: int = 2, kept: Path | None = None
+    folder: Path,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+    *,
+    delay: int = 1,
+    first: int = 2,
+    kept: Path | None = None,
 ) -> Past:
     use_case = make_use_case(folder, labels={"delay_windows": delay})
-    return Past(Stream(Frames(make_frames() if frames is None else frames)), use_case, Memo(Kept(kept)), first)
+    return Past(
+        Stream(Frames(make_frames() if frames is None else frames)),
+        use_case,
+        Memo(Kept(kept)),
+        first,
+    )

@@ -1,4 +1,5 @@
-"""The error tree: what an error says, what it costs as an exit code, and that it survives another process."""
+"""The error tree: what an error says, what it costs as an exit code, and that it survives another
+process."""
 
 from __future__ import annotations
 
@@ -9,13 +10,25 @@ import pytest
 from closedloop import errors
 from closedloop.errors import ClosedLoopError, LabelConflict, StoreError
 
-KINDS = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ClosedLoopError)]
+KINDS = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, ClosedLoopError)
+]
 
 
 def test_an_error_says_where_what_was_wanted_what_came_and_what_next() -> None:
     """The text has its four parts in the order in which a person asks for them."""
-    error = StoreError(where="journal", wanted="a database that answers", got="connection refused", then="start PostgreSQL")
-    assert str(error) == "journal: wanted a database that answers, got connection refused: start PostgreSQL"
+    error = StoreError(
+        where="journal",
+        wanted="a database that answers",
+        got="connection refused",
+        then="start PostgreSQL",
+    )
+    assert (
+        str(error)
+        == "journal: wanted a database that answers, got connection refused: start PostgreSQL"
+    )
 
 
 def test_no_part_of_an_error_can_be_left_out() -> None:
@@ -53,7 +66,9 @@ def test_the_drawing_of_the_tree_is_true() -> None:
             code = next(int(word) for word in words if word.isdigit())
             drawn[words[0]] = (parents[-1][1] if parents else "Exception", code)
             parents.append((indent, words[0]))
-    assert drawn == {kind.__name__: (kind.__base__.__name__, kind.exit_code) for kind in KINDS if kind.__base__}
+    assert drawn == {
+        kind.__name__: (kind.__base__.__name__, kind.exit_code) for kind in KINDS if kind.__base__
+    }
 
 
 def test_a_label_conflict_is_caught_as_a_store_error() -> None:

@@ -1,8 +1,9 @@
 """The costly steps of many replays, each made once: kept in memory and, for the next run, on disk.
 
-What is kept is found by its content: the rows, the recipe, what decides how it is fitted, the versions of the libraries and the code
-that computes it. On disk are probabilities and drift reports, as plain numbers and JSON: nothing that runs when it is read. A pipeline
-whose answers are all there is not fitted again.
+What is kept is found by its content: the rows, the recipe, what decides how it is fitted, the
+versions of the libraries and the code that computes it. On disk are probabilities and drift
+reports, as plain numbers and JSON: nothing that runs when it is read. A pipeline whose answers are
+all there is not fitted again.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Fitted:
 
 
 class Memo(Computing):
-    """Computes as `Computing` does, without what nothing decides by (Evidently's page, the AUC without labels), and remembers.
+    """Computes as `Computing` does, without what nothing decides by (Evidently's page, the AUC
+    without labels), and remembers.
 
     Safe across threads; `fits` counts what was really fitted.
     """
@@ -55,35 +57,70 @@ class Memo(Computing):
         self._digests: dict[Any, tuple[pd.DataFrame, str]] = {}
 
     def read_window(
-        self, source: WindowSource, name: str, index: int, use_case: UseCase, statistics: Mapping[str, Any] | None
+        self,
+        source: WindowSource,
+        name: str,
+        index: int,
+        use_case: UseCase,
+        statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """As `Computing`; the rows are known by the source's `mark`, where it has one, and by its identity where not."""
+        """As `Computing`; the rows are known by the source's `mark`, where it has one, and by its
+        identity where not."""
         mark = getattr(source, "mark", None)
         place = ("read", id(source) if mark is None else mark(name), name, index)
-        # The source and the statistics are kept with what was read, so that no other object takes their identities.
-        first, _ = self._once(place, lambda: (super(Memo, self).read_window(source, name, index, use_case, None), source))
+        # The source and the statistics are kept with what was read, so that no other object takes
+        # their identities.
+        first, _ = self._once(
+            place,
+            lambda: (super(Memo, self).read_window(source, name, index, use_case, None), source),
+        )
         if statistics is None:
             return first
         checked, _ = self._once(
             (*place, id(statistics)),
-            lambda: (replace(first, violations=self._check(source, first, use_case, statistics)), statistics),
+            lambda: (
+                replace(first, violations=self._check(source, first, use_case, statistics)),
+                statistics,
+            ),
         )
         return checked
 
-    def _check(self, source: WindowSource, read: ReadWindow, use_case: UseCase, statistics: Mapping[str, Any]) -> Any:
+    def _check(
+        self,
+        source: WindowSource,
+        read: ReadWindow,
+        use_case: UseCase,
+        statistics: Mapping[str, Any],
+    ) -> Any:
         from closedloop.windows.contract_check import check_contract
 
         return check_contract(source.read(read.facts.name), read.prepared, use_case, statistics)
 
     def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Fitted:
         """A pipeline that `probabilities` can ask, fitted now unless it was fitted before."""
-        rows = [[self._digest(one.frame, use_case), hashlib.sha256(one.labels.tobytes()).hexdigest()] for one in windows]
+        rows = [
+            [self._digest(one.frame, use_case), hashlib.sha256(one.labels.tobytes()).hexdigest()]
+            for one in windows
+        ]
         weighing: list[Any] = []
         if parse_recipe(recipe)[1] == "recent":
             newest = max(one.index for one in windows)
-            weighing = [use_case.training.half_life_windows, [newest - one.index for one in windows]]
-        key = _key("fit", recipe, rows, weighing, use_case.numeric, use_case.categorical, use_case.target.classes,
-                   use_case.training.seed, _library_versions(), _code("training/recipes", "training/candidates"))  # fmt: skip
+            weighing = [
+                use_case.training.half_life_windows,
+                [newest - one.index for one in windows],
+            ]
+        key = _key(
+            "fit",
+            recipe,
+            rows,
+            weighing,
+            use_case.numeric,
+            use_case.categorical,
+            use_case.target.classes,
+            use_case.training.seed,
+            _library_versions(),
+            _code("training/recipes", "training/candidates"),
+        )
 
         def make() -> Any:
             pipeline = super(Memo, self).fit(recipe, windows, use_case)
@@ -113,19 +150,43 @@ class Memo(Computing):
 
         return self._once(key, make)
 
-    def measure_drift(self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any) -> tuple[DriftReport, str | None]:
+    def measure_drift(
+        self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any
+    ) -> tuple[DriftReport, str | None]:
         """The same report; never a page. The names in it are those that were asked for."""
         names = {"reference": named["reference_name"], "current": named["current_name"]}
-        asked = {name: value for name, value in named.items() if name not in ("reference_name", "current_name", "max_drift_share")}
-        described = {**asked, "policy": asdict(named["policy"]), "ignore_nulls": sorted(named["ignore_nulls"])}
-        key = _key("drift", self._digest(reference), digest_frame(current), described, _library_versions(), _code("metrics/drift"))
+        asked = {
+            name: value
+            for name, value in named.items()
+            if name not in ("reference_name", "current_name", "max_drift_share")
+        }
+        described = {
+            **asked,
+            "policy": asdict(named["policy"]),
+            "ignore_nulls": sorted(named["ignore_nulls"]),
+        }
+        key = _key(
+            "drift",
+            self._digest(reference),
+            digest_frame(current),
+            described,
+            _library_versions(),
+            _code("metrics/drift"),
+        )
 
         def make() -> DriftReport:
             known = self._kept.read(key)
             if known is not None:
                 content = json.loads(known)
-                return DriftReport(**{**content, "columns": tuple(ColumnDrift(**one) for one in content["columns"])})
-            report, _ = super(Memo, self).measure_drift(reference, current, **named, with_html=False)
+                return DriftReport(
+                    **{
+                        **content,
+                        "columns": tuple(ColumnDrift(**one) for one in content["columns"]),
+                    }
+                )
+            report, _ = super(Memo, self).measure_drift(
+                reference, current, **named, with_html=False
+            )
             self._kept.add(key, json.dumps(asdict(report)).encode())
             return report
 
@@ -143,7 +204,8 @@ class Memo(Computing):
             return cast(T, self._made[key])
 
     def _digest(self, frame: pd.DataFrame, use_case: UseCase | None = None) -> str:
-        """Of a frame, or of its features; the frame is kept, so that no other one takes its identity."""
+        """Of a frame, or of its features; the frame is kept, so that no other one takes its
+        identity."""
         columns = None if use_case is None else tuple(use_case.columns)
         known = self._digests.get((id(frame), columns))
         if known is None:
@@ -153,7 +215,8 @@ class Memo(Computing):
 
 
 def digest_frame(frame: pd.DataFrame) -> str:
-    """sha256 over names and values of every column, in the order of the rows; the index plays no part."""
+    """sha256 over names and values of every column, in the order of the rows; the index plays no
+    part."""
     content = hashlib.sha256(str(len(frame)).encode())
     for name in frame.columns:
         content.update(f"\n{name}\n".encode())
@@ -162,7 +225,10 @@ def digest_frame(frame: pd.DataFrame) -> str:
             content.update(column.to_numpy(dtype="<f8", na_value=np.nan).tobytes())
         else:
             codes, distinct = pd.factorize(column, use_na_sentinel=True)
-            content.update(json.dumps([repr(value) for value in distinct]).encode() + codes.astype("<i8").tobytes())
+            content.update(
+                json.dumps([repr(value) for value in distinct]).encode()
+                + codes.astype("<i8").tobytes()
+            )
     return content.hexdigest()
 
 
@@ -172,11 +238,16 @@ def _key(*parts: Any) -> str:
 
 @cache
 def _library_versions() -> tuple[str, ...]:
-    return tuple(f"{name} {version(name)}" for name in ("numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "evidently"))
+    return tuple(
+        f"{name} {version(name)}"
+        for name in ("numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "evidently")
+    )
 
 
 @cache
 def _code(*modules: str) -> str:
     """What computes it: a changed line makes a new result."""
     folder = Path(__file__).parents[1]
-    return hashlib.sha256(b"\0".join(folder.joinpath(f"{name}.py").read_bytes() for name in modules)).hexdigest()
+    return hashlib.sha256(
+        b"\0".join(folder.joinpath(f"{name}.py").read_bytes() for name in modules)
+    ).hexdigest()

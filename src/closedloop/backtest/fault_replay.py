@@ -1,6 +1,8 @@
-"""Faults put into single windows of a replayed history: which policies ship a model that learned from one, and what that costs.
+"""Faults put into single windows of a replayed history: which policies ship a model that learned
+from one, and what that costs.
 
-The faulty rows are what a policy sees; the next window, on which its production is measured, is always the clean one.
+The faulty rows are what a policy sees; the next window, on which its production is measured, is
+always the clean one.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ Inject = Callable[[pd.DataFrame, str, UseCase, int], pd.DataFrame]
 
 @dataclass(frozen=True)
 class FaultCase:
-    """One fault in one window under one policy. `escalated` says that a person was called when the window came, `quarantined` that it was
-    kept out of training; `damage` is the most that a production which had learned from the window lost on a next window against the same
-    model fitted on the rows without the fault, None when no such production was live."""
+    """One fault in one window under one policy. `escalated` says that a person was called when the
+    window came, `quarantined` that it was kept out of training; `damage` is the most that a
+    production which had learned from the window lost on a next window against the same model fitted
+    on the rows without the fault, None when no such production was live."""
 
     policy: str
     fault: str
@@ -52,8 +55,8 @@ class FaultCase:
 
 @dataclass(frozen=True)
 class FaultFigures:
-    """The cases of one policy in numbers. The two shares are false alarms: of the rounds without any fault that called a person, and of
-    their windows that were kept out of training."""
+    """The cases of one policy in numbers. The two shares are false alarms: of the rounds without
+    any fault that called a person, and of their windows that were kept out of training."""
 
     policy: str
     cases: int
@@ -65,7 +68,8 @@ class FaultFigures:
 
 
 def choose_windows(past: Past) -> tuple[str, ...]:
-    """Windows spread over the rounds, early enough for their labels to be due and for `ROUNDS_AFTER` rounds to follow where there are."""
+    """Windows spread over the rounds, early enough for their labels to be due and for
+    `ROUNDS_AFTER` rounds to follow where there are."""
     names = [window for window, _ in past.rounds()]
     usable = names[: max(1, len(names) - past.delay - ROUNDS_AFTER)]
     places = {round(number * (len(usable) - 1) / max(WINDOWS - 1, 1)) for number in range(WINDOWS)}
@@ -73,7 +77,8 @@ def choose_windows(past: Past) -> tuple[str, ...]:
 
 
 def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
-    """The same past with one fault in one window; None when this window offers nothing that the fault could change."""
+    """The same past with one fault in one window; None when this window offers nothing that the
+    fault could change."""
     try:
         rows = inject(past.stream.read(window), fault, past.use_case, past.use_case.training.seed)
     except ClosedLoopError:
@@ -81,30 +86,51 @@ def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
     return replace(past, replaced={window: rows})
 
 
-def replay_fault(past: Past, strategy: Strategy, first: FittedModel, fault: str, report: Callable[[], object] = lambda: None) -> FaultCase:
-    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were due."""
+def replay_fault(
+    past: Past,
+    strategy: Strategy,
+    first: FittedModel,
+    fault: str,
+    report: Callable[[], object] = lambda: None,
+) -> FaultCase:
+    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were
+    due."""
     (window,) = past.replaced
     names = [one for one, _ in past.rounds()]
     end = names.index(window) + past.delay + ROUNDS_AFTER
     rounds = replay(past, strategy, first, report, until=end + 1)
     came = rounds[names.index(window)]
     kept_out = any(window in one.quarantined for one in rounds)
-    return FaultCase(strategy.name, fault, window, "escalate" in came.actions, kept_out, measure_damage(past, rounds))
+    return FaultCase(
+        strategy.name,
+        fault,
+        window,
+        "escalate" in came.actions,
+        kept_out,
+        measure_damage(past, rounds),
+    )
 
 
 def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
-    """The largest loss in next-window AUC while a production trained on the faulty window was live; None when there was none.
+    """The largest loss in next-window AUC while a production trained on the faulty window was live;
+    None when there was none.
 
-    A loss is against the same recipe fitted on the clean rows of the same windows: what else the fault changed, such as when something
-    was trained, is chance and goes both ways.
+    A loss is against the same recipe fitted on the clean rows of the same windows: what else the
+    fault changed, such as when something was trained, is chance and goes both ways.
     """
     (window,), losses = past.replaced, []
-    learned = {one.candidate: one for one in rounds if one.candidate is not None and window in one.trained_on}
+    learned = {
+        one.candidate: one
+        for one in rounds
+        if one.candidate is not None and window in one.trained_on
+    }
     for one in rounds:
         model = learned.get(one.production)
         if model is None or one.next_auc is None:
             continue
-        fitted = past.memo.fit(model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case)
+        fitted = past.memo.fit(
+            model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case
+        )
         rows = past.labelled(one.next_window)
         clean = measure_auc(rows.labels, past.memo.probabilities(fitted, rows.frame, past.use_case))
         if clean is not None:
@@ -118,8 +144,11 @@ def measure_faults(policy: str, cases: Sequence[FaultCase], clean: Sequence[Roun
     windows = {one.window for one in clean}
     quarantined = {window for one in clean for window in one.quarantined}
     return FaultFigures(
-        policy=policy, cases=len(mine), shipped=sum(one.shipped for one in mine), harmful=sum(one.harmful for one in mine),
+        policy=policy,
+        cases=len(mine),
+        shipped=sum(one.shipped for one in mine),
+        harmful=sum(one.harmful for one in mine),
         worst_damage=max((one.damage for one in mine if one.damage is not None), default=None),
         clean_escalated_share=sum("escalate" in one.actions for one in clean) / len(clean),
         clean_quarantined_share=len(quarantined) / len(windows),
-    )  # fmt: skip
+    )

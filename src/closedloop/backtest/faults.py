@@ -1,8 +1,10 @@
-"""Faults put into a labelled window on purpose, so that whatever claims to notice them can be tried.
+"""Faults put into a labelled window on purpose, so that whatever claims to notice them can be
+tried.
 
-A window is a raw frame as a source gives it: numbers may be numbers or text, labels any spelling of a class. A fault changes what its
-name says and nothing else: other columns, the order of columns and the index stay, and so do dtypes, unless they cannot hold the new
-values. Pure: the same frame, fault and seed give the same frame, and the given one is never changed.
+A window is a raw frame as a source gives it: numbers may be numbers or text, labels any spelling of
+a class. A fault changes what its name says and nothing else: other columns, the order of columns
+and the index stay, and so do dtypes, unless they cannot hold the new values. Pure: the same frame,
+fault and seed give the same frame, and the given one is never changed.
 """
 
 from __future__ import annotations
@@ -32,18 +34,32 @@ Fault = Callable[[pd.DataFrame, "UseCase", np.random.Generator], pd.DataFrame]
 def inject(frame: pd.DataFrame, fault: str, use_case: UseCase, seed: int) -> pd.DataFrame:
     """The window with one fault of FAULTS in it, as a new frame.
 
-    Raises UseCaseError when there is no such fault, or the use case has no column of the kind that it needs; SourceError when the
-    window has too few rows or labels, or no column that it could change.
+    Raises UseCaseError when there is no such fault, or the use case has no column of the kind that
+    it needs; SourceError when the window has too few rows or labels, or no column that it could
+    change.
     """
     if fault not in FAULTS:
         near = difflib.get_close_matches(fault, FAULTS, n=1)
-        raise UseCaseError(where="fault", wanted=f"one of {', '.join(FAULTS)}", got=repr(fault),
-                           then=f"did you mean {near[0]}?" if near else "name one of these")  # fmt: skip
+        raise UseCaseError(
+            where="fault",
+            wanted=f"one of {', '.join(FAULTS)}",
+            got=repr(fault),
+            then=f"did you mean {near[0]}?" if near else "name one of these",
+        )
     if fault not in applicable(use_case):
-        raise UseCaseError(where=f"fault {fault}", wanted="a numeric feature", got=f"none in {use_case.name}",
-                           then=f"choose one of {', '.join(applicable(use_case))}")  # fmt: skip
+        raise UseCaseError(
+            where=f"fault {fault}",
+            wanted="a numeric feature",
+            got=f"none in {use_case.name}",
+            then=f"choose one of {', '.join(applicable(use_case))}",
+        )
     if len(frame) < 2:
-        raise SourceError(where=f"fault {fault}", wanted="a window of two rows or more", got=f"{len(frame)}", then="choose a larger window")
+        raise SourceError(
+            where=f"fault {fault}",
+            wanted="a window of two rows or more",
+            got=f"{len(frame)}",
+            then="choose a larger window",
+        )
     return FAULTS[fault](frame, use_case, np.random.default_rng(seed))
 
 
@@ -58,33 +74,50 @@ def flip_labels(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
     labelled = np.flatnonzero(found >= 0)
     moved = rng.choice(labelled, round(_FLIPPED * len(labelled)), replace=False)
     classes = len(use_case.target.classes)
-    return _write_classes(frame, use_case, found, moved, (found[moved] + rng.integers(1, classes, len(moved))) % classes)
+    return _write_classes(
+        frame,
+        use_case,
+        found,
+        moved,
+        (found[moved] + rng.integers(1, classes, len(moved))) % classes,
+    )
 
 
 def swap_classes(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """Every label says the next class of loop.toml, the last one the first: with two classes they are swapped."""
+    """Every label says the next class of loop.toml, the last one the first: with two classes they
+    are swapped."""
     found = _read_classes(frame, use_case)
     labelled = np.flatnonzero(found >= 0)
-    return _write_classes(frame, use_case, found, labelled, (found[labelled] + 1) % len(use_case.target.classes))
+    return _write_classes(
+        frame, use_case, found, labelled, (found[labelled] + 1) % len(use_case.target.classes)
+    )
 
 
-def scale_thousandfold(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """The numeric feature with the largest standard deviation times 1000: kilometres become metres."""
+def scale_thousandfold(
+    frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The numeric feature with the largest standard deviation times 1000: kilometres become
+    metres."""
     return _change_unit(frame, use_case, 1000.0, 0.0)
 
 
-def inches_to_centimetres(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
+def inches_to_centimetres(
+    frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
+) -> pd.DataFrame:
     """The numeric feature with the largest standard deviation times 2.54."""
     return _change_unit(frame, use_case, 2.54, 0.0)
 
 
-def celsius_to_fahrenheit(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
+def celsius_to_fahrenheit(
+    frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
+) -> pd.DataFrame:
     """The numeric feature with the largest standard deviation times 1.8, plus 32."""
     return _change_unit(frame, use_case, 1.8, 32.0)
 
 
 def repeat_rows(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """Half of the rows, by chance, lie over the other half, keys and labels included; the number of rows stays."""
+    """Half of the rows, by chance, lie over the other half, keys and labels included; the number of
+    rows stays."""
     order = rng.permutation(len(frame))
     half = len(frame) // 2
     source = np.arange(len(frame))
@@ -94,26 +127,37 @@ def repeat_rows(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
 
 def empty_column(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
     """One feature that has values, by chance, is null in every row."""
-    name = _choose([one for one in use_case.columns if one in frame.columns and frame[one].notna().any()], "with a value", rng)
+    name = _choose(
+        [one for one in use_case.columns if one in frame.columns and frame[one].notna().any()],
+        "with a value",
+        rng,
+    )
     return frame.assign(**{name: frame[name].where(np.zeros(len(frame), dtype=bool))})
 
 
-def truncate_window(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
+def truncate_window(
+    frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
+) -> pd.DataFrame:
     """The first 10 % of the rows, one at least: the export broke off."""
     return frame.iloc[: max(1, round(_KEPT * len(frame)))]
 
 
 def stick_sensor(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
     """One numeric feature that varies, by chance, has its last value in every row."""
-    name = _choose([one for one in use_case.numeric if _varies(frame, one)], "that is numeric and varies", rng)
+    name = _choose(
+        [one for one in use_case.numeric if _varies(frame, one)], "that is numeric and varies", rng
+    )
     last = int(np.flatnonzero(frame[name].notna())[-1])
     return frame.assign(**{name: frame[name].iloc[np.full(len(frame), last)].set_axis(frame.index)})
 
 
 def shift_column(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """One feature that varies, by chance, stands one row lower against all else; its last value comes first. No value is new."""
+    """One feature that varies, by chance, stands one row lower against all else; its last value
+    comes first. No value is new."""
     name = _choose([one for one in use_case.columns if _varies(frame, one)], "that varies", rng)
-    return frame.assign(**{name: frame[name].iloc[np.roll(np.arange(len(frame)), 1)].set_axis(frame.index)})
+    return frame.assign(
+        **{name: frame[name].iloc[np.roll(np.arange(len(frame)), 1)].set_axis(frame.index)}
+    )
 
 
 FAULTS: Mapping[str, Fault] = MappingProxyType(
@@ -134,24 +178,38 @@ _NEED_A_NUMBER = frozenset({"unit_thousandfold", "unit_inches", "unit_fahrenheit
 
 
 def _read_classes(frame: pd.DataFrame, use_case: UseCase) -> NDArray[np.int64]:
-    """The class of each row by its place in loop.toml, shape (n,); -1 where there is no label, or none of the classes."""
+    """The class of each row by its place in loop.toml, shape (n,); -1 where there is no label, or
+    none of the classes."""
     target = use_case.target
     places = {name: place for place, name in enumerate(target.classes)}
     spellings = find_spellings(target.classes)
     values = frame[target.column] if target.column in frame.columns else ()
-    found = np.array([places.get(read_label(value, spellings) or "", -1) for value in values], dtype=np.int64)
+    found = np.array(
+        [places.get(read_label(value, spellings) or "", -1) for value in values], dtype=np.int64
+    )
     if not (found >= 0).any():
-        raise SourceError(where=f"target {target.column}", wanted="labels to put a fault into", got="none", then="choose a labelled window")
+        raise SourceError(
+            where=f"target {target.column}",
+            wanted="labels to put a fault into",
+            got="none",
+            then="choose a labelled window",
+        )
     return found
 
 
 def _write_classes(
-    frame: pd.DataFrame, use_case: UseCase, found: NDArray[np.int64], rows: NDArray[np.int64], classes: NDArray[np.int64]
+    frame: pd.DataFrame,
+    use_case: UseCase,
+    found: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
 ) -> pd.DataFrame:
     """Write classes into rows, each spelled as the window first spells it."""
     column = use_case.target.column
     before = frame[column]
-    spelled = {int(one): before.iloc[int((found == one).argmax())] for one in np.unique(found[found >= 0])}
+    spelled = {
+        int(one): before.iloc[int((found == one).argmax())] for one in np.unique(found[found >= 0])
+    }
     after = before.astype(object)
     for row, one in zip(rows.tolist(), classes.tolist(), strict=True):
         after.iloc[row] = spelled.get(one, _spell_like(use_case.target.classes[one], before))
@@ -164,9 +222,15 @@ def _spell_like(name: str, values: pd.Series[Any]) -> Any:
     return name if np.isnan(number) or not pd.api.types.is_numeric_dtype(values) else number
 
 
-def _change_unit(frame: pd.DataFrame, use_case: UseCase, factor: float, offset: float) -> pd.DataFrame:
+def _change_unit(
+    frame: pd.DataFrame, use_case: UseCase, factor: float, offset: float
+) -> pd.DataFrame:
     numbers = {name: read_numbers(frame[name]) for name in use_case.numeric if _varies(frame, name)}
-    spreads = {name: float(np.nanstd(values)) for name, values in numbers.items() if np.isfinite(values).any()}
+    spreads = {
+        name: float(np.nanstd(values))
+        for name, values in numbers.items()
+        if np.isfinite(values).any()
+    }
     if not spreads:
         raise _nothing_to_change("that is numeric and varies")
     name = max(spreads, key=lambda one: spreads[one])
@@ -185,17 +249,25 @@ def _choose(names: list[str], kind: str, rng: np.random.Generator) -> str:
 
 
 def _nothing_to_change(kind: str) -> SourceError:
-    return SourceError(where="fault", wanted=f"a feature {kind}", got="none in this window", then="choose another window or fault")
+    return SourceError(
+        where="fault",
+        wanted=f"a feature {kind}",
+        got="none in this window",
+        then="choose another window or fault",
+    )
 
 
 def _as_before(after: pd.Series[Any], before: pd.Series[Any]) -> pd.Series[Any]:
-    """`after` in the dtype of `before` where that holds every value, else as it is: an int8 cannot take a thousandfold."""
+    """`after` in the dtype of `before` where that holds every value, else as it is: an int8 cannot
+    take a thousandfold."""
     try:
         cast = after.astype(before.dtype)
     except (TypeError, ValueError, OverflowError):
         return after
     if pd.api.types.is_numeric_dtype(before):
-        held = np.allclose(read_numbers(cast), read_numbers(after), rtol=1e-6, atol=0, equal_nan=True)
+        held = np.allclose(
+            read_numbers(cast), read_numbers(after), rtol=1e-6, atol=0, equal_nan=True
+        )
     else:
         held = bool((cast.isna() == after.isna()).all())
     return cast if held else after

@@ -1,4 +1,5 @@
-"""What replayed rounds say about a policy. Pure: rounds in, figures out. More is better in every AUC."""
+"""What replayed rounds say about a policy. Pure: rounds in, figures out. More is better in every
+AUC."""
 
 from __future__ import annotations
 
@@ -20,10 +21,12 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Round:
-    """One turn as it was replayed: what was decided when `window` had arrived, and how its production answered the next window.
+    """One turn as it was replayed: what was decided when `window` had arrived, and how its
+    production answered the next window.
 
-    `advantage` is the candidate's AUC minus that of the production it met, on the rows of the next window, at `CONFIDENCE`; None without
-    a candidate. `delta` is what the decision itself was shown. `failed` says why a turn ended without a decision.
+    `advantage` is the candidate's AUC minus that of the production it met, on the rows of the next
+    window, at `CONFIDENCE`; None without a candidate. `delta` is what the decision itself was
+    shown. `failed` says why a turn ended without a decision.
     """
 
     number: int
@@ -45,21 +48,29 @@ class Round:
 
     @property
     def harmful(self) -> bool:
-        """A promotion after which the next window went significantly worse, by more than `NOTICEABLE`."""
+        """A promotion after which the next window went significantly worse, by more than
+        `NOTICEABLE`."""
         return self.promoted and self.advantage is not None and self.advantage.upper < -NOTICEABLE
 
     @property
     def missed(self) -> bool:
-        """A candidate that was not promoted and would have been significantly better, by more than `NOTICEABLE`."""
-        return self.candidate is not None and not self.promoted and self.advantage is not None and self.advantage.lower > NOTICEABLE
+        """A candidate that was not promoted and would have been significantly better, by more than
+        `NOTICEABLE`."""
+        return (
+            self.candidate is not None
+            and not self.promoted
+            and self.advantage is not None
+            and self.advantage.lower > NOTICEABLE
+        )
 
 
 @dataclass(frozen=True)
 class Figures:
     """A policy in numbers, over the rounds of one stream.
 
-    `share` is the part of always-retraining's gain over never retraining that the policy keeps, None where there is nothing to gain;
-    `worst_regret` is the best fixed policy's mean AUC minus this one's; `below_static` is that of never retraining minus this one's.
+    `share` is the part of always-retraining's gain over never retraining that the policy keeps,
+    None where there is nothing to gain; `worst_regret` is the best fixed policy's mean AUC minus
+    this one's; `below_static` is that of never retraining minus this one's.
     """
 
     policy: str
@@ -79,7 +90,8 @@ class Figures:
 
 
 def mean_auc(rounds: Sequence[Round]) -> float | None:
-    """Mean of the next-window AUC, over the rounds where it could be measured; None when there was none."""
+    """Mean of the next-window AUC, over the rounds where it could be measured; None when there was
+    none."""
     found = [one.next_auc for one in rounds if one.next_auc is not None]
     return fmean(found) if found else None
 
@@ -93,18 +105,32 @@ def _difference(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def measure_policies(replays: Mapping[str, Sequence[Round]], fixed: Sequence[str]) -> tuple[Figures, ...]:
-    """The figures of every policy of one stream; `replays` holds `static` and `always`, regret is held against the best of `fixed`."""
+def measure_policies(
+    replays: Mapping[str, Sequence[Round]], fixed: Sequence[str]
+) -> tuple[Figures, ...]:
+    """The figures of every policy of one stream; `replays` holds `static` and `always`, regret is
+    held against the best of `fixed`."""
     means = {name: mean_auc(rounds) for name, rounds in replays.items()}
     static, always = means["static"], means["always"]
     best = max((mean for name in fixed if (mean := means[name]) is not None), default=None)
-    return tuple(_measure(name, rounds, means[name], static, always, best) for name, rounds in replays.items())
+    return tuple(
+        _measure(name, rounds, means[name], static, always, best)
+        for name, rounds in replays.items()
+    )
 
 
 def _measure(
-    name: str, rounds: Sequence[Round], mean: float | None, static: float | None, always: float | None, best: float | None
+    name: str,
+    rounds: Sequence[Round],
+    mean: float | None,
+    static: float | None,
+    always: float | None,
+    best: float | None,
 ) -> Figures:
-    trainings, missed = sum(one.candidate is not None for one in rounds), sum(one.missed for one in rounds)
+    trainings, missed = (
+        sum(one.candidate is not None for one in rounds),
+        sum(one.missed for one in rounds),
+    )
     return Figures(
         policy=name,
         rounds=len(rounds),
@@ -124,20 +150,28 @@ def _measure(
 
 
 def recommend(figures: Sequence[Figures], own: str = "loop") -> str:
-    """One sentence: the cheapest policy that keeps nearly all of what the best one gains, with its numbers beside those of `own`."""
+    """One sentence: the cheapest policy that keeps nearly all of what the best one gains, with its
+    numbers beside those of `own`."""
     gains = {one.policy: -one.below_static for one in figures if one.below_static is not None}
     best = max(gains.values(), default=0.0)
     if best < NOTICEABLE:
         return f"retraining gains hardly anything here, {max(best, 0.0):.4f} AUC at most: a model that is never retrained is about as good"
     enough = [one for one in figures if gains.get(one.policy, 0.0) >= ENOUGH * best]
     chosen = min(enough, key=lambda one: (one.trainings, -gains[one.policy]))
-    mine = next((one for one in figures if one.policy == own and one is not chosen and own in gains), None)
-    sentences = [_sentence(one, gains[one.policy], own) for one in (chosen, mine) if one is not None]
+    mine = next(
+        (one for one in figures if one.policy == own and one is not chosen and own in gains), None
+    )
+    sentences = [
+        _sentence(one, gains[one.policy], own) for one in (chosen, mine) if one is not None
+    ]
     return "; ".join(sentences)
 
 
 def _sentence(one: Figures, gain: float, own: str) -> str:
-    name, trained = f"your policy ({own})" if one.policy == own else one.policy, f"{one.trainings_share:.0%}"
+    name, trained = (
+        f"your policy ({own})" if one.policy == own else one.policy,
+        f"{one.trainings_share:.0%}",
+    )
     # A share of next to nothing is a large number that says nothing.
     if one.share is None or (one.share and abs(gain / one.share) < NOTICEABLE):
         return f"{name} ends {gain:+.4f} AUC against never retraining, with {trained} of always-retrain's trainings"

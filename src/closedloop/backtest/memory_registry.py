@@ -1,4 +1,5 @@
-"""Versions and what is live, in memory: what a replay of history has in the place of MLflow. It moves aliases as `registry.py` does."""
+"""Versions and what is live, in memory: what a replay of history has in the place of MLflow. It
+moves aliases as `registry.py` does."""
 
 from __future__ import annotations
 
@@ -53,8 +54,17 @@ class MemoryRegistry:
         """Register a model as a candidate; returns its version."""
         number, facts = len(self._models) + 1, model.facts
         self._models[number] = model
-        self._facts[number] = VersionFacts(number, "candidate", (), facts.key, facts.recipe, window, facts.trained_windows[-1],
-                                           facts.val_auc, "")  # fmt: skip
+        self._facts[number] = VersionFacts(
+            number,
+            "candidate",
+            (),
+            facts.key,
+            facts.recipe,
+            window,
+            facts.trained_windows[-1],
+            facts.val_auc,
+            "",
+        )
         return number
 
     def versions(self) -> tuple[VersionFacts, ...]:
@@ -65,7 +75,12 @@ class MemoryRegistry:
         """One version; raises RegistryError when there is no such version."""
         if number not in self._facts:
             known = ", ".join(map(str, self._facts)) or "none yet"
-            raise RegistryError(where=f"model {self.name}", wanted=f"version {number}", got=f"versions {known}", then="choose one of those")
+            raise RegistryError(
+                where=f"model {self.name}",
+                wanted=f"version {number}",
+                got=f"versions {known}",
+                then="choose one of those",
+            )
         aliases = tuple(sorted(alias for alias, place in self._aliases.items() if place == number))
         return replace(self._facts[number], aliases=aliases)
 
@@ -82,7 +97,8 @@ class MemoryRegistry:
         return self._aliases.get(PREVIOUS)
 
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
-        """Move `production` forward and keep the replaced one as `previous`; False when production is neither of the two."""
+        """Move `production` forward and keep the replaced one as `previous`; False when production
+        is neither of the two."""
         live = self.production()
         if live not in (number, instead_of):
             return False
@@ -97,7 +113,8 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back; what it leaves is archived. False when production is neither of the two."""
+        """Move `production` back; what it leaves is archived. False when production is neither of
+        the two."""
         if self.production() not in (to, instead_of):
             return False
         self.version(to)

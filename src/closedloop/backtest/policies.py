@@ -1,8 +1,10 @@
-"""The policies that a backtest compares: the loop's own, those that never look, and the loop that is published most.
+"""The policies that a backtest compares: the loop's own, those that never look, and the loop that
+is published most.
 
-`static` never retrains. `always` and `every-k` fit the first recipe on all labels that are due, every or every k-th round, and ship it
-unseen. `naive` trains on the newest labelled window alone when drift_share is over its limit, and promotes when the AUC on a random part of
-that window beats, by 0.01, the number logged for production. `loop` is the brain with the use case's policy.
+`static` never retrains. `always` and `every-k` fit the first recipe on all labels that are due,
+every or every k-th round, and ship it unseen. `naive` trains on the newest labelled window alone
+when drift_share is over its limit, and promotes when the AUC on a random part of that window beats,
+by 0.01, the number logged for production. `loop` is the brain with the use case's policy.
 """
 
 from __future__ import annotations
@@ -31,7 +33,12 @@ from closedloop.metrics.scores import measure_auc
 from closedloop.storage.journal import Entry
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
-from closedloop.turn.candidate import describe_candidate, fit_candidate, make_evidence, make_reference
+from closedloop.turn.candidate import (
+    describe_candidate,
+    fit_candidate,
+    make_evidence,
+    make_reference,
+)
 from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, gather_turn, measure_window_drift, watched_frame
@@ -61,28 +68,46 @@ class Brain:
         quarantined = (found.details["realised_on"],) if found.details.get("quarantined") else ()
         if entry.decision.action is Action.RETRAIN and entry.outcome is None:
             step = _train(parts, window, entry)
-            return replace(step, quarantined=tuple(dict.fromkeys((*quarantined, *step.quarantined))))
+            return replace(
+                step, quarantined=tuple(dict.fromkeys((*quarantined, *step.quarantined)))
+            )
         return Step((entry.decision.action.value,), entry.decision.reason, quarantined=quarantined)
 
 
 def _train(parts: ReplayParts, window: str, asked: Entry) -> Step:
-    """Fit, compare, register, decide, act; in memory the fitted pipeline is what would serve, so both answer alike."""
+    """Fit, compare, register, decide, act; in memory the fitted pipeline is what would serve, so
+    both answer alike."""
     history = History(parts, window)
     candidate = fit_candidate(history)
     facts = describe_candidate(history, candidate)
-    model = FittedModel(facts, parts.use_case, candidate.pipeline, parts.computing, lambda: make_reference(history, candidate))
+    model = FittedModel(
+        facts,
+        parts.use_case,
+        candidate.pipeline,
+        parts.computing,
+        lambda: make_reference(history, candidate),
+    )
     version = parts.registry.add(model, window)
     evidence = replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
-    entry = write_promotion(history, evidence, decide_promotion(evidence, parts.use_case.policy), asked.id)
+    entry = write_promotion(
+        history, evidence, decide_promotion(evidence, parts.use_case.policy), asked.id
+    )
     carry_out(parts, entry)
     finish_retraining(parts, asked, history.names)
     delta = candidate.chosen.delta.value if candidate.chosen.delta else None
-    return Step((asked.decision.action.value, entry.decision.action.value), entry.decision.reason, version, delta, candidate.quarantined)
+    return Step(
+        (asked.decision.action.value, entry.decision.action.value),
+        entry.decision.reason,
+        version,
+        delta,
+        candidate.quarantined,
+    )
 
 
 @dataclass(frozen=True)
 class Every:
-    """Trains each `rounds`-th round on all labels that are due, and ships what it has fitted; `rounds` 0 never trains."""
+    """Trains each `rounds`-th round on all labels that are due, and ships what it has fitted;
+    `rounds` 0 never trains."""
 
     name: str
     rounds: int
@@ -93,11 +118,17 @@ class Every:
         if not self.rounds or number % self.rounds:
             return Step(("keep",), "not its turn")
         history = History(parts, window)
-        windows = tuple(one for name in history.due if len((one := history.read(name).labelled).labels))
+        windows = tuple(
+            one for name in history.due if len((one := history.read(name).labelled).labels)
+        )
         if not windows:
-            raise SourceError(where=self.name, wanted="a window with labels", got="none", then="bring labels")
+            raise SourceError(
+                where=self.name, wanted="a window with labels", got="none", then="bring labels"
+            )
         recipe = first_recipe(parts.use_case)
-        version = _register(history, recipe, windows, parts.computing.fit(recipe, windows, parts.use_case), None)
+        version = _register(
+            history, recipe, windows, parts.computing.fit(recipe, windows, parts.use_case), None
+        )
         parts.registry.promote(version, instead_of=parts.registry.production(), reason=self.name)
         return Step(("retrain", "promote"), "its turn", version)
 
@@ -116,12 +147,25 @@ class Naive:
         drift, _ = measure_window_drift(history, read)
         shown = f"drift_share {drift.drift_share}"
         evidence = RetrainingEvidence(read.facts, history.state(), drift=drift)
-        newest = next((one for name in reversed(history.due) if len((one := history.read(name).labelled).labels)), None)
+        newest = next(
+            (
+                one
+                for name in reversed(history.due)
+                if len((one := history.read(name).labelled).labels)
+            ),
+            None,
+        )
         if not drift_over_limit(evidence, parts.use_case.policy) or newest is None:
             return Step(("keep",), shown)
         use_case, computing, recipe = parts.use_case, parts.computing, first_recipe(parts.use_case)
-        judged = np.random.default_rng([use_case.training.seed, newest.index]).random(len(newest.labels)) < use_case.training.holdout_share
-        taught, kept = (replace(newest, frame=newest.frame[part], labels=newest.labels[part]) for part in (~judged, judged))
+        judged = (
+            np.random.default_rng([use_case.training.seed, newest.index]).random(len(newest.labels))
+            < use_case.training.holdout_share
+        )
+        taught, kept = (
+            replace(newest, frame=newest.frame[part], labels=newest.labels[part])
+            for part in (~judged, judged)
+        )
         pipeline = computing.fit(recipe, (taught,), use_case)
         auc = measure_auc(kept.labels, computing.probabilities(pipeline, kept.frame, use_case))
         version = _register(history, recipe, (newest,), pipeline, auc, kept)
@@ -131,12 +175,16 @@ class Naive:
             parts.registry.promote(version, instead_of=parts.registry.production(), reason=shown)
         reason = f"{shown}, val_auc {auc} against {logged} logged for production"
         return Step(
-            ("retrain", "promote" if better else "reject"), reason, version, None if auc is None or logged is None else auc - logged
+            ("retrain", "promote" if better else "reject"),
+            reason,
+            version,
+            None if auc is None or logged is None else auc - logged,
         )
 
 
 def first_recipe(use_case: UseCase) -> str:
-    """The first learner of the use case on all history: what is fitted by those who choose nothing."""
+    """The first learner of the use case on all history: what is fitted by those who choose
+    nothing."""
     return recipe_name(use_case.training.recipes[0], "all")
 
 
@@ -161,27 +209,48 @@ def _register(
         return frame
 
     facts = Facts(
-        name=parts.use_case.name, key=history.key("promotion"), recipe=recipe, classes=parts.use_case.target.classes,
-        trained_windows=tuple(one.name for one in windows), evaluation_window=windows[-1].name, val_auc=auc,
-        statistics=_NO_STATISTICS, use_case=parts.use_case.content, rows=len(trained), data_digest="",
-    )  # fmt: skip
-    return parts.registry.add(FittedModel(facts, parts.use_case, pipeline, parts.computing, make_reference), history.window)
+        name=parts.use_case.name,
+        key=history.key("promotion"),
+        recipe=recipe,
+        classes=parts.use_case.target.classes,
+        trained_windows=tuple(one.name for one in windows),
+        evaluation_window=windows[-1].name,
+        val_auc=auc,
+        statistics=_NO_STATISTICS,
+        use_case=parts.use_case.content,
+        rows=len(trained),
+        data_digest="",
+    )
+    return parts.registry.add(
+        FittedModel(facts, parts.use_case, pipeline, parts.computing, make_reference),
+        history.window,
+    )
 
 
 def parse_policy(name: str, use_case: UseCase) -> Strategy:
-    """A policy by its name, or from a TOML file with [policy] tables that take the place of the use case's.
+    """A policy by its name, or from a TOML file with [policy] tables that take the place of the use
+    case's.
 
     Raises UseCaseError when it is neither, or when the file cannot be obeyed.
     """
     if every := _EVERY.fullmatch(name):
         return Every(name, int(every[1]))
-    known: dict[str, Strategy] = {"static": Every("static", 0), "always": Every("always", 1), "naive": Naive(), "loop": Brain()}
+    known: dict[str, Strategy] = {
+        "static": Every("static", 0),
+        "always": Every("always", 1),
+        "naive": Naive(),
+        "loop": Brain(),
+    }
     if name in known:
         return known[name]
     if not name.endswith(".toml"):
         near = difflib.get_close_matches(name, known, n=1)
-        raise UseCaseError(where="--policy", wanted="static, always, every-K, naive, loop or a .toml file", got=repr(name),
-                           then=f"did you mean {near[0]}?" if near else "choose one of those")  # fmt: skip
+        raise UseCaseError(
+            where="--policy",
+            wanted="static, always, every-K, naive, loop or a .toml file",
+            got=repr(name),
+            then=f"did you mean {near[0]}?" if near else "choose one of those",
+        )
     return Brain(Path(name).stem, _read_policy(Path(name), use_case))
 
 
@@ -189,11 +258,19 @@ def _read_policy(path: Path, use_case: UseCase) -> Policy:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UseCaseError(where=str(path), wanted="a TOML file with [policy] tables", got=str(error),
-                           then="mend the path or the file") from None  # fmt: skip
+        raise UseCaseError(
+            where=str(path),
+            wanted="a TOML file with [policy] tables",
+            got=str(error),
+            then="mend the path or the file",
+        ) from None
     if set(content) != {"policy"} or not isinstance(content["policy"], dict):
-        raise UseCaseError(where=str(path), wanted="[policy] tables and nothing else", got=", ".join(content) or "nothing",
-                           then="copy the tables that differ from loop.toml, such as [policy.promotion]")  # fmt: skip
+        raise UseCaseError(
+            where=str(path),
+            wanted="[policy] tables and nothing else",
+            got=", ".join(content) or "nothing",
+            then="copy the tables that differ from loop.toml, such as [policy.promotion]",
+        )
     described = {key: value for key, value in use_case.content.items() if key != "golden"}
     changed = {**described, "policy": {**described.get("policy", {}), **content["policy"]}}
     return parse_use_case(changed, path).policy

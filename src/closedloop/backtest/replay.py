@@ -1,7 +1,9 @@
-"""History, window by window, as the live loop would have lived it: the turns are those of the flows, the parts are in memory.
+"""History, window by window, as the live loop would have lived it: the turns are those of the
+flows, the parts are in memory.
 
-At round t window t has arrived and the labels of the windows up to t - delay are due; nothing newer can be read, by anybody. The
-production that round t leaves answers window t + 1, and all labels of t + 1 say how well: that is measured, and never shown to a policy.
+At round t window t has arrived and the labels of the windows up to t - delay are due; nothing newer
+can be read, by anybody. The production that round t leaves answers window t + 1, and all labels of
+t + 1 say how well: that is measured, and never shown to a policy.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class AsOf:
-    """The stream when `window` was its newest: later windows do not exist, labels that are not due are null.
+    """The stream when `window` was its newest: later windows do not exist, labels that are not due
+    are null.
 
     `replaced` holds other rows for some windows, as a fault would have left them.
     """
@@ -72,13 +75,27 @@ class AsOf:
     def read(self, window: str) -> pd.DataFrame:
         """The raw rows of one of them."""
         if window not in self.windows():
-            raise SourceError(where="replay", wanted=f"a window up to {self.window}", got=window, then="this is a fault of closedloop")
+            raise SourceError(
+                where="replay",
+                wanted=f"a window up to {self.window}",
+                got=window,
+                then="this is a fault of closedloop",
+            )
         raw = self.replaced[window] if window in self.replaced else self.stream.read(window)
-        return raw if self._due(window) or self.target not in raw else raw.assign(**{self.target: None})
+        return (
+            raw
+            if self._due(window) or self.target not in raw
+            else raw.assign(**{self.target: None})
+        )
 
     def mark(self, window: str) -> str:
-        """Tells these rows from others of the same window: hidden labels or not, replaced rows or not."""
-        rows = f"replaced {id(self.replaced[window])}" if window in self.replaced else self.stream.mark(window)
+        """Tells these rows from others of the same window: hidden labels or not, replaced rows or
+        not."""
+        rows = (
+            f"replaced {id(self.replaced[window])}"
+            if window in self.replaced
+            else self.stream.mark(window)
+        )
         return rows if self._due(window) else f"{rows} without labels"
 
     def _due(self, window: str) -> bool:
@@ -98,7 +115,8 @@ class ReplayParts:
 
 @dataclass(frozen=True)
 class Step:
-    """What a policy did in one round: its actions with their reason, and the candidate that it fitted, if it did."""
+    """What a policy did in one round: its actions with their reason, and the candidate that it
+    fitted, if it did."""
 
     actions: tuple[str, ...]
     reason: str
@@ -119,7 +137,8 @@ class Strategy(Protocol):
         """The numbers that it obeys, when they are its own."""
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Take the turn of one window; `number` counts rounds from 1. What it fits and promotes is in the registry afterwards."""
+        """Take the turn of one window; `number` counts rounds from 1. What it fits and promotes is
+        in the registry afterwards."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +157,16 @@ class Past:
         return self.use_case.labels.delay_windows
 
     def rounds(self) -> tuple[tuple[str, str], ...]:
-        """(window, next window) of every round that is judged; raises SourceError when there is none."""
+        """(window, next window) of every round that is judged; raises SourceError when there is
+        none."""
         names, start = self.stream.names, self.first + self.delay
         if self.first < 1 or len(names) < start + 2:
-            raise SourceError(where="backtest", wanted=f"at least {max(self.first, 1) + self.delay + 2} windows",
-                              got=f"{len(names)} windows, {self.first} of them for the first model, labels {self.delay} late",
-                              then="bring more history, or lower --first-windows")  # fmt: skip
+            raise SourceError(
+                where="backtest",
+                wanted=f"at least {max(self.first, 1) + self.delay + 2} windows",
+                got=f"{len(names)} windows, {self.first} of them for the first model, labels {self.delay} late",
+                then="bring more history, or lower --first-windows",
+            )
         return tuple(zip(names[start:-1], names[start + 1 :], strict=True))
 
     def as_of(self, window: str) -> AsOf:
@@ -157,15 +180,29 @@ class Past:
 
 
 def fit_first(past: Past) -> FittedModel:
-    """The model that every policy starts with: the first recipe on all of the first windows, as a retraining would have fitted it."""
-    training = replace(past.use_case.training, recipes=past.use_case.training.recipes[:1], histories=("all",))
+    """The model that every policy starts with: the first recipe on all of the first windows, as a
+    retraining would have fitted it."""
+    training = replace(
+        past.use_case.training, recipes=past.use_case.training.recipes[:1], histories=("all",)
+    )
     use_case = replace(past.use_case, training=training)
     window = past.stream.names[past.first - 1 + past.delay]
     with _open_journal() as journal:
-        history = History(ReplayParts(use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.memo), window)
+        history = History(
+            ReplayParts(
+                use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.memo
+            ),
+            window,
+        )
         candidate = fit_candidate(history)
         facts = describe_candidate(history, candidate)
-    return FittedModel(facts, past.use_case, candidate.pipeline, past.memo, lambda: make_reference(history, candidate))
+    return FittedModel(
+        facts,
+        past.use_case,
+        candidate.pipeline,
+        past.memo,
+        lambda: make_reference(history, candidate),
+    )
 
 
 @contextmanager
@@ -178,15 +215,25 @@ def _open_journal() -> Iterator[Journal]:
 
 
 def replay(
-    past: Past, strategy: Strategy, first: FittedModel, report: Callable[[], object] = lambda: None, *, until: int | None = None
+    past: Past,
+    strategy: Strategy,
+    first: FittedModel,
+    report: Callable[[], object] = lambda: None,
+    *,
+    until: int | None = None,
 ) -> tuple[Round, ...]:
-    """Every round under one policy, oldest first, or the first `until` of them; `report` is called after each.
+    """Every round under one policy, oldest first, or the first `until` of them; `report` is called
+    after each.
 
     `first` is installed and not judged.
     """
-    use_case = past.use_case if strategy.policy is None else replace(past.use_case, policy=strategy.policy)
+    use_case = (
+        past.use_case if strategy.policy is None else replace(past.use_case, policy=strategy.policy)
+    )
     registry, rounds = MemoryRegistry(use_case.name), []
-    registry.promote(registry.add(first, first.facts.evaluation_window), instead_of=None, reason="installed")
+    registry.promote(
+        registry.add(first, first.facts.evaluation_window), instead_of=None, reason="installed"
+    )
     with _open_journal() as journal:
         for number, (window, following) in enumerate(past.rounds()[:until], start=1):
             parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.memo)
@@ -195,12 +242,16 @@ def replay(
     return tuple(rounds)
 
 
-def _take_round(past: Past, parts: ReplayParts, strategy: Strategy, window: str, following: str, number: int) -> Round:
+def _take_round(
+    past: Past, parts: ReplayParts, strategy: Strategy, window: str, following: str, number: int
+) -> Round:
     registry, failed = parts.registry, ""
     before, known = registry.production(), len(registry.versions())
     try:
         step = strategy.turn(parts, window, number)
-    except ModelError as error:  # the live turn ends with this sentence too, and the next one goes on
+    except (
+        ModelError
+    ) as error:  # the live turn ends with this sentence too, and the next one goes on
         step, failed = Step((), str(error)), str(error)
     live = registry.production()
     assert before is not None
@@ -208,15 +259,33 @@ def _take_round(past: Past, parts: ReplayParts, strategy: Strategy, window: str,
     rows = past.labelled(following)
     candidate = step.candidate
     return Round(
-        number=number, window=window, next_window=following, actions=step.actions, reason=step.reason, production=live,
-        candidate=candidate, trained_on=() if candidate is None else registry.load(candidate).facts.trained_windows,
-        next_auc=measure_auc(rows.labels, registry.load(live).probabilities(rows.frame)) if len(rows.labels) else None,
-        delta=step.delta, advantage=None if candidate is None else _measure_advantage(registry, candidate, before, rows),
-        promoted=live > known, rolled_back=live < before, quarantined=step.quarantined, failed=failed,
+        number=number,
+        window=window,
+        next_window=following,
+        actions=step.actions,
+        reason=step.reason,
+        production=live,
+        candidate=candidate,
+        trained_on=() if candidate is None else registry.load(candidate).facts.trained_windows,
+        next_auc=measure_auc(rows.labels, registry.load(live).probabilities(rows.frame))
+        if len(rows.labels)
+        else None,
+        delta=step.delta,
+        advantage=None
+        if candidate is None
+        else _measure_advantage(registry, candidate, before, rows),
+        promoted=live > known,
+        rolled_back=live < before,
+        quarantined=step.quarantined,
+        failed=failed,
         recipe="" if candidate is None else registry.load(candidate).facts.recipe,
-    )  # fmt: skip
+    )
 
 
-def _measure_advantage(registry: MemoryRegistry, candidate: int, before: int, rows: LabelledWindow) -> Estimate | None:
+def _measure_advantage(
+    registry: MemoryRegistry, candidate: int, before: int, rows: LabelledWindow
+) -> Estimate | None:
     answers = [registry.load(number).probabilities(rows.frame) for number in (candidate, before)]
-    return measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE) if len(rows.labels) else None
+    return (
+        measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE) if len(rows.labels) else None
+    )

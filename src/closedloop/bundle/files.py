@@ -1,4 +1,5 @@
-"""The folder of a bundle as it lies on disk: what is in it, what it says of itself, and its digest. Read without pandas or scikit-learn."""
+"""The folder of a bundle as it lies on disk: what is in it, what it says of itself, and its digest.
+Read without pandas or scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE = "facts.json", "self_test.json", "re
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model is. `use_case` is the content of the loop.toml it was fitted under, without golden cases;
-    `trained_windows` are in time order; `val_auc` was measured before the refit, by its twin, on `evaluation_window`."""
+    """What a model is. `use_case` is the content of the loop.toml it was fitted under, without
+    golden cases; `trained_windows` are in time order; `val_auc` was measured before the refit, by
+    its twin, on `evaluation_window`."""
 
     name: str
     key: str
@@ -32,8 +34,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Proof:
-    """What answers for this bundle, and why. `difference` is the largest between a probability of the ONNX model and of the fitted
-    pipeline on `rows` rows; None when there was no ONNX model to try. `reason` is empty when ONNX serves."""
+    """What answers for this bundle, and why. `difference` is the largest between a probability of
+    the ONNX model and of the fitted pipeline on `rows` rows; None when there was no ONNX model to
+    try. `reason` is empty when ONNX serves."""
 
     served_by: Literal["onnx", "pipeline"]
     difference: float | None
@@ -49,7 +52,8 @@ def read_facts(folder: Path) -> Facts:
 
 
 def read_proof(folder: Path) -> Proof:
-    """The proof that lies in the bundle; one that was packed without is served by its pipeline. Raises what a damaged file raises."""
+    """The proof that lies in the bundle; one that was packed without is served by its pipeline.
+    Raises what a damaged file raises."""
     path = folder / PROOF_FILE
     if not path.exists():
         return Proof("pipeline", None, 0, "the bundle was packed without a proof")
@@ -60,8 +64,12 @@ def read_proof(folder: Path) -> Proof:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a dataclass or plain content as JSON, in the order that it has: that of the columns is the order of features everywhere."""
-    path.write_text(json.dumps(content if isinstance(content, dict) else asdict(content), indent=1), encoding="utf-8")
+    """Write a dataclass or plain content as JSON, in the order that it has: that of the columns is
+    the order of features everywhere."""
+    path.write_text(
+        json.dumps(content if isinstance(content, dict) else asdict(content), indent=1),
+        encoding="utf-8",
+    )
 
 
 def model_digest(folder: Path) -> str:

@@ -1,12 +1,14 @@
 """A fitted pipeline of training.py -> one ONNX model. onnx's only door.
 
-Two packed inputs, because one tensor a column costs twice the time of a row: `numbers` float64 (n, f), NaN for null, and `texts` string
-(n, c); an input without columns is absent. One output, `probabilities` float32 (n, k), in the order of the classes.
+Two packed inputs, because one tensor a column costs twice the time of a row: `numbers` float64 (n,
+f), NaN for null, and `texts` string (n, c); an input without columns is absent. One output,
+`probabilities` float32 (n, k), in the order of the classes.
 
-The graph is written here, node by node, rather than by a general converter: those compute in float32, where a number beyond 2^24 or
-beside a split takes another turn than in the pipeline. In float64 there is nothing to round: standardisation loses no digits, and a
-tree compares the very numbers that it was fitted on. The same pipeline gives the same bytes.
-To add a learner, add its nodes to `_scores`; one that is not there is served as the pipeline that it is.
+The graph is written here, node by node, rather than by a general converter: those compute in
+float32, where a number beyond 2^24 or beside a split takes another turn than in the pipeline. In
+float64 there is nothing to round: standardisation loses no digits, and a tree compares the very
+numbers that it was fitted on. The same pipeline gives the same bytes. To add a learner, add its
+nodes to `_scores`; one that is not there is served as the pipeline that it is.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from numpy.typing import NDArray
 from closedloop.bundle.onnx_trees import Node, read_decision_tree, read_lightgbm, split_points
 from closedloop.errors import ModelError
 
-# The oldest that have all that is used, so that any serving runtime of the last years reads the file.
+# The oldest that have all that is used, so that any serving runtime of the last years reads the
+# file.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 
@@ -38,11 +41,15 @@ def convert(pipeline: Any, numeric: Sequence[str], categorical: Sequence[str]) -
     except ModelError:
         raise
     except Exception as error:  # a pipeline of another make may lack anything that is looked for
-        raise _unknown("a pipeline of columns and a model, as recipes make it", f"{type(error).__name__}: {error}") from error
+        raise _unknown(
+            "a pipeline of columns and a model, as recipes make it",
+            f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def find_split_points(pipeline: Any, numeric: Sequence[str]) -> dict[int, tuple[float, ...]]:
-    """Place of a numeric column -> the thresholds at which the model's trees part it, ascending; empty for models without trees.
+    """Place of a numeric column -> the thresholds at which the model's trees part it, ascending;
+    empty for models without trees.
 
     Raises ModelError as `convert` does.
     """
@@ -56,18 +63,23 @@ def find_split_points(pipeline: Any, numeric: Sequence[str]) -> dict[int, tuple[
 
 
 class _Graph:
-    """Nodes and constants in the order in which they are added, named by their number: nothing of the run gets into the file."""
+    """Nodes and constants in the order in which they are added, named by their number: nothing of
+    the run gets into the file."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
-    def add(self, operation: str, inputs: list[str], name: str = "", domain: str = "", **attributes: Any) -> str:
+    def add(
+        self, operation: str, inputs: list[str], name: str = "", domain: str = "", **attributes: Any
+    ) -> str:
         """Append a node with one output; returns the name of that output."""
         from onnx import helper
 
         name = name or f"{operation.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operation, inputs, [name], name=name, domain=domain, **attributes))
+        self._nodes.append(
+            helper.make_node(operation, inputs, [name], name=name, domain=domain, **attributes)
+        )
         return name
 
     def constant(self, values: NDArray[Any]) -> str:
@@ -82,11 +94,17 @@ class _Graph:
         from onnx import checker, helper
 
         given = [("numbers", "DOUBLE", numbers), ("texts", "STRING", texts)]
-        inputs = [helper.make_tensor_value_info(name, _type(kind), ["rows", width]) for name, kind, width in given if width]
+        inputs = [
+            helper.make_tensor_value_info(name, _type(kind), ["rows", width])
+            for name, kind, width in given
+            if width
+        ]
         output = helper.make_tensor_value_info("probabilities", _type("FLOAT"), ["rows", classes])
         graph = helper.make_graph(self._nodes, "closedloop", inputs, [output], self._constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="closedloop")
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="closedloop"
+        )
         checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 
@@ -94,7 +112,10 @@ class _Graph:
 def _steps(pipeline: Any) -> tuple[Any, Any]:
     steps = [step for _, step in getattr(pipeline, "steps", ())]
     if len(steps) != 2 or type(steps[0]).__name__ != "ColumnTransformer":
-        raise _unknown("a pipeline of a ColumnTransformer and a model", " and ".join(_names(steps)) or type(pipeline).__name__)
+        raise _unknown(
+            "a pipeline of a ColumnTransformer and a model",
+            " and ".join(_names(steps)) or type(pipeline).__name__,
+        )
     return steps[0], steps[1]
 
 
@@ -109,7 +130,10 @@ def _features(graph: _Graph, columns: Any, numeric: list[str], categorical: list
         elif list(names) == categorical and categorical:
             parts.append(_one_hot(graph, step))
         else:
-            raise _unknown("one step for the numeric columns and one for the categorical ones", f"one for {list(names)}")
+            raise _unknown(
+                "one step for the numeric columns and one for the categorical ones",
+                f"one for {list(names)}",
+            )
     return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
@@ -117,22 +141,37 @@ def _numbers(graph: _Graph, step: Any) -> str:
     at = "numbers"
     for one in [inner for _, inner in step.steps] if type(step).__name__ == "Pipeline" else [step]:
         kind = type(one).__name__
-        if kind == "SimpleImputer" and not one.add_indicator and np.isnan(one.missing_values) and np.isfinite(one.statistics_).all():
+        if (
+            kind == "SimpleImputer"
+            and not one.add_indicator
+            and np.isnan(one.missing_values)
+            and np.isfinite(one.statistics_).all()
+        ):
             fill = graph.constant(np.asarray(one.statistics_, dtype=np.float64).reshape(1, -1))
             at = graph.add("Where", [graph.add("IsNaN", [at]), fill, at])
         elif kind == "StandardScaler":
-            # In this order, as scikit-learn does it: first the distance from the mean, then its scale.
+            # In this order, as scikit-learn does it: first the distance from the mean, then its
+            # scale.
             if one.with_mean:
-                at = graph.add("Sub", [at, graph.constant(np.asarray(one.mean_, dtype=np.float64).reshape(1, -1))])
+                at = graph.add(
+                    "Sub",
+                    [at, graph.constant(np.asarray(one.mean_, dtype=np.float64).reshape(1, -1))],
+                )
             if one.with_std:
-                at = graph.add("Div", [at, graph.constant(np.asarray(one.scale_, dtype=np.float64).reshape(1, -1))])
+                at = graph.add(
+                    "Div",
+                    [at, graph.constant(np.asarray(one.scale_, dtype=np.float64).reshape(1, -1))],
+                )
         elif not (kind == "FunctionTransformer" and one.func is None) and one != "passthrough":
-            raise _unknown("SimpleImputer, StandardScaler or passthrough for the numeric columns", kind)
+            raise _unknown(
+                "SimpleImputer, StandardScaler or passthrough for the numeric columns", kind
+            )
     return at
 
 
 def _one_hot(graph: _Graph, step: Any) -> str:
-    """Every text becomes a number, looked up once for all columns; a one stands where that is the number of the category."""
+    """Every text becomes a number, looked up once for all columns; a one stands where that is the
+    number of the category."""
     if type(step).__name__ != "OneHotEncoder" or step.handle_unknown != "ignore":
         raise _unknown("a OneHotEncoder that ignores unseen categories", type(step).__name__)
     if step.drop is not None or step.min_frequency is not None or step.max_categories is not None:
@@ -143,11 +182,24 @@ def _one_hot(graph: _Graph, step: Any) -> str:
         raise _unknown("categories that are texts", repr(strange[0]))
     known = sorted({value for values in categories for value in values})
     number = {value: place for place, value in enumerate(known)}
-    codes = graph.add("LabelEncoder", ["texts"], domain="ai.onnx.ml", keys_strings=known, values_int64s=list(range(len(known))),
-                      default_int64=-1)  # fmt: skip
-    owners = np.repeat(np.arange(len(categories), dtype=np.int64), [len(values) for values in categories])
-    wanted = np.array([[number[value] for values in categories for value in values]], dtype=np.int64)
-    found = graph.add("Equal", [graph.add("Gather", [codes, graph.constant(owners)], axis=1), graph.constant(wanted)])
+    codes = graph.add(
+        "LabelEncoder",
+        ["texts"],
+        domain="ai.onnx.ml",
+        keys_strings=known,
+        values_int64s=list(range(len(known))),
+        default_int64=-1,
+    )
+    owners = np.repeat(
+        np.arange(len(categories), dtype=np.int64), [len(values) for values in categories]
+    )
+    wanted = np.array(
+        [[number[value] for values in categories for value in values]], dtype=np.int64
+    )
+    found = graph.add(
+        "Equal",
+        [graph.add("Gather", [codes, graph.constant(owners)], axis=1), graph.constant(wanted)],
+    )
     return graph.add("Cast", [found], to=_type("DOUBLE"))
 
 
@@ -164,7 +216,9 @@ def _scores(graph: _Graph, model: Any, features: str) -> str:
         return _shares(graph, _ensemble(graph, nodes, scores, features), classes)
     if kind == "DecisionTreeClassifier":
         # scikit-learn's trees look at float32.
-        seen = graph.add("Cast", [graph.add("Cast", [features], to=_type("FLOAT"))], to=_type("DOUBLE"))
+        seen = graph.add(
+            "Cast", [graph.add("Cast", [features], to=_type("FLOAT"))], to=_type("DOUBLE")
+        )
         return _ensemble(graph, read_decision_tree(model), classes, seen)
     raise _unknown("LogisticRegression, LGBMClassifier or DecisionTreeClassifier", kind)
 
@@ -173,26 +227,44 @@ def _shares(graph: _Graph, scores: str, classes: int) -> str:
     if classes > 2:
         return graph.add("Softmax", [scores], axis=1)
     second = graph.add("Sigmoid", [scores])
-    return graph.add("Concat", [graph.add("Sub", [graph.constant(np.ones((1, 1))), second]), second], axis=1)
+    return graph.add(
+        "Concat", [graph.add("Sub", [graph.constant(np.ones((1, 1))), second]), second], axis=1
+    )
 
 
 def _ensemble(graph: _Graph, nodes: tuple[Node, ...], scores: int, features: str) -> str:
     """Summed leaf values, float64 (n, scores)."""
     from onnx import helper
 
-    leaves = [(node.tree, node.number, target, value) for node in nodes for target, value in node.weights]
-    thresholds = helper.make_tensor("thresholds", _type("DOUBLE"), [len(nodes)], [node.threshold for node in nodes])
-    weights = helper.make_tensor("weights", _type("DOUBLE"), [len(leaves)], [value for *_, value in leaves])
+    leaves = [
+        (node.tree, node.number, target, value) for node in nodes for target, value in node.weights
+    ]
+    thresholds = helper.make_tensor(
+        "thresholds", _type("DOUBLE"), [len(nodes)], [node.threshold for node in nodes]
+    )
+    weights = helper.make_tensor(
+        "weights", _type("DOUBLE"), [len(leaves)], [value for *_, value in leaves]
+    )
     summed = graph.add(
-        "TreeEnsembleRegressor", [features], domain="ai.onnx.ml", n_targets=scores, aggregate_function="SUM", post_transform="NONE",
-        nodes_treeids=[node.tree for node in nodes], nodes_nodeids=[node.number for node in nodes],
+        "TreeEnsembleRegressor",
+        [features],
+        domain="ai.onnx.ml",
+        n_targets=scores,
+        aggregate_function="SUM",
+        post_transform="NONE",
+        nodes_treeids=[node.tree for node in nodes],
+        nodes_nodeids=[node.number for node in nodes],
         nodes_modes=["LEAF" if node.is_leaf else "BRANCH_LEQ" for node in nodes],
-        nodes_featureids=[node.column for node in nodes], nodes_values_as_tensor=thresholds,
-        nodes_truenodeids=[node.yes for node in nodes], nodes_falsenodeids=[node.no for node in nodes],
+        nodes_featureids=[node.column for node in nodes],
+        nodes_values_as_tensor=thresholds,
+        nodes_truenodeids=[node.yes for node in nodes],
+        nodes_falsenodeids=[node.no for node in nodes],
         nodes_missing_value_tracks_true=[int(node.null_is_yes) for node in nodes],
-        target_treeids=[tree for tree, *_ in leaves], target_nodeids=[number for _, number, *_ in leaves],
-        target_ids=[target for *_, target, _ in leaves], target_weights_as_tensor=weights,
-    )  # fmt: skip
+        target_treeids=[tree for tree, *_ in leaves],
+        target_nodeids=[number for _, number, *_ in leaves],
+        target_ids=[target for *_, target, _ in leaves],
+        target_weights_as_tensor=weights,
+    )
     return graph.add("Cast", [summed], to=_type("DOUBLE"))
 
 
@@ -207,4 +279,6 @@ def _names(steps: Sequence[Any]) -> list[str]:
 
 
 def _unknown(wanted: str, got: str) -> ModelError:
-    return ModelError(where="conversion to ONNX", wanted=wanted, got=got, then="the pipeline itself is served")
+    return ModelError(
+        where="conversion to ONNX", wanted=wanted, got=got, then="the pipeline itself is served"
+    )

@@ -1,4 +1,5 @@
-"""Does the ONNX model answer like the pipeline? Tried with the files that will be served, where an answer is likeliest to differ."""
+"""Does the ONNX model answer like the pipeline? Tried with the files that will be served, where an
+answer is likeliest to differ."""
 
 from __future__ import annotations
 
@@ -16,41 +17,59 @@ from closedloop.bundle.onnx_model import load_served
 from closedloop.errors import ModelError
 from closedloop.use_case.contract import MISSING, UseCase
 
-# Enough for every threshold of a usual ensemble; a larger one is tried at thresholds spread over all of its own.
+# Enough for every threshold of a usual ensemble; a larger one is tried at thresholds spread over
+# all of its own.
 MOST_SPLIT_ROWS = 10_000
 _EXTREMES = (0.0, -1.0, 1e6, -1e6, 2.0**24 + 1, -(2.0**24) - 1, 2.0**53, 1e-30, 1e30, -1e30)
 _STRANGE_TEXTS = ("(never seen)", "", " ", MISSING, "a\0b", "\N{GRINNING FACE}", "x" * 1000)
 
 
-def prove(folder: Path, pipeline: Any, prepared: pd.DataFrame, use_case: UseCase, limit: float) -> Proof:
+def prove(
+    folder: Path, pipeline: Any, prepared: pd.DataFrame, use_case: UseCase, limit: float
+) -> Proof:
     """Add `model.onnx` to a bundle that has its facts and self-test, and try it; add `proof.json`.
 
-    It is tried on the rows of `prepared`, on awkward rows made of them, and where the trees part them. The model stays in the folder
-    only when none of its probabilities is further than `limit` from the fitted pipeline's; without it the pipeline is served.
+    It is tried on the rows of `prepared`, on awkward rows made of them, and where the trees part
+    them. The model stays in the folder only when none of its probabilities is further than `limit`
+    from the fitted pipeline's; without it the pipeline is served.
     """
-    proof = _try(folder, pipeline, prepared[[*use_case.numeric, *use_case.categorical]], use_case, limit)
+    proof = _try(
+        folder, pipeline, prepared[[*use_case.numeric, *use_case.categorical]], use_case, limit
+    )
     if proof.served_by == "pipeline":
         (folder / ONNX_FILE).unlink(missing_ok=True)
     write_json(folder / PROOF_FILE, proof)
     return proof
 
 
-def _try(folder: Path, pipeline: Any, prepared: pd.DataFrame, use_case: UseCase, limit: float) -> Proof:
+def _try(
+    folder: Path, pipeline: Any, prepared: pd.DataFrame, use_case: UseCase, limit: float
+) -> Proof:
     numeric, categorical = use_case.numeric, use_case.categorical
     if prepared.empty:
         return Proof("pipeline", None, 0, "there were no rows to try it on")
     try:
         (folder / ONNX_FILE).write_bytes(convert(pipeline, numeric, categorical))
-        write_json(folder / PROOF_FILE, Proof("onnx", None, 0, ""))  # what is tried is read as it will be
-        rows = pd.concat([prepared, make_awkward_rows(prepared, numeric, categorical),
-                          make_split_rows(prepared, numeric, find_split_points(pipeline, numeric))], ignore_index=True)  # fmt: skip
+        write_json(
+            folder / PROOF_FILE, Proof("onnx", None, 0, "")
+        )  # what is tried is read as it will be
+        rows = pd.concat(
+            [
+                prepared,
+                make_awkward_rows(prepared, numeric, categorical),
+                make_split_rows(prepared, numeric, find_split_points(pipeline, numeric)),
+            ],
+            ignore_index=True,
+        )
         answers = load_served(folder).probabilities(*pack_frame(rows, numeric, categorical))
         difference = largest_difference(answers, _ask(pipeline, rows))
     except ModelError as error:
         return Proof("pipeline", None, 0, str(error))
     if not difference <= limit:
         measured = f"a probability differs by {difference:.3g} where {limit:g} is allowed"
-        return Proof("pipeline", difference if np.isfinite(difference) else None, len(rows), measured)
+        return Proof(
+            "pipeline", difference if np.isfinite(difference) else None, len(rows), measured
+        )
     return Proof("onnx", difference, len(rows), "")
 
 
@@ -58,12 +77,19 @@ def _ask(pipeline: Any, rows: pd.DataFrame) -> NDArray[Any]:
     try:
         return np.asarray(pipeline.predict_proba(rows), dtype=float)
     except Exception as error:  # a learner of its own make may refuse a row in any way it likes
-        raise ModelError(where="proof", wanted="the pipeline's answers to awkward rows", got=f"{type(error).__name__}: {error}",
-                         then="the pipeline itself is served") from error  # fmt: skip
+        raise ModelError(
+            where="proof",
+            wanted="the pipeline's answers to awkward rows",
+            got=f"{type(error).__name__}: {error}",
+            then="the pipeline itself is served",
+        ) from error
 
 
-def make_awkward_rows(rows: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> pd.DataFrame:
-    """Rows that serving will meet and training may not have: every column, and all of them at once, null, extreme or never seen."""
+def make_awkward_rows(
+    rows: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
+) -> pd.DataFrame:
+    """Rows that serving will meet and training may not have: every column, and all of them at once,
+    null, extreme or never seen."""
     if rows.empty:
         return rows.head(0)
     numbers: list[float] = [np.nan, *_EXTREMES]
@@ -75,13 +101,18 @@ def make_awkward_rows(rows: pd.DataFrame, numeric: Sequence[str], categorical: S
     return _changed(rows, changes)
 
 
-def make_split_rows(rows: pd.DataFrame, numeric: Sequence[str], points: dict[int, tuple[float, ...]]) -> pd.DataFrame:
-    """Real rows but for one number, which is a threshold, the float64 beside it on either side, or the float32 around it."""
+def make_split_rows(
+    rows: pd.DataFrame, numeric: Sequence[str], points: dict[int, tuple[float, ...]]
+) -> pd.DataFrame:
+    """Real rows but for one number, which is a threshold, the float64 beside it on either side, or
+    the float32 around it."""
     if rows.empty or not points:
         return rows.head(0)
     changes = []
     thresholds = [(numeric[place], point) for place, found in points.items() for point in found]
-    kept = np.unique(np.linspace(0, len(thresholds) - 1, min(len(thresholds), MOST_SPLIT_ROWS // 5)).astype(int))
+    kept = np.unique(
+        np.linspace(0, len(thresholds) - 1, min(len(thresholds), MOST_SPLIT_ROWS // 5)).astype(int)
+    )
     for name, point in (thresholds[place] for place in kept):
         changes += [{name: value} for value in _around(point)]
     return _changed(rows, changes)
@@ -90,8 +121,20 @@ def make_split_rows(rows: pd.DataFrame, numeric: Sequence[str], points: dict[int
 def _around(point: float) -> list[float]:
     with np.errstate(over="ignore"):
         near = np.float32(point)
-        singles = [float(near), float(np.nextafter(near, np.float32(np.inf) if float(near) <= point else np.float32(-np.inf)))]
-    found = [point, float(np.nextafter(point, np.inf)), float(np.nextafter(point, -np.inf)), *singles]
+        singles = [
+            float(near),
+            float(
+                np.nextafter(
+                    near, np.float32(np.inf) if float(near) <= point else np.float32(-np.inf)
+                )
+            ),
+        ]
+    found = [
+        point,
+        float(np.nextafter(point, np.inf)),
+        float(np.nextafter(point, -np.inf)),
+        *singles,
+    ]
     return [value for value in found if np.isfinite(value)]
 
 
@@ -102,19 +145,28 @@ def _changed(rows: pd.DataFrame, changes: list[dict[str, Any]]) -> pd.DataFrame:
     for place, change in enumerate(changes):
         for name, value in change.items():
             found[name][place] = value
-    return pd.DataFrame({name: pd.Series(values, dtype=rows[name].dtype) for name, values in found.items()})
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=rows[name].dtype) for name, values in found.items()}
+    )
 
 
-def pack_frame(prepared: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+def pack_frame(
+    prepared: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """A prepared frame as the arrays that a served model takes."""
-    return prepared[list(numeric)].to_numpy(dtype=np.float64), prepared[list(categorical)].to_numpy(dtype=object)
+    return prepared[list(numeric)].to_numpy(dtype=np.float64), prepared[list(categorical)].to_numpy(
+        dtype=object
+    )
 
 
 def largest_difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Infinite when an answer is not a number, or when there are more classes on one side: neither is below any limit."""
+    """Infinite when an answer is not a number, or when there are more classes on one side: neither
+    is below any limit."""
     if ours.shape != theirs.shape:
         return float("inf")
     if not ours.size:
         return 0.0
-    difference = float(np.abs(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)).max())
+    difference = float(
+        np.abs(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)).max()
+    )
     return difference if np.isfinite(difference) else float("inf")

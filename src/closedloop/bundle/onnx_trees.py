@@ -1,6 +1,7 @@
 """A fitted tree model -> its nodes, as numbers.
 
-The thresholds are where an answer jumps: a conversion that compares a hair differently is wrong there and right everywhere else.
+The thresholds are where an answer jumps: a conversion that compares a hair differently is wrong
+there and right everywhere else.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import numpy as np
 
 from closedloop.errors import ModelError
 
-# LightGBM takes every number this close to 0 for 0 when it predicts, and parts 0 from other numbers just there.
+# LightGBM takes every number this close to 0 for 0 when it predicts, and parts 0 from other numbers
+# just there.
 ZERO = float(np.float32(1e-35))
 NO_THRESHOLD = 1e300
 
 
 @dataclass(frozen=True)
 class Node:
-    """A question `column <= threshold` whose yes leads to the node `yes` of the same tree, or a leaf that adds `weights`, (class, value).
+    """A question `column <= threshold` whose yes leads to the node `yes` of the same tree, or a
+    leaf that adds `weights`, (class, value).
 
     `null_is_yes` says where a row without a value goes.
     """
@@ -41,14 +44,18 @@ class Node:
 
 
 def read_lightgbm(model: Any) -> tuple[tuple[Node, ...], int]:
-    """Nodes of a fitted LGBMClassifier and the number of scores they add up to: 1 for two classes, else one a class.
+    """Nodes of a fitted LGBMClassifier and the number of scores they add up to: 1 for two classes,
+    else one a class.
 
-    Raises ModelError for what none of our recipes uses: splits on LightGBM's own categories, linear leaves, averaged trees.
+    Raises ModelError for what none of our recipes uses: splits on LightGBM's own categories, linear
+    leaves, averaged trees.
     """
     content = model.booster_.dump_model()
     scores = int(content["num_tree_per_iteration"])
     objective = str(content["objective"]).split()
-    if objective[0] not in ("binary", "multiclass") or (objective[0] == "binary" and "sigmoid:1" not in objective):
+    if objective[0] not in ("binary", "multiclass") or (
+        objective[0] == "binary" and "sigmoid:1" not in objective
+    ):
         raise _unknown("binary with sigmoid 1, or multiclass", " ".join(objective))
     if content.get("average_output"):
         raise _unknown("boosted trees", "trees that are averaged")
@@ -61,23 +68,34 @@ def read_lightgbm(model: Any) -> tuple[tuple[Node, ...], int]:
             if "leaf_value" in node:
                 if "leaf_coeff" in node:
                     raise _unknown("leaves that are numbers", "linear leaves")
-                found.append(Node(place, number, weights=((place % scores, float(node["leaf_value"])),)))
+                found.append(
+                    Node(place, number, weights=((place % scores, float(node["leaf_value"])),))
+                )
                 continue
             if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
-                raise _unknown("splits by <= where only null is missing", f"{node['decision_type']}, missing {node['missing_type']}")
+                raise _unknown(
+                    "splits by <= where only null is missing",
+                    f"{node['decision_type']}, missing {node['missing_type']}",
+                )
             threshold = _effective(float(node["threshold"]))
             # A column without nulls in training: LightGBM then takes a null for 0.
-            null_is_yes = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0
+            null_is_yes = (
+                bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0
+            )
             yes, no, used = used, used + 1, used + 2
             waiting += [(yes, node["left_child"]), (no, node["right_child"])]
-            found.append(Node(place, number, int(node["split_feature"]), threshold, yes, no, null_is_yes))
+            found.append(
+                Node(place, number, int(node["split_feature"]), threshold, yes, no, null_is_yes)
+            )
     return tuple(found), scores
 
 
 def _effective(threshold: float) -> float:
-    """The threshold that parts the numbers themselves as LightGBM's own parts what it takes them for."""
+    """The threshold that parts the numbers themselves as LightGBM's own parts what it takes them
+    for."""
     if threshold >= NO_THRESHOLD:
-        # A split that parts null from everything else has none; the dump writes a number all the same.
+        # A split that parts null from everything else has none; the dump writes a number all the
+        # same.
         return math.inf
     if -ZERO <= threshold < 0:
         return math.nextafter(-ZERO, -math.inf)
@@ -85,23 +103,34 @@ def _effective(threshold: float) -> float:
 
 
 def read_decision_tree(model: Any) -> tuple[Node, ...]:
-    """Nodes of a fitted DecisionTreeClassifier; the weights of a leaf are the probabilities of all classes."""
+    """Nodes of a fitted DecisionTreeClassifier; the weights of a leaf are the probabilities of all
+    classes."""
     tree = model.tree_
     found = []
     for number in range(tree.node_count):
         if tree.children_left[number] == tree.children_right[number]:
             counts = tree.value[number][0]
-            found.append(Node(0, number, weights=tuple(enumerate((counts / counts.sum()).tolist()))))
+            found.append(
+                Node(0, number, weights=tuple(enumerate((counts / counts.sum()).tolist())))
+            )
         else:
             found.append(
-                Node(0, number, int(tree.feature[number]), float(tree.threshold[number]), int(tree.children_left[number]),
-                     int(tree.children_right[number]), bool(tree.missing_go_to_left[number]))
-            )  # fmt: skip
+                Node(
+                    0,
+                    number,
+                    int(tree.feature[number]),
+                    float(tree.threshold[number]),
+                    int(tree.children_left[number]),
+                    int(tree.children_right[number]),
+                    bool(tree.missing_go_to_left[number]),
+                )
+            )
     return tuple(found)
 
 
 def split_points(nodes: tuple[Node, ...], columns: int) -> dict[int, tuple[float, ...]]:
-    """The distinct finite thresholds, ascending, of each of the first `columns` columns that has any."""
+    """The distinct finite thresholds, ascending, of each of the first `columns` columns that has
+    any."""
     found: dict[int, set[float]] = {}
     for node in nodes:
         if not node.is_leaf and node.column < columns and math.isfinite(node.threshold):
@@ -110,4 +139,9 @@ def split_points(nodes: tuple[Node, ...], columns: int) -> dict[int, tuple[float
 
 
 def _unknown(wanted: str, got: str) -> ModelError:
-    return ModelError(where="LightGBM model", wanted=wanted, got=json.dumps(got), then="the pipeline itself is served")
+    return ModelError(
+        where="LightGBM model",
+        wanted=wanted,
+        got=json.dumps(got),
+        then="the pipeline itself is served",
+    )

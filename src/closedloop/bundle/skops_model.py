@@ -1,9 +1,11 @@
 """Fitted pipeline -> the bundle that is served, with proof that both answer alike.
 
-A bundle is a folder: the MLflow model (`model.skops` and its MLmodel file, written by the registry), `facts.json` (what the model
-is and the contract it was fitted under), `self_test.json` (rows with the answers of the fitted pipeline), `reference.parquet`
-(a bounded sample of its training rows), `proof.json` (what answers: the ONNX model or the pipeline, and why) and, where it was proved,
-`model.onnx`. Reading it needs neither MLflow nor a pickle; answering with `model.onnx` (`served.py`) needs no scikit-learn either.
+A bundle is a folder: the MLflow model (`model.skops` and its MLmodel file, written by the
+registry), `facts.json` (what the model is and the contract it was fitted under), `self_test.json`
+(rows with the answers of the fitted pipeline), `reference.parquet` (a bounded sample of its
+training rows), `proof.json` (what answers: the ONNX model or the pipeline, and why) and, where it
+was proved, `model.onnx`. Reading it needs neither MLflow nor a pickle; answering with `model.onnx`
+(`served.py`) needs no scikit-learn either.
 """
 
 from __future__ import annotations
@@ -16,13 +18,24 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle.files import FACTS_FILE, MODEL_FILE, REFERENCE_FILE, SELF_TEST_FILE, Facts, Proof, read_facts, read_proof, write_json
+from closedloop.bundle.files import (
+    FACTS_FILE,
+    MODEL_FILE,
+    REFERENCE_FILE,
+    SELF_TEST_FILE,
+    Facts,
+    Proof,
+    read_facts,
+    read_proof,
+    write_json,
+)
 from closedloop.bundle.onnx_proof import largest_difference
 from closedloop.errors import ModelError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
-# What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is refused, not asked about.
+# What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is
+# refused, not asked about.
 TRUSTED_TYPES = (
     "collections.OrderedDict",
     "collections.defaultdict",
@@ -53,20 +66,29 @@ class Bundle:
 
     def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
         """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-        return np.asarray(self.pipeline.predict_proba(prepared[list(self.use_case.columns)]), dtype=float)
+        return np.asarray(
+            self.pipeline.predict_proba(prepared[list(self.use_case.columns)]), dtype=float
+        )
 
     def measure_self_test(self) -> float:
-        """Largest difference between today's answers to the self-test rows and those of the fitted pipeline."""
-        return largest_difference(self.probabilities(self.self_test), self.self_test_answers) if len(self.self_test) else 0.0
+        """Largest difference between today's answers to the self-test rows and those of the fitted
+        pipeline."""
+        return (
+            largest_difference(self.probabilities(self.self_test), self.self_test_answers)
+            if len(self.self_test)
+            else 0.0
+        )
 
     def reference(self) -> pd.DataFrame:
-        """The sample of training rows, prepared, with `prediction` (NaN where no honest prediction exists) and the target."""
+        """The sample of training rows, prepared, with `prediction` (NaN where no honest prediction
+        exists) and the target."""
         return pd.read_parquet(self.folder / REFERENCE_FILE)
 
 
 @dataclass(frozen=True)
 class PackedPipeline:
-    """The pipeline of a bundle without proof, in the place of a `served.ServedModel`: the same arrays in, the same shape out."""
+    """The pipeline of a bundle without proof, in the place of a `served.ServedModel`: the same
+    arrays in, the same shape out."""
 
     bundle: Bundle
     served_by: ClassVar[Literal["pipeline"]] = "pipeline"
@@ -111,9 +133,16 @@ class PackedPipeline:
         return self.bundle.facts.classes
 
     def probabilities(self, numbers: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Class probabilities, (n, k), of numbers (n, f), NaN for null, and texts (n, c) of str objects."""
-        columns: dict[str, Any] = {name: np.asarray(numbers[:, place], dtype=float) for place, name in enumerate(self.numeric)}
-        columns |= {name: pd.Series(texts[:, place], dtype=object) for place, name in enumerate(self.categorical)}
+        """Class probabilities, (n, k), of numbers (n, f), NaN for null, and texts (n, c) of str
+        objects."""
+        columns: dict[str, Any] = {
+            name: np.asarray(numbers[:, place], dtype=float)
+            for place, name in enumerate(self.numeric)
+        }
+        columns |= {
+            name: pd.Series(texts[:, place], dtype=object)
+            for place, name in enumerate(self.categorical)
+        }
         return self.bundle.probabilities(pd.DataFrame(columns, index=range(len(numbers))))
 
     def measure_self_test(self) -> float:
@@ -126,26 +155,40 @@ def load_libraries() -> None:
     import skops.io  # noqa: F401
 
 
-def write_facts(folder: Path, facts: Facts, self_test: pd.DataFrame, answers: np.ndarray, reference: pd.DataFrame) -> None:
+def write_facts(
+    folder: Path,
+    facts: Facts,
+    self_test: pd.DataFrame,
+    answers: np.ndarray,
+    reference: pd.DataFrame,
+) -> None:
     """Add facts, self-test and reference to a folder that already holds the saved model."""
     write_json(folder / FACTS_FILE, facts)
     rows = self_test.astype(object).where(self_test.notna(), None)
-    write_json(folder / SELF_TEST_FILE, {"rows": rows.to_dict(orient="records"), "answers": answers.tolist()})
+    write_json(
+        folder / SELF_TEST_FILE,
+        {"rows": rows.to_dict(orient="records"), "answers": answers.tolist()},
+    )
     reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
 
 def pinned_requirements() -> list[str]:
-    """The packages that a pipeline needs, in the versions that it was fitted with, as pip takes them."""
+    """The packages that a pipeline needs, in the versions that it was fitted with, as pip takes
+    them."""
     from importlib.metadata import version
 
     # Listed rather than inferred, which takes MLflow ten seconds.
-    return [f"{name}=={version(name)}" for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")]
+    return [
+        f"{name}=={version(name)}"
+        for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")
+    ]
 
 
 def read_bundle(folder: Path) -> Bundle:
     """Load a bundle.
 
-    Raises ModelError when a file is missing or damaged, or when the model asks for a type that is not trusted.
+    Raises ModelError when a file is missing or damaged, or when the model asks for a type that is
+    not trusted.
     """
     try:
         facts = read_facts(folder)
@@ -156,14 +199,20 @@ def read_bundle(folder: Path) -> Bundle:
             self_test[name] = self_test[name].astype(float)
         for name in use_case.categorical:
             self_test[name] = self_test[name].astype(object)
-        answers = np.asarray(tested["answers"], dtype=float).reshape(len(self_test), len(facts.classes))
+        answers = np.asarray(tested["answers"], dtype=float).reshape(
+            len(self_test), len(facts.classes)
+        )
         pipeline = _load_pipeline(folder / MODEL_FILE)
         proof = read_proof(folder)
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file does to a reader becomes one sentence
-        raise ModelError(where=f"bundle {folder.name}", wanted="a whole bundle", got=f"{type(error).__name__}: {error}",
-                         then="register the model again with: closedloop train") from error  # fmt: skip
+        raise ModelError(
+            where=f"bundle {folder.name}",
+            wanted="a whole bundle",
+            got=f"{type(error).__name__}: {error}",
+            then="register the model again with: closedloop train",
+        ) from error
     return Bundle(pipeline, facts, use_case, self_test, answers, folder, proof)
 
 
@@ -177,13 +226,21 @@ def _load_pipeline(path: Path) -> Any:
 
     foreign = sorted(set(get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
     if foreign:
-        raise ModelError(where=path.name, wanted="scikit-learn and LightGBM types only", got=", ".join(foreign),
-                         then="do not serve this file: it was not made by closedloop, or by another version of it")  # fmt: skip
+        raise ModelError(
+            where=path.name,
+            wanted="scikit-learn and LightGBM types only",
+            got=", ".join(foreign),
+            then="do not serve this file: it was not made by closedloop, or by another version of it",
+        )
     return load(path, trusted=list(TRUSTED_TYPES))
 
 
 def measure_difference(bundle: Bundle, fitted: Any, prepared: pd.DataFrame) -> float:
-    """Largest difference between a probability of the packaged model and one of the fitted pipeline, on the rows given."""
+    """Largest difference between a probability of the packaged model and one of the fitted
+    pipeline, on the rows given."""
     if prepared.empty:
         return 0.0
-    return largest_difference(bundle.probabilities(prepared), fitted.predict_proba(prepared[list(bundle.use_case.columns)]))
+    return largest_difference(
+        bundle.probabilities(prepared),
+        fitted.predict_proba(prepared[list(bundle.use_case.columns)]),
+    )

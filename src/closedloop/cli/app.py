@@ -1,4 +1,5 @@
-"""The command line: `closedloop COMMAND`. It chooses nothing and judges nothing; it opens a use case and shows what came of it."""
+"""The command line: `closedloop COMMAND`. It chooses nothing and judges nothing; it opens a use
+case and shows what came of it."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; a mistake ends in one sentence on stderr and the code of its kind.
+    """Run one command and return its exit code; a mistake ends in one sentence on stderr and the
+    code of its kind.
 
     With CLOSEDLOOP_DEBUG set, what went wrong is raised instead, with its traceback.
     """
@@ -52,7 +54,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("CLOSEDLOOP_DEBUG"):
             raise
-        return _say(f"unexpected {type(error).__name__}: {error}: set CLOSEDLOOP_DEBUG=1 to see where, and run: closedloop doctor", 1)
+        return _say(
+            f"unexpected {type(error).__name__}: {error}: set CLOSEDLOOP_DEBUG=1 to see where, and run: closedloop doctor",
+            1,
+        )
     return 0
 
 
@@ -71,7 +76,10 @@ def _say_version(asked: bool) -> None:
 
 @app.callback()
 def prepare(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version),
+    ] = False,
 ) -> None:
     """Before any command: what the libraries have to find in the environment."""
     from closedloop.cli.start import prepare_environment
@@ -81,7 +89,9 @@ def prepare(
 
 @app.command(epilog="Example: closedloop demo")
 def demo(
-    forget: Annotated[bool, typer.Option("--forget", help="Remove what earlier demos left.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Remove what earlier demos left.")
+    ] = False,
 ) -> None:
     """Play seven months of a subscription business and watch the loop turn."""
     from closedloop.cli import demo as cli_demo
@@ -92,12 +102,17 @@ def demo(
         cli_demo.play_demo(console)
 
 
-@app.command(epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml")
+@app.command(
+    epilog="Example: closedloop init sales.parquet --target returned --window-column month --out loop.toml"
+)
 def init(
     table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.", metavar="TABLE")],
     target: Annotated[str, typer.Option("--target", help="The column to predict.")],
     key: Annotated[str | None, typer.Option("--key", help="The column that names a row.")] = None,
-    window_column: Annotated[str | None, typer.Option("--window-column", help="The column that puts rows into windows of time.")] = None,
+    window_column: Annotated[
+        str | None,
+        typer.Option("--window-column", help="The column that puts rows into windows of time."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where to write.")] = Path("loop.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -105,12 +120,17 @@ def init(
     from closedloop.cli.init import tell_use_case, write_use_case
 
     with progress.status(f"looking at {table} ..."):
-        use_case = write_use_case(table, target, out, key=key, window_column=window_column, force=force)
+        use_case = write_use_case(
+            table, target, out, key=key, window_column=window_column, force=force
+        )
     tell(tell_use_case(use_case, out))
 
 
 @app.command(epilog="Example: closedloop generate --months 7")
-def generate(use_case: UseCasePath = None, months: Annotated[int, typer.Option("--months", min=1, help="How many windows.")] = 7) -> None:
+def generate(
+    use_case: UseCasePath = None,
+    months: Annotated[int, typer.Option("--months", min=1, help="How many windows.")] = 7,
+) -> None:
     """Write the built-in data of a use case that has a generator."""
     from closedloop.cli.init import generate_data
 
@@ -118,18 +138,34 @@ def generate(use_case: UseCasePath = None, months: Annotated[int, typer.Option("
 
 
 @app.command(epilog="Example: closedloop monitor --window month_001")
-def monitor(use_case: UseCasePath = None, window: WindowName = None, source: RowSource = "windows", as_json: AsJson = False) -> None:
+def monitor(
+    use_case: UseCasePath = None,
+    window: WindowName = None,
+    source: RowSource = "windows",
+    as_json: AsJson = False,
+) -> None:
     """Look at a window, decide, and act: the loop turns once."""
     _turn("monitor", use_case, window, source, as_json)
 
 
 @app.command(epilog="Example: closedloop train --use-case data/iris")
-def train(use_case: UseCasePath = None, window: WindowName = None, source: RowSource = "windows", as_json: AsJson = False) -> None:
+def train(
+    use_case: UseCasePath = None,
+    window: WindowName = None,
+    source: RowSource = "windows",
+    as_json: AsJson = False,
+) -> None:
     """Train a candidate now, compare it on the same rows, and promote it if it proves itself."""
     _turn("train", use_case, window, source, as_json)
 
 
-def _turn(what: Literal["monitor", "train"], path: Path | None, window: str | None, source: str, as_json: bool) -> None:
+def _turn(
+    what: Literal["monitor", "train"],
+    path: Path | None,
+    window: str | None,
+    source: str,
+    as_json: bool,
+) -> None:
     from closedloop.cli.turn import take_turn
 
     loop, entries = take_turn(progress, what, path, window, source)
@@ -161,12 +197,17 @@ def history(use_case: UseCasePath = None, as_json: AsJson = False, last: Newest 
 
     loop = open_loop(use_case)
     entries = loop.journal.history(loop.use_case.name)[-(last or 0) :]
-    show(as_json, [one.as_json() for one in entries], lambda: cli_show.show_history(console, entries))
+    show(
+        as_json, [one.as_json() for one in entries], lambda: cli_show.show_history(console, entries)
+    )
 
 
 @app.command(epilog="Example: closedloop why 7")
 def why(
-    decision: Annotated[int, typer.Argument(help="The id of a decision, from: closedloop history", metavar="DECISION")],
+    decision: Annotated[
+        int,
+        typer.Argument(help="The id of a decision, from: closedloop history", metavar="DECISION"),
+    ],
     use_case: UseCasePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -181,7 +222,10 @@ def why(
 
 @app.command(epilog="Example: closedloop promote 3")
 def promote(
-    version: Annotated[int, typer.Argument(help="The version to make production, from: closedloop status", metavar="N")],
+    version: Annotated[
+        int,
+        typer.Argument(help="The version to make production, from: closedloop status", metavar="N"),
+    ],
     use_case: UseCasePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -212,7 +256,9 @@ def _show_entry(entry: Any, as_json: bool, **shown: Any) -> None:
 
 
 @app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
-def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json: AsJson = False) -> None:
+def predict(
+    table: InTable, out: OutTable, use_case: UseCasePath = None, as_json: AsJson = False
+) -> None:
     """Score a table with the production model."""
     with progress.status("reading the use case ..."):
         from closedloop.cli.predict import predict_table, show_progress
@@ -222,7 +268,14 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
     with show_progress(progress, f"scoring {table}") as report:
         scored = predict_table(loop, table, out, report)
     if as_json:
-        print_json({"rows": scored.rows, "version": scored.version, "out": str(out), "warnings": [str(one) for one in scored.violations]})
+        print_json(
+            {
+                "rows": scored.rows,
+                "version": scored.version,
+                "out": str(out),
+                "warnings": [str(one) for one in scored.violations],
+            }
+        )
         return
     for violation in scored.violations:
         _say(f"{table} breaks the contract, its answers are worth little: {violation}", 0)
@@ -231,16 +284,32 @@ def predict(table: InTable, out: OutTable, use_case: UseCasePath = None, as_json
 
 @app.command(epilog="Example: closedloop backtest --policy loop --policy every-4 --label-delay 1")
 def backtest(
-    use_case: UseCasePath = None, policies: Policies = None, delay: LabelDelay = None, first: FirstWindows = 3, learners: Learners = None,
-    faults: WithFaults = False, out: OutFolder = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Live history again under several policies: what each would have cost, and what it would have gained."""
+    use_case: UseCasePath = None,
+    policies: Policies = None,
+    delay: LabelDelay = None,
+    first: FirstWindows = 3,
+    learners: Learners = None,
+    faults: WithFaults = False,
+    out: OutFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Live history again under several policies: what each would have cost, and what it would have
+    gained."""
     with progress.status("reading the use case ..."):
         from closedloop.cli import backtest as cli_backtest
         from closedloop.turn.open import open_loop
 
         loop = open_loop(use_case)
-    found, page = cli_backtest.replay_history(loop, progress, policies, delay=delay, first=first, learners=learners, faults=faults, out=out)
+    found, page = cli_backtest.replay_history(
+        loop,
+        progress,
+        policies,
+        delay=delay,
+        first=first,
+        learners=learners,
+        faults=faults,
+        out=out,
+    )
     if as_json:
         tell("\n".join(json.dumps(one) for one in cli_backtest.list_figures(found)))
         return

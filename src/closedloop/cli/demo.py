@@ -1,4 +1,5 @@
-"""`closedloop demo`: seven months of a subscription business. The months are planned; what is decided about them is not."""
+"""`closedloop demo`: seven months of a subscription business. The months are planned; what is
+decided about them is not."""
 
 from __future__ import annotations
 
@@ -8,7 +9,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from closedloop.bundle.skops_model import load_libraries
@@ -38,7 +46,12 @@ def play_demo(console: Console) -> None:
     from flows.deployment.own_server import embedded_prefect, using
 
     progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
     )
     with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress:
         task = progress.add_task("writing the months", total=MONTHS + 2)
@@ -63,17 +76,29 @@ def play_demo(console: Console) -> None:
 
 
 def forget_demo(console: Console) -> None:
-    """Remove the demo's data, models and journal; refuses when something else is kept beside them."""
+    """Remove the demo's data, models and journal; refuses when something else is kept beside
+    them."""
     loop = open_loop(DEFAULT_USE_CASE, settings=Settings(data=None))
-    home, generated = loop.settings.home_folder, loop.use_case.path.parent / loop.use_case.source.root
+    home, generated = (
+        loop.settings.home_folder,
+        loop.use_case.path.parent / loop.use_case.source.root,
+    )
     if loop.settings.database_url or loop.settings.mlflow_url:
-        raise StoreError(where="demo", wanted="the embedded default", got="a database or an MLflow server named by the environment",
-                         then="unset CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI first")  # fmt: skip
+        raise StoreError(
+            where="demo",
+            wanted="the embedded default",
+            got="a database or an MLflow server named by the environment",
+            then="unset CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI first",
+        )
     if home.exists():
         others = sorted({one for one in loop.journal.use_cases() if one != loop.use_case.name})
         if others:
-            raise StoreError(where=str(home), wanted="nothing but the demo", got=f"decisions about {', '.join(others)}",
-                             then="remove the folder yourself, or keep it; CLOSEDLOOP_HOME gives others their own home")  # fmt: skip
+            raise StoreError(
+                where=str(home),
+                wanted="nothing but the demo",
+                got=f"decisions about {', '.join(others)}",
+                then="remove the folder yourself, or keep it; CLOSEDLOOP_HOME gives others their own home",
+            )
     loop.engine.dispose()
     for folder in (home, generated):
         if folder.exists():
@@ -83,7 +108,11 @@ def forget_demo(console: Console) -> None:
 
 def _of_month(month: str, loop: Loop) -> list[Entry]:
     judgements = (Kind.RETRAINING, Kind.PROMOTION, Kind.ROLLBACK)
-    return [one for one in loop.journal.history(loop.use_case.name) if one.decision.window == month and one.decision.kind in judgements]
+    return [
+        one
+        for one in loop.journal.history(loop.use_case.name)
+        if one.decision.window == month and one.decision.kind in judgements
+    ]
 
 
 def _show_month(console: Console, month: str, loop: Loop) -> None:
@@ -94,8 +123,12 @@ def _show_month(console: Console, month: str, loop: Loop) -> None:
         seen.append(f"drift_share {facts['drift_share']:.2f}")
     if facts.get("realised_auc") is not None:
         seen.append(f"realised AUC {facts['realised_auc']:.3f}")
-    table = Table(title=f"{month}: {', '.join(seen)}; production is version {loop.registry.production() or 'none'}", title_justify="left",
-                  title_style="bold", expand=True)  # fmt: skip
+    table = Table(
+        title=f"{month}: {', '.join(seen)}; production is version {loop.registry.production() or 'none'}",
+        title_justify="left",
+        title_style="bold",
+        expand=True,
+    )
     table.add_column("id", justify="right")
     table.add_column("decision", no_wrap=True)
     table.add_column("version", justify="right")
@@ -103,13 +136,17 @@ def _show_month(console: Console, month: str, loop: Loop) -> None:
     for one in entries:
         version = "" if one.decision.version is None else str(one.decision.version)
         table.add_row(
-            str(one.id), f"{one.decision.kind.value}: {coloured(one.decision.action.value)}", version, escape(one.decision.reason)
+            str(one.id),
+            f"{one.decision.kind.value}: {coloured(one.decision.action.value)}",
+            version,
+            escape(one.decision.reason),
         )
     console.print(table)
 
 
 def _ask_api(console: Console, loop: Loop) -> None:
-    """Start the API on a free port, ask it about three customers of the newest month, and stop it."""
+    """Start the API on a free port, ask it about three customers of the newest month, and stop
+    it."""
     import json
     import urllib.request
 
@@ -118,10 +155,18 @@ def _ask_api(console: Console, loop: Loop) -> None:
     rows = loop.source.read(loop.source.windows()[MONTHS - 1])[list(loop.use_case.columns)].head(3)
     asked = json.loads(rows.to_json(orient="records"))
     with serving(loop.use_case, loop.settings, "127.0.0.1", 0) as address:
-        request = urllib.request.Request(f"{address}/predict", json.dumps({"rows": asked}).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{address}/predict",
+            json.dumps({"rows": asked}).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
-    table = Table(title=f"the API answers from version {answer['version']}", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"the API answers from version {answer['version']}",
+        title_justify="left",
+        title_style="bold",
+    )
     for name in ("prediction", "probability of each class", "prediction id"):
         table.add_column(name)
     for one in answer["predictions"]:
@@ -131,23 +176,36 @@ def _ask_api(console: Console, loop: Loop) -> None:
 
 
 def find_outcomes(entries: Sequence[Entry]) -> dict[str, Entry | None]:
-    """What the demo promises to show, each with the decision that shows it; None for what did not come."""
+    """What the demo promises to show, each with the decision that shows it; None for what did not
+    come."""
     by_id = {one.id: one for one in entries}
 
     def first(kind: Kind, action: Action, *, after_drift: bool | None = None) -> Entry | None:
         for one in entries:
             drifted = any(
-                check.claim.startswith("drift_share") and check.outcome == "holds" for check in _cause(one, by_id).decision.checks
+                check.claim.startswith("drift_share") and check.outcome == "holds"
+                for check in _cause(one, by_id).decision.checks
             )
-            if one.decision.kind is kind and one.decision.action is action and after_drift in (None, drifted) and one.outcome == "done":
+            if (
+                one.decision.kind is kind
+                and one.decision.action is action
+                and after_drift in (None, drifted)
+                and one.outcome == "done"
+            ):
                 return one
         return None
 
     return {
-        "the first model trained and promoted": first(Kind.PROMOTION, Action.PROMOTE, after_drift=False),
+        "the first model trained and promoted": first(
+            Kind.PROMOTION, Action.PROMOTE, after_drift=False
+        ),
         "a quiet month": first(Kind.RETRAINING, Action.KEEP),
-        "a drifted month, candidate promoted": first(Kind.PROMOTION, Action.PROMOTE, after_drift=True),
-        "a drifted month, candidate rejected": first(Kind.PROMOTION, Action.REJECT, after_drift=True),
+        "a drifted month, candidate promoted": first(
+            Kind.PROMOTION, Action.PROMOTE, after_drift=True
+        ),
+        "a drifted month, candidate rejected": first(
+            Kind.PROMOTION, Action.REJECT, after_drift=True
+        ),
         "a broken month, escalated and not trained on": first(Kind.RETRAINING, Action.ESCALATE),
         "a rollback": first(Kind.ROLLBACK, Action.ROLLBACK),
         "the API answering from production": first(Kind.SERVING, Action.SERVE),
@@ -160,19 +218,40 @@ def _cause(entry: Entry, by_id: dict[int, Entry]) -> Entry:
 
 def _show_outcomes(console: Console, loop: Loop) -> None:
     outcomes = find_outcomes(loop.journal.history(loop.use_case.name))
-    table = Table("shown", "month", "decision", title="what the journal holds", title_justify="left", title_style="bold")
+    table = Table(
+        "shown",
+        "month",
+        "decision",
+        title="what the journal holds",
+        title_justify="left",
+        title_style="bold",
+    )
     for name, entry in outcomes.items():
-        table.add_row(name, entry.decision.window if entry else "-", f"closedloop why {entry.id}" if entry else "[red]missing[/red]")
+        table.add_row(
+            name,
+            entry.decision.window if entry else "-",
+            f"closedloop why {entry.id}" if entry else "[red]missing[/red]",
+        )
     console.print(table)
     missing = [name for name, entry in outcomes.items() if entry is None]
     if missing:
-        raise ClosedLoopError(where="demo", wanted="every outcome in the journal", got=f"no {'; no '.join(missing)}",
-                              then="read closedloop history; closedloop demo --forget starts afresh")  # fmt: skip
+        raise ClosedLoopError(
+            where="demo",
+            wanted="every outcome in the journal",
+            got=f"no {'; no '.join(missing)}",
+            then="read closedloop history; closedloop demo --forget starts afresh",
+        )
 
 
 def _show_next(console: Console, loop: Loop) -> None:
-    drifted = [one for one in loop.journal.history(loop.use_case.name) if one.details.get("drift_over")]
-    report = loop.registry.local_file(drifted[-1].details["run"], "drift_report.html") if drifted else None
+    drifted = [
+        one for one in loop.journal.history(loop.use_case.name) if one.details.get("drift_over")
+    ]
+    report = (
+        loop.registry.local_file(drifted[-1].details["run"], "drift_report.html")
+        if drifted
+        else None
+    )
     # No box and no breaks: paths and addresses are clicked and copied.
     places = {
         "closedloop history": "every decision; closedloop why 3 shows one with all its checks",

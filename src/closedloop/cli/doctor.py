@@ -1,4 +1,5 @@
-"""`closedloop doctor`: what is wrong with an installation, a use case, or a loop that stopped turning."""
+"""`closedloop doctor`: what is wrong with an installation, a use case, or a loop that stopped
+turning."""
 
 from __future__ import annotations
 
@@ -64,12 +65,22 @@ def _try(check: str, look: Callable[[], str]) -> Finding:
         then = re.sub(r"(:|,? and run:|,? run:)? closedloop doctor$", "", error.then)
         return Finding(check, False, f"{error.where}: wanted {error.wanted}, got {error.got}", then)
     except Exception as error:  # one thing that is broken must not hide the others
-        return Finding(check, False, f"{type(error).__name__}: {error}", "set CLOSEDLOOP_DEBUG=1 and run the command that fails")
+        return Finding(
+            check,
+            False,
+            f"{type(error).__name__}: {error}",
+            "set CLOSEDLOOP_DEBUG=1 and run the command that fails",
+        )
 
 
 def _python() -> Finding:
     found = sys.version.split()[0]
-    return Finding("Python", (3, 11) <= sys.version_info[:2] <= (3, 13), found, "use Python 3.11 to 3.13: make install PYTHON=python3.12")
+    return Finding(
+        "Python",
+        (3, 11) <= sys.version_info[:2] <= (3, 13),
+        found,
+        "use Python 3.11 to 3.13: make install PYTHON=python3.12",
+    )
 
 
 def _packages() -> list[Finding]:
@@ -80,13 +91,17 @@ def _packages() -> list[Finding]:
         except PackageNotFoundError:
             findings.append(Finding(name, False, "not installed", "make install"))
             continue
-        ok = tuple(int(part) for part in found.split(".")[:2]) < tuple(int(part) for part in cap.split("."))
+        ok = tuple(int(part) for part in found.split(".")[:2]) < tuple(
+            int(part) for part in cap.split(".")
+        )
         findings.append(Finding(name, ok, found, f"a version below {cap} is needed: make install"))
     return findings
 
 
 def _disk(settings: Settings) -> Finding:
-    folder = next(one for one in (settings.home_folder, *settings.home_folder.parents) if one.exists())
+    folder = next(
+        one for one in (settings.home_folder, *settings.home_folder.parents) if one.exists()
+    )
     free = shutil.disk_usage(folder).free / 1e9
     return Finding(
         "disk",
@@ -101,8 +116,12 @@ def _newest_window(loop: Loop) -> str:
     raw = loop.source.read(names[-1])
     violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, None)
     if violations:
-        raise ClosedLoopError(where=f"window {names[-1]}", wanted="a window that keeps the contract",
-                              got="; ".join(map(str, violations)), then="mend the data or the [columns] of loop.toml")  # fmt: skip
+        raise ClosedLoopError(
+            where=f"window {names[-1]}",
+            wanted="a window that keeps the contract",
+            got="; ".join(map(str, violations)),
+            then="mend the data or the [columns] of loop.toml",
+        )
     return f"{names[-1]} of {len(names)} ({names[0]} first), {len(raw)} rows, keeps the contract"
 
 
@@ -115,10 +134,18 @@ def _tables(loop: Loop) -> str:
 
 def _journal(loop: Loop) -> str:
     entries = loop.journal.history(loop.use_case.name)
-    undone = [str(one.id) for one in entries if one.outcome is None and one.decision.action.value in ("promote", "rollback", "retrain")]
+    undone = [
+        str(one.id)
+        for one in entries
+        if one.outcome is None and one.decision.action.value in ("promote", "rollback", "retrain")
+    ]
     if undone:
-        raise ClosedLoopError(where="journal", wanted="every decision carried out", got=f"decision {', '.join(undone)} open",
-                              then="run the command again that was interrupted: closedloop monitor")  # fmt: skip
+        raise ClosedLoopError(
+            where="journal",
+            wanted="every decision carried out",
+            got=f"decision {', '.join(undone)} open",
+            then="run the command again that was interrupted: closedloop monitor",
+        )
     return f"{len(entries)} decisions at {loop.engine.url.render_as_string(hide_password=True)}"
 
 
@@ -133,8 +160,12 @@ def _production(loop: Loop) -> str:
         return "none yet: closedloop monitor"
     bundle = loop.registry.load(live)
     if (difference := bundle.measure_self_test()) > SELF_TEST_TOLERANCE:
-        raise ClosedLoopError(where=f"version {live}", wanted="the answers of the fitted model", got=f"a difference of {difference:.2g}",
-                              then="train again here: closedloop train")  # fmt: skip
+        raise ClosedLoopError(
+            where=f"version {live}",
+            wanted="the answers of the fitted model",
+            got=f"a difference of {difference:.2g}",
+            then="train again here: closedloop train",
+        )
     moved = [
         one
         for one in loop.journal.history(loop.use_case.name)
@@ -142,6 +173,10 @@ def _production(loop: Loop) -> str:
     ]
     if not moved or moved[-1].decision.version != live:
         said = f"version {moved[-1].decision.version}" if moved else "nothing"
-        raise ClosedLoopError(where="production", wanted=f"what the journal says is live: {said}", got=f"version {live}",
-                              then="somebody moved the alias outside of closedloop: closedloop promote N makes it a decision")  # fmt: skip
+        raise ClosedLoopError(
+            where="production",
+            wanted=f"what the journal says is live: {said}",
+            got=f"version {live}",
+            then="somebody moved the alias outside of closedloop: closedloop promote N makes it a decision",
+        )
     return f"version {live} loads and answers as fitted"

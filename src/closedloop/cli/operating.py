@@ -6,13 +6,26 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli.options import AsJson, Cron, DryRun, Host, OnlyCheck, Port, ToMlflow, ToStore, UseCasePath, Workers
+from closedloop.cli.options import (
+    AsJson,
+    Cron,
+    DryRun,
+    Host,
+    OnlyCheck,
+    Port,
+    ToMlflow,
+    ToStore,
+    UseCasePath,
+    Workers,
+)
 from closedloop.cli.output import app, console, progress, show, tell
 from closedloop.cli.prune import prune_use_case
 
 
 @app.command(epilog="Example: closedloop serve --port 8080 --workers 2")
-def serve(use_case: UseCasePath = None, host: Host = None, port: Port = None, workers: Workers = None) -> None:
+def serve(
+    use_case: UseCasePath = None, host: Host = None, port: Port = None, workers: Workers = None
+) -> None:
     """Answer predictions over HTTP, following production without a restart."""
     from closedloop.cli.serve import prepare_service
 
@@ -33,9 +46,13 @@ def up(use_case: UseCasePath = None, every: Cron = None) -> None:
 @app.command(epilog="Example: closedloop key add web-shop")
 def key(
     action: Annotated[str, typer.Argument(help="add, list or remove.", metavar="ACTION")],
-    name: Annotated[str | None, typer.Argument(help="Whose key, for add and remove.", metavar="NAME", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Whose key, for add and remove.", metavar="NAME", show_default=False),
+    ] = None,
 ) -> None:
-    """Who may ask the API: add a key (shown once), list their names, or remove one; a running API notices."""
+    """Who may ask the API: add a key (shown once), list their names, or remove one; a running API
+    notices."""
     from closedloop.cli.key import change_keys
     from closedloop.settings import Settings
 
@@ -45,7 +62,8 @@ def key(
 
 @app.command(epilog="Example: closedloop upgrade --check")
 def upgrade(check: OnlyCheck = False, as_json: AsJson = False) -> None:
-    """Bring the tables of journal and records to what this version of closedloop wants, or make them."""
+    """Bring the tables of journal and records to what this version of closedloop wants, or make
+    them."""
     from closedloop.cli.upgrade import tell_upgrade, upgrade_database
 
     facts = upgrade_database(check=check)
@@ -54,19 +72,30 @@ def upgrade(check: OnlyCheck = False, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: closedloop migrate --to-database postgresql://me@db/loop --to-mlflow https://mlflow.here --dry-run")
+@app.command(
+    epilog="Example: closedloop migrate --to-database postgresql://me@db/loop --to-mlflow https://mlflow.here --dry-run"
+)
 def migrate(
-    use_case: UseCasePath = None, to_database: ToStore = None, to_mlflow: ToMlflow = None, dry_run: DryRun = False, as_json: AsJson = False
+    use_case: UseCasePath = None,
+    to_database: ToStore = None,
+    to_mlflow: ToMlflow = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Move a use case to a team's MLflow server and database: versions, runs, decisions, answers and labels."""
+    """Move a use case to a team's MLflow server and database: versions, runs, decisions, answers
+    and labels."""
     from closedloop.cli.migrate import migrate_use_case
 
-    said, same = migrate_use_case(progress, use_case, to_database, to_mlflow, dry_run=dry_run, as_json=as_json)
+    said, same = migrate_use_case(
+        progress, use_case, to_database, to_mlflow, dry_run=dry_run, as_json=as_json
+    )
     tell(said)
     raise typer.Exit(0 if same else 1)
 
 
-prune = app.command("prune", epilog="Example: closedloop prune --keep-versions 10 --dry-run")(prune_use_case)
+prune = app.command("prune", epilog="Example: closedloop prune --keep-versions 10 --dry-run")(
+    prune_use_case
+)
 
 
 @app.command(epilog="Example: closedloop doctor")
@@ -77,7 +106,9 @@ def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
         from closedloop.cli.doctor import examine
 
         findings = examine(use_case)
-    facts = [{"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings]
+    facts = [
+        {"check": one.check, "ok": one.ok, "found": one.found, "next": one.then} for one in findings
+    ]
     show(as_json, facts, lambda: cli_show.show_findings(console, findings))
     if not all(one.ok for one in findings):
         raise typer.Exit(1)

@@ -1,4 +1,5 @@
-"""The program that commands belong to, and what they print: results on stdout, what a command is busy with on stderr."""
+"""The program that commands belong to, and what they print: results on stdout, what a command is
+busy with on stderr."""
 
 from __future__ import annotations
 
@@ -11,10 +12,14 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(
-    name="closedloop", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    name="closedloop",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     help="A self-hosted closed loop for tabular classifiers: watch, retrain, prove, promote, serve, go back.",
     epilog="New here? closedloop demo. Your own table: closedloop init TABLE --target COLUMN. Something is wrong: closedloop doctor",
-)  # fmt: skip
+)
 console = Console()
 # What a command is busy with is nobody's result: it goes where a pipe does not read.
 progress = Console(stderr=True)

@@ -1,4 +1,5 @@
-"""`closedloop predict IN OUT`: score a table of any size with the production model, a chunk at a time."""
+"""`closedloop predict IN OUT`: score a table of any size with the production model, a chunk at a
+time."""
 
 from __future__ import annotations
 
@@ -16,7 +17,14 @@ from closedloop.cli.serve import load_scorer
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.turn.open import Loop
-from closedloop.windows.chunks import CHUNK_ROWS, OUT_ENDINGS, Chunk, TableReader, open_table, write_whole
+from closedloop.windows.chunks import (
+    CHUNK_ROWS,
+    OUT_ENDINGS,
+    Chunk,
+    TableReader,
+    open_table,
+    write_whole,
+)
 from closedloop.windows.contract_check import check_contract, prepare
 
 if TYPE_CHECKING:
@@ -30,46 +38,76 @@ Report = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored, with which version, and how the rows broke the contract: such answers are worth little."""
+    """What was scored, with which version, and how the rows broke the contract: such answers are
+    worth little."""
 
     rows: int
     version: int
     violations: tuple[Violation, ...]
 
 
-def predict_table(loop: Loop, table: Path, out: Path, report: Report = lambda done, size: None) -> Scored:
-    """Write the rows' key, prediction, class probabilities and version to `out`, in their order; `report` hears how it goes.
+def predict_table(
+    loop: Loop, table: Path, out: Path, report: Report = lambda done, size: None
+) -> Scored:
+    """Write the rows' key, prediction, class probabilities and version to `out`, in their order;
+    `report` hears how it goes.
 
-    `out` appears whole or not at all. Raises SourceError when a feature column is absent, an ending is unknown or `out` cannot be
-    written, RegistryError when nothing is in production, ModelError when the API would not answer with that version either.
+    `out` appears whole or not at all. Raises SourceError when a feature column is absent, an ending
+    is unknown or `out` cannot be written, RegistryError when nothing is in production, ModelError
+    when the API would not answer with that version either.
     """
     if out.suffix.lower() not in OUT_ENDINGS:
-        raise SourceError(where=str(out), wanted="a name that ends in .csv or .parquet", got=out.suffix or "no ending", then="rename OUT")
+        raise SourceError(
+            where=str(out),
+            wanted="a name that ends in .csv or .parquet",
+            got=out.suffix or "no ending",
+            then="rename OUT",
+        )
     if table.exists() and out.exists() and table.samefile(out):
-        raise SourceError(where=str(out), wanted="another file than IN", got="the same", then="choose another OUT")
+        raise SourceError(
+            where=str(out), wanted="another file than IN", got="the same", then="choose another OUT"
+        )
     version = loop.registry.production()
     if version is None:
         raise RegistryError(
-            where=f"model {loop.use_case.name}", wanted="a production model", got="none", then="make one: closedloop monitor"
+            where=f"model {loop.use_case.name}",
+            wanted="a production model",
+            got="none",
+            then="make one: closedloop monitor",
         )
     return score_table(load_scorer(loop.registry.fetch(version)), version, table, out, report)
 
 
 def score_table(
-    scorer: Scorer, version: int, table: Path, out: Path, report: Report = lambda done, size: None, *, chunk_rows: int = CHUNK_ROWS
+    scorer: Scorer,
+    version: int,
+    table: Path,
+    out: Path,
+    report: Report = lambda done, size: None,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> Scored:
-    """As `predict_table`, with a model that is loaded. Memory is bounded by `chunk_rows`, however long the table is.
+    """As `predict_table`, with a model that is loaded. Memory is bounded by `chunk_rows`, however
+    long the table is.
 
-    The contract is checked chunk by chunk, each of `chunk_rows` rows at least where the table has as many: rates over fewer would be
-    chance, and rates over all would hide a day of broken rows in a year of good ones. Of each column the first violation is told, with its
-    rows. A key that comes twice is noticed within a chunk only.
+    The contract is checked chunk by chunk, each of `chunk_rows` rows at least where the table has
+    as many: rates over fewer would be chance, and rates over all would hide a day of broken rows in
+    a year of good ones. Of each column the first violation is told, with its rows. A key that comes
+    twice is noticed within a chunk only.
     """
     difference = scorer.measure_self_test()
     if not difference <= scorer.self_test_tolerance:
-        raise ModelError(where=f"version {version}", wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
-                         got=f"a difference of {difference:g}", then="compare library versions with those of training")  # fmt: skip
+        raise ModelError(
+            where=f"version {version}",
+            wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
+            got=f"a difference of {difference:g}",
+            then="compare library versions with those of training",
+        )
     use_case, rows, violations = scorer.use_case, 0, dict[str, Violation]()
-    features, others = list(use_case.columns), [name for name in (use_case.key, use_case.target.column) if name is not None]
+    features, others = (
+        list(use_case.columns),
+        [name for name in (use_case.key, use_case.target.column) if name is not None],
+    )
     reader = open_table(table, [*features, *others])
     _refuse_incomplete(reader, features, table)
     with write_whole(out) as writer:
@@ -84,38 +122,74 @@ def score_table(
     return Scored(rows, version, tuple(violations.values()))
 
 
-def score_rows(scorer: Scorer, prepared: pd.DataFrame, version: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Prediction, `probability_CLASS` of each class, and version, by name, each of shape (n,). Raises ModelError as the API does."""
+def score_rows(
+    scorer: Scorer, prepared: pd.DataFrame, version: int
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Prediction, `probability_CLASS` of each class, and version, by name, each of shape (n,).
+    Raises ModelError as the API does."""
     classes = scorer.facts.classes
     answers = np.empty((0, len(classes)))
     if len(prepared):
-        answers = scorer.probabilities(*pack_frame(prepared, scorer.use_case.numeric, scorer.use_case.categorical)).astype(np.float64)
+        answers = scorer.probabilities(
+            *pack_frame(prepared, scorer.use_case.numeric, scorer.use_case.categorical)
+        ).astype(np.float64)
     if answers.shape != (len(prepared), len(classes)) or not np.isfinite(answers).all():
-        raise ModelError(where=f"version {version}", wanted=f"{len(classes)} finite probabilities for each row",
-                         got=f"shape {answers.shape} or values not finite", then="go back with: closedloop rollback")  # fmt: skip
-    probabilities = {f"probability_{label}": answers[:, number] for number, label in enumerate(classes)}
+        raise ModelError(
+            where=f"version {version}",
+            wanted=f"{len(classes)} finite probabilities for each row",
+            got=f"shape {answers.shape} or values not finite",
+            then="go back with: closedloop rollback",
+        )
+    probabilities = {
+        f"probability_{label}": answers[:, number] for number, label in enumerate(classes)
+    }
     prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]
-    return {"prediction": prediction, **probabilities, "version": np.full(len(prepared), version, dtype=np.int64)}
+    return {
+        "prediction": prediction,
+        **probabilities,
+        "version": np.full(len(prepared), version, dtype=np.int64),
+    }
 
 
 @contextmanager
 def show_progress(console: Console, title: str) -> Iterator[Report]:
-    """A bar on `console` for the duration of the block; nothing remains of it, and nothing is shown where nobody watches."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    """A bar on `console` for the duration of the block; nothing remains of it, and nothing is shown
+    where nobody watches."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, size: bar.update(task, completed=done, total=size)
 
 
 def _refuse_incomplete(reader: TableReader, features: list[str], table: Path) -> None:
     if missing := [name for name in features if name not in reader.names]:
-        raise SourceError(where=str(table), wanted="every feature column of the model", got=f"no {', '.join(missing)}",
-                          then="add the columns to the table")  # fmt: skip
+        raise SourceError(
+            where=str(table),
+            wanted="every feature column of the model",
+            got=f"no {', '.join(missing)}",
+            then="add the columns to the table",
+        )
 
 
 def _placed(violation: Violation, chunk: Chunk) -> Violation:
     if chunk.whole or violation.rule == "missing":
         return violation
-    return replace(violation, got=f"{violation.got}, in rows {chunk.first_row} to {chunk.first_row + len(chunk.frame) - 1}")
+    return replace(
+        violation,
+        got=f"{violation.got}, in rows {chunk.first_row} to {chunk.first_row + len(chunk.frame) - 1}",
+    )

@@ -1,4 +1,5 @@
-"""`closedloop serve`: the API with its real parts, in one process or several. None of them imports MLflow, pandas or scikit-learn."""
+"""`closedloop serve`: the API with its real parts, in one process or several. None of them imports
+MLflow, pandas or scikit-learn."""
 
 from __future__ import annotations
 
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 
 
-def build_service(use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None) -> Service:
-    """The app on this use case's registry, records and journal; the journal names this service by `where` and when it `started`.
+def build_service(
+    use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None
+) -> Service:
+    """The app on this use case's registry, records and journal; the journal names this service by
+    `where` and when it `started`.
 
     Without `keys` nobody needs one.
     """
@@ -49,25 +53,54 @@ def build_service(use_case: UseCase, settings: Settings, where: str, started: st
     from api.model.live import Production
 
     engine = open_engine(settings.store_url)
-    journal, reader = Journal(engine), ProductionReader(use_case.name, settings.tracking_uri, downloads=settings.home_folder / "serving")
+    journal, reader = (
+        Journal(engine),
+        ProductionReader(
+            use_case.name, settings.tracking_uri, downloads=settings.home_folder / "serving"
+        ),
+    )
 
     def load(version: int) -> Scorer:
         return load_scorer(reader.fetch(version))
 
     def announce(version: int) -> None:
         reader.remember(version)
-        note_serving(journal, use_case.name, version, window=reader.window(version), where=where, started=started)
+        note_serving(
+            journal,
+            use_case.name,
+            version,
+            window=reader.window(version),
+            where=where,
+            started=started,
+        )
         reader.remove_others(version)
 
-    follower = Follower(Production(), reader.find, load, announce, find_last_good=reader.last_good, follow_seconds=settings.follow_seconds)
-    limits = Limits(settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds)
+    follower = Follower(
+        Production(),
+        reader.find,
+        load,
+        announce,
+        find_last_good=reader.last_good,
+        follow_seconds=settings.follow_seconds,
+    )
+    limits = Limits(
+        settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds
+    )
     records = Records(engine, sync=settings.records_sync)
-    return create_app(follower, records, title=f"closedloop: {use_case.name}", max_rows=settings.max_rows, limits=limits, keys=keys,
-                      answer_without_records=settings.answer_without_records)  # fmt: skip
+    return create_app(
+        follower,
+        records,
+        title=f"closedloop: {use_case.name}",
+        max_rows=settings.max_rows,
+        limits=limits,
+        keys=keys,
+        answer_without_records=settings.answer_without_records,
+    )
 
 
 def load_scorer(folder: Path) -> Scorer:
-    """What answers for a fetched bundle: its proved ONNX model, else its pipeline. Raises ModelError when the bundle is damaged."""
+    """What answers for a fetched bundle: its proved ONNX model, else its pipeline. Raises
+    ModelError when the bundle is damaged."""
     if read_proof(folder).served_by == "onnx":
         from closedloop.bundle.onnx_model import load_served
 
@@ -77,11 +110,14 @@ def load_scorer(folder: Path) -> Scorer:
     return read_packed(folder)
 
 
-def prepare_service(use_case: Path | str | None, host: str | None, port: int | None, workers: int | None) -> Callable[[], None]:
-    """All that can go wrong before answering; what is returned answers until the process is told to stop.
+def prepare_service(
+    use_case: Path | str | None, host: str | None, port: int | None, workers: int | None
+) -> Callable[[], None]:
+    """All that can go wrong before answering; what is returned answers until the process is told to
+    stop.
 
-    Raises ClosedLoopError when the use case cannot be read, when the address cannot be listened on, or when others could
-    reach it and there is no API key.
+    Raises ClosedLoopError when the use case cannot be read, when the address cannot be listened on,
+    or when others could reach it and there is no API key.
     """
     from api.guard.keys import open_keys
 
@@ -94,8 +130,17 @@ def prepare_service(use_case: Path | str | None, host: str | None, port: int | N
     # A little more than a request may take, so that each has its own answer.
     patience = settings.request_seconds + 1
     if workers > 1:
-        return partial(_run_workers, partial(create_worker, read.path, host, where, started), host, port, workers, patience)
-    return partial(_run_one, partial(build_service, read, settings, where, started, keys), host, port, patience)
+        return partial(
+            _run_workers,
+            partial(create_worker, read.path, host, where, started),
+            host,
+            port,
+            workers,
+            patience,
+        )
+    return partial(
+        _run_one, partial(build_service, read, settings, where, started, keys), host, port, patience
+    )
 
 
 def _run_one(build: Callable[[], Service], host: str, port: int, patience_seconds: float) -> None:
@@ -104,31 +149,49 @@ def _run_one(build: Callable[[], Service], host: str, port: int, patience_second
     run(build(), host, port, patience_seconds=patience_seconds)
 
 
-def _run_workers(build: Callable[[], Service], host: str, port: int, workers: int, patience_seconds: float) -> None:
+def _run_workers(
+    build: Callable[[], Service], host: str, port: int, workers: int, patience_seconds: float
+) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
         # Every worker writes its metrics there, and whichever is asked adds up those of all.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        config = uvicorn.Config(build, factory=True, host=host, port=port, workers=workers, access_log=False,
-                                timeout_graceful_shutdown=ceil(patience_seconds))  # fmt: skip
+        config = uvicorn.Config(
+            build,
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            timeout_graceful_shutdown=ceil(patience_seconds),
+        )
         listening = config.bind_socket()
         Multiprocess(config, sockets=[listening]).run()
         listening.close()
 
 
 def create_worker(use_case: Path, host: str, where: str, started: str) -> Service:
-    """The app of one worker; it stops when the process that started it is gone, however that ended."""
+    """The app of one worker; it stops when the process that started it is gone, however that
+    ended."""
     from api.guard.keys import open_keys
     from api.server import tend_memory
 
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
+        threading.Thread(
+            target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True
+        ).start()
     tend_memory()
     settings = Settings()
-    return build_service(load_use_case(use_case), settings, where, started, open_keys(settings.keys_file, host, settings.api_key))
+    return build_service(
+        load_use_case(use_case),
+        settings,
+        where,
+        started,
+        open_keys(settings.keys_file, host, settings.api_key),
+    )
 
 
 def _end_with(sentinel: int) -> None:
@@ -137,21 +200,32 @@ def _end_with(sentinel: int) -> None:
 
 
 def refuse_taken(host: str, port: int, *, then: str) -> None:
-    """Raise ClosedLoopError unless this process could listen there; `then` says what to do about a port that is taken."""
+    """Raise ClosedLoopError unless this process could listen there; `then` says what to do about a
+    port that is taken."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise ClosedLoopError(where=f"port {port} on {host}", wanted="a free port", got="one that is in use", then=then) from None
-            raise ClosedLoopError(where=f"{host}:{port}", wanted="an address of this machine and a port that may be opened",
-                                  got=error.strerror or str(error), then="choose another --host or --port") from None  # fmt: skip
+                raise ClosedLoopError(
+                    where=f"port {port} on {host}",
+                    wanted="a free port",
+                    got="one that is in use",
+                    then=then,
+                ) from None
+            raise ClosedLoopError(
+                where=f"{host}:{port}",
+                wanted="an address of this machine and a port that may be opened",
+                got=error.strerror or str(error),
+                then="choose another --host or --port",
+            ) from None
 
 
 @contextmanager
 def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iterator[str]:
-    """Serve from a thread of this process for the duration of the block; yields the address once a model is ready.
+    """Serve from a thread of this process for the duration of the block; yields the address once a
+    model is ready.
 
     Port 0 takes a free one. Raises ClosedLoopError when no model is ready in time.
     """
@@ -186,4 +260,9 @@ def _wait_until_ready(address: str) -> None:
         except (urllib.error.URLError, OSError) as error:
             got = str(error)
         time.sleep(0.05)
-    raise ClosedLoopError(where=f"API at {address}", wanted="a model that is ready", got=got, then="run: closedloop doctor")
+    raise ClosedLoopError(
+        where=f"API at {address}",
+        wanted="a model that is ready",
+        got=got,
+        then="run: closedloop doctor",
+    )

@@ -28,7 +28,11 @@ COLOURS = {
 }
 BRIEF_CLAIMS = 3
 WIDE = 100
-_SIGNS = {Outcome.HOLDS: "[green]holds[/green]", Outcome.FAILS: "[red]fails[/red]", Outcome.UNKNOWN: "[yellow]unknown[/yellow]"}
+_SIGNS = {
+    Outcome.HOLDS: "[green]holds[/green]",
+    Outcome.FAILS: "[red]fails[/red]",
+    Outcome.UNKNOWN: "[yellow]unknown[/yellow]",
+}
 
 
 def coloured(action: str) -> str:
@@ -52,7 +56,8 @@ def brief_reason(decision: Decision) -> str:
 
 
 def report_link(loop: Loop, entry: Entry) -> str | None:
-    """Where the report of a decision can be seen: at the MLflow server that the environment names now, whatever it was then."""
+    """Where the report of a decision can be seen: at the MLflow server that the environment names
+    now, whatever it was then."""
     link = entry.details.get("report")
     if link is None or "/#/" not in link:
         return link
@@ -61,7 +66,9 @@ def report_link(loop: Loop, entry: Entry) -> str | None:
     return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
 
 
-def show_decision(console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False) -> None:
+def show_decision(
+    console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False
+) -> None:
     """A decision and its reason; with `every_check` the whole table behind it."""
     decision = entry.decision
     version = f", version {decision.version}" if decision.version is not None else ""
@@ -77,13 +84,21 @@ def show_decision(console: Console, entry: Entry, *, report: str | None = None, 
     if every_check:
         table = Table("role", "check", "outcome", "wanted", "got", box=None, pad_edge=False)
         for check in sorted(decision.checks, key=lambda one: list(Role).index(one.role)):
-            table.add_row(check.role.value, escape(check.claim), _SIGNS[check.outcome], escape(check.wanted), escape(check.got))
+            table.add_row(
+                check.role.value,
+                escape(check.claim),
+                _SIGNS[check.outcome],
+                escape(check.wanted),
+                escape(check.got),
+            )
         console.print(table)
     if entry.cause is not None:
         console.print(f"led to by decision {entry.cause}", style="dim", highlight=False)
     if report:
         # Outside of the box and in one line, so that it can be clicked and copied.
-        console.print(f"report, while closedloop up runs: {escape(report)}", soft_wrap=True, highlight=False)
+        console.print(
+            f"report, while closedloop up runs: {escape(report)}", soft_wrap=True, highlight=False
+        )
 
 
 def show_history(console: Console, entries: Sequence[Entry]) -> None:
@@ -101,9 +116,20 @@ def show_history(console: Console, entries: Sequence[Entry]) -> None:
         decision = one.decision
         at = (one.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
         outcome = "" if one.outcome == "done" else f" ({one.outcome or 'open'})"
-        why = "\n".join((escape(brief_reason(decision)), *(f"[dim]{escape(told)}[/dim]" for told in tell_estimates(one.details))))
-        table.add_row(str(one.id), *at, escape(decision.window), coloured(decision.action.value) + outcome,
-                      "" if decision.version is None else str(decision.version), why)  # fmt: skip
+        why = "\n".join(
+            (
+                escape(brief_reason(decision)),
+                *(f"[dim]{escape(told)}[/dim]" for told in tell_estimates(one.details)),
+            )
+        )
+        table.add_row(
+            str(one.id),
+            *at,
+            escape(decision.window),
+            coloured(decision.action.value) + outcome,
+            "" if decision.version is None else str(decision.version),
+            why,
+        )
     console.print(table)
     console.print("every check of one: closedloop why ID", style="dim", highlight=False)
 
@@ -112,14 +138,20 @@ def read_status(loop: Loop) -> dict[str, Any]:
     """What `closedloop status --json` prints."""
     entries = loop.journal.history(loop.use_case.name)
     judged = [one for one in entries if one.decision.kind is not Kind.SERVING]
-    acting = [one for one in entries if one.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)]
+    acting = [
+        one
+        for one in entries
+        if one.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
+    ]
     records = loop.records.count(loop.use_case.name)
     return {
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
         "versions": [_version_facts(one) for one in loop.registry.versions()],
-        "last_decision": {**judged[-1].as_json(), "brief": brief_reason(judged[-1].decision)} if judged else None,
+        "last_decision": {**judged[-1].as_json(), "brief": brief_reason(judged[-1].decision)}
+        if judged
+        else None,
         "without_labels": _estimates(entries, loop.registry.production()),
         "open_decisions": [one.id for one in acting if one.outcome is None],
         "records": {"predictions": records.predictions, "labels": records.labels},
@@ -127,17 +159,32 @@ def read_status(loop: Loop) -> dict[str, Any]:
 
 
 def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | None:
-    """What the newest turn estimated, and how an earlier estimate did; None when it was about another production than today's."""
+    """What the newest turn estimated, and how an earlier estimate did; None when it was about
+    another production than today's."""
     turn = next((one for one in reversed(entries) if "estimated_auc" in one.details), None)
     if turn is None or turn.details.get("production") != live:
         return None
-    kept = ("estimated_auc", "estimated_lower", "estimated_upper", "estimated_for_judged", "realised_on", "realised_auc")
+    kept = (
+        "estimated_auc",
+        "estimated_lower",
+        "estimated_upper",
+        "estimated_for_judged",
+        "realised_on",
+        "realised_auc",
+    )
     return {"window": turn.decision.window, **{name: turn.details.get(name) for name in kept}}
 
 
 def _version_facts(one: VersionFacts) -> dict[str, Any]:
-    return {"version": one.version, "status": one.status, "aliases": list(one.aliases), "recipe": one.recipe, "window": one.window,
-            "trained_through": one.trained_through, "val_auc": one.val_auc}  # fmt: skip
+    return {
+        "version": one.version,
+        "status": one.status,
+        "aliases": list(one.aliases),
+        "recipe": one.recipe,
+        "window": one.window,
+        "trained_through": one.trained_through,
+        "val_auc": one.val_auc,
+    }
 
 
 def show_status(console: Console, facts: dict[str, Any]) -> None:
@@ -145,27 +192,57 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
     live = facts["production"]
     console.print(
         f"[bold]{facts['use_case']}[/bold]: "
-        + (f"production is version {live}" if live else "no production model yet: closedloop monitor"),
+        + (
+            f"production is version {live}"
+            if live
+            else "no production model yet: closedloop monitor"
+        ),
         highlight=False,
     )
     if facts["previous"]:
-        console.print(f"one step back: version {facts['previous']} (closedloop rollback)", highlight=False)
+        console.print(
+            f"one step back: version {facts['previous']} (closedloop rollback)", highlight=False
+        )
     if facts["versions"]:
-        table = Table("version", "status", "recipe", "for window", "trained through", "val_auc", box=None, pad_edge=False)
+        table = Table(
+            "version",
+            "status",
+            "recipe",
+            "for window",
+            "trained through",
+            "val_auc",
+            box=None,
+            pad_edge=False,
+        )
         for one in facts["versions"]:
             auc = "" if one["val_auc"] is None else f"{one['val_auc']:.4f}"
-            table.add_row(str(one["version"]), one["status"], one["recipe"], one["window"], one["trained_through"], auc)
+            table.add_row(
+                str(one["version"]),
+                one["status"],
+                one["recipe"],
+                one["window"],
+                one["trained_through"],
+                auc,
+            )
         console.print(table)
-    console.print(f"records: {facts['records']['predictions']} predictions, {facts['records']['labels']} labels", highlight=False)
+    console.print(
+        f"records: {facts['records']['predictions']} predictions, {facts['records']['labels']} labels",
+        highlight=False,
+    )
     if last := facts["last_decision"]:
         console.print(
-            f"last decision: {last['id']}, {escape(last['window'])}: {coloured(last['action'])}: {escape(last['brief'])}", highlight=False
+            f"last decision: {last['id']}, {escape(last['window'])}: {coloured(last['action'])}: {escape(last['brief'])}",
+            highlight=False,
         )
     if found := facts["without_labels"]:
         for told in tell_estimates(found):
             console.print(f"{escape(found['window'])}: {escape(told)}", highlight=False)
     for number in facts["open_decisions"]:
-        console.print(f"decision {number} was not carried out: run closedloop monitor again", style="yellow", highlight=False)
+        console.print(
+            f"decision {number} was not carried out: run closedloop monitor again",
+            style="yellow",
+            highlight=False,
+        )
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -173,7 +250,8 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     for one in findings:
         sign = "[green]ok  [/green]" if one.ok else "[red]mend[/red]"
         console.print(
-            f"{sign} {escape(one.check)}: {escape(one.found)}" + ("" if one.ok or not one.then else f" -> {escape(one.then)}"),
+            f"{sign} {escape(one.check)}: {escape(one.found)}"
+            + ("" if one.ok or not one.then else f" -> {escape(one.then)}"),
             soft_wrap=True,
             highlight=False,
         )

@@ -11,7 +11,8 @@ from closedloop.storage.upgrade import upgrade_tables
 
 
 def upgrade_database(*, check: bool) -> dict[str, Any]:
-    """Do it or, with `check`, only look: what `closedloop upgrade --json` prints. `from` is None where there are no tables yet.
+    """Do it or, with `check`, only look: what `closedloop upgrade --json` prints. `from` is None
+    where there are no tables yet.
 
     Raises StoreError as `upgrade_tables` does.
     """
@@ -20,8 +21,13 @@ def upgrade_database(*, check: bool) -> dict[str, Any]:
         found = plan_upgrade(engine) if check else upgrade_tables(engine)
     finally:
         engine.dispose()
-    return {"database": engine.url.render_as_string(hide_password=True), "from": found.before, "to": found.after, "needed": found.needed,
-            "copy": None if found.copy is None else str(found.copy)}  # fmt: skip
+    return {
+        "database": engine.url.render_as_string(hide_password=True),
+        "from": found.before,
+        "to": found.after,
+        "needed": found.needed,
+        "copy": None if found.copy is None else str(found.copy),
+    }
 
 
 def tell_upgrade(facts: dict[str, Any], *, check: bool) -> str:
@@ -33,4 +39,6 @@ def tell_upgrade(facts: dict[str, Any], *, check: bool) -> str:
         way = f"to note that it is at revision {facts['to']}"  # tables from before there were revisions
     if check:
         return f"{facts['database']}: an upgrade is due, {way}: closedloop upgrade"
-    return f"{facts['database']}: upgraded {way}" + (f"; the file as it was: {facts['copy']}" if facts["copy"] else "")
+    return f"{facts['database']}: upgraded {way}" + (
+        f"; the file as it was: {facts['copy']}" if facts["copy"] else ""
+    )

@@ -1,6 +1,7 @@
 """What a judgement is made of: an action, and the checks behind it.
 
-The words that decisions are written in, read by everything that shows, keeps or carries one out; the rules stand beside it.
+The words that decisions are written in, read by everything that shows, keeps or carries one out;
+the rules stand beside it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class Outcome(StrEnum):
 
 
 class Role(StrEnum):
-    """What a check is for: any trigger that holds asks for the action, every guard and every gate must hold to allow it,
-    a note only informs."""
+    """What a check is for: any trigger that holds asks for the action, every guard and every gate
+    must hold to allow it, a note only informs."""
 
     TRIGGER = "trigger"
     GUARD = "guard"
@@ -65,7 +66,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """An action with every check behind it. `version` is the model version that the action is about, if any."""
+    """An action with every check behind it. `version` is the model version that the action is
+    about, if any."""
 
     kind: Kind
     action: Action
@@ -75,11 +77,24 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """The checks that settled it, in one line; the same text in the log, the journal, the tag and the report."""
-        triggers = [check for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS]
-        closed = [check for check in self.checks if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS]
+        """The checks that settled it, in one line; the same text in the log, the journal, the tag
+        and the report."""
+        triggers = [
+            check
+            for check in self.checks
+            if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS
+        ]
+        closed = [
+            check
+            for check in self.checks
+            if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS
+        ]
         if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:
-            unknown = [check.claim for check in self.checks if check.role is Role.TRIGGER and check.outcome is Outcome.UNKNOWN]
+            unknown = [
+                check.claim
+                for check in self.checks
+                if check.role is Role.TRIGGER and check.outcome is Outcome.UNKNOWN
+            ]
             return "no trigger fired" + (f"; not known: {', '.join(unknown)}" if unknown else "")
         if closed:
             asked = f"{triggers[0].claim}, but " if triggers and self.action is Action.KEEP else ""
@@ -89,8 +104,14 @@ class Decision:
         if self.action is Action.KEEP:
             return "; ".join(str(check) for check in self.checks if check.role is Role.TRIGGER)
         gates = [check for check in self.checks if check.role is Role.GATE]
-        telling = [check for check in gates if check.claim == "val_auc" or check.claim.startswith("delta on ")] or list(self.checks)
-        return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(f"{check.claim}: {check.got}" for check in telling)
+        telling = [
+            check
+            for check in gates
+            if check.claim == "val_auc" or check.claim.startswith("delta on ")
+        ] or list(self.checks)
+        return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(
+            f"{check.claim}: {check.got}" for check in telling
+        )
 
 
 def make_check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:

@@ -1,6 +1,7 @@
 """What the loop has seen: facts, frozen, without judgement, clock or I/O.
 
-Every class here is what a sense measured or a hand read. Decisions take these and a policy, nothing else.
+Every class here is what a sense measured or a hand read. Decisions take these and a policy, nothing
+else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Window:
-    """A named stretch of rows. `index` is its place in time order (0 is the oldest), `digest` a sha256 of its content."""
+    """A named stretch of rows. `index` is its place in time order (0 is the oldest), `digest` a
+    sha256 of its content."""
 
     name: str
     index: int
@@ -35,7 +37,8 @@ class Violation:
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One watched column held against the reference: a distance (0 is no drift) and the limit it may not reach.
+    """One watched column held against the reference: a distance (0 is no drift) and the limit it
+    may not reach.
 
     `score` is None when the column could not be measured; `note` then says why.
     """
@@ -77,7 +80,8 @@ class DriftReport:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value with its confidence interval and the rows behind it. More is better in everything estimated here."""
+    """A measured value with its confidence interval and the rows behind it. More is better in
+    everything estimated here."""
 
     value: float
     lower: float
@@ -103,8 +107,9 @@ class ClassScores:
 class Scores:
     """How one model did on one labelled window.
 
-    `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is missing from the rows.
-    `confusion` counts rows: actual class down, predicted class across, in the order of `classes`.
+    `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is
+    missing from the rows. `confusion` counts rows: actual class down, predicted class across, in
+    the order of `classes`.
     """
 
     window: str
@@ -124,10 +129,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class SliceDelta:
-    """Candidate against production on one slice; `delta` is None when a class has fewer than two rows in it.
+    """Candidate against production on one slice; `delta` is None when a class has fewer than two
+    rows in it.
 
-    The interval of `delta` is wider than the policy's confidence asks for one, by the number of slices: `scoring.measure_slices`.
-    `rarest` counts the rows of the rarest class, 0 when one is missing.
+    The interval of `delta` is wider than the policy's confidence asks for one, by the number of
+    slices: `scoring.measure_slices`. `rarest` counts the rows of the rarest class, 0 when one is
+    missing.
     """
 
     name: str
@@ -141,8 +148,9 @@ class SliceDelta:
 class Comparison:
     """One candidate and production on the same rows, newer than both models' training rows.
 
-    `held_out` is True when no newer window existed and a held-out part of the training window was used (first model only).
-    `delta` is candidate val_auc minus production val_auc; None without a production model or when it could not be scored.
+    `held_out` is True when no newer window existed and a held-out part of the training window was
+    used (first model only). `delta` is candidate val_auc minus production val_auc; None without a
+    production model or when it could not be scored.
     """
 
     recipe: str
@@ -170,9 +178,10 @@ class GoldenResult:
 class LoopState:
     """Where the loop stands before a turn, read from the registry and the journal.
 
-    Indexes count windows in time order. `drift_marks` and `loss_marks` say, oldest first and without the current window,
-    whether drift_share (the AUC loss) was over its limit; a broken window leaves no mark. `drifting_since` is the first window of the
-    run of drift marks that were over, up to the newest; None when the newest was not.
+    Indexes count windows in time order. `drift_marks` and `loss_marks` say, oldest first and
+    without the current window, whether drift_share (the AUC loss) was over its limit; a broken
+    window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
+    over, up to the newest; None when the newest was not.
     """
 
     production: int | None = None
@@ -188,8 +197,9 @@ class LoopState:
 
 @dataclass(frozen=True)
 class RetrainingEvidence:
-    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than production's training rows;
-    `production_error` says why production could not be loaded or asked, if so."""
+    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than
+    production's training rows; `production_error` says why production could not be loaded or asked,
+    if so."""
 
     window: Window
     state: LoopState
@@ -203,9 +213,10 @@ class RetrainingEvidence:
 
 @dataclass(frozen=True)
 class PromotionEvidence:
-    """All that `decide_promotion` looks at. `packaging_difference` is the largest difference between a probability of the
-    packaged model and of the fitted one, in every form in which it may be served; None when the package was not tried.
-    `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown; `served_reason` says why it is not ONNX."""
+    """All that `decide_promotion` looks at. `packaging_difference` is the largest difference
+    between a probability of the packaged model and of the fitted one, in every form in which it may
+    be served; None when the package was not tried. `served_by` is the form that will answer, `onnx`
+    or `pipeline`, empty when unknown; `served_reason` says why it is not ONNX."""
 
     window: Window
     version: int | None
@@ -221,7 +232,8 @@ class PromotionEvidence:
 
 @dataclass(frozen=True)
 class RollbackEvidence:
-    """All that `decide_rollback` looks at. `delta` is production's val_auc minus previous's on the same rows of the window."""
+    """All that `decide_rollback` looks at. `delta` is production's val_auc minus previous's on the
+    same rows of the window."""
 
     window: Window
     state: LoopState

@@ -1,7 +1,8 @@
 """Every number that can change a decision, checked when it is built.
 
-Limits and measurements never share a name: `max_drift_share` is the limit of the measured `drift_share`.
-Standard library only; `use_case/loop_toml.py` builds a policy from `[policy.*]` in loop.toml.
+Limits and measurements never share a name: `max_drift_share` is the limit of the measured
+`drift_share`. Standard library only; `use_case/loop_toml.py` builds a policy from `[policy.*]` in
+loop.toml.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ def _between(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class DriftPolicy:
-    """How column limits are set. A limit is the larger of Evidently's default distance and what same-sized random parts of
-    the reference show between themselves, at `false_alarm_rate` over all columns together."""
+    """How column limits are set. A limit is the larger of Evidently's default distance and what
+    same-sized random parts of the reference show between themselves, at `false_alarm_rate` over all
+    columns together."""
 
     min_distance: float = 0.1
     false_alarm_rate: float = 0.01
@@ -37,8 +39,9 @@ class DriftPolicy:
 class RetrainingPolicy:
     """When to train. Three triggers, each switchable, and the guards that keep their cost in hand.
 
-    A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows` windows, the current one included.
-    With `once_an_episode`, drift that goes on after a retraining that promoted nothing does not start another one by itself.
+    A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows`
+    windows, the current one included. With `once_an_episode`, drift that goes on after a retraining
+    that promoted nothing does not start another one by itself.
     """
 
     drift_trigger: bool = True
@@ -71,9 +74,10 @@ class RetrainingPolicy:
 
 @dataclass(frozen=True)
 class PromotionPolicy:
-    """What a candidate must prove. A refit of production's recipe must not be significantly worse by more than `max_loss`;
-    another recipe must be significantly better by more than `min_delta`. Of the twins of one learner that on weighted history has to be
-    better than that on all history by more than `min_recent_gain`: the better of two equals is chance, and it knows less."""
+    """What a candidate must prove. A refit of production's recipe must not be significantly worse
+    by more than `max_loss`; another recipe must be significantly better by more than `min_delta`.
+    Of the twins of one learner that on weighted history has to be better than that on all history
+    by more than `min_recent_gain`: the better of two equals is chance, and it knows less."""
 
     confidence: float = 0.95
     min_delta: float = 0.0
@@ -106,8 +110,8 @@ class PromotionPolicy:
 
 @dataclass(frozen=True)
 class RollbackPolicy:
-    """The watch after a promotion: for `probation_windows` labelled windows, production that is significantly worse than the
-    version it replaced, by more than `max_loss`, is taken back."""
+    """The watch after a promotion: for `probation_windows` labelled windows, production that is
+    significantly worse than the version it replaced, by more than `max_loss`, is taken back."""
 
     enabled: bool = True
     probation_windows: int = 2
@@ -124,9 +128,10 @@ class RollbackPolicy:
 
 @dataclass(frozen=True)
 class QuarantinePolicy:
-    """Which labelled windows are kept out of training, because their labels are more likely wrong than new: those on which production's
-    AUC is significantly more than `max_auc_drop` below the worst of its last `memory_windows` windows, and those in which the odds of a
-    class are more than `max_odds_ratio` times, or less than that part of, what they were in each of those windows."""
+    """Which labelled windows are kept out of training, because their labels are more likely wrong
+    than new: those on which production's AUC is significantly more than `max_auc_drop` below the
+    worst of its last `memory_windows` windows, and those in which the odds of a class are more than
+    `max_odds_ratio` times, or less than that part of, what they were in each of those windows."""
 
     max_auc_drop: float = 0.10
     max_odds_ratio: float = 8.0

@@ -10,13 +10,17 @@ import numpy as np
 from closedloop.decisions.evidence import Comparison
 
 
-def draw_scores(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], comparison: Comparison) -> bytes:
+def draw_scores(
+    labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], comparison: Comparison
+) -> bytes:
     """ROC curves, calibration and the confusion matrix side by side, as one PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="tight")
     curves, calibration, confusion = figure.subplots(1, 3)
-    figure.suptitle(f"{comparison.recipe} on {comparison.window}, {comparison.candidate.rows} rows", fontsize=10)
+    figure.suptitle(
+        f"{comparison.recipe} on {comparison.window}, {comparison.candidate.rows} rows", fontsize=10
+    )
     _draw_roc(curves, labels, probabilities, classes)
     _draw_calibration(calibration, labels, probabilities, classes)
     _draw_confusion(confusion, comparison.candidate.confusion, classes)
@@ -30,7 +34,9 @@ def _shown(classes: tuple[str, ...]) -> range:
     return range(1, 2) if len(classes) == 2 else range(len(classes))
 
 
-def _draw_roc(axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
+def _draw_roc(
+    axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
+) -> None:
     for number in _shown(classes):
         order = np.argsort(-probabilities[:, number], kind="stable")
         hits = (labels[order] == number).astype(float)
@@ -41,24 +47,41 @@ def _draw_roc(axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes:
     axes.legend(fontsize=8)
 
 
-def _draw_calibration(axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
+def _draw_calibration(
+    axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
+) -> None:
     for number in _shown(classes):
         said = probabilities[:, number]
         edges = np.unique(np.quantile(said, np.linspace(0, 1, 11)))
         place = np.clip(np.searchsorted(edges, said, side="right") - 1, 0, max(len(edges) - 2, 0))
         parts = [place == one for one in range(max(len(edges) - 1, 1)) if (place == one).any()]
         axes.plot(
-            [said[part].mean() for part in parts], [(labels[part] == number).mean() for part in parts], marker="o", label=classes[number]
+            [said[part].mean() for part in parts],
+            [(labels[part] == number).mean() for part in parts],
+            marker="o",
+            label=classes[number],
         )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     axes.set(title="calibration", xlabel="probability said", ylabel="share that happened")
     axes.legend(fontsize=8)
 
 
-def _draw_confusion(axes: Any, confusion: tuple[tuple[int, ...], ...], classes: tuple[str, ...]) -> None:
+def _draw_confusion(
+    axes: Any, confusion: tuple[tuple[int, ...], ...], classes: tuple[str, ...]
+) -> None:
     counts, ticks = np.asarray(confusion), range(len(classes))
     axes.imshow(counts, cmap="Blues")
     for row in ticks:
         for column in ticks:
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color="black")
-    axes.set(title="confusion", xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes, xlabel="predicted", ylabel="actual")
+            axes.text(
+                column, row, str(counts[row, column]), ha="center", va="center", color="black"
+            )
+    axes.set(
+        title="confusion",
+        xticks=ticks,
+        yticks=ticks,
+        xticklabels=classes,
+        yticklabels=classes,
+        xlabel="predicted",
+        ylabel="actual",
+    )

@@ -17,7 +17,8 @@ PREFIX = "records_"
 
 
 def day_of_window(window: str) -> datetime | None:
-    """The UTC day whose records a window of one day holds; None when the name is not one of theirs."""
+    """The UTC day whose records a window of one day holds; None when the name is not one of
+    theirs."""
     return _start_of_window(window, "day")
 
 
@@ -29,25 +30,48 @@ def _start_of_window(window: str, period: Period) -> datetime | None:
 
 
 class RecordsSource:
-    """The service's own records as windows: one for each UTC hour, day or month with answers, named like `records_2026-11-20`.
+    """The service's own records as windows: one for each UTC hour, day or month with answers, named
+    like `records_2026-11-20`.
 
-    A period that still runs is left out unless `unfinished`: a window must not grow after it was judged.
+    A period that still runs is left out unless `unfinished`: a window must not grow after it was
+    judged.
     """
 
-    def __init__(self, records: Records, use_case: UseCase, period: Period = "day", *, unfinished: bool = False) -> None:
-        self._records, self._use_case, self._period, self._unfinished = records, use_case, period, unfinished
+    def __init__(
+        self,
+        records: Records,
+        use_case: UseCase,
+        period: Period = "day",
+        *,
+        unfinished: bool = False,
+    ) -> None:
+        self._records, self._use_case, self._period, self._unfinished = (
+            records,
+            use_case,
+            period,
+            unfinished,
+        )
 
     def windows(self) -> tuple[str, ...]:
         """Names in time order, which is also their sorted order."""
         now = self._records.now()
-        until = end_of(start_of(now, self._period), self._period) if self._unfinished else start_of(now, self._period)
+        until = (
+            end_of(start_of(now, self._period), self._period)
+            if self._unfinished
+            else start_of(now, self._period)
+        )
         starts = self._records.read_periods(self._use_case.name, self._period, until)
         return tuple(f"{PREFIX}{start.strftime(NAMED_AS[self._period])}" for start in starts)
 
     def read(self, window: str) -> pd.DataFrame:
-        """Raw rows of one window as `Records.read` gives them; raises StoreError when the name is not of this source."""
+        """Raw rows of one window as `Records.read` gives them; raises StoreError when the name is
+        not of this source."""
         start = _start_of_window(window, self._period)
         if start is None:
-            raise StoreError(where=f"window {window}", wanted=f"{PREFIX}{NAMED_AS[self._period]}", got=window,
-                             then="name a window of this source")  # fmt: skip
+            raise StoreError(
+                where=f"window {window}",
+                wanted=f"{PREFIX}{NAMED_AS[self._period]}",
+                got=window,
+                then="name a window of this source",
+            )
         return self._records.read(self._use_case, start, end_of(start, self._period))

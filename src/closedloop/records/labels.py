@@ -1,4 +1,5 @@
-"""What turned out to be true of recorded predictions: said once, by id or by key (and time), and never changed."""
+"""What turned out to be true of recorded predictions: said once, by id or by key (and time), and
+never changed."""
 
 from __future__ import annotations
 
@@ -23,9 +24,11 @@ class UnknownPrediction(StoreError):
 
 @dataclass(frozen=True)
 class Label:
-    """The truth about one prediction: the one with this `id`, or the newest one with this `key`. Exactly one of both.
+    """The truth about one prediction: the one with this `id`, or the newest one with this `key`.
+    Exactly one of both.
 
-    With `at`, an aware time beside the key, the newest one that was answered then or before is meant, whatever came later.
+    With `at`, an aware time beside the key, the newest one that was answered then or before is
+    meant, whatever came later.
     """
 
     label: str
@@ -40,12 +43,16 @@ class Label:
             raise ValueError("the time of a label stands beside a key and has a time zone")
 
 
-def write_labels(connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime) -> int:
-    """The number of labels that were news. Raises UnknownPrediction or LabelConflict, and then nothing of it may be committed."""
+def write_labels(
+    connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime
+) -> int:
+    """The number of labels that were news. Raises UnknownPrediction or LabelConflict, and then
+    nothing of it may be committed."""
     wanted = _name_predictions(connection, labels, use_case)
     existing = _read_labels(connection, wanted)
     _refuse_conflicts(existing, wanted)
-    # Sorted, so that two writers of the same labels wait for each other instead of locking each other out.
+    # Sorted, so that two writers of the same labels wait for each other instead of locking each
+    # other out.
     missing = [
         {"prediction_id": id, "request": id.rpartition("-")[0], "label": label, "at": now}
         for id, label in sorted(wanted.items())
@@ -63,16 +70,28 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
     return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
 
 
-def _name_predictions(connection: Connection, labels: Sequence[Label], use_case: str | None) -> dict[str, str]:
+def _name_predictions(
+    connection: Connection, labels: Sequence[Label], use_case: str | None
+) -> dict[str, str]:
     """Prediction id -> label, for labels given by id or by key."""
     ids = sorted({one.id for one in labels if one.id is not None})
     keys = {(one.key, one.at) for one in labels if one.key is not None}
     known = _find_ids(connection, ids, use_case)
-    newest = {(key, at): id for key, at in keys if (id := _newest_of_key(connection, use_case, key, at)) is not None}
-    unknown = [f"id {id}" for id in ids if id not in known] + sorted(_say_key(*one) for one in keys if one not in newest)
+    newest = {
+        (key, at): id
+        for key, at in keys
+        if (id := _newest_of_key(connection, use_case, key, at)) is not None
+    }
+    unknown = [f"id {id}" for id in ids if id not in known] + sorted(
+        _say_key(*one) for one in keys if one not in newest
+    )
     if unknown:
-        raise UnknownPrediction(where="labels", wanted="predictions that were recorded", got=f"none for {', '.join(unknown)}",
-                                then="send the ids that /predict answered; nothing of this request was recorded")  # fmt: skip
+        raise UnknownPrediction(
+            where="labels",
+            wanted="predictions that were recorded",
+            got=f"none for {', '.join(unknown)}",
+            then="send the ids that /predict answered; nothing of this request was recorded",
+        )
     wanted: dict[str, str] = {}
     for one in labels:
         id = one.id if one.id is not None else newest[str(one.key), one.at]
@@ -93,13 +112,18 @@ def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) 
     return {id for id, (request, row) in parted.items() if row < rows.get(request, 0)}
 
 
-def _newest_of_key(connection: Connection, use_case: str | None, key: str, at: datetime | None) -> str | None:
+def _newest_of_key(
+    connection: Connection, use_case: str | None, key: str, at: datetime | None
+) -> str | None:
     found = connection.execute(newest_of_key(use_case, key, at)).one_or_none()
     return None if found is None else name_prediction(found.request, found.row)
 
 
-def newest_of_key(use_case: str | None, key: str, at: datetime | None = None) -> Select[tuple[str, int]]:
-    """The query for request and row of the newest prediction of a key, answered at or before `at`: one look into the primary key."""
+def newest_of_key(
+    use_case: str | None, key: str, at: datetime | None = None
+) -> Select[tuple[str, int]]:
+    """The query for request and row of the newest prediction of a key, answered at or before `at`:
+    one look into the primary key."""
     query = select(KEYS.c.request, KEYS.c.row).where(KEYS.c.use_case == use_case, KEYS.c.key == key)
     if at is not None:
         query = query.where(KEYS.c.at <= at)
@@ -113,7 +137,9 @@ def _say_key(key: str, at: datetime | None) -> str:
 def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for batch in _batches(list(ids)):
-        query = select(LABELS.c.prediction_id, LABELS.c.label).where(LABELS.c.prediction_id.in_(batch))
+        query = select(LABELS.c.prediction_id, LABELS.c.label).where(
+            LABELS.c.prediction_id.in_(batch)
+        )
         found.update((row.prediction_id, row.label) for row in connection.execute(query))
     return found
 
@@ -121,5 +147,9 @@ def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, st
 def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     for id, label in existing.items():
         if wanted[id] != label:
-            raise LabelConflict(where=f"label of prediction {id}", wanted=f"{label!r} as given before", got=repr(wanted[id]),
-                                then="find out which is right; recorded labels never change, and this request recorded none")  # fmt: skip
+            raise LabelConflict(
+                where=f"label of prediction {id}",
+                wanted=f"{label!r} as given before",
+                got=repr(wanted[id]),
+                then="find out which is right; recorded labels never change, and this request recorded none",
+            )

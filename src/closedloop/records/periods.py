@@ -22,5 +22,7 @@ def start_of(moment: datetime, period: Period) -> datetime:
 
 def end_of(start: datetime, period: Period) -> datetime:
     """Start of the period after the one that starts at `start`."""
-    longest = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=31)}[period]
+    longest = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=31)}[
+        period
+    ]
     return start_of(start + longest, period)

@@ -1,8 +1,9 @@
 """Many requests, one transaction: those that arrive while one commit runs share the next one.
 
-A writer thread owns the commits that may have to wait, so that a request costs a place in a queue and not a write to disk; what the store
-can commit without waiting is committed at once. Whoever waits is told only when the transaction that holds its request is committed;
-nothing is delayed on purpose.
+A writer thread owns the commits that may have to wait, so that a request costs a place in a queue
+and not a write to disk; what the store can commit without waiting is committed at once. Whoever
+waits is told only when the transaction that holds its request is committed; nothing is delayed on
+purpose.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ PROBE_SECONDS = 1.0
 
 
 class RecorderBusy(StoreError):
-    """More rows wait to be recorded than the queue holds, or the recorder is closed: nothing was accepted."""
+    """More rows wait to be recorded than the queue holds, or the recorder is closed: nothing was
+    accepted."""
 
 
 class Store(Protocol):
@@ -34,7 +36,9 @@ class Store(Protocol):
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
 
-    def append_now(self, requests: Sequence[AnsweredRequest]) -> bool: ...  # never waits; False when it would have to
+    def append_now(
+        self, requests: Sequence[AnsweredRequest]
+    ) -> bool: ...  # never waits; False when it would have to
 
     def probe(self) -> None: ...
 
@@ -51,16 +55,28 @@ class _Entry:
 
 
 class Recorder:
-    """Records requests in `store`: at once where it can, else from one thread, which starts with the first of those and ends with `close`.
+    """Records requests in `store`: at once where it can, else from one thread, which starts with
+    the first of those and ends with `close`.
 
-    At most `most_waiting` rows wait (one request may be larger when nothing else waits), and a transaction takes about
-    `most_at_once`. After a fault the store is tried again with each request and, without any, every `probe_seconds`.
+    At most `most_waiting` rows wait (one request may be larger when nothing else waits), and a
+    transaction takes about `most_at_once`. After a fault the store is tried again with each request
+    and, without any, every `probe_seconds`.
     """
 
     def __init__(
-        self, store: Store, *, most_waiting: int = MOST_WAITING, most_at_once: int = MOST_AT_ONCE, probe_seconds: float = PROBE_SECONDS
+        self,
+        store: Store,
+        *,
+        most_waiting: int = MOST_WAITING,
+        most_at_once: int = MOST_AT_ONCE,
+        probe_seconds: float = PROBE_SECONDS,
     ) -> None:
-        self._store, self._most_waiting, self._most_at_once, self._probe_seconds = store, most_waiting, most_at_once, probe_seconds
+        self._store, self._most_waiting, self._most_at_once, self._probe_seconds = (
+            store,
+            most_waiting,
+            most_at_once,
+            probe_seconds,
+        )
         self._entries: deque[_Entry] = deque()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Entry]] = {}
         self._rows = 0
@@ -82,7 +98,8 @@ class Recorder:
                 self._start_thread()
 
     def append(self, request: AnsweredRequest) -> Future[None]:
-        """Done when all of its rows are committed, failed with StoreError when none is. Raises RecorderBusy when the queue is full."""
+        """Done when all of its rows are committed, failed with StoreError when none is. Raises
+        RecorderBusy when the queue is full."""
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # what is accepted is recorded, whoever still waits for it
         for _, busy in self._accept([_Entry(request, done)]):
@@ -90,20 +107,25 @@ class Recorder:
         return done
 
     async def record(self, request: AnsweredRequest) -> None:
-        """The same for a coroutine: returns when it is committed. Raises StoreError when none is."""
+        """The same for a coroutine: returns when it is committed. Raises StoreError when none
+        is."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         gathered = self._gathered.setdefault(loop, [])
         gathered.append(_Entry(request, done))
         if len(gathered) == 1:
-            # What comes in during the same turn of the event loop is handed over together: waking a thread costs more than a row.
+            # What comes in during the same turn of the event loop is handed over together: waking a
+            # thread costs more than a row.
             loop.call_soon(self._hand_over, loop)
         await done
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         entries = self._gathered.pop(loop)
-        # Only while nobody waits for the thread: nothing is overtaken, and a store with a fault is the thread's to try.
-        if not (self._rows or self._closing or self.fault) and self._append_now([one.request for one in entries]):
+        # Only while nobody waits for the thread: nothing is overtaken, and a store with a fault is
+        # the thread's to try.
+        if not (self._rows or self._closing or self.fault) and self._append_now(
+            [one.request for one in entries]
+        ):
             _tell_all([one.waiter for one in entries], None)
             return
         for entry, busy in self._accept(entries):
@@ -145,8 +167,12 @@ class Recorder:
         if not self._closing and (not self._rows or self._rows + rows <= self._most_waiting):
             return None
         got = "a service that stops" if self._closing else f"{self._rows} of them and {rows} more"
-        return RecorderBusy(where="records", wanted=f"at most {self._most_waiting} rows that wait to be recorded", got=got,
-                            then="ask again in a moment")  # fmt: skip
+        return RecorderBusy(
+            where="records",
+            wanted=f"at most {self._most_waiting} rows that wait to be recorded",
+            got=got,
+            then="ask again in a moment",
+        )
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -164,10 +190,13 @@ class Recorder:
             _settle([entry.waiter for entry in batch], error)
 
     def _next_batch(self) -> list[_Entry] | None:
-        """What waits, as soon as something does; nothing when it is time to probe; None at the end."""
+        """What waits, as soon as something does; nothing when it is time to probe; None at the
+        end."""
         with self._changed:
             while not self._entries and not self._closing:
-                if self._try_soon or not self._changed.wait(None if self.fault is None else self._probe_seconds):
+                if self._try_soon or not self._changed.wait(
+                    None if self.fault is None else self._probe_seconds
+                ):
                     self._try_soon = False
                     return []
             if not self._entries:
@@ -178,7 +207,8 @@ class Recorder:
             return batch
 
     def _try_store(self, requests: Sequence[AnsweredRequest]) -> Exception | None:
-        """Record, or only probe when there is nothing to record; what went wrong is returned and kept as `fault`."""
+        """Record, or only probe when there is nothing to record; what went wrong is returned and
+        kept as `fault`."""
         try:
             self._store.append(requests) if requests else self._store.probe()
         except Exception as error:

@@ -17,10 +17,12 @@ to_json = msgspec.json.Encoder(enc_hook=lambda value: value.item()).encode
 
 
 class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
-    """One request of `rows` rows, answered by one version; `at` is when it was recorded unless given.
+    """One request of `rows` rows, answered by one version; `at` is when it was recorded unless
+    given.
 
-    `features` and `probabilities` are JSON objects: column, or class, -> its values in all rows, as they were asked: a list, or numbers as
-    `read_column` takes them. `keys` has one for each row, or nothing at all.
+    `features` and `probabilities` are JSON objects: column, or class, -> its values in all rows, as
+    they were asked: a list, or numbers as `read_column` takes them. `keys` has one for each row, or
+    nothing at all.
     """
 
     request: str
@@ -48,13 +50,24 @@ def describe_answers(
     keys: Sequence[str | None] = (),
     at: datetime | None = None,
 ) -> AnsweredRequest:
-    """A request from plain values: features by column and probabilities by class, one value for each row; a new id unless given."""
+    """A request from plain values: features by column and probabilities by class, one value for
+    each row; a new id unless given."""
     rows = len(next(iter(probabilities.values())))
-    return AnsweredRequest(request or make_request_id(), use_case, version, rows, to_json(features), to_json(probabilities), keys, at)
+    return AnsweredRequest(
+        request or make_request_id(),
+        use_case,
+        version,
+        rows,
+        to_json(features),
+        to_json(probabilities),
+        keys,
+        at,
+    )
 
 
 def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:
-    """The values of one column: a list of them, or the base64 of so many little-endian float64, in which NaN is null; nulls for None."""
+    """The values of one column: a list of them, or the base64 of so many little-endian float64, in
+    which NaN is null; nulls for None."""
     if written is None:
         return [None] * rows
     if isinstance(written, list):
@@ -64,7 +77,8 @@ def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:
 
 
 def make_request_id() -> str:
-    """Never used before. It begins with the time, so that the index of a large table grows at its end instead of everywhere at once."""
+    """Never used before. It begins with the time, so that the index of a large table grows at its
+    end instead of everywhere at once."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 

@@ -1,6 +1,8 @@
-"""Append and read what the service answered, request by request, and what turned out to be true (labels).
+"""Append and read what the service answered, request by request, and what turned out to be true
+(labels).
 
-A request is recorded before it is answered; a label arrives later, names a prediction or its key, and is never changed.
+A request is recorded before it is answered; a label arrives later, names a prediction or its key,
+and is never changed.
 """
 
 from __future__ import annotations
@@ -49,10 +51,13 @@ def _utc_now() -> datetime:
 class Records:
     """Answers and labels in one SQL database. Every fault of the database is a StoreError.
 
-    What was appended survives the death of the process; with `sync` "full" a power cut, too, on SQLite as well.
+    What was appended survives the death of the process; with `sync` "full" a power cut, too, on
+    SQLite as well.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal") -> None:
+    def __init__(
+        self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal"
+    ) -> None:
         self._engine, self.now = engine, now
         self._quick = QuickWriter(engine, sync)
         self._writer = AnswerWriter(engine, sync, checkpoints=not self._quick.able)
@@ -65,58 +70,83 @@ class Records:
         self._quick.count(requests)
 
     def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
-        """Record all of them without waiting for anything; False when that cannot be done, and then none is: `append` them."""
+        """Record all of them without waiting for anything; False when that cannot be done, and then
+        none is: `append` them."""
         return self._quick.write(requests, self.now())
 
     def probe(self) -> None:
-        """Write something of no meaning; raises StoreError when requests could not be recorded either."""
+        """Write something of no meaning; raises StoreError when requests could not be recorded
+        either."""
         with self._transaction("try the store") as connection:
             connection.execute(sa.delete(PROBES))
             # Another process may be at it, too.
-            connection.execute(sa.insert(PROBES), {"id": secrets.randbelow(2**31), "padding": _PADDING})
+            connection.execute(
+                sa.insert(PROBES), {"id": secrets.randbelow(2**31), "padding": _PADDING}
+            )
         self._quick.open()
 
     def close(self) -> None:
-        """Let go of the connections that are kept for writing; whoever writes again gets new ones."""
+        """Let go of the connections that are kept for writing; whoever writes again gets new
+        ones."""
         self._quick.close()
         self._writer.close()
 
     def label(self, prediction_id: str, label: str) -> bool:
-        """Record the truth about one prediction; True when it is news. Raises as `label_many` does."""
+        """Record the truth about one prediction; True when it is news. Raises as `label_many`
+        does."""
         return self.label_many([Label(label, id=prediction_id)]) == 1
 
     def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
-        """Record all labels or none; the number of those that are news (a label that is already there is no fault).
+        """Record all labels or none; the number of those that are news (a label that is already
+        there is no fault).
 
-        `use_case` narrows the predictions that may be meant; labels given by key need it. Raises UnknownPrediction naming
-        every id and key without a prediction, and LabelConflict naming both labels when one contradicts another.
+        `use_case` narrows the predictions that may be meant; labels given by key need it. Raises
+        UnknownPrediction naming every id and key without a prediction, and LabelConflict naming
+        both labels when one contradicts another.
         """
         if use_case is None and any(one.key is not None for one in labels):
             raise ValueError("labels given by key need the use case")
         with self._transaction("record labels") as connection:
             return write_labels(connection, labels, use_case, self.now())
 
-    def read(self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None) -> pd.DataFrame:
-        """Recorded rows with since <= time < until, oldest first: the key column (when the use case has one), the features as
-        they were asked, and the target column: the label, None where none is known."""
+    def read(
+        self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
+    ) -> pd.DataFrame:
+        """Recorded rows with since <= time < until, oldest first: the key column (when the use case
+        has one), the features as they were asked, and the target column: the label, None where none
+        is known."""
         meant = [ANSWERS.c.use_case == use_case.name]
         if since is not None:
             meant.append(ANSWERS.c.at >= since)
         if until is not None:
             meant.append(ANSWERS.c.at < until)
-        answers = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features, ANSWERS.c.row_keys).where(*meant)
-        labels = select(LABELS.c.prediction_id, LABELS.c.label).join(ANSWERS, LABELS.c.request == ANSWERS.c.request).where(*meant)
-        names = [*([] if use_case.key is None else [use_case.key]), *use_case.columns, use_case.target.column]
+        answers = select(
+            ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features, ANSWERS.c.row_keys
+        ).where(*meant)
+        labels = (
+            select(LABELS.c.prediction_id, LABELS.c.label)
+            .join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
+            .where(*meant)
+        )
+        names = [
+            *([] if use_case.key is None else [use_case.key]),
+            *use_case.columns,
+            use_case.target.column,
+        ]
         frame: dict[str, list[Any]] = {name: [] for name in names}
         with self._transaction("read predictions") as connection:
             known = {one.prediction_id: one.label for one in connection.execute(labels)}
             for found in connection.execute(answers.order_by(ANSWERS.c.at, ANSWERS.c.request)):
                 features = json.loads(found.features)
                 if use_case.key is not None:
-                    frame[use_case.key] += read_column(json.loads(found.row_keys or "null"), found.rows)
+                    frame[use_case.key] += read_column(
+                        json.loads(found.row_keys or "null"), found.rows
+                    )
                 for name in use_case.columns:
                     frame[name] += read_column(features.get(name), found.rows)
-                frame[use_case.target.column] += [known.get(name_prediction(found.request, row)) for row in range(found.rows)]
+                frame[use_case.target.column] += [
+                    known.get(name_prediction(found.request, row)) for row in range(found.rows)
+                ]
         import pandas as pd
 
         return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
@@ -125,9 +155,16 @@ class Records:
         """How many predictions and labels a use case has."""
         of_use_case = ANSWERS.c.use_case == use_case
         answered = select(func.coalesce(func.sum(ANSWERS.c.rows), 0)).where(of_use_case)
-        labelled = select(func.count()).select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request)).where(of_use_case)
+        labelled = (
+            select(func.count())
+            .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
+            .where(of_use_case)
+        )
         with self._transaction("count predictions") as connection:
-            return RecordCounts(int(connection.execute(answered).scalar_one()), connection.execute(labelled).scalar_one())
+            return RecordCounts(
+                int(connection.execute(answered).scalar_one()),
+                connection.execute(labelled).scalar_one(),
+            )
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""
@@ -135,13 +172,17 @@ class Records:
             return count_rows(connection, use_case, moment)
 
     def delete_before(self, use_case: str, moment: datetime) -> int:
-        """Delete all requests answered before `moment`, with their keys and labels; how many predictions that were.
+        """Delete all requests answered before `moment`, with their keys and labels; how many
+        predictions that were.
 
-        In many transactions: whoever answers gets a turn between two of them, and after a crash the same call goes on.
+        In many transactions: whoever answers gets a turn between two of them, and after a crash the
+        same call goes on.
         """
         deleted, part, spent = 0, 1, 0.0
         while part:
-            time.sleep(spent)  # as long as we held the lock: others who wait for it look only now and then whether it is free
+            time.sleep(
+                spent
+            )  # as long as we held the lock: others who wait for it look only now and then whether it is free
             began = time.monotonic()
             with self._transaction("delete old predictions") as connection:
                 part = delete_some(connection, use_case, moment)
@@ -154,15 +195,20 @@ class Records:
             return find_newest_labelled(connection, use_case)
 
     def read_periods(self, use_case: str, period: Period, until: datetime) -> tuple[datetime, ...]:
-        """Starts of the UTC periods before `until` in which something was answered, oldest first."""
+        """Starts of the UTC periods before `until` in which something was answered, oldest
+        first."""
         starts: list[datetime] = []
         # One look into the index for each period, however many requests it holds.
-        earliest = select(func.min(ANSWERS.c.at)).where(ANSWERS.c.use_case == use_case, ANSWERS.c.at < until)
+        earliest = select(func.min(ANSWERS.c.at)).where(
+            ANSWERS.c.use_case == use_case, ANSWERS.c.at < until
+        )
         with self._transaction("read periods") as connection:
             found = connection.execute(earliest).scalar_one()
             while found is not None:
                 starts.append(start_of(found, period))
-                found = connection.execute(earliest.where(ANSWERS.c.at >= end_of(starts[-1], period))).scalar_one()
+                found = connection.execute(
+                    earliest.where(ANSWERS.c.at >= end_of(starts[-1], period))
+                ).scalar_one()
         return tuple(starts)
 
     @contextmanager
@@ -182,6 +228,8 @@ def _raw_column(values: list[Any]) -> pd.Series[Any]:
     """Numbers as float, everything else untouched with None for null."""
     import pandas as pd
 
-    if any(value is not None for value in values) and all(value is None or isinstance(value, float) for value in values):
+    if any(value is not None for value in values) and all(
+        value is None or isinstance(value, float) for value in values
+    ):
         return pd.Series(values, dtype=float)
     return pd.Series(values, dtype=object)

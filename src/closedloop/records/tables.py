@@ -1,4 +1,5 @@
-"""The tables of the records: one row for each answered request, its keys, and the labels that came later.
+"""The tables of the records: one row for each answered request, its keys, and the labels that came
+later.
 
 A change here needs a revision in `migrations/`, by which databases get it.
 """
@@ -32,9 +33,11 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 _METADATA = sa.MetaData()
-# features: column -> the values of all rows; probabilities: class -> those of all rows; row_keys: one a row, or null.
+# features: column -> the values of all rows; probabilities: class -> those of all rows; row_keys:
+# one a row, or null.
 ANSWERS = sa.Table(
-    "answers", _METADATA,
+    "answers",
+    _METADATA,
     sa.Column("request", sa.String(60), primary_key=True),
     sa.Column("use_case", sa.String(100), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
@@ -44,29 +47,41 @@ ANSWERS = sa.Table(
     sa.Column("probabilities", sa.Text, nullable=False),
     sa.Column("row_keys", sa.Text),
     sa.Index("answers_by_time", "use_case", "at"),
-)  # fmt: skip
-# The primary key is the index in which the newest of a key is found; `row` comes after `request`, as in the id of a prediction.
+)
+# The primary key is the index in which the newest of a key is found; `row` comes after `request`,
+# as in the id of a prediction.
 KEYS = sa.Table(
-    "answer_keys", _METADATA,
+    "answer_keys",
+    _METADATA,
     sa.Column("use_case", sa.String(100), primary_key=True),
     sa.Column("key", sa.String(MAX_KEY_LENGTH), primary_key=True),
     sa.Column("at", UtcDateTime, primary_key=True),
     sa.Column("request", sa.String(60), primary_key=True),
     sa.Column("row", sa.Integer, primary_key=True),
     sqlite_with_rowid=False,
-)  # fmt: skip
+)
 LABELS = sa.Table(
-    "answer_labels", _METADATA,
+    "answer_labels",
+    _METADATA,
     sa.Column("prediction_id", sa.String(80), primary_key=True),
     sa.Column("request", sa.String(60), nullable=False, index=True),
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
-)  # fmt: skip
-PROBES = sa.Table("record_probes", _METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("padding", sa.Text, nullable=False))
+)
+PROBES = sa.Table(
+    "record_probes",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("padding", sa.Text, nullable=False),
+)
 
 
 def refusal(doing: str, error: Exception) -> StoreError:
     """What a fault of the database or its driver is to those who record."""
     said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    return StoreError(where=f"records, to {doing}", wanted="a database that answers", got=said.splitlines()[0],
-                      then="check CLOSEDLOOP_DATABASE_URL and that its server runs")  # fmt: skip
+    return StoreError(
+        where=f"records, to {doing}",
+        wanted="a database that answers",
+        got=said.splitlines()[0],
+        then="check CLOSEDLOOP_DATABASE_URL and that its server runs",
+    )

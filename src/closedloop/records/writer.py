@@ -1,6 +1,8 @@
-"""Answered requests into the database: as few statements as possible, over one connection that is kept.
+"""Answered requests into the database: as few statements as possible, over one connection that is
+kept.
 
-The driver then does nearly all of the work outside of Python's lock, while the same process goes on answering.
+The driver then does nearly all of the work outside of Python's lock, while the same process goes on
+answering.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ _DOING = "record predictions"
 class AnswerWriter:
     """Writes requests, each call all or nothing. Any thread may call it; they take turns.
 
-    `sync` is how SQLite treats the disk: `normal` survives the death of the process, `full` that of the machine, too. Without
-    `checkpoints` somebody else brings SQLite's log into the database.
+    `sync` is how SQLite treats the disk: `normal` survives the death of the process, `full` that of
+    the machine, too. Without `checkpoints` somebody else brings SQLite's log into the database.
     """
 
     def __init__(self, engine: Engine, sync: Sync, *, checkpoints: bool = True) -> None:
@@ -43,7 +45,8 @@ class AnswerWriter:
         self._file: tuple[Path, tuple[int, int]] | None = None
 
     def write(self, requests: Sequence[AnsweredRequest], now: datetime) -> None:
-        """Commit all of them; `now` is the time of those without one of their own. Raises StoreError, and then none is recorded."""
+        """Commit all of them; `now` is the time of those without one of their own. Raises
+        StoreError, and then none is recorded."""
         statements = insert_statements(requests, now, self._engine.dialect.name)
         with self._turn:
             try:
@@ -51,8 +54,11 @@ class AnswerWriter:
                 try:
                     self._execute(statements)
                 except self._driver.Error as error:
-                    # A server that was restarted meanwhile: nothing was committed, and over a new connection it may well be.
-                    if not kept or not self._engine.dialect.is_disconnect(error, self._connection, None):
+                    # A server that was restarted meanwhile: nothing was committed, and over a new
+                    # connection it may well be.
+                    if not kept or not self._engine.dialect.is_disconnect(
+                        error, self._connection, None
+                    ):
                         raise
                     self._open_anew()
                     self._execute(statements)
@@ -84,7 +90,9 @@ class AnswerWriter:
 
     def _keep_if_sound(self) -> bool:
         """Whether the connection that is there goes on; else there is a new one."""
-        if self._connection is not None and (self._file is None or identify(self._file[0]) == self._file[1]):
+        if self._connection is not None and (
+            self._file is None or identify(self._file[0]) == self._file[1]
+        ):
             return True
         self._open_anew()
         return False
@@ -102,7 +110,8 @@ class AnswerWriter:
                 cursor.execute("PRAGMA wal_autocheckpoint=0")
             path = cursor.execute("PRAGMA database_list").fetchone()[2]
             cursor.close()
-            # Whoever holds a file that was removed or replaced writes into nothing, and is not told.
+            # Whoever holds a file that was removed or replaced writes into nothing, and is not
+            # told.
             self._file = (Path(path), identify(Path(path))) if path else None
 
     def _drop(self) -> None:
@@ -123,13 +132,21 @@ def identify(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def insert_statements(requests: Sequence[AnsweredRequest], now: datetime, dialect: str) -> list[tuple[str, Sequence[Any]]]:
-    """SQL and its values, to be executed as one transaction. Raises StoreError for a time without zone."""
+def insert_statements(
+    requests: Sequence[AnsweredRequest], now: datetime, dialect: str
+) -> list[tuple[str, Sequence[Any]]]:
+    """SQL and its values, to be executed as one transaction. Raises StoreError for a time without
+    zone."""
     at = _time(now, dialect)
     found: list[tuple[str, Sequence[Any]]] = []
     for start in range(0, len(requests), _MOST_REQUESTS):
         batch = requests[start : start + _MOST_REQUESTS]
-        found.append((_insert(len(batch), dialect), tuple(chain.from_iterable(_values(one, at, dialect) for one in batch))))
+        found.append(
+            (
+                _insert(len(batch), dialect),
+                tuple(chain.from_iterable(_values(one, at, dialect) for one in batch)),
+            )
+        )
         keyed = [one.request for one in batch if one.keys]
         if keyed:
             found.append((_insert_keys(len(keyed), dialect), keyed))
@@ -148,7 +165,10 @@ def _insert_keys(requests: int, dialect: str) -> str:
     """The keys of requests that have just been inserted, parted by the database itself."""
     parted, row = ("json_each(a.row_keys) AS k", "k.key")
     if dialect != "sqlite":
-        parted, row = ("jsonb_array_elements_text(a.row_keys::jsonb) WITH ORDINALITY AS k(value, place)", "k.place - 1")
+        parted, row = (
+            "jsonb_array_elements_text(a.row_keys::jsonb) WITH ORDINALITY AS k(value, place)",
+            "k.place - 1",
+        )
     return (
         f'INSERT INTO answer_keys (use_case, key, at, request, "row") SELECT a.use_case, k.value, a.at, a.request, {row} '
         f"FROM answers AS a, {parted} WHERE a.request IN ({_places(requests, dialect)}) AND k.value IS NOT NULL"
@@ -160,14 +180,26 @@ def _places(values: int, dialect: str) -> str:
 
 
 def _values(one: AnsweredRequest, now: datetime | str, dialect: str) -> tuple[Any, ...]:
-    return (one.request, one.use_case, one.version, now if one.at is None else _time(one.at, dialect), one.rows, one.features.decode(),
-            one.probabilities.decode(), to_json(one.keys).decode() if one.keys else None)  # fmt: skip
+    return (
+        one.request,
+        one.use_case,
+        one.version,
+        now if one.at is None else _time(one.at, dialect),
+        one.rows,
+        one.features.decode(),
+        one.probabilities.decode(),
+        to_json(one.keys).decode() if one.keys else None,
+    )
 
 
 def _time(moment: datetime, dialect: str) -> datetime | str:
     if moment.tzinfo is None:
-        raise StoreError(where="time of a prediction", wanted="an aware datetime", got=f"{moment}, which has no time zone",
-                         then="say in which zone it is meant")  # fmt: skip
+        raise StoreError(
+            where="time of a prediction",
+            wanted="an aware datetime",
+            got=f"{moment}, which has no time zone",
+            then="say in which zone it is meant",
+        )
     moment = moment.astimezone(UTC)
     # SQLite has no times: this is the text that SQLAlchemy reads back and that sorts by time.
     return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if dialect == "sqlite" else moment

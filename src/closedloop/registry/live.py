@@ -1,7 +1,8 @@
-"""What `production` points at, and its files, read without MLflow's library: it would cost a service seconds at its start and 200 MB.
+"""What `production` points at, and its files, read without MLflow's library: it would cost a
+service seconds at its start and 200 MB.
 
-The registry says the same as to `registry.py`; a contract test holds both together. What was last in service is remembered on disk, so that
-a service can start while MLflow is away.
+The registry says the same as to `registry.py`; a contract test holds both together. What was last
+in service is remembered on disk, so that a service can start while MLflow is away.
 """
 
 from __future__ import annotations
@@ -28,25 +29,33 @@ _FETCH_SECONDS = 600
 
 
 class ProductionReader:
-    """One model's `production` in MLflow; `downloads` is where fetched files and the memory of the last good version are kept."""
+    """One model's `production` in MLflow; `downloads` is where fetched files and the memory of the
+    last good version are kept."""
 
     def __init__(self, name: str, tracking_uri: str, *, downloads: Path) -> None:
         self._name, self._uri, self._folder = name, tracking_uri, downloads / name
-        self._registry = RegistryServer(tracking_uri) if tracking_uri.startswith("http") else RegistryTables(tracking_uri)
+        self._registry = (
+            RegistryServer(tracking_uri)
+            if tracking_uri.startswith("http")
+            else RegistryTables(tracking_uri)
+        )
         self._windows: dict[int, str] = {}
         self._fetched: dict[int, tuple[Path, str]] = {}
 
     def find(self) -> int | None:
-        """The version that `production` points at, if any. Raises RegistryError when the registry cannot be read."""
+        """The version that `production` points at, if any. Raises RegistryError when the registry
+        cannot be read."""
         try:
             return self._registry.aliased(self._name, PRODUCTION)
         except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
             raise self._unreachable("read the alias production", error) from error
 
     def fetch(self, number: int) -> Path:
-        """The folder of a version's bundle on this machine; that of the last good version also while the registry is away.
+        """The folder of a version's bundle on this machine; that of the last good version also
+        while the registry is away.
 
-        Raises RegistryError when there is no such version, or when its files cannot be had or are not those that were registered.
+        Raises RegistryError when there is no such version, or when its files cannot be had or are
+        not those that were registered.
         """
         try:
             found = self._registry.version(self._name, number)
@@ -58,12 +67,21 @@ class ProductionReader:
             return remembered[1]
         if found is None:
             raise RegistryError(
-                where=f"model {self._name}", wanted=f"version {number}", got="no such version", then="run: closedloop status"
+                where=f"model {self._name}",
+                wanted=f"version {number}",
+                got="no such version",
+                then="run: closedloop status",
             )
         source, tags = found
         digest, label = tags.get(DIGEST, ""), f"model {self._name} version {number}"
         try:
-            folder = fetch_files(source, label, digest, kept=self._folder / kept_name(number, digest), download=self._download)
+            folder = fetch_files(
+                source,
+                label,
+                digest,
+                kept=self._folder / kept_name(number, digest),
+                download=self._download,
+            )
         except OSError as error:
             raise self._unreachable(f"fetch version {number}", error) from error
         self._windows[number], self._fetched[number] = tags.get(WINDOW, ""), (folder, digest)
@@ -78,7 +96,12 @@ class ProductionReader:
         if number not in self._fetched:
             return  # it was remembered already
         folder, digest = self._fetched[number]
-        noted = {"version": number, "folder": str(folder.resolve()), "sha256": digest, "window": self.window(number)}
+        noted = {
+            "version": number,
+            "folder": str(folder.resolve()),
+            "sha256": digest,
+            "window": self.window(number),
+        }
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=self._folder, prefix="last-good-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -86,13 +109,17 @@ class ProductionReader:
         os.replace(path, self._memory)
 
     def remove_others(self, number: int) -> None:
-        """Delete what was fetched here and is not needed any more, now that a fetched version answers. Never raises.
+        """Delete what was fetched here and is not needed any more, now that a fetched version
+        answers. Never raises.
 
-        What stays: that version, the last good one, and the one that was asked for last among the others, to which a rollback may lead.
+        What stays: that version, the last good one, and the one that was asked for last among the
+        others, to which a rollback may lead.
         """
         if number in self._fetched:
             remembered = self._read_note()
-            remove_fetched(self._folder, [self._fetched[number][0], *([remembered[1]] if remembered else [])])
+            remove_fetched(
+                self._folder, [self._fetched[number][0], *([remembered[1]] if remembered else [])]
+            )
 
     def last_good(self) -> int | None:
         """The version that was last in service here, if its files are still whole."""
@@ -111,24 +138,42 @@ class ProductionReader:
             return None
 
     def _read_note(self) -> tuple[int, Path, str, str] | None:
-        """Version, folder, window and digest of the last good one; whether its files are still whole is not looked at."""
+        """Version, folder, window and digest of the last good one; whether its files are still
+        whole is not looked at."""
         try:
             noted = json.loads(self._memory.read_text(encoding="utf-8"))
-            return int(noted["version"]), Path(noted["folder"]), str(noted["window"]), str(noted["sha256"])
+            return (
+                int(noted["version"]),
+                Path(noted["folder"]),
+                str(noted["window"]),
+                str(noted["sha256"]),
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _download(self, source: str, folder: Path) -> Path:
         if source.startswith("mlflow-artifacts:/") and isinstance(self._registry, RegistryServer):
             return self._registry.download(source, folder)
-        # Another store (S3, Azure, ...): MLflow's library knows them all, and a process of its own keeps it out of this one.
-        done = subprocess.run([sys.executable, "-c", _FETCH, self._uri, source, str(folder)],
-                              capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)  # fmt: skip
+        # Another store (S3, Azure, ...): MLflow's library knows them all, and a process of its own
+        # keeps it out of this one.
+        done = subprocess.run(
+            [sys.executable, "-c", _FETCH, self._uri, source, str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_SECONDS,
+            check=False,
+        )
         if done.returncode != 0:
-            raise OSError(f"MLflow could not fetch {source}: {done.stderr.strip().splitlines()[-1:]}")
+            raise OSError(
+                f"MLflow could not fetch {source}: {done.stderr.strip().splitlines()[-1:]}"
+            )
         return Path(done.stdout.strip().splitlines()[-1])
 
     def _unreachable(self, purpose: str, error: Exception) -> RegistryError:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return RegistryError(where=without_password(f"MLflow at {self._uri}"), wanted=f"to {purpose}", got=without_password(said),
-                             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor")  # fmt: skip
+        return RegistryError(
+            where=without_password(f"MLflow at {self._uri}"),
+            wanted=f"to {purpose}",
+            got=without_password(said),
+            then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
+        )

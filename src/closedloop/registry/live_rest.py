@@ -1,4 +1,5 @@
-"""MLflow's registry read over MLflow's REST interface, without MLflow's library: a service starts in its own time, not in the library's."""
+"""MLflow's registry read over MLflow's REST interface, without MLflow's library: a service starts
+in its own time, not in the library's."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 class RegistryServer:
-    """Reads only. Credentials are those of MLflow's own client: MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN.
+    """Reads only. Credentials are those of MLflow's own client: MLFLOW_TRACKING_USERNAME and
+    _PASSWORD, or MLFLOW_TRACKING_TOKEN.
 
     Every fault is an OSError (urllib's are) or a ValueError for an answer that is not MLflow's.
     """
@@ -44,10 +46,13 @@ class RegistryServer:
         if found is None:
             return None
         described = found["model_version"]
-        return described["source"], {tag["key"]: tag.get("value", "") for tag in described.get("tags", [])}
+        return described["source"], {
+            tag["key"]: tag.get("value", "") for tag in described.get("tags", [])
+        }
 
     def download(self, source: str, folder: Path) -> Path:
-        """Fetch the folder behind an address `mlflow-artifacts:/path`, which the server hands out itself."""
+        """Fetch the folder behind an address `mlflow-artifacts:/path`, which the server hands out
+        itself."""
         root = urllib.parse.urlparse(source).path.strip("/")
         target = folder / "files"
         for path in self._list(root):
@@ -91,8 +96,13 @@ def _error_code(said: bytes) -> str:
 
 
 def _credentials() -> dict[str, str]:
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    user, password = (
+        os.environ.get("MLFLOW_TRACKING_USERNAME"),
+        os.environ.get("MLFLOW_TRACKING_PASSWORD"),
+    )
     if user is not None and password is not None:
-        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+        return {
+            "Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        }
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}

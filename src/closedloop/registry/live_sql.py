@@ -1,4 +1,5 @@
-"""MLflow's registry read from the tables that MLflow keeps it in, for a registry that is a database and no server."""
+"""MLflow's registry read from the tables that MLflow keeps it in, for a registry that is a database
+and no server."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, te
 
 _SETTLED_NS = 2_000_000_000
 _ALIAS = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")
-_SOURCE = text("SELECT source FROM model_versions WHERE name = :name AND version = :version AND current_stage <> 'Deleted_Internal'")
+_SOURCE = text(
+    "SELECT source FROM model_versions WHERE name = :name AND version = :version AND current_stage <> 'Deleted_Internal'"
+)
 _TAGS = text("SELECT key, value FROM model_version_tags WHERE name = :name AND version = :version")
 
 
@@ -19,15 +22,19 @@ class RegistryTables:
 
     def __init__(self, tracking_uri: str) -> None:
         self._url = make_url(tracking_uri)
-        self._file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        self._file = (
+            Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        )
         self._engine: Engine | None = None
         self._seen: tuple[object, int | None] | None = None
 
     def aliased(self, name: str, alias: str) -> int | None:
-        """The version that an alias points at; None before the first one, or when there is no registry yet."""
+        """The version that an alias points at; None before the first one, or when there is no
+        registry yet."""
         if self._file is not None and not self._file.exists():
             return None
-        # Asked several times a second by a process that answers: opening a database holds Python's lock for milliseconds, a look 20 us.
+        # Asked several times a second by a process that answers: opening a database holds Python's
+        # lock for milliseconds, a look 20 us.
         state = self._look(), name, alias
         if state[0] is not None and self._seen is not None and self._seen[0] == state:
             return self._seen[1]
@@ -37,8 +44,8 @@ class RegistryTables:
         return self._seen[1]
 
     def _look(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Changes with every commit into a file; None where that cannot be known, for one that has just been written to, too: clocks of
-        file systems are coarse."""
+        """Changes with every commit into a file; None where that cannot be known, for one that has
+        just been written to, too: clocks of file systems are coarse."""
         if self._file is None:
             return None
         found = []
@@ -63,9 +70,16 @@ class RegistryTables:
         if self._engine is None:
             if self._file is not None:
                 address = f"sqlite:///file:{quote(str(self._file.resolve()))}?mode=ro&uri=true"
-                # A connection for each look: one that was kept would go on reading a file that somebody has put another in the place of.
-                self._engine = create_engine(address, connect_args={"timeout": 1.0}, poolclass=NullPool)
+                # A connection for each look: one that was kept would go on reading a file that
+                # somebody has put another in the place of.
+                self._engine = create_engine(
+                    address, connect_args={"timeout": 1.0}, poolclass=NullPool
+                )
             else:
-                backend = "postgresql+psycopg" if self._url.drivername in ("postgresql", "postgres") else self._url.drivername
+                backend = (
+                    "postgresql+psycopg"
+                    if self._url.drivername in ("postgresql", "postgres")
+                    else self._url.drivername
+                )
                 self._engine = create_engine(self._url.set(drivername=backend), pool_pre_ping=True)
         return self._engine.connect()

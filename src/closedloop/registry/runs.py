@@ -1,4 +1,5 @@
-"""How MLflow is reached, with bounded patience and errors of ours; and one use case's runs in it: what was measured, with its files."""
+"""How MLflow is reached, with bounded patience and errors of ours; and one use case's runs in it:
+what was measured, with its files."""
 
 from __future__ import annotations
 
@@ -22,13 +23,16 @@ MODEL_PATH, REPORT = "model", "drift_report.html"
 # What MLflow's client is told unless the environment says otherwise.
 CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # With a server it would print the address of every finished run, into what a command prints for programs.
+    # With a server it would print the address of every finished run, into what a command prints for
+    # programs.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # The addresses that a server signs for direct transfers are often known inside its own network only.
+    # The addresses that a server signs for direct transfers are often known inside its own network
+    # only.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # By itself it tries for four minutes to reach a server that is away, and waits two minutes for each answer. Whoever calls us can
-    # be called again, and a person wants to know soon: about three seconds for a server that is away, one minute for one that hangs.
+    # By itself it tries for four minutes to reach a server that is away, and waits two minutes for
+    # each answer. Whoever calls us can be called again, and a person wants to know soon: about
+    # three seconds for a server that is away, one minute for one that hangs.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -36,7 +40,8 @@ CLIENT_DEFAULTS = {
 
 
 def prepare_client(tracking_uri: str) -> None:
-    """Settings and folder that MLflow's client has to find; raises OSError or sqlite3.Error when an embedded database cannot be opened.
+    """Settings and folder that MLflow's client has to find; raises OSError or sqlite3.Error when an
+    embedded database cannot be opened.
 
     MLflow itself would try for minutes to open a file that cannot be opened.
     """
@@ -64,14 +69,16 @@ class Tracking:
             self._client.search_experiments(max_results=1)
 
     def start(self) -> None:
-        """Make an embedded database and import what saving a model needs: seconds that need not fall into the first turn."""
+        """Make an embedded database and import what saving a model needs: seconds that need not
+        fall into the first turn."""
         self.ping()
         import mlflow.models
         import mlflow.sklearn
         import mlflow.store.artifact.artifact_repository_registry  # noqa: F401
         from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
-        # MLflow looks at every installed package before it saves its first model, and remembers what it found.
+        # MLflow looks at every installed package before it saves its first model, and remembers
+        # what it found.
         warn_dependency_requirement_mismatches(["mlflow"])
 
     def local_file(self, run_id: str, name: str) -> Path | None:
@@ -86,12 +93,23 @@ class Tracking:
         with self._reaching("find the experiment"):
             return f"{ui.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
 
-    def log_run(self, key: str, title: str, *, metrics: dict[str, float], parameters: dict[str, Any], tags: dict[str, str],
-                files: dict[str, str | bytes], data: dict[str, str] | None = None, folder: Path | None = None) -> str:  # fmt: skip
-        """Log one finished run and return its id; the run already logged under `key` is returned as it is.
+    def log_run(
+        self,
+        key: str,
+        title: str,
+        *,
+        metrics: dict[str, float],
+        parameters: dict[str, Any],
+        tags: dict[str, str],
+        files: dict[str, str | bytes],
+        data: dict[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> str:
+        """Log one finished run and return its id; the run already logged under `key` is returned as
+        it is.
 
-        `files` maps names to content, `data` names the windows used to their sha256, `folder` is logged under `model/`.
-        A run that a crash left half-written is marked killed.
+        `files` maps names to content, `data` names the windows used to their sha256, `folder` is
+        logged under `model/`. A run that a crash left half-written is marked killed.
         """
         packed = {} if folder is None else {DIGEST: model_digest(folder)}
         with self._reaching("log a run"):
@@ -100,11 +118,18 @@ class Tracking:
                     return str(run.info.run_id)
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, status="KILLED")
-            run_id = str(self._client.create_run(self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}).info.run_id)
+            run_id = str(
+                self._client.create_run(
+                    self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}
+                ).info.run_id
+            )
             from mlflow.entities import Metric, Param
 
-            self._client.log_batch(run_id, metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
-                                   params=[Param(name, str(value)[:500]) for name, value in parameters.items()])  # fmt: skip
+            self._client.log_batch(
+                run_id,
+                metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
+                params=[Param(name, str(value)[:500]) for name, value in parameters.items()],
+            )
             with tempfile.TemporaryDirectory() as temporary:
                 for name, content in files.items():
                     path = Path(temporary) / name
@@ -113,7 +138,9 @@ class Tracking:
                 if files:
                     self._client.log_artifacts(run_id, temporary)
             if data:
-                self._client.log_inputs(run_id, datasets=[_data_input(name, digest) for name, digest in data.items()])
+                self._client.log_inputs(
+                    run_id, datasets=[_data_input(name, digest) for name, digest in data.items()]
+                )
             if folder is not None:
                 self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
             self._client.set_terminated(run_id, status="FINISHED")
@@ -125,13 +152,17 @@ class Tracking:
 
         with self._reaching(f"read {name} of a run"), tempfile.TemporaryDirectory() as temporary:
             uri = f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
-            fetched = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri)
+            fetched = mlflow.artifacts.download_artifacts(
+                artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri
+            )
             return Path(fetched).read_text(encoding="utf-8")
 
     def drop_files(self, name: str, *, keep: int) -> int:
-        """Delete the file `name` of all runs that have it but the newest `keep`; returns how many were deleted.
+        """Delete the file `name` of all runs that have it but the newest `keep`; returns how many
+        were deleted.
 
-        Reports are megabytes each and a loop never stops making them. The runs, with everything that was measured, stay.
+        Reports are megabytes each and a loop never stops making them. The runs, with everything
+        that was measured, stay.
         """
         with self._reaching(f"delete old files {name}"):
             found = self._runs_with_file(name)[keep:]
@@ -152,16 +183,24 @@ class Tracking:
         found: list[Any] = []
         page = None
         while page is None or page.token:
-            page = self._client.search_runs([self._experiment()], filter_string=f"tags.`{HAS_FILE}` = '{name}'", max_results=1000,
-                                            order_by=["attributes.start_time DESC"], page_token=page and page.token)  # fmt: skip
+            page = self._client.search_runs(
+                [self._experiment()],
+                filter_string=f"tags.`{HAS_FILE}` = '{name}'",
+                max_results=1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=page and page.token,
+            )
             found += page
         return found
 
     def _delete(self, run: Any, name: str) -> None:
-        """Delete a file or folder of a run, wherever MLflow keeps it; one that is not there is no fault."""
+        """Delete a file or folder of a run, wherever MLflow keeps it; one that is not there is no
+        fault."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        get_artifact_repository(run.info.artifact_uri, tracking_uri=self.tracking_uri).delete_artifacts(name)
+        get_artifact_repository(
+            run.info.artifact_uri, tracking_uri=self.tracking_uri
+        ).delete_artifacts(name)
 
     def _runs(self, key: str) -> Any:
         return self._client.search_runs([self._experiment()], filter_string=is_tagged(KEY, key))
@@ -172,7 +211,9 @@ class Tracking:
             prepare_client(self.tracking_uri)
             from mlflow import MlflowClient
 
-            self._client_made = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            self._client_made = MlflowClient(
+                tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+            )
         return self._client_made
 
     def _experiment(self) -> str:
@@ -182,9 +223,12 @@ class Tracking:
                 embedded = not self.tracking_uri.startswith("http")
                 location = (self._artifacts / self.name).as_uri() if embedded else None
                 try:
-                    self._experiment_made = str(self._client.create_experiment(self.name, artifact_location=location))
+                    self._experiment_made = str(
+                        self._client.create_experiment(self.name, artifact_location=location)
+                    )
                 except Exception:
-                    # Another process may have made it in this moment; if it did not, the look-up below says so.
+                    # Another process may have made it in this moment; if it did not, the look-up
+                    # below says so.
                     found = self._client.get_experiment_by_name(self.name)
                     if found is None:
                         raise
@@ -199,27 +243,38 @@ class Tracking:
 
 @contextmanager
 def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
-    """Whatever goes wrong in the block becomes a RegistryError that says where MLflow is and what was wanted of it."""
+    """Whatever goes wrong in the block becomes a RegistryError that says where MLflow is and what
+    was wanted of it."""
     try:
         yield
     except ClosedLoopError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
         said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise RegistryError(where=without_password(f"MLflow at {tracking_uri}"), wanted=f"to {purpose}", got=without_password(said),
-                            then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor") from error  # fmt: skip
+        raise RegistryError(
+            where=without_password(f"MLflow at {tracking_uri}"),
+            wanted=f"to {purpose}",
+            got=without_password(said),
+            then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
+        ) from error
 
 
 def download(tracking_uri: str, source: str, folder: str) -> str:
-    """Fetch the artifacts at `source` into `folder`, by whatever MLflow has for such an address; where they are then."""
+    """Fetch the artifacts at `source` into `folder`, by whatever MLflow has for such an address;
+    where they are then."""
     import mlflow
 
     prepare_client(tracking_uri)
-    return str(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri))
+    return str(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri
+        )
+    )
 
 
 def is_tagged(tag: str, value: str) -> str:
-    """MLflow's filter for what has a tag; a window may be named after a file that somebody named freely, so the quotes differ."""
+    """MLflow's filter for what has a tag; a window may be named after a file that somebody named
+    freely, so the quotes differ."""
     quote = '"' if "'" in value else "'"
     return f"tags.`{tag}` = {quote}{value}{quote}"
 
@@ -230,8 +285,14 @@ def without_password(text: str) -> str:
 
 
 def _data_input(window: str, digest: str) -> Any:
-    """A window as MLflow shows the inputs of a run; its own digest of a frame ignores most rows, so ours is given (36 of 64 digits fit)."""
+    """A window as MLflow shows the inputs of a run; its own digest of a frame ignores most rows, so
+    ours is given (36 of 64 digits fit)."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    described = Dataset(name=window, digest=digest[:36], source_type="closedloop", source=json.dumps({"window": window}))
+    described = Dataset(
+        name=window,
+        digest=digest[:36],
+        source_type="closedloop",
+        source=json.dumps({"window": window}),
+    )
     return DatasetInput(described, [InputTag("mlflow.data.context", "training")])

@@ -1,4 +1,5 @@
-"""Opens the SQL database of journal and records: SQLite by default, PostgreSQL when an address says so."""
+"""Opens the SQL database of journal and records: SQLite by default, PostgreSQL when an address says
+so."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from closedloop.storage.lock import hold_file
 def open_engine(url: str) -> Engine:
     """An engine for `url`; nothing is connected yet.
 
-    SQLite runs in WAL mode with full synchronisation: a committed row survives a crash of the process and of the machine.
-    Raises StoreError when the address cannot be understood.
+    SQLite runs in WAL mode with full synchronisation: a committed row survives a crash of the
+    process and of the machine. Raises StoreError when the address cannot be understood.
     """
     try:
         parsed = make_url(url)
@@ -27,8 +28,12 @@ def open_engine(url: str) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, OSError) as error:
-        raise StoreError(where="CLOSEDLOOP_DATABASE_URL", wanted="a SQLAlchemy address such as sqlite:////folder/file.db or postgresql://host/name",
-                         got=str(error).splitlines()[0], then="mend the address") from error  # fmt: skip
+        raise StoreError(
+            where="CLOSEDLOOP_DATABASE_URL",
+            wanted="a SQLAlchemy address such as sqlite:////folder/file.db or postgresql://host/name",
+            got=str(error).splitlines()[0],
+            then="mend the address",
+        ) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -36,7 +41,8 @@ def open_engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Transactions begin in `_begin_immediate`; the driver's own begin would come too late to take the write lock.
+    # Transactions begin in `_begin_immediate`; the driver's own begin would come too late to take
+    # the write lock.
     connection.isolation_level = None
     with closing(connection.cursor()) as cursor:
         cursor.execute("PRAGMA busy_timeout=30000")
@@ -47,12 +53,14 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """Once in the life of a file. SQLite does not wait when two do it at once, it fails: they take turns here."""
+    """Once in the life of a file. SQLite does not wait when two do it at once, it fails: they take
+    turns here."""
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
     with hold_file(Path(f"{path}.lock")) if path else nullcontext():
         cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_immediate(connection: Any) -> None:
-    # A deferred transaction that upgrades from read to write fails at once with "database is locked"; this one waits its turn.
+    # A deferred transaction that upgrades from read to write fails at once with "database is
+    # locked"; this one waits its turn.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,7 +1,8 @@
 """The append-only diary of decisions and of what came of them: what was live when, and why.
 
-A decision is written before it is carried out, under a key; writing the same key again returns what was decided the first time.
-Rows are only ever added: a decision's outcome is a row of its own. A change of the tables needs a revision in `migrations/`.
+A decision is written before it is carried out, under a key; writing the same key again returns what
+was decided the first time. Rows are only ever added: a decision's outcome is a row of its own. A
+change of the tables needs a revision in `migrations/`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
@@ -21,7 +34,8 @@ from closedloop.storage.upgrade import prepare_tables
 
 _METADATA = MetaData()
 DECISIONS = Table(
-    "decisions", _METADATA,
+    "decisions",
+    _METADATA,
     Column("id", Integer, primary_key=True),
     Column("key", String(300), nullable=False, unique=True),
     Column("use_case", String(100), nullable=False, index=True),
@@ -33,20 +47,22 @@ DECISIONS = Table(
     Column("details", Text, nullable=False),
     Column("cause", Integer, ForeignKey("decisions.id")),
     Column("at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
+)
 OUTCOMES = Table(
-    "outcomes", _METADATA,
+    "outcomes",
+    _METADATA,
     Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
     Column("outcome", String(20), nullable=False),
     Column("detail", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision as the journal holds it. `details` are the facts behind it (JSON); `cause` is the decision that led to it;
-    `outcome` is None until it was carried out, then `done` or `superseded`."""
+    """A decision as the journal holds it. `details` are the facts behind it (JSON); `cause` is the
+    decision that led to it; `outcome` is None until it was carried out, then `done` or
+    `superseded`."""
 
     id: int
     key: str
@@ -62,11 +78,20 @@ class Entry:
         """What `closedloop history --json` prints."""
         decision = self.decision
         return {
-            "id": self.id, "kind": decision.kind.value, "action": decision.action.value, "window": decision.window,
-            "version": decision.version, "reason": decision.reason, "checks": [asdict(check) for check in decision.checks],
-            "cause": self.cause, "outcome": self.outcome, "outcome_detail": self.outcome_detail,
-            "at": self.at.isoformat(timespec="seconds"), "use_case": self.use_case, "details": self.details,
-        }  # fmt: skip
+            "id": self.id,
+            "kind": decision.kind.value,
+            "action": decision.action.value,
+            "window": decision.window,
+            "version": decision.version,
+            "reason": decision.reason,
+            "checks": [asdict(check) for check in decision.checks],
+            "cause": self.cause,
+            "outcome": self.outcome,
+            "outcome_detail": self.outcome_detail,
+            "at": self.at.isoformat(timespec="seconds"),
+            "use_case": self.use_case,
+            "details": self.details,
+        }
 
 
 def _now() -> datetime:
@@ -81,14 +106,28 @@ class Journal:
         self._ready = False
 
     def write(
-        self, key: str, use_case: str, decision: Decision, *, details: dict[str, Any] | None = None, cause: int | None = None
+        self,
+        key: str,
+        use_case: str,
+        decision: Decision,
+        *,
+        details: dict[str, Any] | None = None,
+        cause: int | None = None,
     ) -> Entry:
-        """Write a decision down, once: a key that is there already returns its first entry unchanged."""
+        """Write a decision down, once: a key that is there already returns its first entry
+        unchanged."""
         row = {
-            "key": key, "use_case": use_case, "kind": decision.kind.value, "action": decision.action.value, "window": decision.window,
-            "version": decision.version, "checks": json.dumps([asdict(check) for check in decision.checks]),
-            "details": json.dumps(details or {}, sort_keys=True), "cause": cause, "at": self._moment(),
-        }  # fmt: skip
+            "key": key,
+            "use_case": use_case,
+            "kind": decision.kind.value,
+            "action": decision.action.value,
+            "window": decision.window,
+            "version": decision.version,
+            "checks": json.dumps([asdict(check) for check in decision.checks]),
+            "details": json.dumps(details or {}, sort_keys=True),
+            "cause": cause,
+            "at": self._moment(),
+        }
         try:
             with self._begin() as connection:
                 connection.execute(insert(DECISIONS).values(row))
@@ -99,7 +138,10 @@ class Journal:
         entry = self.find(key)
         if entry is None:
             raise StoreError(
-                where="journal", wanted=f"to write decision {key}", got="it is not there after writing", then="run: closedloop doctor"
+                where="journal",
+                wanted=f"to write decision {key}",
+                got="it is not there after writing",
+                then="run: closedloop doctor",
             )
         return entry
 
@@ -107,7 +149,11 @@ class Journal:
         """Note what came of a decision; the first outcome stays."""
         try:
             with self._begin() as connection:
-                connection.execute(insert(OUTCOMES).values(decision=entry.id, outcome=outcome, detail=detail, at=self._moment()))
+                connection.execute(
+                    insert(OUTCOMES).values(
+                        decision=entry.id, outcome=outcome, detail=detail, at=self._moment()
+                    )
+                )
         except IntegrityError:
             pass
         except SQLAlchemyError as error:
@@ -122,7 +168,12 @@ class Journal:
         """The entry with this id; raises StoreError when there is none."""
         found = self._read(DECISIONS.c.id == number)
         if not found:
-            raise StoreError(where="journal", wanted="the id of a decision", got=str(number), then="list them with: closedloop history")
+            raise StoreError(
+                where="journal",
+                wanted="the id of a decision",
+                got=str(number),
+                then="list them with: closedloop history",
+            )
         return found[0]
 
     def history(self, use_case: str) -> tuple[Entry, ...]:
@@ -133,12 +184,21 @@ class Journal:
         """Every use case that something was decided about, in alphabetical order."""
         try:
             with self._begin() as connection:
-                return tuple(connection.execute(select(DECISIONS.c.use_case).distinct().order_by(DECISIONS.c.use_case)).scalars())
+                return tuple(
+                    connection.execute(
+                        select(DECISIONS.c.use_case).distinct().order_by(DECISIONS.c.use_case)
+                    ).scalars()
+                )
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
     def _read(self, condition: Any) -> list[Entry]:
-        query = select(DECISIONS, OUTCOMES.c.outcome, OUTCOMES.c.detail).outerjoin(OUTCOMES).where(condition).order_by(DECISIONS.c.id)
+        query = (
+            select(DECISIONS, OUTCOMES.c.outcome, OUTCOMES.c.detail)
+            .outerjoin(OUTCOMES)
+            .where(condition)
+            .order_by(DECISIONS.c.id)
+        )
         try:
             with self._begin() as connection:
                 return [_entry(row) for row in connection.execute(query).mappings()]
@@ -157,17 +217,32 @@ class Journal:
 
     def _unreachable(self, error: SQLAlchemyError) -> StoreError:
         address = self._engine.url.render_as_string(hide_password=True)
-        return StoreError(where="journal", wanted=f"to reach {address}", got=str(error).splitlines()[0],
-                          then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor")  # fmt: skip
+        return StoreError(
+            where="journal",
+            wanted=f"to reach {address}",
+            got=str(error).splitlines()[0],
+            then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor",
+        )
 
 
 def _entry(row: Any) -> Entry:
     checks = tuple(
-        Check(one["claim"], Outcome(one["outcome"]), Role(one["role"]), one["wanted"], one["got"]) for one in json.loads(row["checks"])
+        Check(one["claim"], Outcome(one["outcome"]), Role(one["role"]), one["wanted"], one["got"])
+        for one in json.loads(row["checks"])
     )
-    decision = Decision(Kind(row["kind"]), Action(row["action"]), row["window"], checks, row["version"])
+    decision = Decision(
+        Kind(row["kind"]), Action(row["action"]), row["window"], checks, row["version"]
+    )
     # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
     at = row["at"].replace(tzinfo=UTC) if row["at"].tzinfo is None else row["at"].astimezone(UTC)
     return Entry(
-        row["id"], row["key"], row["use_case"], decision, json.loads(row["details"]), row["cause"], at, row["outcome"], row["detail"] or ""
+        row["id"],
+        row["key"],
+        row["use_case"],
+        decision,
+        json.loads(row["details"]),
+        row["cause"],
+        at,
+        row["outcome"],
+        row["detail"] or "",
     )

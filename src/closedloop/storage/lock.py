@@ -1,7 +1,8 @@
 """One retraining at a time, on one machine or many: a lock that dies with its holder.
 
-On SQLite it is a lock on a file, which the operating system drops when the process ends, however it ends; on PostgreSQL an advisory
-lock, which the server drops when the connection ends. Nothing has to expire and nothing has to be repaired after a crash.
+On SQLite it is a lock on a file, which the operating system drops when the process ends, however it
+ends; on PostgreSQL an advisory lock, which the server drops when the connection ends. Nothing has
+to expire and nothing has to be repaired after a crash.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from closedloop.errors import StoreError
 
 @contextmanager
 def hold_lock(name: str, engine: Engine) -> Iterator[None]:
-    """Hold the lock `name` for the duration of the block; waits until whoever holds it is done or dead.
+    """Hold the lock `name` for the duration of the block; waits until whoever holds it is done or
+    dead.
 
-    Raises StoreError when the database (PostgreSQL) or the folder of the file (SQLite) cannot be reached. Not re-entrant.
+    Raises StoreError when the database (PostgreSQL) or the folder of the file (SQLite) cannot be
+    reached. Not re-entrant.
     """
     if engine.url.get_backend_name() == "sqlite":
         with hold_file(Path(engine.url.database or "closedloop.db").with_name(f"{name}.lock")):
@@ -35,17 +38,23 @@ def hold_lock(name: str, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def hold_file(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, made when missing, for the duration of the block; StoreError when it cannot be written."""
+    """Hold a lock on a file, made when missing, for the duration of the block; StoreError when it
+    cannot be written."""
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Not inherited by programs that we start: a child that outlives us does not keep the lock.
+            # Not inherited by programs that we start: a child that outlives us does not keep the
+            # lock.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            raise StoreError(where=f"lock {path.name}", wanted="a file that can be written and locked", got=str(error),
-                             then="mend the permissions of its folder") from error  # fmt: skip
+            raise StoreError(
+                where=f"lock {path.name}",
+                wanted="a file that can be written and locked",
+                got=str(error),
+                then="mend the permissions of its folder",
+            ) from error
         yield
 
 
@@ -54,11 +63,18 @@ def _hold_advisory(name: str, engine: Engine) -> Iterator[None]:
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
-            # Not handed back to the pool: closing the connection is what frees the lock, even when unlocking would fail.
+            connection = stack.enter_context(
+                engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            )
+            # Not handed back to the pool: closing the connection is what frees the lock, even when
+            # unlocking would fail.
             stack.callback(connection.invalidate)
             connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
         except SQLAlchemyError as error:
-            raise StoreError(where=f"lock {name}", wanted="to reach the database", got=str(error).splitlines()[0],
-                             then="check CLOSEDLOOP_DATABASE_URL") from error  # fmt: skip
+            raise StoreError(
+                where=f"lock {name}",
+                wanted="to reach the database",
+                got=str(error).splitlines()[0],
+                then="check CLOSEDLOOP_DATABASE_URL",
+            ) from error
         yield

@@ -1,6 +1,8 @@
-"""Which revision the tables of journal and records are at, and what follows from it when they are first used.
+"""Which revision the tables of journal and records are at, and what follows from it when they are
+first used.
 
-A service looks at one row here; Alembic is imported only when something has to be done (`upgrade.py`).
+A service looks at one row here; Alembic is imported only when something has to be done
+(`upgrade.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
 
-# Not Alembic's own name for it: MLflow and Prefect, which may share a PostgreSQL database with us, keep their revision there.
+# Not Alembic's own name for it: MLflow and Prefect, which may share a PostgreSQL database with us,
+# keep their revision there.
 VERSION_TABLE = "closedloop_alembic_version"
-# A database in which one of these stands, and no revision, is of the time before there were any: the first one describes it.
-_FIRST_TABLES = frozenset({"decisions", "outcomes", "answers", "answer_keys", "answer_labels", "record_probes"})
+# A database in which one of these stands, and no revision, is of the time before there were any:
+# the first one describes it.
+_FIRST_TABLES = frozenset(
+    {"decisions", "outcomes", "answers", "answer_keys", "answer_labels", "record_probes"}
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ OURS = History(Path(__file__).with_name("migrations"), ("0001",))
 
 @dataclass(frozen=True)
 class Found:
-    """The revision of a database: None where none of our tables is. `stamped` when the database says it itself."""
+    """The revision of a database: None where none of our tables is. `stamped` when the database
+    says it itself."""
 
     revision: str | None
     stamped: bool = False
@@ -48,7 +55,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Upgrade:
-    """From `before` (None: a database without our tables) to `after`; `needed` when that takes, or took, a change.
+    """From `before` (None: a database without our tables) to `after`; `needed` when that takes, or
+    took, a change.
 
     `copy` is the file as it was before, where one was made.
     """
@@ -60,9 +68,14 @@ class Upgrade:
 
 
 def plan_upgrade(engine: Engine, history: History | None = None, *, asked: bool = True) -> Upgrade:
-    """What `upgrade_tables` or, unless `asked`, `prepare_tables` would do, and their StoreErrors; nothing is changed."""
+    """What `upgrade_tables` or, unless `asked`, `prepare_tables` would do, and their StoreErrors;
+    nothing is changed."""
     history = history or OURS
-    if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
+    if (
+        engine.dialect.name == "sqlite"
+        and engine.url.database
+        and not Path(engine.url.database).exists()
+    ):
         return Upgrade(None, history.head, True)  # connecting would make the file
     with told(engine), engine.begin() as connection:
         found = read_revision(connection)
@@ -72,21 +85,34 @@ def plan_upgrade(engine: Engine, history: History | None = None, *, asked: bool 
 def read_revision(connection: Connection) -> Found:
     """The revision of the tables that are there."""
     names = set(sa.inspect(connection).get_table_names())
-    stamps = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all() if VERSION_TABLE in names else ()
+    stamps = (
+        connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+        if VERSION_TABLE in names
+        else ()
+    )
     if stamps:
         return Found(", ".join(sorted(stamps)), stamped=True)
     return Found(OURS.revisions[0] if names & _FIRST_TABLES else None)
 
 
 def is_due(found: Found, engine: Engine, history: History, *, asked: bool) -> bool:
-    """Whether something is to be done. Raises StoreError when the tables are newer than the program, or older on a server and nobody
-    asked for an upgrade."""
+    """Whether something is to be done. Raises StoreError when the tables are newer than the
+    program, or older on a server and nobody asked for an upgrade."""
     wanted = f"the tables of revision {history.head}"
     if found.revision is not None and found.revision not in history.revisions:
-        raise StoreError(where=name_database(engine), wanted=f"{wanted} or older", got=f"revision {found.revision}, of a newer closedloop",
-                         then="update closedloop")  # fmt: skip
+        raise StoreError(
+            where=name_database(engine),
+            wanted=f"{wanted} or older",
+            got=f"revision {found.revision}, of a newer closedloop",
+            then="update closedloop",
+        )
     if found.revision not in (None, history.head) and engine.dialect.name != "sqlite" and not asked:
-        raise StoreError(where=name_database(engine), wanted=wanted, got=f"revision {found.revision}", then="run: closedloop upgrade")
+        raise StoreError(
+            where=name_database(engine),
+            wanted=wanted,
+            got=f"revision {found.revision}",
+            then="run: closedloop upgrade",
+        )
     return found != Found(history.head, stamped=True)
 
 
@@ -102,5 +128,9 @@ def told(engine: Engine) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-        raise StoreError(where=name_database(engine), wanted="a database that answers", got=said.splitlines()[0],
-                         then="check CLOSEDLOOP_DATABASE_URL, the disk, and that its server runs") from error  # fmt: skip
+        raise StoreError(
+            where=name_database(engine),
+            wanted="a database that answers",
+            got=said.splitlines()[0],
+            then="check CLOSEDLOOP_DATABASE_URL, the disk, and that its server runs",
+        ) from error

@@ -1,8 +1,8 @@
 """Recipes: labelled rows + seed -> a fitted scikit-learn pipeline that answers prepared frames.
 
-A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to `Recipe` and to `_model`,
-to `use_case.Training.recipes`, its types to `SERIALISED_TYPES`, and its nodes to
-`converting.py`: without them it is served by its pipeline.
+A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to
+`Recipe` and to `_model`, to `use_case.Training.recipes`, its types to `SERIALISED_TYPES`, and its
+nodes to `converting.py`: without them it is served by its pipeline.
 """
 
 from __future__ import annotations
@@ -42,16 +42,24 @@ def recipe_name(recipe: Recipe, history: History) -> str:
 
 
 def parse_recipe(name: str) -> tuple[Recipe, History]:
-    """The learner and the history of a recipe's name. Raises ModelError when it is not one of ours."""
+    """The learner and the history of a recipe's name. Raises ModelError when it is not one of
+    ours."""
     learner, _, history = name.partition("/")
     if learner not in get_args(Recipe) or history not in get_args(History):
-        raise ModelError(where="recipe", wanted=f"one of {'|'.join(get_args(Recipe))}, a slash, one of {'|'.join(get_args(History))}",
-                         got=repr(name), then="check the version's recipe tag")  # fmt: skip
+        raise ModelError(
+            where="recipe",
+            wanted=f"one of {'|'.join(get_args(Recipe))}, a slash, one of {'|'.join(get_args(History))}",
+            got=repr(name),
+            then="check the version's recipe tag",
+        )
     return cast(Recipe, learner), cast(History, history)
 
 
-def recency_weights(ages_in_windows: Sequence[float] | NDArray[Any], half_life: float) -> NDArray[np.float64]:
-    """Weight of rows by age, shape (n,): 1 for the newest window, half of it `half_life` windows earlier, and so on."""
+def recency_weights(
+    ages_in_windows: Sequence[float] | NDArray[Any], half_life: float
+) -> NDArray[np.float64]:
+    """Weight of rows by age, shape (n,): 1 for the newest window, half of it `half_life` windows
+    earlier, and so on."""
     return np.asarray(np.power(0.5, np.asarray(ages_in_windows, dtype=float) / half_life))
 
 
@@ -68,57 +76,106 @@ def fit(
 ) -> Pipeline:
     """Fit one recipe on a prepared frame; the same arguments give the same pipeline.
 
-    `predict_proba` has one column a class, in the order of the labels 0..k-1. `weights` (n,) count rows relative to each other:
-    they are scaled to mean 1, so that their size does not change how strongly a model is regularised. `classes` names the classes,
-    so that a class without rows is noticed; without it only a gap in the numbers is.
-    Raises ModelError when a class has no row, there is no column, or the learner itself gives up.
+    `predict_proba` has one column a class, in the order of the labels 0..k-1. `weights` (n,) count
+    rows relative to each other: they are scaled to mean 1, so that their size does not change how
+    strongly a model is regularised. `classes` names the classes, so that a class without rows is
+    noticed; without it only a gap in the numbers is. Raises ModelError when a class has no row,
+    there is no column, or the learner itself gives up.
     """
     labels = np.asarray(labels)
     _refuse_missing_classes(labels, classes)
     if not numeric and not categorical:
-        raise ModelError(where=f"recipe {recipe}", wanted="at least one column", got="none", then="add one to [columns] of loop.toml")
-    pipeline = Pipeline([("columns", _columns(recipe, numeric, categorical)), ("model", _model(recipe, len(labels), seed))])
+        raise ModelError(
+            where=f"recipe {recipe}",
+            wanted="at least one column",
+            got="none",
+            then="add one to [columns] of loop.toml",
+        )
+    pipeline = Pipeline(
+        [
+            ("columns", _columns(recipe, numeric, categorical)),
+            ("model", _model(recipe, len(labels), seed)),
+        ]
+    )
     fitting = {} if weights is None else {"model__sample_weight": _scaled(weights, len(labels))}
     try:
         return pipeline.fit(frame[[*numeric, *categorical]], labels, **fitting)
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-        raise ModelError(where=f"recipe {recipe}", wanted="rows that it can learn from", got=f"{type(error).__name__}: {error}",
-                         then="check that the frame was prepared by the contract") from error  # fmt: skip
+        raise ModelError(
+            where=f"recipe {recipe}",
+            wanted="rows that it can learn from",
+            got=f"{type(error).__name__}: {error}",
+            then="check that the frame was prepared by the contract",
+        ) from error
 
 
-def _refuse_missing_classes(labels: NDArray[np.integer[Any]], classes: Sequence[str] | None) -> None:
+def _refuse_missing_classes(
+    labels: NDArray[np.integer[Any]], classes: Sequence[str] | None
+) -> None:
     present = set(np.unique(labels).tolist())
     count = len(classes) if classes is not None else max(2, 1 + max(present, default=0))
-    absent = [str(one) if classes is None else classes[one] for one in range(count) if one not in present]
+    absent = [
+        str(one) if classes is None else classes[one] for one in range(count) if one not in present
+    ]
     if absent:
-        raise ModelError(where="training rows", wanted=f"rows of all {count} classes",
-                         got=f"none of class {', '.join(absent)} in {len(labels)} rows",
-                         then="train on more windows, or remove the class from [target]")  # fmt: skip
+        raise ModelError(
+            where="training rows",
+            wanted=f"rows of all {count} classes",
+            got=f"none of class {', '.join(absent)} in {len(labels)} rows",
+            then="train on more windows, or remove the class from [target]",
+        )
     if present != set(range(count)):
-        raise ModelError(where="training rows", wanted=f"labels 0 to {count - 1}", got=f"labels {min(present)} to {max(present)}",
-                         then="number the labels in the order of [target] classes")  # fmt: skip
+        raise ModelError(
+            where="training rows",
+            wanted=f"labels 0 to {count - 1}",
+            got=f"labels {min(present)} to {max(present)}",
+            then="number the labels in the order of [target] classes",
+        )
 
 
 def _scaled(weights: NDArray[np.floating[Any]], rows: int) -> NDArray[np.float64]:
     given = np.asarray(weights, dtype=float)
-    if given.shape != (rows,) or not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
-        raise ModelError(where="training weights", wanted=f"{rows} weights, none negative, not all 0",
-                         got=f"shape {given.shape}, sum {given.sum():g}",
-                         then="use recency_weights")  # fmt: skip
+    if (
+        given.shape != (rows,)
+        or not np.isfinite(given).all()
+        or (given < 0).any()
+        or given.sum() == 0
+    ):
+        raise ModelError(
+            where="training weights",
+            wanted=f"{rows} weights, none negative, not all 0",
+            got=f"shape {given.shape}, sum {given.sum():g}",
+            then="use recency_weights",
+        )
     return np.asarray(given / given.mean())
 
 
-def _columns(recipe: Recipe, numeric: Sequence[str], categorical: Sequence[str]) -> ColumnTransformer:
-    """Trees split on nulls themselves; the others need them filled, and logistic regression needs one scale too.
+def _columns(
+    recipe: Recipe, numeric: Sequence[str], categorical: Sequence[str]
+) -> ColumnTransformer:
+    """Trees split on nulls themselves; the others need them filled, and logistic regression needs
+    one scale too.
 
-    `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows have it.
+    `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows
+    have it.
     """
     filled = SimpleImputer(strategy="median", keep_empty_features=True)
-    numbers: Any = {"lightgbm": "passthrough", "baseline": filled, "logistic": make_pipeline(filled, StandardScaler())}[recipe]
+    numbers: Any = {
+        "lightgbm": "passthrough",
+        "baseline": filled,
+        "logistic": make_pipeline(filled, StandardScaler()),
+    }[recipe]
     steps = [("numeric", numbers, list(numeric))] if numeric else []
     if categorical:
-        # Dense: the converters to the serving format and the learners then see one kind of matrix, whatever the data.
-        steps.append(("categorical", OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(categorical)))
+        # Dense: the converters to the serving format and the learners then see one kind of matrix,
+        # whatever the data.
+        steps.append(
+            (
+                "categorical",
+                OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+                list(categorical),
+            )
+        )
     return ColumnTransformer(steps)
 
 
@@ -134,10 +191,13 @@ def _model(recipe: Recipe, rows: int, seed: int) -> Any:
         n_estimators=150,
         learning_rate=0.05,
         num_leaves=15,
-        min_child_samples=min(40, max(5, rows // 20)),  # 40 rows a leaf would leave a small table without a single split
+        min_child_samples=min(
+            40, max(5, rows // 20)
+        ),  # 40 rows a leaf would leave a small table without a single split
         deterministic=True,
         force_row_wise=True,
-        # On few rows threads spend their time waiting for one another, on a busy machine most of it.
+        # On few rows threads spend their time waiting for one another, on a busy machine most of
+        # it.
         n_jobs=1 if rows < FEW_ROWS else -1,
         verbosity=-1,
         random_state=seed,

@@ -1,4 +1,5 @@
-"""From the labelled windows to one fitted candidate and the evidence about it: what a live turn and a replay of history share.
+"""From the labelled windows to one fitted candidate and the evidence about it: what a live turn and
+a replay of history share.
 
 Nothing is packaged, registered or decided here.
 """
@@ -17,7 +18,13 @@ from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvi
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.metrics.scores import check_golden, estimate_auc
-from closedloop.training.candidates import LabelledWindow, Split, Twins, compare_twins, split_windows
+from closedloop.training.candidates import (
+    LabelledWindow,
+    Split,
+    Twins,
+    compare_twins,
+    split_windows,
+)
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
@@ -29,7 +36,8 @@ REFERENCE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was chosen and why: `refitted` are the windows that the pipeline to be shipped was fitted on."""
+    """What was chosen and why: `refitted` are the windows that the pipeline to be shipped was
+    fitted on."""
 
     split: Split
     twins: Twins
@@ -51,7 +59,8 @@ class Candidate:
 
 
 def fit_candidate(history: History[Parts]) -> Candidate:
-    """Twins on the same rows as production, the choice between them, and the refit of the chosen recipe through the newest labels."""
+    """Twins on the same rows as production, the choice between them, and the refit of the chosen
+    recipe through the newest labels."""
     use_case, windows = history.loop.use_case, _trainable(history)
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
@@ -59,7 +68,12 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     twins = compare_twins(split, production, recipe, use_case, history.loop.computing)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
-        raise ModelError(where="training", wanted="at least one recipe", got="none", then="name recipes under [training]")
+        raise ModelError(
+            where="training",
+            wanted="at least one recipe",
+            got="none",
+            then="name recipes under [training]",
+        )
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(one for one in windows if one.name not in quarantined)
     pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
@@ -76,8 +90,8 @@ def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
 def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray | None, str | None]:
     """Production's probabilities on the evaluation rows, or why there are none.
 
-    When production has been trained on those rows, its recipe is refitted without them: two recipes are then compared, both on
-    rows that are new to them.
+    When production has been trained on those rows, its recipe is refitted without them: two recipes
+    are then compared, both on rows that are new to them.
     """
     live, use_case = history.production, history.loop.use_case
     if live is None:
@@ -91,11 +105,15 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
     return history.bundle.probabilities(split.evaluation.frame), None
 
 
-def _quarantined_now(history: History[Parts], split: Split, production: np.ndarray | None) -> set[str]:
+def _quarantined_now(
+    history: History[Parts], split: Split, production: np.ndarray | None
+) -> set[str]:
     """The evaluation window, when production does so badly on it that its labels are suspect."""
     if production is None or split.held_out:
         return set()
-    realised = estimate_auc(split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence)
+    realised = estimate_auc(
+        split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence
+    )
     bad = realised is not None and suspect(history, split.evaluation, realised)
     return {split.evaluation.name} if bad else set()
 
@@ -105,12 +123,18 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
     use_case, chosen = history.loop.use_case, candidate.chosen
     statistics = measure_statistics(candidate.trained, use_case)
     return Facts(
-        name=use_case.name, key=history.key("promotion"), recipe=chosen.recipe, classes=use_case.target.classes,
-        trained_windows=tuple(one.name for one in candidate.refitted), evaluation_window=chosen.window, val_auc=chosen.candidate.val_auc,
-        statistics=statistics, use_case={name: value for name, value in use_case.content.items() if name != "golden"},
+        name=use_case.name,
+        key=history.key("promotion"),
+        recipe=chosen.recipe,
+        classes=use_case.target.classes,
+        trained_windows=tuple(one.name for one in candidate.refitted),
+        evaluation_window=chosen.window,
+        val_auc=chosen.candidate.val_auc,
+        statistics=statistics,
+        use_case={name: value for name, value in use_case.content.items() if name != "golden"},
         rows=sum(len(one.labels) for one in candidate.refitted),
         data_digest="-".join(one.digest[:12] for one in candidate.refitted),
-    )  # fmt: skip
+    )
 
 
 def make_evidence(
@@ -122,15 +146,25 @@ def make_evidence(
     served_by: str = "",
     served_reason: str = "",
 ) -> PromotionEvidence:
-    """All that the decision looks at, but for the version's number; `ask` is the model that would serve, for the golden cases."""
+    """All that the decision looks at, but for the version's number; `ask` is the model that would
+    serve, for the golden cases."""
     return PromotionEvidence(
-        window=history.read(history.window).facts, version=None, production=history.production.version if history.production else None,
-        comparison=candidate.chosen, packaging_difference=packaging_difference, golden=_check_golden(history, ask),
-        quarantined=candidate.quarantined, production_error=candidate.production_error, served_by=served_by, served_reason=served_reason,
-    )  # fmt: skip
+        window=history.read(history.window).facts,
+        version=None,
+        production=history.production.version if history.production else None,
+        comparison=candidate.chosen,
+        packaging_difference=packaging_difference,
+        golden=_check_golden(history, ask),
+        quarantined=candidate.quarantined,
+        production_error=candidate.production_error,
+        served_by=served_by,
+        served_reason=served_reason,
+    )
 
 
-def _check_golden(history: History[Parts], ask: Callable[[pd.DataFrame], np.ndarray]) -> tuple[GoldenResult, ...]:
+def _check_golden(
+    history: History[Parts], ask: Callable[[pd.DataFrame], np.ndarray]
+) -> tuple[GoldenResult, ...]:
     use_case = history.loop.use_case
     if not use_case.golden:
         return ()
@@ -139,8 +173,9 @@ def _check_golden(history: History[Parts], ask: Callable[[pd.DataFrame], np.ndar
 
 
 def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:
-    """A bounded sample of the training rows. Predictions are the twin's on the evaluation rows, which it had not seen: what a model
-    says of its own training rows is too sure of itself to be held against what it says of new ones."""
+    """A bounded sample of the training rows. Predictions are the twin's on the evaluation rows,
+    which it had not seen: what a model says of its own training rows is too sure of itself to be
+    held against what it says of new ones."""
     parts, judged = [], candidate.split.evaluation
     for one in candidate.refitted:
         frame = watched_frame(one.frame, None, history)
@@ -150,5 +185,7 @@ def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFram
         parts.append(frame)
     whole = pd.concat(parts, ignore_index=True)
     if len(whole) > REFERENCE_ROWS:
-        whole = whole.sample(REFERENCE_ROWS, random_state=history.loop.use_case.training.seed).reset_index(drop=True)
+        whole = whole.sample(
+            REFERENCE_ROWS, random_state=history.loop.use_case.training.seed
+        ).reset_index(drop=True)
     return whole.drop(columns=[TARGET]) if whole[TARGET].isna().all() else whole

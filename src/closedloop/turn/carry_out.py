@@ -1,4 +1,5 @@
-"""Carries decisions out, so that doing it again is safe; and writes down what people ask for by hand."""
+"""Carries decisions out, so that doing it again is safe; and writes down what people ask for by
+hand."""
 
 from __future__ import annotations
 
@@ -12,56 +13,87 @@ from closedloop.turn.ports import Parts
 
 
 def carry_out(loop: Parts, entry: Entry) -> Entry:
-    """Do what a decision says and note what came of it; a decision that was carried out before is left alone.
+    """Do what a decision says and note what came of it; a decision that was carried out before is
+    left alone.
 
-    A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then stands.
+    A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then
+    stands.
     """
     decision, production = entry.decision, entry.details.get("production")
     if entry.outcome is not None or decision.action is Action.RETRAIN:
         return entry
     if (later := _overtaken_by(loop, entry)) is not None:
-        loop.journal.carried_out(entry, "superseded", f"decision {later.id} ({later.decision.action.value}) was carried out meanwhile")
+        loop.journal.carried_out(
+            entry,
+            "superseded",
+            f"decision {later.id} ({later.decision.action.value}) was carried out meanwhile",
+        )
         return loop.journal.entry(entry.id)
     moved = True
     if decision.action is Action.PROMOTE and decision.version is not None:
-        moved = loop.registry.promote(decision.version, instead_of=production, reason=decision.reason)
-    elif decision.action is Action.ROLLBACK and decision.version is not None and production is not None:
-        moved = loop.registry.roll_back(decision.version, instead_of=production, reason=decision.reason)
+        moved = loop.registry.promote(
+            decision.version, instead_of=production, reason=decision.reason
+        )
+    elif (
+        decision.action is Action.ROLLBACK
+        and decision.version is not None
+        and production is not None
+    ):
+        moved = loop.registry.roll_back(
+            decision.version, instead_of=production, reason=decision.reason
+        )
     elif decision.action is Action.REJECT and decision.version is not None:
         loop.registry.reject(decision.version, reason=decision.reason)
     if moved:
         loop.journal.carried_out(entry)
     else:
-        loop.journal.carried_out(entry, "superseded", f"production is meanwhile version {loop.registry.production()}")
+        loop.journal.carried_out(
+            entry, "superseded", f"production is meanwhile version {loop.registry.production()}"
+        )
     return loop.journal.entry(entry.id)
 
 
 def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
     """Note that a decision to retrain was carried out with the windows `learnt`.
 
-    Older ones that never were are superseded: what this one learnt includes their windows. One about a window that came later is not.
+    Older ones that never were are superseded: what this one learnt includes their windows. One
+    about a window that came later is not.
     """
     later = set(loop.source.windows()).difference(learnt)
     for one in loop.journal.history(asked.use_case):
-        if one.id < asked.id and one.outcome is None and one.decision.action is Action.RETRAIN and one.decision.window not in later:
-            loop.journal.carried_out(one, "superseded", f"decision {asked.id} (retrain) was carried out meanwhile")
+        if (
+            one.id < asked.id
+            and one.outcome is None
+            and one.decision.action is Action.RETRAIN
+            and one.decision.window not in later
+        ):
+            loop.journal.carried_out(
+                one, "superseded", f"decision {asked.id} (retrain) was carried out meanwhile"
+            )
     loop.journal.carried_out(asked)  # at last: until then the same command does all of this again
 
 
 def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
-    """The first later decision that moved `production`: after it, what this one wanted to move is no longer what it looked at.
+    """The first later decision that moved `production`: after it, what this one wanted to move is
+    no longer what it looked at.
 
-    The version that is live can't tell: a promotion that a crash cut short and a person took back finds production where it began.
+    The version that is live can't tell: a promotion that a crash cut short and a person took back
+    finds production where it began.
     """
     moves = (Action.PROMOTE, Action.ROLLBACK)
     if entry.decision.action not in moves:
         return None
-    later = (one for one in loop.journal.history(entry.use_case) if one.id > entry.id and one.outcome == "done")
+    later = (
+        one
+        for one in loop.journal.history(entry.use_case)
+        if one.id > entry.id and one.outcome == "done"
+    )
     return next((one for one in later if one.decision.action in moves), None)
 
 
 def promote_by_hand(loop: Loop, version: int) -> Entry:
-    """Move `production` to a version because a person says so; raises RegistryError when there is no such version or it is live."""
+    """Move `production` to a version because a person says so; raises RegistryError when there is
+    no such version or it is live."""
     with loop.lock():
         live = loop.registry.production()
         loop.registry.loadable(version)
@@ -71,22 +103,37 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
             else _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
         )
         if entry is None:
-            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version that is not live",
-                                got=f"version {version}, which is production", then="nothing needs to be done")  # fmt: skip
+            raise RegistryError(
+                where=f"model {loop.use_case.name}",
+                wanted="a version that is not live",
+                got=f"version {version}, which is production",
+                then="nothing needs to be done",
+            )
         return carry_out(loop, entry)
 
 
 def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
-    """Move `production` back to `previous`, or to the version given, because a person says so; RegistryError when there is none."""
+    """Move `production` back to `previous`, or to the version given, because a person says so;
+    RegistryError when there is none."""
     with loop.lock():
         live = loop.registry.production()
         target = loop.registry.previous() if to is None else loop.registry.loadable(to).version
         if live is None or target is None or target == live:
             if live is not None and (pending := _pending(loop, Action.ROLLBACK, live)) is not None:
                 return carry_out(loop, pending)
-            got = "no production" if live is None else "no previous version" if target is None else f"version {live}, which is production"
-            raise RegistryError(where=f"model {loop.use_case.name}", wanted="a version to go back to", got=got,
-                                then="list the versions with: closedloop status, then: closedloop rollback --to N")  # fmt: skip
+            got = (
+                "no production"
+                if live is None
+                else "no previous version"
+                if target is None
+                else f"version {live}, which is production"
+            )
+            raise RegistryError(
+                where=f"model {loop.use_case.name}",
+                wanted="a version to go back to",
+                got=got,
+                then="list the versions with: closedloop status, then: closedloop rollback --to N",
+            )
         return carry_out(loop, _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live))
 
 
@@ -94,16 +141,31 @@ def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
     """The newest decision by hand, when it is this one and a crash left it half carried out."""
     entries = [one for one in loop.journal.history(loop.use_case.name) if "/by-hand/" in one.key]
     newest = entries[-1] if entries else None
-    asked = newest is not None and newest.outcome is None and (newest.decision.action, newest.decision.version) == (action, version)
+    asked = (
+        newest is not None
+        and newest.outcome is None
+        and (newest.decision.action, newest.decision.version) == (action, version)
+    )
     return newest if asked else None
 
 
 def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: int | None) -> Entry:
-    asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", f"{action.value} version {version}")
+    asked = Check(
+        "asked for by a person",
+        Outcome.HOLDS,
+        Role.TRIGGER,
+        "a request",
+        f"{action.value} version {version}",
+    )
     history = loop.journal.history(loop.use_case.name)
-    # The same request before anything else was carried out is the same decision: a repeated command finishes it.
+    # The same request before anything else was carried out is the same decision: a repeated command
+    # finishes it.
     settled = max((one.id for one in history if one.outcome is not None), default=0)
     window = history[-1].decision.window if history else "-"
     decision = Decision(kind, action, window, (asked,), version)
-    return loop.journal.write(f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}", loop.use_case.name, decision,
-                              details={"production": live})  # fmt: skip
+    return loop.journal.write(
+        f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}",
+        loop.use_case.name,
+        decision,
+        details={"production": live},
+    )

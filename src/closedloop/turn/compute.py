@@ -1,4 +1,5 @@
-"""The costly steps of a turn behind one door. Each depends on content alone, so that a replay of history may keep what it gave."""
+"""The costly steps of a turn behind one door. Each depends on content alone, so that a replay of
+history may keep what it gave."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, digest, prepare
 from closedloop.windows.sources import WindowSource
 
-# How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40 ms for 5,000 rows of two classes.
+# How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40
+# ms for 5,000 rows of two classes.
 _DRAWS = 20
 
 
@@ -33,19 +35,35 @@ class Computing(Fitting):
     """Reads, fits, asks and measures when it is told to, and keeps nothing."""
 
     def read_window(
-        self, source: WindowSource, name: str, index: int, use_case: UseCase, statistics: Mapping[str, Any] | None
+        self,
+        source: WindowSource,
+        name: str,
+        index: int,
+        use_case: UseCase,
+        statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """Read, prepare and check one window; `statistics` are those of production's training rows, None without production."""
+        """Read, prepare and check one window; `statistics` are those of production's training rows,
+        None without production."""
         raw = source.read(name)
         prepared = prepare(raw, use_case)
         violations = check_contract(raw, prepared, use_case, statistics)
         content = digest(prepared, use_case)
         labelled = labelled_rows(name, index, prepared, content, use_case)
         counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))
-        per_class = tuple((label, int(count)) for label, count in zip(use_case.target.classes, counts, strict=True))
-        return ReadWindow(Window(name, index, len(prepared), len(labelled.labels), per_class, content), prepared, violations, labelled)
+        per_class = tuple(
+            (label, int(count))
+            for label, count in zip(use_case.target.classes, counts, strict=True)
+        )
+        return ReadWindow(
+            Window(name, index, len(prepared), len(labelled.labels), per_class, content),
+            prepared,
+            violations,
+            labelled,
+        )
 
-    def measure_drift(self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any) -> tuple[DriftReport, str | None]:
+    def measure_drift(
+        self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any
+    ) -> tuple[DriftReport, str | None]:
         """As `drift.measure_drift`, with Evidently's page."""
         from closedloop.metrics.drift import measure_drift
 
@@ -54,9 +72,14 @@ class Computing(Fitting):
     def estimate_unlabelled(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
-        """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m, k)) and from what those on labelled rows,
-        new to it, turned out to be worth (`seen`, shape (n, k)); None and errors as `estimating` has them."""
+        """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m,
+        k)) and from what those on labelled rows, new to it, turned out to be worth (`seen`, shape
+        (n, k)); None and errors as `estimating` has them."""
         from closedloop.metrics.without_labels import estimate_auc_without_labels, fit_calibration
 
         calibration = fit_calibration(labels, seen, seed, _DRAWS)
-        return None if calibration is None else estimate_auc_without_labels(unseen, calibration, confidence, seed)
+        return (
+            None
+            if calibration is None
+            else estimate_auc_without_labels(unseen, calibration, confidence, seed)
+        )

@@ -1,4 +1,5 @@
-"""The windows up to the current one, and what registry and journal say of them: what a turn reads, each thing once."""
+"""The windows up to the current one, and what registry and journal say of them: what a turn reads,
+each thing once."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from closedloop.windows.sources import in_time_order
 
 
 class History(Generic[P]):
-    """The windows up to the current one, each read once, and what registry and journal say of them."""
+    """The windows up to the current one, each read once, and what registry and journal say of
+    them."""
 
     def __init__(self, loop: P, window: str | None = None) -> None:
         self._all_names = loop.source.windows()
@@ -62,7 +64,11 @@ class History(Generic[P]):
         except ModelError as error:
             return None, str(error)
         missing = sorted(set(bundle.use_case.columns) - set(self.loop.use_case.columns))
-        return (None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}") if missing else (bundle, None)
+        return (
+            (None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}")
+            if missing
+            else (bundle, None)
+        )
 
     @property
     def bundle(self) -> Model | None:
@@ -81,8 +87,8 @@ class History(Generic[P]):
     def place(self, name: str | None) -> int | None:
         """The index of a window, which may be newer than the current one; None when none is named.
 
-        A window that is gone is older than all that are left when its name says so, and otherwise newer than all: nothing may pass for
-        new to a model when that is not known.
+        A window that is gone is older than all that are left when its name says so, and otherwise
+        newer than all: nothing may pass for new to a model when that is not known.
         """
         if name is None or name in self._all_names:
             return None if name is None else position(self._all_names, name)
@@ -98,42 +104,59 @@ class History(Generic[P]):
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
-        """Production's probabilities on a window's rows, or on those with a label, asked once; needs a production that can be asked."""
+        """Production's probabilities on a window's rows, or on those with a label, asked once;
+        needs a production that can be asked."""
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
-            self._answers[name, labelled] = self.bundle.probabilities(read.labelled.frame if labelled else read.prepared)
+            self._answers[name, labelled] = self.bundle.probabilities(
+                read.labelled.frame if labelled else read.prepared
+            )
         return self._answers[name, labelled]
 
     @cached_property
     def data_key(self) -> str:
-        """Changes when the rows of the current window, or the newest labels that are due, change."""
+        """Changes when the rows of the current window, or the newest labels that are due,
+        change."""
         newest = (self.due[-1:] if self.due else ()) + (self.window,)
         return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
 
     def key(self, kind: str) -> str:
-        """Under which a decision of this turn is written: use case, window, kind, data and everything in loop.toml."""
+        """Under which a decision of this turn is written: use case, window, kind, data and
+        everything in loop.toml."""
         return f"{self.loop.use_case.name}/{self.window}/{kind}/{self.data_key}/{self.loop.use_case.fingerprint}"
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
-        """Windows with due labels that are newer than a model's training rows and keep the contract."""
+        """Windows with due labels that are newer than a model's training rows and keep the
+        contract."""
         after = self.place(trained_through)
-        names = self.due if after is None else tuple(name for name in self.due if position(self.names, name) > after)
+        names = (
+            self.due
+            if after is None
+            else tuple(name for name in self.due if position(self.names, name) > after)
+        )
         return tuple(name for name in names if not self.read(name).violations)
 
     def quarantined(self) -> frozenset[str]:
         """Windows that an earlier turn found too bad to train on."""
-        found = (entry.details.get("realised_on") for entry in self.entries if entry.details.get("quarantined"))
+        found = (
+            entry.details.get("realised_on")
+            for entry in self.entries
+            if entry.details.get("quarantined")
+        )
         return frozenset(name for name in found if name)
 
     def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, as the journal has it."""
+        """Production's AUC on each judged window before this one, oldest first, as the journal has
+        it."""
         latest: dict[str, float] = {}
         for entry in self.entries:
             judged = entry.details.get("realised_on")
             if judged in self.names and position(self.names, judged) < position(self.names, name):
                 latest[judged] = entry.details["realised_auc"]
-        return tuple(latest[judged] for judged in sorted(latest, key=lambda one: position(self.names, one)))
+        return tuple(
+            latest[judged] for judged in sorted(latest, key=lambda one: position(self.names, one))
+        )
 
     def state(self) -> LoopState:
         """Where the loop stood before this turn."""
@@ -142,7 +165,11 @@ class History(Generic[P]):
         trained, promoted_at = set(), None
         for entry in self.entries:
             index = self.place(entry.decision.window)
-            if entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK) and entry.outcome == "done" and live is not None:
+            if (
+                entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
+                and entry.outcome == "done"
+                and live is not None
+            ):
                 if entry.decision.action is Action.PROMOTE:
                     promoted_at = index if entry.decision.version == live.version else None
                 elif entry.decision.action is Action.ROLLBACK:
@@ -153,7 +180,11 @@ class History(Generic[P]):
                 if entry.decision.action is not Action.ESCALATE and index < self.index:
                     turns[index] = entry
         in_order = [turns[index].details for index in sorted(turns)]
-        drift_marks = [(index, over) for index in sorted(turns) if (over := turns[index].details.get("drift_over")) is not None]
+        drift_marks = [
+            (index, over)
+            for index in sorted(turns)
+            if (over := turns[index].details.get("drift_over")) is not None
+        ]
         episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
         return LoopState(
             production=live.version if live else None,
@@ -163,6 +194,8 @@ class History(Generic[P]):
             expected_auc=live.val_auc if live else None,
             trained_at=tuple(sorted(trained)),
             drift_marks=tuple(over for _, over in drift_marks),
-            loss_marks=tuple(one["loss_over"] for one in in_order if one.get("loss_over") is not None),
+            loss_marks=tuple(
+                one["loss_over"] for one in in_order if one.get("loss_over") is not None
+            ),
             drifting_since=episode[-1][0] if episode else None,
         )

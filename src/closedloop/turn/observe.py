@@ -1,4 +1,5 @@
-"""From a window's name to evidence: reads with the hands, measures with the senses, judges nothing."""
+"""From a window's name to evidence: reads with the hands, measures with the senses, judges
+nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ PREDICTION, TARGET = "(prediction)", "(target)"
 
 @dataclass(frozen=True)
 class Turn:
-    """What one look at a window showed. `details` are the facts that the journal keeps; `report` is Evidently's page."""
+    """What one look at a window showed. `details` are the facts that the journal keeps; `report` is
+    Evidently's page."""
 
     key: str
     evidence: RetrainingEvidence
@@ -31,23 +33,49 @@ class Turn:
 
 
 def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
-    """Look at the current window: contract first, then drift, realised performance and what a rollback would have to know."""
+    """Look at the current window: contract first, then drift, realised performance and what a
+    rollback would have to know."""
     policy, window = history.loop.use_case.policy, history.read(history.window)
     state, key = history.state(), history.key("requested" if requested else "retraining")
     details = describe_window(window)
     if window.violations:
-        return Turn(key, RetrainingEvidence(window.facts, state, violations=window.violations), None, details)
+        return Turn(
+            key,
+            RetrainingEvidence(window.facts, state, violations=window.violations),
+            None,
+            details,
+        )
 
-    drift, report = measure_window_drift(history, window) if history.bundle is not None else (None, None)
+    drift, report = (
+        measure_window_drift(history, window) if history.bundle is not None else (None, None)
+    )
     realised = judge_production(history, state)
     newer = realised.newer
-    counts = np.sum([[count for _, count in history.read(name).facts.labels_per_class] for name in newer], axis=0) if newer else None
-    new_labels = () if counts is None else tuple(zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True))
+    counts = (
+        np.sum(
+            [[count for _, count in history.read(name).facts.labels_per_class] for name in newer],
+            axis=0,
+        )
+        if newer
+        else None
+    )
+    new_labels = (
+        ()
+        if counts is None
+        else tuple(
+            zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True)
+        )
+    )
 
     evidence = RetrainingEvidence(
-        window=window.facts, state=state, drift=drift, realised_auc=realised.auc, new_labels=new_labels, requested=requested,
+        window=window.facts,
+        state=state,
+        drift=drift,
+        realised_auc=realised.auc,
+        new_labels=new_labels,
+        requested=requested,
         production_error=history.production_error,
-    )  # fmt: skip
+    )
     details |= {
         "drift_share": drift.drift_share if drift else None,
         "drifted_columns": list(drift.drifted_columns) if drift else [],
@@ -57,18 +85,29 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
     }
     # Where the current window's own labels have told, nothing has to be estimated.
     told = details.get("realised_on") == window.facts.name
-    mistrusted = history.quarantined() | ({details["realised_on"]} if details.get("quarantined") else set())
-    details |= estimate_unlabelled(history, () if told else tuple(name for name in newer if name not in mistrusted))
+    mistrusted = history.quarantined() | (
+        {details["realised_on"]} if details.get("quarantined") else set()
+    )
+    details |= estimate_unlabelled(
+        history, () if told else tuple(name for name in newer if name not in mistrusted)
+    )
     return Turn(key, evidence, watch_promotion(history, state, realised.judged), details, report)
 
 
 def describe_window(window: ReadWindow) -> dict[str, Any]:
     """What the journal keeps of a window whatever is found in it."""
-    return {"rows": window.facts.rows, "labelled_rows": window.facts.labelled_rows, "digest": window.facts.digest}
+    return {
+        "rows": window.facts.rows,
+        "labelled_rows": window.facts.labelled_rows,
+        "digest": window.facts.digest,
+    }
 
 
-def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[DriftReport, str | None]:
-    """The window held against production's reference, features, predictions and target; needs a production that can be asked."""
+def measure_window_drift(
+    history: History[Parts], window: ReadWindow
+) -> tuple[DriftReport, str | None]:
+    """The window held against production's reference, features, predictions and target; needs a
+    production that can be asked."""
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
     answers = history.answers(window.facts.name)
@@ -80,16 +119,25 @@ def measure_window_drift(history: History[Parts], window: ReadWindow) -> tuple[D
     if window.facts.labelled_rows and TARGET in reference:
         categorical.append(TARGET)
     return history.loop.computing.measure_drift(
-        reference, current, numeric=tuple(numeric), categorical=tuple(categorical), policy=use_case.policy.drift,
-        reference_name=f"version {history.production.version if history.production else '?'}", current_name=window.facts.name,
-        seed=use_case.training.seed, ignore_nulls=frozenset({PREDICTION, TARGET}),
+        reference,
+        current,
+        numeric=tuple(numeric),
+        categorical=tuple(categorical),
+        policy=use_case.policy.drift,
+        reference_name=f"version {history.production.version if history.production else '?'}",
+        current_name=window.facts.name,
+        seed=use_case.training.seed,
+        ignore_nulls=frozenset({PREDICTION, TARGET}),
         max_drift_share=use_case.policy.retraining.max_drift_share,
-    )  # fmt: skip
+    )
 
 
-def watched_frame(prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]) -> pd.DataFrame:
-    """The columns that drift is measured on: features, production's prediction (the probability of the second of two classes,
-    else the likeliest class) and the target; missing where they are not known."""
+def watched_frame(
+    prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]
+) -> pd.DataFrame:
+    """The columns that drift is measured on: features, production's prediction (the probability of
+    the second of two classes, else the likeliest class) and the target; missing where they are not
+    known."""
     use_case = history.loop.use_case
     frame = prepared[list(use_case.columns)].copy()
     classes = np.asarray(use_case.target.classes, dtype=object)

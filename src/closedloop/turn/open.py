@@ -48,10 +48,16 @@ class Loop:
         return self.settings.mlflow_ui
 
 
-def open_loop(use_case: Path | str | None = None, *, settings: Settings | None = None, with_records: bool = False) -> Loop:
+def open_loop(
+    use_case: Path | str | None = None,
+    *,
+    settings: Settings | None = None,
+    with_records: bool = False,
+) -> Loop:
     """Open a use case: the source, the stores and the registry that the environment names.
 
-    `with_records` lets the service's own records follow the windows of the source. Nothing is connected before it is used.
+    `with_records` lets the service's own records follow the windows of the source. Nothing is
+    connected before it is used.
     """
     settings = settings or Settings()
     read = load_use_case(use_case or settings.use_case)
@@ -60,15 +66,27 @@ def open_loop(use_case: Path | str | None = None, *, settings: Settings | None =
     source = open_source(read, settings.data)
     if with_records:
         source = ChainedSource(source, RecordsSource(records, read, unfinished=True))
-    registry = Registry(read.name, settings.tracking_uri, artifacts=settings.artifacts_folder, downloads=settings.home_folder / "bundles")
+    registry = Registry(
+        read.name,
+        settings.tracking_uri,
+        artifacts=settings.artifacts_folder,
+        downloads=settings.home_folder / "bundles",
+    )
     return Loop(read, settings, source, records, Journal(engine), registry, engine)
 
 
 def read_git_revision(folder: Path) -> str:
-    """The commit that a folder is at, `-dirty` behind it when files differ; `unknown` outside a repository."""
+    """The commit that a folder is at, `-dirty` behind it when files differ; `unknown` outside a
+    repository."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=folder,
-                              capture_output=True, text=True, timeout=10, check=True)  # fmt: skip
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()

@@ -1,4 +1,5 @@
-"""What a turn of the loop needs of its parts, so that a replay of history can turn with parts of its own."""
+"""What a turn of the loop needs of its parts, so that a replay of history can turn with parts of
+its own."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Model(Protocol):
 
 
 class Models(Protocol):
-    """Versions and what is live: `registry.Registry`, or a replay's own. Every method promises what the registry's promises."""
+    """Versions and what is live: `registry.Registry`, or a replay's own. Every method promises what
+    the registry's promises."""
 
     def versions(self) -> Sequence[VersionFacts]:
         """Every version, oldest first."""

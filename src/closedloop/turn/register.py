@@ -1,6 +1,8 @@
-"""From the labelled windows to one registered candidate and the evidence about it; nothing is decided here.
+"""From the labelled windows to one registered candidate and the evidence about it; nothing is
+decided here.
 
-Repeating it after a crash finds the candidate that was registered under the same key, with the evidence of the first time.
+Repeating it after a crash finds the candidate that was registered under the same key, with the
+evidence of the first time.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.metrics.plots import draw_scores
-from closedloop.turn.candidate import Candidate, describe_candidate, fit_candidate, make_evidence, make_reference
+from closedloop.turn.candidate import (
+    Candidate,
+    describe_candidate,
+    fit_candidate,
+    make_evidence,
+    make_reference,
+)
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 
@@ -33,12 +41,16 @@ SELF_TEST_ROWS = 50
 def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     """Fit, compare, refit, package and register one candidate for the current window, once per key.
 
-    Raises SourceError when no window has labels, ModelError when nothing can be fitted, RegistryError when MLflow is away.
+    Raises SourceError when no window has labels, ModelError when nothing can be fitted,
+    RegistryError when MLflow is away.
     """
     registry, key = history.loop.registry, history.key("promotion")
     known = registry.find_candidate(key)
     if known is not None:
-        return replace(TypeAdapter(PromotionEvidence).validate_json(registry.read_file(known, EVIDENCE_FILE)), version=known)
+        return replace(
+            TypeAdapter(PromotionEvidence).validate_json(registry.read_file(known, EVIDENCE_FILE)),
+            version=known,
+        )
     candidate = fit_candidate(history)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
@@ -46,8 +58,11 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
 
-def _package(history: History[Loop], candidate: Candidate, folder: Path) -> tuple[Facts, PromotionEvidence]:
-    """Write the bundle, and try what was written: the proof is about the files that will be served."""
+def _package(
+    history: History[Loop], candidate: Candidate, folder: Path
+) -> tuple[Facts, PromotionEvidence]:
+    """Write the bundle, and try what was written: the proof is about the files that will be
+    served."""
     use_case, columns = history.loop.use_case, list(history.loop.use_case.columns)
     facts, trained = describe_candidate(history, candidate), candidate.trained
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
@@ -56,42 +71,94 @@ def _package(history: History[Loop], candidate: Candidate, folder: Path) -> tupl
     history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
     write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
     judged = candidate.split.evaluation.frame[columns]
-    proof = prove(folder, candidate.pipeline, judged, use_case, use_case.policy.promotion.max_packaging_difference)
+    proof = prove(
+        folder,
+        candidate.pipeline,
+        judged,
+        use_case,
+        use_case.policy.promotion.max_packaging_difference,
+    )
     _say_what_serves(facts.recipe, proof)
     bundle = read_bundle(folder)
-    tried = pd.concat([judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)], ignore_index=True)
+    tried = pd.concat(
+        [judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)],
+        ignore_index=True,
+    )
     difference = measure_difference(bundle, candidate.pipeline, tried)
     if proof.served_by == "onnx":
         difference = max(difference, proof.difference or 0.0)
-    evidence = make_evidence(history, candidate, bundle.probabilities, difference, served_by=proof.served_by, served_reason=proof.reason)
+    evidence = make_evidence(
+        history,
+        candidate,
+        bundle.probabilities,
+        difference,
+        served_by=proof.served_by,
+        served_reason=proof.reason,
+    )
     return facts, evidence
 
 
 def _say_what_serves(recipe: str, proof: Proof) -> None:
     if proof.served_by == "onnx":
-        _LOG.info("%s answers as ONNX like its pipeline: at most %.2g off on %d rows", recipe, proof.difference, proof.rows)
+        _LOG.info(
+            "%s answers as ONNX like its pipeline: at most %.2g off on %d rows",
+            recipe,
+            proof.difference,
+            proof.rows,
+        )
     else:
         _LOG.warning("%s is served by its pipeline, which is slower: %s", recipe, proof.reason)
 
 
-def _register(history: History[Loop], candidate: Candidate, facts: Facts, evidence: PromotionEvidence, folder: Path) -> int:
-    """Log everything that was measured, then register the version; the evidence is there before the version is."""
+def _register(
+    history: History[Loop],
+    candidate: Candidate,
+    facts: Facts,
+    evidence: PromotionEvidence,
+    folder: Path,
+) -> int:
+    """Log everything that was measured, then register the version; the evidence is there before the
+    version is."""
     use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
-    picture = draw_scores(candidate.split.evaluation.labels, candidate.honest_predictions, use_case.target.classes, chosen)
+    picture = draw_scores(
+        candidate.split.evaluation.labels,
+        candidate.honest_predictions,
+        use_case.target.classes,
+        chosen,
+    )
     revision = history.loop.settings.revision or read_git_revision(use_case.path.parent)
     run_id = registry.log_run(
-        facts.key, f"train {history.window}", metrics=_metrics(chosen), folder=folder,
-        parameters={"recipe": chosen.recipe, "windows": ",".join(facts.trained_windows), "evaluation_window": chosen.window,
-                    "rows": facts.rows, "seed": use_case.training.seed, "policy": use_case.policy.fingerprint},
+        facts.key,
+        f"train {history.window}",
+        metrics=_metrics(chosen),
+        folder=folder,
+        parameters={
+            "recipe": chosen.recipe,
+            "windows": ",".join(facts.trained_windows),
+            "evaluation_window": chosen.window,
+            "rows": facts.rows,
+            "seed": use_case.training.seed,
+            "policy": use_case.policy.fingerprint,
+        },
         tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
         data={one.name: one.digest for one in candidate.refitted},
-        files={EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1), "loop.toml": use_case.path.read_text(encoding="utf-8"),
-               PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
-               "comparisons.json": json.dumps([asdict(one) for one in candidate.twins.comparisons], indent=1), "scores.png": picture},
-    )  # fmt: skip
-    tags = {"recipe": chosen.recipe, "window": history.window, "trained_through": facts.trained_windows[-1],
-            "served_by": evidence.served_by,
-            "val_auc": "" if facts.val_auc is None else repr(facts.val_auc)}  # fmt: skip
+        files={
+            EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1),
+            "loop.toml": use_case.path.read_text(encoding="utf-8"),
+            PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
+            "comparisons.json": json.dumps(
+                [asdict(one) for one in candidate.twins.comparisons], indent=1
+            ),
+            "scores.png": picture,
+        },
+    )
+    tags = {
+        "recipe": chosen.recipe,
+        "window": history.window,
+        "trained_through": facts.trained_windows[-1],
+        "served_by": evidence.served_by,
+        "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
+    }
     return registry.register(facts.key, run_id, tags)
 
 
@@ -99,12 +166,24 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
     """The candidate's numbers as MLflow metrics; what could not be measured is left out."""
     scores = chosen.candidate
     found: dict[str, float | None] = {
-        "val_auc": scores.val_auc, "accuracy": scores.accuracy, "f1": scores.f1, "log_loss": scores.log_loss, "brier": scores.brier,
-        "baseline_auc": chosen.baseline_auc, "production_val_auc": chosen.production.val_auc if chosen.production else None,
-    }  # fmt: skip
+        "val_auc": scores.val_auc,
+        "accuracy": scores.accuracy,
+        "f1": scores.f1,
+        "log_loss": scores.log_loss,
+        "brier": scores.brier,
+        "baseline_auc": chosen.baseline_auc,
+        "production_val_auc": chosen.production.val_auc if chosen.production else None,
+    }
     for one in scores.classes:
-        found |= {f"precision_{one.label}": one.precision, f"recall_{one.label}": one.recall, f"f1_{one.label}": one.f1}
-    for name, delta in [("delta", chosen.delta), *((f"delta_{one.name}", one.delta) for one in chosen.slices)]:
+        found |= {
+            f"precision_{one.label}": one.precision,
+            f"recall_{one.label}": one.recall,
+            f"f1_{one.label}": one.f1,
+        }
+    for name, delta in [
+        ("delta", chosen.delta),
+        *((f"delta_{one.name}", one.delta) for one in chosen.slices),
+    ]:
         if delta is not None:
             found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}
     return {_metric_name(name): value for name, value in found.items() if value is not None}

@@ -6,10 +6,24 @@ from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, 
 from closedloop.storage.journal import Entry, Journal
 
 
-def note_serving(journal: Journal, use_case: str, version: int, *, window: str, where: str, started: str) -> Entry:
-    """Write down that the service `where`, `started` then, began to answer with a version, which was trained for `window`; once."""
-    serving = Check("loaded and tried on its own rows", Outcome.HOLDS, Role.NOTE, "the answers of the fitted model", "the same")
+def note_serving(
+    journal: Journal, use_case: str, version: int, *, window: str, where: str, started: str
+) -> Entry:
+    """Write down that the service `where`, `started` then, began to answer with a version, which
+    was trained for `window`; once."""
+    serving = Check(
+        "loaded and tried on its own rows",
+        Outcome.HOLDS,
+        Role.NOTE,
+        "the answers of the fitted model",
+        "the same",
+    )
     decision = Decision(Kind.SERVING, Action.SERVE, window, (serving,), version)
-    entry = journal.write(f"{use_case}/serving/{where}/{version}/{started}", use_case, decision, details={"service": where})
+    entry = journal.write(
+        f"{use_case}/serving/{where}/{version}/{started}",
+        use_case,
+        decision,
+        details={"service": where},
+    )
     journal.carried_out(entry)
     return entry

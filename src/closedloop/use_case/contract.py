@@ -1,4 +1,5 @@
-"""What one use case is: its columns, target, source, slices, training, labels and golden cases; frozen, every value checked."""
+"""What one use case is: its columns, target, source, slices, training, labels and golden cases;
+frozen, every value checked."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import Any, Literal
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.schedule import Schedule
 
-# How a category that has no value is spelled in a prepared row: models are fitted on it like on any other.
+# How a category that has no value is spelled in a prepared row: models are fitted on it like on any
+# other.
 MISSING = "(missing)"
 
 
@@ -18,8 +20,9 @@ MISSING = "(missing)"
 class Column:
     """One feature and its contract.
 
-    `minimum`, `maximum` and `allowed` bound single values; a window is broken when more than `max_bad_rate` of its
-    non-null values break them, or more than `max_null_rate` of its values are null. `watch` puts it into the drift share.
+    `minimum`, `maximum` and `allowed` bound single values; a window is broken when more than
+    `max_bad_rate` of its non-null values break them, or more than `max_null_rate` of its values are
+    null. `watch` puts it into the drift share.
     """
 
     type: Literal["numeric", "categorical"]
@@ -32,11 +35,17 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
-            raise ValueError("allowed is for categorical columns; use minimum and maximum for numeric ones")
+            raise ValueError(
+                "allowed is for categorical columns; use minimum and maximum for numeric ones"
+            )
         if self.type == "categorical" and (self.minimum is not None or self.maximum is not None):
-            raise ValueError("minimum and maximum are for numeric columns; use allowed for categorical ones")
+            raise ValueError(
+                "minimum and maximum are for numeric columns; use allowed for categorical ones"
+            )
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
-            raise ValueError(f"minimum must be below maximum, got {self.minimum:g} and {self.maximum:g}")
+            raise ValueError(
+                f"minimum must be below maximum, got {self.minimum:g} and {self.maximum:g}"
+            )
         for name in ("max_null_rate", "max_bad_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name):g}")
@@ -51,7 +60,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes must name at least two different classes, got {list(self.classes)}")
+            raise ValueError(
+                f"classes must name at least two different classes, got {list(self.classes)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Slice:
-    """A named part of the rows: where `column` is one of `values`, or lies in [minimum, maximum)."""
+    """A named part of the rows: where `column` is one of `values`, or lies in [minimum,
+    maximum)."""
 
     name: str
     column: str
@@ -97,8 +109,9 @@ class Slice:
 
 @dataclass(frozen=True)
 class Training:
-    """Which candidates are fitted: every recipe on every history. `half_life_windows` is the age at which a row of the
-    history `recent` counts half. `holdout_share` is held out to judge the very first model when there is one window only."""
+    """Which candidates are fitted: every recipe on every history. `half_life_windows` is the age at
+    which a row of the history `recent` counts half. `holdout_share` is held out to judge the very
+    first model when there is one window only."""
 
     recipes: tuple[Literal["logistic", "lightgbm"], ...] = ("logistic", "lightgbm")
     histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
@@ -110,14 +123,17 @@ class Training:
         if not self.recipes or not self.histories:
             raise ValueError("recipes and histories must each name at least one")
         if not 0.05 <= self.holdout_share <= 0.5:
-            raise ValueError(f"holdout_share must be between 0.05 and 0.5, got {self.holdout_share:g}")
+            raise ValueError(
+                f"holdout_share must be between 0.05 and 0.5, got {self.holdout_share:g}"
+            )
         if self.half_life_windows <= 0:
             raise ValueError(f"half_life_windows must be positive, got {self.half_life_windows:g}")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """`delay_windows` is the time from a prediction to its label, in windows: 0 when a window brings its own labels."""
+    """`delay_windows` is the time from a prediction to its label, in windows: 0 when a window
+    brings its own labels."""
 
     delay_windows: int = 0
 
@@ -128,7 +144,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A row with the answer that any model worth promoting gives: the probability of `label` lies in [minimum, maximum]."""
+    """A row with the answer that any model worth promoting gives: the probability of `label` lies
+    in [minimum, maximum]."""
 
     name: str
     row: dict[str, Any]
@@ -139,9 +156,11 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class UseCase:
-    """One use case, read and checked. `columns` keeps the order of the file: it is the order of features everywhere.
+    """One use case, read and checked. `columns` keeps the order of the file: it is the order of
+    features everywhere.
 
-    `content` is the file as parsed; it travels with every model, so that a model knows the contract it was fitted under.
+    `content` is the file as parsed; it travels with every model, so that a model knows the contract
+    it was fitted under.
     """
 
     name: str

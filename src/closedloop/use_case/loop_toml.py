@@ -19,7 +19,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
-from closedloop.use_case.contract import Column, GoldenCase, Labels, Slice, Source, Target, Training, UseCase
+from closedloop.use_case.contract import (
+    Column,
+    GoldenCase,
+    Labels,
+    Slice,
+    Source,
+    Target,
+    Training,
+    UseCase,
+)
 from closedloop.use_case.schedule import Schedule
 
 
@@ -55,7 +64,8 @@ def _adapter() -> TypeAdapter[_File]:
 def load_use_case(path: Path | str) -> UseCase:
     """Read loop.toml.
 
-    Raises UseCaseError when the file is missing, is not TOML, has an unknown key, or a value that cannot be obeyed.
+    Raises UseCaseError when the file is missing, is not TOML, has an unknown key, or a value that
+    cannot be obeyed.
     """
     path = Path(path)
     if path.is_dir():
@@ -63,31 +73,52 @@ def load_use_case(path: Path | str) -> UseCase:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UseCaseError(where="use case", wanted="a loop.toml file", got=f"nothing at {path}",
-                           then="name one with --use-case, or write one with: closedloop init TABLE --target COLUMN") from None  # fmt: skip
+        raise UseCaseError(
+            where="use case",
+            wanted="a loop.toml file",
+            got=f"nothing at {path}",
+            then="name one with --use-case, or write one with: closedloop init TABLE --target COLUMN",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UseCaseError(where=str(path), wanted="a TOML file", got=str(error), then="mend that line") from None
+        raise UseCaseError(
+            where=str(path), wanted="a TOML file", got=str(error), then="mend that line"
+        ) from None
     return parse_use_case(content, path)
 
 
 def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
-    """Check the content of a loop.toml found at `path`; raises UseCaseError as `load_use_case` does."""
+    """Check the content of a loop.toml found at `path`; raises UseCaseError as `load_use_case`
+    does."""
     _refuse_unknown_keys(content, _File, str(path), "")
     try:
         file = _adapter().validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        got = "nothing" if first["type"] == "missing" else json.dumps(first.get("input"), default=str)[:120]
-        raise UseCaseError(where=f"{path}: {where}", wanted=first["msg"].removeprefix("Value error, "), got=got,
-                           then="mend it in the file") from None  # fmt: skip
+        got = (
+            "nothing"
+            if first["type"] == "missing"
+            else json.dumps(first.get("input"), default=str)[:120]
+        )
+        raise UseCaseError(
+            where=f"{path}: {where}",
+            wanted=first["msg"].removeprefix("Value error, "),
+            got=got,
+            then="mend it in the file",
+        ) from None
     _check_names(file, path)
     # When one looks is not what is decided: a decision under another schedule is the same decision.
-    described = {key: value for key, value in asdict(file).items() if key not in ("description", "schedule")}
-    described["source"] = {key: value for key, value in described["source"].items() if key not in ("root", "url")}
+    described = {
+        key: value for key, value in asdict(file).items() if key not in ("description", "schedule")
+    }
+    described["source"] = {
+        key: value for key, value in described["source"].items() if key not in ("root", "url")
+    }
     golden = _load_golden(file, path)
     described["golden"] = [asdict(case) for case in golden]
-    fingerprint = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    fingerprint = hashlib.sha256(
+        json.dumps(described, sort_keys=True, default=str).encode()
+    ).hexdigest()[:12]
     values = {one.name: getattr(file, one.name) for one in fields(file)}
     return UseCase(
         **{
@@ -131,38 +162,77 @@ def _types_of(kind: Any) -> dict[str, Any]:
 def _check_names(file: _File, path: Path) -> None:
     """Names that point at columns must point at columns that exist."""
     if not file.columns:
-        raise UseCaseError(where=f"{path}: columns", wanted="at least one feature column", got="none", then="add a [columns.NAME] table")
+        raise UseCaseError(
+            where=f"{path}: columns",
+            wanted="at least one feature column",
+            got="none",
+            then="add a [columns.NAME] table",
+        )
     if not file.name.replace("_", "").replace("-", "").isalnum():
-        raise UseCaseError(where=f"{path}: name", wanted="letters, digits, - and _ only", got=repr(file.name), then="choose a plain name")
+        raise UseCaseError(
+            where=f"{path}: name",
+            wanted="letters, digits, - and _ only",
+            got=repr(file.name),
+            then="choose a plain name",
+        )
     for name in (file.target.column, file.key):
         if name in file.columns:
-            raise UseCaseError(where=f"{path}: columns.{name}", wanted="features only", got="the target or the key among the features",
-                               then=f"remove [columns.{name}]")  # fmt: skip
+            raise UseCaseError(
+                where=f"{path}: columns.{name}",
+                wanted="features only",
+                got="the target or the key among the features",
+                then=f"remove [columns.{name}]",
+            )
     for one in file.slices:
         if one.column not in file.columns:
             near = difflib.get_close_matches(one.column, file.columns, n=1)
-            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="a column of [columns]", got=one.column,
-                               then=f"did you mean {near[0]}?" if near else "name one of the feature columns")  # fmt: skip
+            raise UseCaseError(
+                where=f"{path}: slice {one.name}",
+                wanted="a column of [columns]",
+                got=one.column,
+                then=f"did you mean {near[0]}?" if near else "name one of the feature columns",
+            )
         if bool(one.values) != (file.columns[one.column].type == "categorical"):
-            raise UseCaseError(where=f"{path}: slice {one.name}", wanted="values for a category, minimum/maximum for a numeric one",
-                               got=f"the other for {one.column}", then="mend the slice")  # fmt: skip
+            raise UseCaseError(
+                where=f"{path}: slice {one.name}",
+                wanted="values for a category, minimum/maximum for a numeric one",
+                got=f"the other for {one.column}",
+                then="mend the slice",
+            )
 
 
 def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
-    """Golden cases live beside loop.toml, as a JSON list of {name, row, label, minimum, maximum}."""
+    """Golden cases live beside loop.toml, as a JSON list of {name, row, label, minimum,
+    maximum}."""
     if file.golden is None:
         return ()
     golden = path.parent / file.golden
     try:
-        cases = TypeAdapter(tuple[GoldenCase, ...]).validate_python(json.loads(golden.read_text(encoding="utf-8")))
+        cases = TypeAdapter(tuple[GoldenCase, ...]).validate_python(
+            json.loads(golden.read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError) as error:
-        raise UseCaseError(where=str(golden), wanted="a JSON list of golden cases {name, row, label, minimum, maximum}",
-                           got=str(error).splitlines()[0], then="mend the file, or remove golden from loop.toml") from None  # fmt: skip
+        raise UseCaseError(
+            where=str(golden),
+            wanted="a JSON list of golden cases {name, row, label, minimum, maximum}",
+            got=str(error).splitlines()[0],
+            then="mend the file, or remove golden from loop.toml",
+        ) from None
     for case in cases:
         missing = sorted(set(file.columns) - set(case.row))
         unknown = sorted(set(case.row) - set(file.columns))
         if missing or unknown or case.label not in file.target.classes:
-            got = f"missing {missing}" if missing else f"unknown {unknown}" if unknown else f"label {case.label!r}"
-            raise UseCaseError(where=f"{golden}: case {case.name}", wanted=f"every feature and a label of {list(file.target.classes)}",
-                               got=got, then="mend the case")  # fmt: skip
+            got = (
+                f"missing {missing}"
+                if missing
+                else f"unknown {unknown}"
+                if unknown
+                else f"label {case.label!r}"
+            )
+            raise UseCaseError(
+                where=f"{golden}: case {case.name}",
+                wanted=f"every feature and a label of {list(file.target.classes)}",
+                got=got,
+                then="mend the case",
+            )
     return cases

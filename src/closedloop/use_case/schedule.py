@@ -1,4 +1,5 @@
-"""When the loop looks by itself: a cron line and the clock it is read by. Not what is decided, so decisions do not depend on it."""
+"""When the loop looks by itself: a cron line and the clock it is read by. Not what is decided, so
+decisions do not depend on it."""
 
 from __future__ import annotations
 
@@ -18,13 +19,16 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {word: number for number, word in enumerate(_MONTHS, start=1)}),
     ("day of the week", 0, 7, {word: number for number, word in enumerate(_WEEKDAYS)}),
 )
-_LONGEST_MONTHS = dict(zip(range(1, 13), (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), strict=True))
+_LONGEST_MONTHS = dict(
+    zip(range(1, 13), (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), strict=True)
+)
 _PART = re.compile(r"(\*|(?P<low>\w+)(-(?P<high>\w+))?)(/(?P<step>\d+))?")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`cron` is five fields (minute, hour, day, month, weekday), read by the clock of `timezone`, an IANA name such as Europe/Berlin."""
+    """`cron` is five fields (minute, hour, day, month, weekday), read by the clock of `timezone`,
+    an IANA name such as Europe/Berlin."""
 
     cron: str = DEFAULT_CRON
     timezone: str = "UTC"
@@ -34,17 +38,23 @@ class Schedule:
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"timezone must be an IANA name such as UTC or Europe/Berlin, got {self.timezone!r}") from None
+            raise ValueError(
+                f"timezone must be an IANA name such as UTC or Europe/Berlin, got {self.timezone!r}"
+            ) from None
 
 
 def check_cron(line: str) -> None:
-    """Raise ValueError, saying which field is wrong, unless the line is plain cron that comes true some day.
+    """Raise ValueError, saying which field is wrong, unless the line is plain cron that comes true
+    some day.
 
-    Taken are `*`, numbers, names of months and weekdays, ranges, steps (`*/15`, `8-18/2`) and lists of these: what every cron takes.
+    Taken are `*`, numbers, names of months and weekdays, ranges, steps (`*/15`, `8-18/2`) and lists
+    of these: what every cron takes.
     """
     fields = line.split()
     if len(fields) != len(_FIELDS):
-        raise ValueError(f"cron must have 5 fields (minute hour day month weekday), got {len(fields)} in {line!r}")
+        raise ValueError(
+            f"cron must have 5 fields (minute hour day month weekday), got {len(fields)} in {line!r}"
+        )
     values = [sorted(_read(field, *about)) for field, about in zip(fields, _FIELDS, strict=True)]
     # Prefect's reader gives such a line up whatever the weekday says.
     if values[2][0] > max(_LONGEST_MONTHS[month] for month in values[3]):
@@ -56,12 +66,22 @@ def _read(field: str, name: str, lowest: int, highest: int, words: dict[str, int
     for part in field.split(","):
         found = _PART.fullmatch(part)
         if found is None or (found["step"] and found["low"] and not found["high"]):
-            raise ValueError(f"cron's {name} must be *, a number, a range or a list of these, got {field!r}")
+            raise ValueError(
+                f"cron's {name} must be *, a number, a range or a list of these, got {field!r}"
+            )
         low = lowest if found["low"] is None else _number(found["low"], words)
-        high = highest if found["low"] is None else low if found["high"] is None else _number(found["high"], words)
+        high = (
+            highest
+            if found["low"] is None
+            else low
+            if found["high"] is None
+            else _number(found["high"], words)
+        )
         step = int(found["step"] or 1)
         if not (lowest <= low <= high <= highest and 1 <= step <= highest):
-            raise ValueError(f"cron's {name} must be between {lowest} and {highest}, from low to high, got {field!r}")
+            raise ValueError(
+                f"cron's {name} must be between {lowest} and {highest}, from low to high, got {field!r}"
+            )
         yield from range(low, high + 1, step)
 
 

@@ -32,7 +32,8 @@ OUT_ENDINGS = (".csv", ".parquet")
 class Chunk:
     """Rows that follow one another. `first_row` counts from 1; `whole` when there are no others.
 
-    `frame` holds the columns that were asked for, the first of each name; `columns` holds them as they came, for a `TableWriter`.
+    `frame` holds the columns that were asked for, the first of each name; `columns` holds them as
+    they came, for a `TableWriter`.
     """
 
     frame: pd.DataFrame
@@ -42,7 +43,8 @@ class Chunk:
 
 
 class TableReader:
-    """One table: its column `names`, its `size`, and how much of that is `done` (bytes of a CSV file, rows of a Parquet file)."""
+    """One table: its column `names`, its `size`, and how much of that is `done` (bytes of a CSV
+    file, rows of a Parquet file)."""
 
     names: tuple[str, ...]
     size: int
@@ -55,19 +57,30 @@ class TableReader:
         """0 to `size`; CSV text that is read ahead counts as done."""
         raise NotImplementedError
 
-    def chunks(self, columns: Sequence[str], numeric: Sequence[str], rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
-        """Chunks of `rows` rows, the last one with up to twice as many; one without rows when the table has none.
+    def chunks(
+        self, columns: Sequence[str], numeric: Sequence[str], rows: int = CHUNK_ROWS
+    ) -> Iterator[Chunk]:
+        """Chunks of `rows` rows, the last one with up to twice as many; one without rows when the
+        table has none.
 
-        No value is read by what others surround it: CSV is text, Parquet has the types of its file. Columns of `numeric` are float64
-        where Arrow reads every value as the number that `values.read_number` reads in it. Raises SourceError for a damaged table.
+        No value is read by what others surround it: CSV is text, Parquet has the types of its file.
+        Columns of `numeric` are float64 where Arrow reads every value as the number that
+        `values.read_number` reads in it. Raises SourceError for a damaged table.
         """
         wanted = [name for name in dict.fromkeys(columns) if name in self.names]
         first = 1
         with _reading(self._path):
             for table, last in _regroup(self._batches(wanted), rows):
                 found = {name: _plain(table.column(name)) for name in wanted}
-                typed = {name: _numbers(column) if name in numeric else column for name, column in found.items()}
-                frame = pa.table(typed).to_pandas(integer_object_nulls=True) if typed else _rows_only(table.num_rows)
+                typed = {
+                    name: _numbers(column) if name in numeric else column
+                    for name, column in found.items()
+                }
+                frame = (
+                    pa.table(typed).to_pandas(integer_object_nulls=True)
+                    if typed
+                    else _rows_only(table.num_rows)
+                )
                 yield Chunk(frame, found, first, last and first == 1)
                 first += table.num_rows
 
@@ -86,7 +99,9 @@ class _CsvReader(TableReader):
 
     @property
     def done(self) -> int:
-        return self.size if self._raw.closed else int(self._raw.tell())  # Arrow closes what it has read
+        return (
+            self.size if self._raw.closed else int(self._raw.tell())
+        )  # Arrow closes what it has read
 
     def _text(self) -> Any:
         self._raw = pa.OSFile(str(self._path))
@@ -96,12 +111,16 @@ class _CsvReader(TableReader):
     def _open(self, convert: Any) -> Any:
         # Threads would read ahead as far as they can.
         read = pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
-        return pyarrow.csv.open_csv(self._text(), read_options=read, parse_options=self._parse, convert_options=convert)
+        return pyarrow.csv.open_csv(
+            self._text(), read_options=read, parse_options=self._parse, convert_options=convert
+        )
 
     def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
         places = [self.names.index(name) for name in wanted]
         texts = {name: pa.string() for name in self.names}
-        convert = pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""])
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=texts, strings_can_be_null=True, null_values=[""]
+        )
         reader = self._open(convert)
         yield pa.record_batch([pa.array([], pa.string())] * len(places), names=list(wanted))
         for batch in reader:
@@ -123,15 +142,22 @@ class _ParquetReader(TableReader):
     def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
         places = [self.names.index(name) for name in wanted]
         schema = self._file.schema_arrow
-        yield pa.RecordBatch.from_arrays([pa.array([], schema.field(place).type) for place in places], names=list(wanted))
-        for batch in self._file.iter_batches(batch_size=CHUNK_ROWS, columns=list(wanted), use_threads=False):
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([], schema.field(place).type) for place in places], names=list(wanted)
+        )
+        for batch in self._file.iter_batches(
+            batch_size=CHUNK_ROWS, columns=list(wanted), use_threads=False
+        ):
             self._done += batch.num_rows
             first = [batch.schema.get_all_field_indices(name)[0] for name in wanted]
-            yield pa.RecordBatch.from_arrays([batch.column(place) for place in first], names=list(wanted))
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(place) for place in first], names=list(wanted)
+            )
 
 
 def open_table(path: Path, expected: Sequence[str]) -> TableReader:
-    """A CSV, TSV (also .gz, .zst) or Parquet file. The delimiter of text is the one that finds most of the `expected` columns.
+    """A CSV, TSV (also .gz, .zst) or Parquet file. The delimiter of text is the one that finds most
+    of the `expected` columns.
 
     Raises SourceError when it is not there, of another format, or damaged.
     """
@@ -141,7 +167,8 @@ def open_table(path: Path, expected: Sequence[str]) -> TableReader:
 
 
 class TableWriter:
-    """Writes columns, chunk after chunk; the first chunk says which columns and types there are. Raises SourceError when it cannot."""
+    """Writes columns, chunk after chunk; the first chunk says which columns and types there are.
+    Raises SourceError when it cannot."""
 
     def __init__(self, out: Path, temporary: Path) -> None:
         self._out, self._temporary = out, temporary
@@ -152,7 +179,11 @@ class TableWriter:
         table = pa.table({name: _as_column(values) for name, values in columns.items()})
         with _writing(self._out):
             if self._writer is None:
-                kind = pyarrow.csv.CSVWriter if self._out.suffix.lower() == ".csv" else pyarrow.parquet.ParquetWriter
+                kind = (
+                    pyarrow.csv.CSVWriter
+                    if self._out.suffix.lower() == ".csv"
+                    else pyarrow.parquet.ParquetWriter
+                )
                 self._writer = kind(str(self._temporary), table.schema)
             self._writer.write_table(table)
 
@@ -164,7 +195,8 @@ class TableWriter:
 
 @contextmanager
 def write_whole(out: Path) -> Iterator[TableWriter]:
-    """A writer of `out`, CSV or Parquet by its ending, which appears when the block ends well and not at all otherwise."""
+    """A writer of `out`, CSV or Parquet by its ending, which appears when the block ends well and
+    not at all otherwise."""
     temporary = out.with_name(f".{out.name}.part")
     writer = TableWriter(out, temporary)
     try:
@@ -189,7 +221,10 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
-            where=str(path), wanted="a table that can be read to its end", got=_first_line(error), then="mend the file"
+            where=str(path),
+            wanted="a table that can be read to its end",
+            got=_first_line(error),
+            then="mend the file",
         ) from None
 
 
@@ -199,7 +234,9 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         got = getattr(error, "strerror", None) or _first_line(error)
-        raise SourceError(where=str(out), wanted="a file that can be written", got=got, then="choose another OUT") from error
+        raise SourceError(
+            where=str(out), wanted="a file that can be written", got=got, then="choose another OUT"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -210,7 +247,9 @@ def _find_delimiter(beginning: bytes, expected: Sequence[str]) -> str:
     text = beginning.decode("utf-8-sig", errors="replace")
 
     def count(delimiter: str) -> int:
-        header: list[str] = next((row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row), [])
+        header: list[str] = next(
+            (row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row), []
+        )
         return len(set(header) & set(expected))
 
     try:
@@ -220,7 +259,8 @@ def _find_delimiter(beginning: bytes, expected: Sequence[str]) -> str:
 
 
 def _regroup(batches: Iterator[Any], rows: int) -> Iterator[tuple[Any, bool]]:
-    """Tables of `rows` rows, and whether it is the last: that has the rest, so that none is small beside others."""
+    """Tables of `rows` rows, and whether it is the last: that has the rest, so that none is small
+    beside others."""
     waiting, number = [], 0
     for batch in batches:
         waiting.append(batch)
@@ -233,7 +273,8 @@ def _regroup(batches: Iterator[Any], rows: int) -> Iterator[tuple[Any, bool]]:
 
 
 def _plain(column: Any) -> Any:
-    """A category of pandas as the values that it stands for: each chunk has a dictionary of its own."""
+    """A category of pandas as the values that it stands for: each chunk has a dictionary of its
+    own."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 

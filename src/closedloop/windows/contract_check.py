@@ -1,7 +1,8 @@
-"""The data contract: a raw window becomes columns of known types, and a broken window is told from a drifted one.
+"""The data contract: a raw window becomes columns of known types, and a broken window is told from
+a drifted one.
 
-`prepare` is the only way in: training, monitoring and serving all see a row through it. `check_contract` compares what came with
-what [columns] in loop.toml promises.
+`prepare` is the only way in: training, monitoring and serving all see a row through it.
+`check_contract` compares what came with what [columns] in loop.toml promises.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from numpy.typing import NDArray
 from closedloop.decisions.evidence import Violation
 from closedloop.use_case.contract import MISSING as MISSING
 from closedloop.use_case.contract import Column, UseCase
-from closedloop.windows.spelling import find_spellings, read_category, read_label, read_number, says_nothing, spell
+from closedloop.windows.spelling import (
+    find_spellings,
+    read_category,
+    read_label,
+    read_number,
+    says_nothing,
+    spell,
+)
 
 _MAX_UNKNOWN_LABELS = 0.01
 _ANOTHER_UNIT = 5.0  # times the largest value of training, or that part of the smallest; a moving population seldom gets there at once
@@ -28,16 +36,22 @@ _MAX_SHARES = 100
 
 
 def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
-    """Raw rows -> the feature columns in the order of loop.toml, then the key and the target where the frame has them.
+    """Raw rows -> the feature columns in the order of loop.toml, then the key and the target where
+    the frame has them.
 
-    Numeric columns become float64 with NaN for null and for what is no finite number. Categorical ones become str in object columns:
-    stripped, spelled as in `allowed`, MISSING for null. The key becomes str, the target one of the classes or None.
-    A feature that the frame lacks is all null; `check_contract` names it.
+    Numeric columns become float64 with NaN for null and for what is no finite number. Categorical
+    ones become str in object columns: stripped, spelled as in `allowed`, MISSING for null. The key
+    becomes str, the target one of the classes or None. A feature that the frame lacks is all null;
+    `check_contract` names it.
     """
     columns: dict[str, Any] = {}
     for name, column in use_case.columns.items():
         if name not in frame.columns:
-            columns[name] = np.full(len(frame), np.nan) if column.type == "numeric" else _constant(MISSING, len(frame))
+            columns[name] = (
+                np.full(len(frame), np.nan)
+                if column.type == "numeric"
+                else _constant(MISSING, len(frame))
+            )
         elif column.type == "numeric":
             columns[name] = read_numbers(_series(frame, name))
         else:
@@ -46,9 +60,15 @@ def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
         columns[use_case.key] = _texts(_series(frame, use_case.key), spell)
     if use_case.target.column in frame.columns:
         columns[use_case.target.column] = _texts(
-            _series(frame, use_case.target.column), partial(read_label, known=find_spellings(use_case.target.classes))
+            _series(frame, use_case.target.column),
+            partial(read_label, known=find_spellings(use_case.target.classes)),
         )
-    return pd.DataFrame({name: pd.Series(values, dtype=None if values.dtype != object else object) for name, values in columns.items()})
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=None if values.dtype != object else object)
+            for name, values in columns.items()
+        }
+    )
 
 
 def _series(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
@@ -64,7 +84,8 @@ def _constant(value: str, rows: int) -> NDArray[Any]:
 
 
 def _each(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
-    """`convert` of every value, called once per distinct value where values can be told apart by hashing."""
+    """`convert` of every value, called once per distinct value where values can be told apart by
+    hashing."""
     values = series.astype(object)
     if pd.api.types.infer_dtype(values, skipna=True) in ("mixed", "mixed-integer"):
         # True, 1 and 1.0 hash alike, and lists do not hash at all.
@@ -86,7 +107,8 @@ def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
 
 
 def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
-    """Values as str, shape (n,), in one spelling each, that of `allowed` where it matches; MISSING for null."""
+    """Values as str, shape (n,), in one spelling each, that of `allowed` where it matches; MISSING
+    for null."""
     return _texts(series, read_category(allowed))
 
 
@@ -97,10 +119,14 @@ def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDAr
 
 
 def check_contract(
-    raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase, statistics: Mapping[str, Mapping[str, Any]] | None = None
+    raw: pd.DataFrame,
+    prepared: pd.DataFrame,
+    use_case: UseCase,
+    statistics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Violation, ...]:
-    """Every way in which the window breaks the contract, at most one per column: the first of missing, type, null, range
-    (or categories), unit. `statistics` are those of production's training rows (`measure_statistics`); None skips the unit rule.
+    """Every way in which the window breaks the contract, at most one per column: the first of
+    missing, type, null, range (or categories), unit. `statistics` are those of production's
+    training rows (`measure_statistics`); None skips the unit rule.
     """
     if not len(raw):
         return (Violation("(window)", "empty", "at least one row", "no rows"),)
@@ -109,7 +135,11 @@ def check_contract(
         if name not in raw.columns:
             found.append(Violation(name, "missing", "a column of this name", "none"))
         elif column.type == "numeric":
-            found.append(_check_numeric(name, column, _series(raw, name), prepared[name], (statistics or {}).get(name)))
+            found.append(
+                _check_numeric(
+                    name, column, _series(raw, name), prepared[name], (statistics or {}).get(name)
+                )
+            )
         else:
             found.append(_check_categorical(name, column, prepared[name]))
     found += [_check_key(raw, prepared, use_case.key), _check_labels(raw, prepared, use_case)]
@@ -122,18 +152,33 @@ def _percent(share: float) -> str:
 
 
 def _check_numeric(
-    name: str, column: Column, raw: pd.Series[Any], values: pd.Series[float], statistics: Mapping[str, Any] | None
+    name: str,
+    column: Column,
+    raw: pd.Series[Any],
+    values: pd.Series[float],
+    statistics: Mapping[str, Any] | None,
 ) -> Violation | None:
     numbers = values.to_numpy(dtype=np.float64)
     null = np.isnan(numbers)
-    given = ~np.asarray(raw.isna() if pd.api.types.is_numeric_dtype(raw) else _each(raw, says_nothing), dtype=bool)
+    given = ~np.asarray(
+        raw.isna() if pd.api.types.is_numeric_dtype(raw) else _each(raw, says_nothing), dtype=bool
+    )
     unreadable = given & null
     if given.any() and unreadable.sum() / given.sum() > column.max_bad_rate:
         example = str(raw.to_numpy()[unreadable.argmax()])[:40]
-        return Violation(name, "type", f"numbers in at least {_percent(1 - column.max_bad_rate)} of the values",
-                         f"{_percent(unreadable.sum() / given.sum())} that are none, such as {example!r}")  # fmt: skip
+        return Violation(
+            name,
+            "type",
+            f"numbers in at least {_percent(1 - column.max_bad_rate)} of the values",
+            f"{_percent(unreadable.sum() / given.sum())} that are none, such as {example!r}",
+        )
     if null.mean() > column.max_null_rate:
-        return Violation(name, "null", f"at most {_percent(column.max_null_rate)} null", f"{_percent(null.mean())} null")
+        return Violation(
+            name,
+            "null",
+            f"at most {_percent(column.max_null_rate)} null",
+            f"{_percent(null.mean())} null",
+        )
     present = numbers[~null]
     if not len(present):
         return None
@@ -142,9 +187,18 @@ def _check_numeric(
     outside = float(((present < low) | (present > high)).mean())
     median = float(np.median(present))
     if outside > column.max_bad_rate:
-        return Violation(name, "range", _bounds(low, high), f"{_percent(outside)} of values outside, median {median:.6g}")
-    trained_low, trained_high = (_trained(statistics, "minimum", -math.inf), _trained(statistics, "maximum", math.inf))
-    # A column that was constant in training says nothing about its unit; neither does a little more or less than was seen, which is drift.
+        return Violation(
+            name,
+            "range",
+            _bounds(low, high),
+            f"{_percent(outside)} of values outside, median {median:.6g}",
+        )
+    trained_low, trained_high = (
+        _trained(statistics, "minimum", -math.inf),
+        _trained(statistics, "maximum", math.inf),
+    )
+    # A column that was constant in training says nothing about its unit; neither does a little more
+    # or less than was seen, which is drift.
     if trained_low < trained_high and math.isfinite(trained_low) and math.isfinite(trained_high):
         smallest, largest = sorted((abs(trained_low), abs(trained_high)))
         low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
@@ -168,14 +222,24 @@ def _bounds(low: float, high: float) -> str:
 def _check_categorical(name: str, column: Column, values: pd.Series[str]) -> Violation | None:
     missing = values == MISSING
     if missing.mean() > column.max_null_rate:
-        return Violation(name, "null", f"at most {_percent(column.max_null_rate)} null", f"{_percent(missing.mean())} null")
+        return Violation(
+            name,
+            "null",
+            f"at most {_percent(column.max_null_rate)} null",
+            f"{_percent(missing.mean())} null",
+        )
     present = values[~missing]
     if not column.allowed or not len(present):
         return None
     unknown = present[~present.isin(column.allowed)]
     share = len(unknown) / len(present)
     if share > column.max_bad_rate:
-        return Violation(name, "categories", _listed(column.allowed), f"{_percent(share)} of values others, such as {_worst(unknown)}")
+        return Violation(
+            name,
+            "categories",
+            _listed(column.allowed),
+            f"{_percent(share)} of values others, such as {_worst(unknown)}",
+        )
     return None
 
 
@@ -185,7 +249,9 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _worst(unknown: pd.Series[str]) -> str:
     counts = unknown.value_counts()
-    return ", ".join(f"{str(value)[:40]!r} ({count} rows)" for value, count in counts.head(3).items())
+    return ", ".join(
+        f"{str(value)[:40]!r} ({count} rows)" for value, count in counts.head(3).items()
+    )
 
 
 def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Violation | None:
@@ -197,7 +263,10 @@ def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Vi
     if not repeated.any():
         return None
     return Violation(
-        key, "unique", "every key once", f"{int(repeated.sum())} rows share a key, such as {prepared[key][repeated].iloc[0]!r}"
+        key,
+        "unique",
+        "every key once",
+        f"{int(repeated.sum())} rows share a key, such as {prepared[key][repeated].iloc[0]!r}",
     )
 
 
@@ -211,28 +280,44 @@ def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) 
     unknown = given & prepared[name].isna()
     if not given.any() or unknown.sum() / given.sum() <= _MAX_UNKNOWN_LABELS:
         return None
-    return Violation(name, "labels", _listed(use_case.target.classes),
-                     f"{_percent(unknown.sum() / given.sum())} of labels others, such as {_worst(spelled[unknown])}")  # fmt: skip
+    return Violation(
+        name,
+        "labels",
+        _listed(use_case.target.classes),
+        f"{_percent(unknown.sum() / given.sum())} of labels others, such as {_worst(spelled[unknown])}",
+    )
 
 
 def measure_statistics(prepared: pd.DataFrame, use_case: UseCase) -> dict[str, dict[str, Any]]:
     """What each feature looked like, as plain JSON.
 
-    Numeric: minimum, maximum, mean, std (of the population), median, null_rate; None where every value is null.
-    Categorical: `shares` of all rows by category, the 100 commonest, and null_rate.
+    Numeric: minimum, maximum, mean, std (of the population), median, null_rate; None where every
+    value is null. Categorical: `shares` of all rows by category, the 100 commonest, and null_rate.
     """
-    measures: dict[str, Callable[..., Any]] = {"minimum": np.min, "maximum": np.max, "mean": np.mean, "std": np.std, "median": np.median}
+    measures: dict[str, Callable[..., Any]] = {
+        "minimum": np.min,
+        "maximum": np.max,
+        "mean": np.mean,
+        "std": np.std,
+        "median": np.median,
+    }
     found: dict[str, dict[str, Any]] = {}
     for name in use_case.numeric:
         values = prepared[name].to_numpy(dtype=np.float64)
         present = values[~np.isnan(values)]
-        found[name] = {key: _finite(measure(present)) if len(present) else None for key, measure in measures.items()}
+        found[name] = {
+            key: _finite(measure(present)) if len(present) else None
+            for key, measure in measures.items()
+        }
         found[name]["null_rate"] = 1 - len(present) / len(values) if len(values) else None
     for name in use_case.categorical:
         shares = prepared[name].value_counts(normalize=True)
         null_rate = float(shares.get(MISSING, 0.0)) if len(prepared) else None
         kept = shares.drop(MISSING, errors="ignore").head(_MAX_SHARES)
-        found[name] = {"shares": {str(category): float(share) for category, share in kept.items()}, "null_rate": null_rate}
+        found[name] = {
+            "shares": {str(category): float(share) for category, share in kept.items()},
+            "null_rate": null_rate,
+        }
     return found
 
 
@@ -241,7 +326,8 @@ def _finite(value: Any) -> float | None:
 
 
 def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:
-    """sha256 over every cell of the features, the key and the target, in row order: any changed cell changes it."""
+    """sha256 over every cell of the features, the key and the target, in row order: any changed
+    cell changes it."""
     content = hashlib.sha256()
     for name in (*use_case.columns, use_case.key, use_case.target.column):
         if name is None or name not in prepared.columns:
@@ -249,7 +335,9 @@ def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:
         content.update(f"\n{name}\n{len(prepared)}\n".encode())
         if name in use_case.columns and use_case.columns[name].type == "numeric":
             values = prepared[name].to_numpy(dtype="<f8")
-            content.update(np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes())  # one NaN, one zero
+            content.update(
+                np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
+            )  # one NaN, one zero
         else:
             codes, distinct = pd.factorize(prepared[name], use_na_sentinel=True)
             content.update(json.dumps([str(value) for value in distinct]).encode())

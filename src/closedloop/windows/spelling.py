@@ -1,4 +1,5 @@
-"""One value at a time, as exports spell them: numbers, categories and nulls. Without pandas, because the service reads values too."""
+"""One value at a time, as exports spell them: numbers, categories and nulls. Without pandas,
+because the service reads values too."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from closedloop.use_case.contract import MISSING
 
-# Spellings of 'no value' in exports. A category that is spelled like one of them counts when `allowed` names it.
+# Spellings of 'no value' in exports. A category that is spelled like one of them counts when
+# `allowed` names it.
 _NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})
 _CURRENCY = "€$£¥"
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
@@ -23,7 +25,11 @@ _PANDAS_NULLS = ("NAType", "NaTType")
 
 def is_null(value: object) -> bool:
     """None, NaN and the nulls of pandas."""
-    return value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)) or type(value).__name__ in _PANDAS_NULLS
+    return (
+        value is None
+        or (isinstance(value, (float, np.floating)) and math.isnan(value))
+        or type(value).__name__ in _PANDAS_NULLS
+    )
 
 
 def says_nothing(value: Any) -> bool:
@@ -32,7 +38,8 @@ def says_nothing(value: Any) -> bool:
 
 
 def read_number(value: Any) -> float:
-    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for all else. A comma counts only between thousands."""
+    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for all else. A comma
+    counts only between thousands."""
     if is_null(value):
         return math.nan
     if isinstance(value, str):
@@ -49,7 +56,8 @@ def read_number(value: Any) -> float:
 
 
 def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
-    """A reader of one category: in one spelling, that of `allowed` where it matches; MISSING for null."""
+    """A reader of one category: in one spelling, that of `allowed` where it matches; MISSING for
+    null."""
     return partial(_category, known=find_spellings(allowed))
 
 

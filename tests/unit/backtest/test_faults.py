@@ -1,4 +1,5 @@
-"""Faults put in on purpose: each changes what its name says, nothing else, and the same way every time."""
+"""Faults put in on purpose: each changes what its name says, nothing else, and the same way every
+time."""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ CONTENT: dict[str, Any] = {
     "key": "id",
     "source": {"query": "SELECT 1", "windows": "*"},
     "target": {"column": "label", "classes": ["no", "maybe", "yes"]},
-    "columns": {"fee": {"type": "numeric"}, "visits": {"type": "numeric"}, "fixed": {"type": "numeric"}, "plan": {"type": "categorical"}},
+    "columns": {
+        "fee": {"type": "numeric"},
+        "visits": {"type": "numeric"},
+        "fixed": {"type": "numeric"},
+        "plan": {"type": "categorical"},
+    },
 }
 ROWS = 200
 
@@ -30,11 +36,15 @@ def three_classes() -> UseCase:
 
 
 def two_classes() -> UseCase:
-    return parse_use_case({**CONTENT, "target": {"column": "label", "classes": ["no", "yes"]}}, Path("loop.toml"))
+    return parse_use_case(
+        {**CONTENT, "target": {"column": "label", "classes": ["no", "yes"]}}, Path("loop.toml")
+    )
 
 
 def no_numbers() -> UseCase:
-    return parse_use_case({**CONTENT, "columns": {"plan": {"type": "categorical"}}}, Path("loop.toml"))
+    return parse_use_case(
+        {**CONTENT, "columns": {"plan": {"type": "categorical"}}}, Path("loop.toml")
+    )
 
 
 def window(classes: tuple[str, ...] = ("no", "maybe", "yes")) -> pd.DataFrame:
@@ -65,7 +75,8 @@ def labels_of(frame: pd.DataFrame) -> list[Any]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_the_same_every_time_and_leaves_its_input_alone(fault: str) -> None:
-    """The same seed gives the same frame, which is not the given one; the given one, its columns and its index stay as they were."""
+    """The same seed gives the same frame, which is not the given one; the given one, its columns
+    and its index stay as they were."""
     given, untouched = window(), window()
     after = inject(given, fault, three_classes(), seed=3)
     pd.testing.assert_frame_equal(given, untouched)
@@ -78,15 +89,30 @@ def test_a_fault_is_the_same_every_time_and_leaves_its_input_alone(fault: str) -
 @pytest.mark.parametrize("fault", ["labels_flipped", "rows_repeated", "column_shifted"])
 def test_another_seed_is_another_draw(fault: str) -> None:
     """Where chance chooses, it is the seed's."""
-    assert len({str(inject(window(), fault, three_classes(), seed).values.tolist()) for seed in range(5)}) > 1
+    assert (
+        len(
+            {
+                str(inject(window(), fault, three_classes(), seed).values.tolist())
+                for seed in range(5)
+            }
+        )
+        > 1
+    )
 
 
-@pytest.mark.parametrize("use_case", [two_classes(), three_classes()], ids=["two classes", "three classes"])
+@pytest.mark.parametrize(
+    "use_case", [two_classes(), three_classes()], ids=["two classes", "three classes"]
+)
 def test_flipped_labels_are_40_percent_and_each_another_class(use_case: UseCase) -> None:
-    """Exactly 40 % of the given labels say another class, every other class comes up, nulls stay null, no other column moves."""
+    """Exactly 40 % of the given labels say another class, every other class comes up, nulls stay
+    null, no other column moves."""
     before = window(use_case.target.classes)
     after = inject(before, "labels_flipped", use_case, seed=1)
-    moved = [(old, new) for old, new in zip(labels_of(before), labels_of(after), strict=True) if old != new]
+    moved = [
+        (old, new)
+        for old, new in zip(labels_of(before), labels_of(after), strict=True)
+        if old != new
+    ]
     assert changed(before, after) == ["label"]
     assert len(moved) == round(0.4 * (ROWS - 10))
     classes = use_case.target.classes
@@ -101,18 +127,29 @@ def test_two_classes_are_swapped_and_more_are_rotated() -> None:
     assert labels_of(after) == [turned[label] for label in labels_of(before)]
     two = window(("no", "yes"))
     swapped = inject(two, "classes_swapped", two_classes(), seed=1)
-    assert labels_of(swapped) == [{"no": "yes", "yes": "no", None: None}[label] for label in labels_of(two)]
+    assert labels_of(swapped) == [
+        {"no": "yes", "yes": "no", None: None}[label] for label in labels_of(two)
+    ]
     assert changed(before, after) == ["label"]
 
 
 @pytest.mark.parametrize(
     ("labels", "classes"),
-    [([True, False, True], ("False", "True")), ([0, 1, 0], ("0", "1")), ([" YES", "No ", " YES"], ("no", "yes")), ([1, 1, 1], ("0", "1")),
-     ([True, True, True], ("False", "True")), (["yes", "yes", "yes"], ("no", "yes"))],
-)  # fmt: skip
+    [
+        ([True, False, True], ("False", "True")),
+        ([0, 1, 0], ("0", "1")),
+        ([" YES", "No ", " YES"], ("no", "yes")),
+        ([1, 1, 1], ("0", "1")),
+        ([True, True, True], ("False", "True")),
+        (["yes", "yes", "yes"], ("no", "yes")),
+    ],
+)
 def test_labels_keep_their_kind(labels: list[Any], classes: tuple[str, ...]) -> None:
-    """Bools, numbers and odd spellings are read as the contract reads them, and stay what they are, when a class is absent too."""
-    use_case = parse_use_case({**CONTENT, "target": {"column": "label", "classes": list(classes)}}, Path("loop.toml"))
+    """Bools, numbers and odd spellings are read as the contract reads them, and stay what they are,
+    when a class is absent too."""
+    use_case = parse_use_case(
+        {**CONTENT, "target": {"column": "label", "classes": list(classes)}}, Path("loop.toml")
+    )
     before = window().head(3).assign(label=labels)
     after = inject(before, "classes_swapped", use_case, seed=0)
     assert after["label"].dtype == before["label"].dtype
@@ -121,10 +158,12 @@ def test_labels_keep_their_kind(labels: list[Any], classes: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "factor", "offset"), [("unit_thousandfold", 1000, 0), ("unit_inches", 2.54, 0), ("unit_fahrenheit", 1.8, 32)]
+    ("fault", "factor", "offset"),
+    [("unit_thousandfold", 1000, 0), ("unit_inches", 2.54, 0), ("unit_fahrenheit", 1.8, 32)],
 )
 def test_the_unit_of_the_widest_number_changes(fault: str, factor: float, offset: float) -> None:
-    """The numeric feature with the largest spread is converted, in its dtype unless that is too small; nothing else moves."""
+    """The numeric feature with the largest spread is converted, in its dtype unless that is too
+    small; nothing else moves."""
     before = window()
     after = inject(before, fault, three_classes(), seed=0)
     assert before["visits"].std() > before["fee"].std()
@@ -135,29 +174,38 @@ def test_the_unit_of_the_widest_number_changes(fault: str, factor: float, offset
 
 
 def test_a_thousandfold_of_text_is_text() -> None:
-    """A window that came as text stays text, and the contract, which reads numbers from it, sees the other unit and no other fault."""
+    """A window that came as text stays text, and the contract, which reads numbers from it, sees
+    the other unit and no other fault."""
     before = window().drop(columns="visits")
     before["fee"] = before["fee"].astype(str)
     use_case = three_classes()
     after = inject(before, "unit_thousandfold", use_case, seed=0)
     assert after["fee"].dtype == before["fee"].dtype
     statistics = measure_statistics(prepare(before, use_case), use_case)
-    broken = {one.column: one.rule for one in check_contract(after, prepare(after, use_case), use_case, statistics)}
+    broken = {
+        one.column: one.rule
+        for one in check_contract(after, prepare(after, use_case), use_case, statistics)
+    }
     assert broken == {"fee": "unit", "visits": "missing"}
 
 
 def test_repeated_rows_lie_over_the_other_half() -> None:
-    """The window has as many rows as before, half of them distinct, each whole and one of the given ones."""
+    """The window has as many rows as before, half of them distinct, each whole and one of the given
+    ones."""
     before = window()
     after = inject(before, "rows_repeated", three_classes(), seed=2)
     assert len(after) == ROWS
     assert after["id"].nunique() == ROWS // 2
     assert set(after["id"].value_counts()) == {2}
-    pd.testing.assert_frame_equal(after.reset_index(drop=True), before.set_index("id", drop=False).loc[after["id"]].reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        after.reset_index(drop=True),
+        before.set_index("id", drop=False).loc[after["id"]].reset_index(drop=True),
+    )
 
 
 def test_an_empty_column_is_null_in_every_row() -> None:
-    """One feature is null throughout, each feature has its turn, and neither key, label nor other columns do."""
+    """One feature is null throughout, each feature has its turn, and neither key, label nor other
+    columns do."""
     before = window()
     hit = set()
     for seed in range(20):
@@ -171,12 +219,15 @@ def test_an_empty_column_is_null_in_every_row() -> None:
 def test_a_truncated_window_is_its_first_tenth() -> None:
     """10 % of the rows remain, in order and unchanged; of a handful, one."""
     before = window()
-    pd.testing.assert_frame_equal(inject(before, "window_truncated", three_classes(), seed=0), before.head(ROWS // 10))
+    pd.testing.assert_frame_equal(
+        inject(before, "window_truncated", three_classes(), seed=0), before.head(ROWS // 10)
+    )
     assert len(inject(before.head(3), "window_truncated", three_classes(), seed=0)) == 1
 
 
 def test_a_stuck_sensor_repeats_its_last_value() -> None:
-    """One numeric feature that varied has the last value that it had, not a null, in every row; its dtype stays."""
+    """One numeric feature that varied has the last value that it had, not a null, in every row; its
+    dtype stays."""
     before = window()
     before.loc[before.index[-5:], "fee"] = None
     hit = set()
@@ -190,7 +241,8 @@ def test_a_stuck_sensor_repeats_its_last_value() -> None:
 
 
 def test_a_shifted_column_is_one_row_late() -> None:
-    """Each row has the value of the row before it in one feature that varies, with the last value first; its dtype stays."""
+    """Each row has the value of the row before it in one feature that varies, with the last value
+    first; its dtype stays."""
     before = window()
     hit = set()
     for seed in range(30):
@@ -203,12 +255,21 @@ def test_a_shifted_column_is_one_row_late() -> None:
 
 
 def test_a_use_case_without_numbers_has_fewer_faults() -> None:
-    """`applicable` leaves out what needs a number, keeps the order, and `inject` refuses it by name."""
+    """`applicable` leaves out what needs a number, keeps the order, and `inject` refuses it by
+    name."""
     assert applicable(three_classes()) == tuple(FAULTS)
     assert applicable(no_numbers()) == (
-        "labels_flipped", "classes_swapped", "rows_repeated", "column_empty", "window_truncated", "column_shifted",
-    )  # fmt: skip
-    with pytest.raises(UseCaseError, match=r"sensor_stuck: wanted a numeric feature, got none in test: choose one of labels_flipped"):
+        "labels_flipped",
+        "classes_swapped",
+        "rows_repeated",
+        "column_empty",
+        "window_truncated",
+        "column_shifted",
+    )
+    with pytest.raises(
+        UseCaseError,
+        match=r"sensor_stuck: wanted a numeric feature, got none in test: choose one of labels_flipped",
+    ):
         inject(window(), "sensor_stuck", no_numbers(), seed=0)
 
 
@@ -233,7 +294,8 @@ def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_window_that_a_fault_cannot_change_is_refused(fault: str, frame: pd.DataFrame) -> None:
-    """Without labels, without a column that varies, or with one row there is an error, never a window that only looks faulty."""
+    """Without labels, without a column that varies, or with one row there is an error, never a
+    window that only looks faulty."""
     with pytest.raises(SourceError):
         inject(frame, fault, three_classes(), seed=0)
 

@@ -27,7 +27,8 @@ def test_static_never_trains(tmp_path: Path) -> None:
 
 
 def test_always_ships_every_round_what_all_due_labels_taught(tmp_path: Path) -> None:
-    """With labels one window late, round t teaches all windows up to t - 1, and the new version answers the next window."""
+    """With labels one window late, round t teaches all windows up to t - 1, and the new version
+    answers the next window."""
     rounds = replayed(make_past(tmp_path), "always")
     assert [one.production for one in rounds] == list(range(2, len(rounds) + 2))
     assert rounds[0].window == "w3"
@@ -44,12 +45,24 @@ def test_every_k_trains_each_kth_round(tmp_path: Path) -> None:
     assert rounds[1].next_auc == always[1].next_auc
 
 
-def test_naive_trains_on_the_newest_window_alone_and_reads_the_logged_number(tmp_path: Path) -> None:
-    """Every training knows the newest due window only, and an easy window (w4) sets a bar that an ordinary one does not pass."""
+def test_naive_trains_on_the_newest_window_alone_and_reads_the_logged_number(
+    tmp_path: Path,
+) -> None:
+    """Every training knows the newest due window only, and an easy window (w4) sets a bar that an
+    ordinary one does not pass."""
     frames = {f"w{number}": make_frame(number) for number in range(4)}
-    frames |= {"w4": make_frame(4, 3.0, 2.0), "w5": make_frame(5, 1.0, 4.0), "w6": make_frame(6, 1.0, 9.0), "w7": make_frame(7, 1.0, 14.0)}
+    frames |= {
+        "w4": make_frame(4, 3.0, 2.0),
+        "w5": make_frame(5, 1.0, 4.0),
+        "w6": make_frame(6, 1.0, 9.0),
+        "w7": make_frame(7, 1.0, 14.0),
+    }
     rounds = {one.window: one for one in replayed(make_past(tmp_path, frames), "naive")}
-    assert {window: one.trained_on for window, one in rounds.items() if window > "w3"} == {"w4": ("w3",), "w5": ("w4",), "w6": ("w5",)}
+    assert {window: one.trained_on for window, one in rounds.items() if window > "w3"} == {
+        "w4": ("w3",),
+        "w5": ("w4",),
+        "w6": ("w5",),
+    }
     assert rounds["w5"].promoted
     assert not rounds["w6"].promoted
     assert "against 0.96" in rounds["w6"].reason
@@ -59,12 +72,18 @@ def test_naive_does_nothing_while_nothing_drifts(tmp_path: Path) -> None:
     """Its only trigger is drift_share; what production realises is not looked at."""
     past = make_past(tmp_path)
     retraining = replace(past.use_case.policy.retraining, max_drift_share=1.0)
-    calm = replace(past, use_case=replace(past.use_case, policy=replace(past.use_case.policy, retraining=retraining)))
+    calm = replace(
+        past,
+        use_case=replace(
+            past.use_case, policy=replace(past.use_case.policy, retraining=retraining)
+        ),
+    )
     assert {one.actions for one in replayed(calm, "naive")} == {("keep",)}
 
 
 def test_the_loop_retrains_and_goes_on(tmp_path: Path) -> None:
-    """The brain's own decisions: it retrains when the relation turns, and ends better than never retraining."""
+    """The brain's own decisions: it retrains when the relation turns, and ends better than never
+    retraining."""
     found = {one.policy: one for one in run_backtest(make_past(tmp_path)).figures}
     assert tuple(found) == DEFAULT
     assert found["loop"].promotions >= 1
@@ -73,11 +92,15 @@ def test_the_loop_retrains_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_harmful_promotion_is_taken_back(tmp_path: Path) -> None:
-    """Two windows lie, a careless policy follows them, and on probation goes back by itself when the truth returns."""
+    """Two windows lie, a careless policy follows them, and on probation goes back by itself when
+    the truth returns."""
     lies = {name: make_frame(number, -1.0) for number, name in enumerate(("w4", "w5"), start=4)}
     past = make_past(tmp_path, make_frames(8, turns_at=100) | lies, delay=0)
-    careless = replace(past.use_case.policy, quarantine=replace(past.use_case.policy.quarantine, max_auc_drop=1.0),
-                       promotion=replace(past.use_case.policy.promotion, min_recent_gain=0.0))  # fmt: skip
+    careless = replace(
+        past.use_case.policy,
+        quarantine=replace(past.use_case.policy.quarantine, max_auc_drop=1.0),
+        promotion=replace(past.use_case.policy.promotion, min_recent_gain=0.0),
+    )
     rounds = {one.window: one for one in replay(past, Brain("careless", careless), fit_first(past))}
     assert rounds["w4"].promoted
     assert rounds["w6"].actions == ("rollback",)
@@ -87,7 +110,8 @@ def test_a_harmful_promotion_is_taken_back(tmp_path: Path) -> None:
 
 
 def test_a_file_replaces_the_tables_that_it_names(tmp_path: Path) -> None:
-    """[policy.promotion] comes from the file, all else stays the user's; the file's stem is the policy's name."""
+    """[policy.promotion] comes from the file, all else stays the user's; the file's stem is the
+    policy's name."""
     use_case = make_use_case(tmp_path)
     (tmp_path / "strict.toml").write_text("[policy.promotion]\nmin_delta = 0.02\n")
     found = parse_policy(str(tmp_path / "strict.toml"), use_case)
@@ -109,12 +133,16 @@ def test_a_file_replaces_the_tables_that_it_names(tmp_path: Path) -> None:
         ("typo.toml", "[policy.promotion]\nmin_detla = 1\n", "min_delta"),
     ],
 )
-def test_a_policy_that_cannot_be_obeyed_says_so(tmp_path: Path, name: str, text: str | None, words: str) -> None:
+def test_a_policy_that_cannot_be_obeyed_says_so(
+    tmp_path: Path, name: str, text: str | None, words: str
+) -> None:
     """A name that is none, a file that is not there, and a file that says something else."""
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UseCaseError, match=words):
-        parse_policy(str(tmp_path / name) if name.endswith(".toml") else name, make_use_case(tmp_path))
+        parse_policy(
+            str(tmp_path / name) if name.endswith(".toml") else name, make_use_case(tmp_path)
+        )
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -123,4 +151,6 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.toml").write_text("[policy.rollback]\nenabled = false\n")
     with pytest.raises(UseCaseError, match="mine twice"):
-        run_backtest(make_past(tmp_path), [str(tmp_path / "a/mine.toml"), str(tmp_path / "b/mine.toml")])
+        run_backtest(
+            make_past(tmp_path), [str(tmp_path / "a/mine.toml"), str(tmp_path / "b/mine.toml")]
+        )

@@ -1,4 +1,5 @@
-"""A replay lives history as it was: nothing looks ahead, everything is computed once, and a run that ended goes on."""
+"""A replay lives history as it was: nothing looks ahead, everything is computed once, and a run
+that ended goes on."""
 
 from __future__ import annotations
 
@@ -21,20 +22,28 @@ EVERYBODY = ("static", "always", "every-2", "naive", "loop")
 
 def decided(rounds: Mapping[str, tuple[Round, ...]], until: int) -> list[object]:
     """All that was decided, and all that was known when it was, in the first rounds."""
-    return [(name, one.window, one.actions, one.reason, one.delta, one.production, one.trained_on)
-            for name, found in rounds.items() for one in found[:until]]  # fmt: skip
+    return [
+        (name, one.window, one.actions, one.reason, one.delta, one.production, one.trained_on)
+        for name, found in rounds.items()
+        for one in found[:until]
+    ]
 
 
 @pytest.mark.parametrize("delay", [0, 1, 2])
 def test_rows_of_later_windows_change_no_earlier_decision(tmp_path: Path, delay: int) -> None:
-    """All later windows and all labels that are not due are replaced by others, early, in the middle and late: every decision up to there,
-    every number in its reason, and every training stays."""
+    """All later windows and all labels that are not due are replaced by others, early, in the
+    middle and late: every decision up to there, every number in its reason, and every training
+    stays."""
     frames = make_frames(8)
     clean = run_backtest(make_past(tmp_path, frames, delay=delay), EVERYBODY).rounds
     names = list(frames)
     for until in (1, 3, len(clean["loop"]) - 1):
         newest = names.index(clean["loop"][until - 1].window)
-        late = {name: make_frame(900 + number, -2.0, 3.0) for number, name in enumerate(names) if number > newest}
+        late = {
+            name: make_frame(900 + number, -2.0, 3.0)
+            for number, name in enumerate(names)
+            if number > newest
+        }
         for name in names[newest + 1 - delay : newest + 1]:
             late[name] = frames[name].assign(left="yes")
         other = run_backtest(make_past(tmp_path, {**frames, **late}, delay=delay), EVERYBODY).rounds
@@ -64,13 +73,15 @@ def test_the_first_model_knows_the_first_windows_only(tmp_path: Path) -> None:
 
 
 def test_too_short_a_history_is_refused(tmp_path: Path) -> None:
-    """Three windows cannot be replayed with two for the first model and labels one late: the sentence says how many are wanted."""
+    """Three windows cannot be replayed with two for the first model and labels one late: the
+    sentence says how many are wanted."""
     with pytest.raises(SourceError, match="at least 5 windows"):
         run_backtest(make_past(tmp_path, make_frames(3)))
 
 
 def test_a_second_run_fits_nothing_and_says_the_same(tmp_path: Path) -> None:
-    """With what the first run kept, every figure and every round comes out again, and nothing is fitted."""
+    """With what the first run kept, every figure and every round comes out again, and nothing is
+    fitted."""
     runs = []
     for _ in range(2):
         past = make_past(tmp_path, kept=tmp_path / "kept.db")
@@ -109,7 +120,8 @@ def test_more_policies_cost_no_more_reading(tmp_path: Path) -> None:
 
 
 def test_a_turn_that_cannot_be_taken_does_not_end_the_replay(tmp_path: Path) -> None:
-    """A newest window of one class leaves nothing to be learned from it alone: the round says so, and the next one goes on."""
+    """A newest window of one class leaves nothing to be learned from it alone: the round says so,
+    and the next one goes on."""
     frames = make_frames(8) | {"w4": make_frame(4, shift=9.0).assign(left="no")}
     found = run_backtest(make_past(tmp_path, frames), ("naive",)).rounds["naive"]
     assert [one.window for one in found if one.failed] == ["w5"]

@@ -8,11 +8,15 @@ from tests.bench.scoring import SIZES, SLICES, main, parse
 
 
 def test_every_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """On a small window and with one comparison each, all three tables come out whole, with a line for every size asked for."""
+    """On a small window and with one comparison each, all three tables come out whole, with a line
+    for every size asked for."""
     assert main(["--rows", "1000", "--repetitions", "1", "--comparisons", "1"]) == 0
     tables = capsys.readouterr().out.split("\n\n")
     assert tables[1].count("measure_delta") == 2
-    assert [len(table.strip().splitlines()) - 2 for table in tables[2:]] == [len(SIZES), len(SLICES)]
+    assert [len(table.strip().splitlines()) - 2 for table in tables[2:]] == [
+        len(SIZES),
+        len(SLICES),
+    ]
 
 
 def test_nothing_to_measure_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
-"""The ONNX model answers like the pipeline it was made of: to the last digit of float32, wherever an answer may jump."""
+"""The ONNX model answers like the pipeline it was made of: to the last digit of float32, wherever
+an answer may jump."""
 
 from __future__ import annotations
 
@@ -27,24 +28,40 @@ RECIPES = ["logistic", "lightgbm", "baseline"]
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Any:
-    """Learners warn of columns without values and of unseen categories, which these tests are full of."""
+    """Learners warn of columns without values and of unseen categories, which these tests are full
+    of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def frame(draw: np.random.Generator, rows: int, numeric: int, categorical: int) -> pd.DataFrame:
-    """Columns of many kinds: money, counts, large ids, tiny shares, constant, empty, with nulls; categories with odd spellings."""
-    kinds = [lambda: draw.normal(50, 20, rows), lambda: draw.poisson(3, rows).astype(float), lambda: draw.lognormal(0, 3, rows),
-             lambda: 1.7e9 + draw.integers(0, 10_000, rows), lambda: draw.normal(0, 1e-9, rows), lambda: np.full(rows, 7.0),
-             lambda: np.full(rows, np.nan)]  # fmt: skip
+    """Columns of many kinds: money, counts, large ids, tiny shares, constant, empty, with nulls;
+    categories with odd spellings."""
+    kinds = [
+        lambda: draw.normal(50, 20, rows),
+        lambda: draw.poisson(3, rows).astype(float),
+        lambda: draw.lognormal(0, 3, rows),
+        lambda: 1.7e9 + draw.integers(0, 10_000, rows),
+        lambda: draw.normal(0, 1e-9, rows),
+        lambda: np.full(rows, 7.0),
+        lambda: np.full(rows, np.nan),
+    ]
     found: dict[str, Any] = {}
     for place in range(numeric):
-        values = np.asarray(kinds[place % len(kinds) if place < len(kinds) else draw.integers(len(kinds))](), dtype=float)
+        values = np.asarray(
+            kinds[place % len(kinds) if place < len(kinds) else draw.integers(len(kinds))](),
+            dtype=float,
+        )
         values[draw.random(rows) < draw.choice([0.0, 0.2])] = np.nan
         found[f"n{place}"] = values
     for place in range(categorical):
-        choices = [["a", "b", MISSING], ["", "gold card", "größe", "1"], ["only"], [f"c{one}" for one in range(40)]][place % 4]
+        choices = [
+            ["a", "b", MISSING],
+            ["", "gold card", "größe", "1"],
+            ["only"],
+            [f"c{one}" for one in range(40)],
+        ][place % 4]
         found[f"c{place}"] = pd.Series(draw.choice(choices, rows), dtype=object)
     return pd.DataFrame(found)
 
@@ -56,25 +73,40 @@ def case(
     table = frame(draw, rows, numeric, categorical)
     score = draw.normal(0, 0.5, rows)
     for name in table:
-        codes = table[name].rank() if table[name].dtype != object else pd.Series(pd.factorize(table[name])[0], dtype=float)
-        score = score + draw.normal() * np.nan_to_num(((codes - codes.mean()) / (codes.std() or 1)).to_numpy())
+        codes = (
+            table[name].rank()
+            if table[name].dtype != object
+            else pd.Series(pd.factorize(table[name])[0], dtype=float)
+        )
+        score = score + draw.normal() * np.nan_to_num(
+            ((codes - codes.mean()) / (codes.std() or 1)).to_numpy()
+        )
     labels = np.digitize(score, np.quantile(score, np.linspace(0, 1, classes + 1)[1:-1]))
     names = [f"n{place}" for place in range(numeric)], [f"c{place}" for place in range(categorical)]
     return fit(recipe, table, labels, numeric=names[0], categorical=names[1], seed=7), table, *names
 
 
-def ask(content: bytes, rows: pd.DataFrame, numeric: list[str], categorical: list[str]) -> np.ndarray:
+def ask(
+    content: bytes, rows: pd.DataFrame, numeric: list[str], categorical: list[str]
+) -> np.ndarray:
     session = onnxruntime.InferenceSession(content)
     numbers, texts = pack_frame(rows, numeric, categorical)
     given = {"numbers": numbers, "texts": texts}
-    return np.asarray(session.run(["probabilities"], {one.name: given[one.name] for one in session.get_inputs()})[0])
+    return np.asarray(
+        session.run(["probabilities"], {one.name: given[one.name] for one in session.get_inputs()})[
+            0
+        ]
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize(("numeric", "categorical"), [(7, 4), (7, 0), (0, 3), (1, 0), (0, 1)])
-def test_the_model_answers_like_the_pipeline(recipe: str, classes: int, numeric: int, categorical: int) -> None:
-    """Each recipe with two and three classes, with columns of one kind only, on rows it knows and on awkward ones."""
+def test_the_model_answers_like_the_pipeline(
+    recipe: str, classes: int, numeric: int, categorical: int
+) -> None:
+    """Each recipe with two and three classes, with columns of one kind only, on rows it knows and
+    on awkward ones."""
     pipeline, table, numbers, texts = case(3, recipe, classes, numeric, categorical)
     tried = pd.concat([table, make_awkward_rows(table, numbers, texts)], ignore_index=True)
     answers = ask(convert(pipeline, numbers, texts), tried, numbers, texts)
@@ -84,34 +116,64 @@ def test_the_model_answers_like_the_pipeline(recipe: str, classes: int, numeric:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [*range(4), *(pytest.param(group, marks=pytest.mark.nightly) for group in range(4, 10))])
+@pytest.mark.parametrize(
+    "group",
+    [*range(4), *(pytest.param(group, marks=pytest.mark.nightly) for group in range(4, 10))],
+)
 def test_pipelines_of_chance(group: int) -> None:
-    """Whatever columns, classes, rows and recipe: twenty pipelines a group, each on its rows, on awkward rows and at its splits."""
+    """Whatever columns, classes, rows and recipe: twenty pipelines a group, each on its rows, on
+    awkward rows and at its splits."""
     for seed in range(20 * group, 20 * group + 20):
         draw = np.random.default_rng(seed)
         numeric, categorical = int(draw.integers(0, 9)), int(draw.integers(0, 5))
-        chosen = RECIPES[seed % 3], int(draw.integers(2, 5)), max(numeric, int(categorical == 0)), categorical, int(draw.integers(60, 250))
+        chosen = (
+            RECIPES[seed % 3],
+            int(draw.integers(2, 5)),
+            max(numeric, int(categorical == 0)),
+            categorical,
+            int(draw.integers(60, 250)),
+        )
         pipeline, table, numbers, texts = case(seed, *chosen)
-        points = {place: values[:3] for place, values in find_split_points(pipeline, numbers).items()}
-        tried = pd.concat([table, make_awkward_rows(table, numbers, texts), make_split_rows(table, numbers, points)], ignore_index=True)
-        difference = np.abs(ask(convert(pipeline, numbers, texts), tried, numbers, texts) - pipeline.predict_proba(tried)).max()
+        points = {
+            place: values[:3] for place, values in find_split_points(pipeline, numbers).items()
+        }
+        tried = pd.concat(
+            [
+                table,
+                make_awkward_rows(table, numbers, texts),
+                make_split_rows(table, numbers, points),
+            ],
+            ignore_index=True,
+        )
+        difference = np.abs(
+            ask(convert(pipeline, numbers, texts), tried, numbers, texts)
+            - pipeline.predict_proba(tried)
+        ).max()
         assert difference < NEAR, f"seed {seed}: {chosen}"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_split_points_are_exact(classes: int, dtype: Any) -> None:
-    """At every threshold of every tree, and at the numbers next to it, float64 and float32 alike, no row takes another turn."""
+    """At every threshold of every tree, and at the numbers next to it, float64 and float32 alike,
+    no row takes another turn."""
     pipeline, table, numbers, texts = case(5, "lightgbm", classes, 5, 2, rows=600)
     points = find_split_points(pipeline, numbers)
     assert sum(len(values) for values in points.values()) > 100
     tried = make_split_rows(table, numbers, points)
     tried[numbers] = tried[numbers].astype(dtype).astype(float)
-    assert np.abs(ask(convert(pipeline, numbers, texts), tried, numbers, texts) - pipeline.predict_proba(tried)).max() < NEAR
+    assert (
+        np.abs(
+            ask(convert(pipeline, numbers, texts), tried, numbers, texts)
+            - pipeline.predict_proba(tried)
+        ).max()
+        < NEAR
+    )
 
 
 def test_a_threshold_rounded_to_float32_would_be_noticed() -> None:
-    """The split rows do tell: a model whose thresholds lost their last digits answers some of them differently."""
+    """The split rows do tell: a model whose thresholds lost their last digits answers some of them
+    differently."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -122,16 +184,26 @@ def test_a_threshold_rounded_to_float32_would_be_noticed() -> None:
     rounded = numpy_helper.to_array(thresholds.t).astype(np.float32).astype(float)
     thresholds.CopyFrom(helper.make_attribute(thresholds.name, numpy_helper.from_array(rounded)))
     tried = make_split_rows(table, numbers, find_split_points(pipeline, numbers))
-    assert np.abs(ask(model.SerializeToString(), tried, numbers, texts) - pipeline.predict_proba(tried)).max() > 1e-5
+    assert (
+        np.abs(
+            ask(model.SerializeToString(), tried, numbers, texts) - pipeline.predict_proba(tried)
+        ).max()
+        > 1e-5
+    )
 
 
 @pytest.mark.parametrize("recipe", ["logistic", "lightgbm"])
 def test_numbers_beyond_float32_keep_their_digits(recipe: Any) -> None:
-    """Ids that differ by one beyond 2^24, and beyond 2^50, are as far apart for the model as for the pipeline."""
+    """Ids that differ by one beyond 2^24, and beyond 2^50, are as far apart for the model as for
+    the pipeline."""
     for start in (2**24, 2**50):
         ids = start + np.arange(200, dtype=float)
         table = pd.DataFrame({"id": ids})
-        labels = (np.arange(200) // 25) % 2 if recipe == "lightgbm" else (np.arange(200) > 120).astype(int)
+        labels = (
+            (np.arange(200) // 25) % 2
+            if recipe == "lightgbm"
+            else (np.arange(200) > 120).astype(int)
+        )
         pipeline = fit(recipe, table, labels, numeric=["id"], categorical=[], seed=1)
         wanted = pipeline.predict_proba(table)
         assert np.ptp(wanted[:, 0]) > 0.5
@@ -139,22 +211,54 @@ def test_numbers_beyond_float32_keep_their_digits(recipe: Any) -> None:
 
 
 def test_a_null_in_a_column_that_had_none() -> None:
-    """LightGBM takes it for 0 when training knew no nulls, and sends it to its own side when it did: both are followed."""
+    """LightGBM takes it for 0 when training knew no nulls, and sends it to its own side when it
+    did: both are followed."""
     values = np.linspace(-1, 1, 200)
     for known in (values, np.where(np.arange(200) % 5 == 0, np.nan, values)):
-        pipeline = fit("lightgbm", pd.DataFrame({"x": known}), (values > 0.3).astype(int), numeric=["x"], categorical=[], seed=1)
+        pipeline = fit(
+            "lightgbm",
+            pd.DataFrame({"x": known}),
+            (values > 0.3).astype(int),
+            numeric=["x"],
+            categorical=[],
+            seed=1,
+        )
         tried = pd.DataFrame({"x": [np.nan, 0.0, -0.0, 0.5]})
-        assert np.abs(ask(convert(pipeline, ["x"], []), tried, ["x"], []) - pipeline.predict_proba(tried)).max() < NEAR
+        assert (
+            np.abs(
+                ask(convert(pipeline, ["x"], []), tried, ["x"], []) - pipeline.predict_proba(tried)
+            ).max()
+            < NEAR
+        )
 
 
 def test_numbers_beside_zero_take_the_turn_of_zero() -> None:
-    """LightGBM takes what is nearer to 0 than 1e-35 for 0, and splits just there: both sides of both borders are followed."""
+    """LightGBM takes what is nearer to 0 than 1e-35 for 0, and splits just there: both sides of
+    both borders are followed."""
     values = np.repeat([-1e-30, 0.0, 1e-30], 60)
     border = float(np.float32(1e-35))
-    near = [sign * value for sign in (1, -1) for value in (border, np.nextafter(border, 0), np.nextafter(border, 1), 5e-324, 1e-36, 2e-35)]
+    near = [
+        sign * value
+        for sign in (1, -1)
+        for value in (
+            border,
+            np.nextafter(border, 0),
+            np.nextafter(border, 1),
+            5e-324,
+            1e-36,
+            2e-35,
+        )
+    ]
     tried = pd.DataFrame({"x": [0.0, -0.0, *near]})
     for positive in (values > 0, values < 0, values == 0):
-        pipeline = fit("lightgbm", pd.DataFrame({"x": values}), positive.astype(int), numeric=["x"], categorical=[], seed=1)
+        pipeline = fit(
+            "lightgbm",
+            pd.DataFrame({"x": values}),
+            positive.astype(int),
+            numeric=["x"],
+            categorical=[],
+            seed=1,
+        )
         wanted = pipeline.predict_proba(tried)
         assert np.ptp(wanted[:, 0]) > 0.5
         assert np.abs(ask(convert(pipeline, ["x"], []), tried, ["x"], []) - wanted).max() < NEAR
@@ -169,21 +273,37 @@ def test_the_same_pipeline_gives_the_same_bytes() -> None:
 def other_pipelines() -> dict[str, Any]:
     columns = ColumnTransformer([("numeric", StandardScaler(), ["n0"])])
     return {
-        "HistGradientBoostingClassifier": make_pipeline(columns, HistGradientBoostingClassifier(max_iter=2)),
-        "FunctionTransformer": make_pipeline(ColumnTransformer([("n", FunctionTransformer(np.log1p), ["n0"])]), LogisticRegression()),
+        "HistGradientBoostingClassifier": make_pipeline(
+            columns, HistGradientBoostingClassifier(max_iter=2)
+        ),
+        "FunctionTransformer": make_pipeline(
+            ColumnTransformer([("n", FunctionTransformer(np.log1p), ["n0"])]), LogisticRegression()
+        ),
         "no pipeline": LogisticRegression(),
         "another encoder": make_pipeline(
-            ColumnTransformer([("c", OneHotEncoder(handle_unknown="ignore", min_frequency=3), ["c0"])]), LogisticRegression()
+            ColumnTransformer(
+                [("c", OneHotEncoder(handle_unknown="ignore", min_frequency=3), ["c0"])]
+            ),
+            LogisticRegression(),
         ),
-        "other columns": make_pipeline(ColumnTransformer([("n", StandardScaler(), ["n1"])]), LogisticRegression()),
+        "other columns": make_pipeline(
+            ColumnTransformer([("n", StandardScaler(), ["n1"])]), LogisticRegression()
+        ),
         "not fitted": make_pipeline(columns, LogisticRegression()),
     }
 
 
 @pytest.mark.parametrize("name", list(other_pipelines()))
 def test_what_is_not_known_is_refused_with_the_reason(name: str) -> None:
-    """A learner or step without nodes of its own is never guessed at: the error says what stood in the way."""
-    table = pd.DataFrame({"n0": np.arange(100.0), "n1": np.arange(100.0), "c0": pd.Series(["a", "b"] * 50, dtype=object)})
+    """A learner or step without nodes of its own is never guessed at: the error says what stood in
+    the way."""
+    table = pd.DataFrame(
+        {
+            "n0": np.arange(100.0),
+            "n1": np.arange(100.0),
+            "c0": pd.Series(["a", "b"] * 50, dtype=object),
+        }
+    )
     pipeline = other_pipelines()[name]
     if name == "no pipeline":
         pipeline.fit(table[["n0"]], np.arange(100) % 2)

@@ -1,4 +1,5 @@
-"""The bundle: what is served answers as the fitted pipeline did, and a damaged or foreign file is refused, never run."""
+"""The bundle: what is served answers as the fitted pipeline did, and a damaged or foreign file is
+refused, never run."""
 
 from __future__ import annotations
 
@@ -20,25 +21,49 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from closedloop.bundle.files import MODEL_FILE, Facts, model_digest
-from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE, TRUSTED_TYPES, Bundle, measure_difference, read_bundle, write_facts
+from closedloop.bundle.skops_model import (
+    SELF_TEST_TOLERANCE,
+    TRUSTED_TYPES,
+    Bundle,
+    measure_difference,
+    read_bundle,
+    write_facts,
+)
 from closedloop.errors import ModelError
 from closedloop.training.recipes import SERIALISED_TYPES, fit
 from closedloop.windows.contract_check import MISSING
 
 CONTENT: dict[str, Any] = {
-    "name": "shop", "target": {"column": "left", "classes": ["False", "True"]},
+    "name": "shop",
+    "target": {"column": "left", "classes": ["False", "True"]},
     "source": {"query": "select 1", "windows": "*.csv"},
-    "columns": {"spend": {"type": "numeric"}, "visits": {"type": "numeric"}, "plan": {"type": "categorical"}},
-}  # fmt: skip
+    "columns": {
+        "spend": {"type": "numeric"},
+        "visits": {"type": "numeric"},
+        "plan": {"type": "categorical"},
+    },
+}
 COLUMNS = ["spend", "visits", "plan"]
 FACTS = Facts(
-    "shop", "a key", "logistic/all", ("False", "True"), ("w0", "w1"), "w2", 0.7, {"spend": {"median": 3.0}}, CONTENT, 300, "ab-cd"
+    "shop",
+    "a key",
+    "logistic/all",
+    ("False", "True"),
+    ("w0", "w1"),
+    "w2",
+    0.7,
+    {"spend": {"median": 3.0}},
+    CONTENT,
+    300,
+    "ab-cd",
 )
 
 
 def rows(seed: int, count: int = 300) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
-    frame = pd.DataFrame({"spend": draw.normal(50, 20, count), "visits": draw.poisson(3, count).astype(float)})
+    frame = pd.DataFrame(
+        {"spend": draw.normal(50, 20, count), "visits": draw.poisson(3, count).astype(float)}
+    )
     frame["plan"] = pd.Series(draw.choice(["basic", "gold", MISSING], count), dtype=object)
     frame.loc[::17, "spend"] = np.nan
     return frame
@@ -46,7 +71,9 @@ def rows(seed: int, count: int = 300) -> pd.DataFrame:
 
 def fit_pipeline(recipe: Any = "logistic", seed: int = 1) -> Any:
     frame = rows(seed)
-    labels = ((frame["spend"].fillna(0) + 5 * frame["visits"] > 60) ^ (frame["plan"] == "gold")).to_numpy(dtype=int)
+    labels = (
+        (frame["spend"].fillna(0) + 5 * frame["visits"] > 60) ^ (frame["plan"] == "gold")
+    ).to_numpy(dtype=int)
     return fit(recipe, frame, labels, numeric=("spend", "visits"), categorical=("plan",), seed=7)
 
 
@@ -71,7 +98,8 @@ def folder(written: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("recipe", ["logistic", "lightgbm", "baseline"])
 def test_the_bundle_answers_as_the_fitted_pipeline_did(tmp_path: Path, recipe: str) -> None:
-    """Each recipe is written, read back without pickle, and gives the very same probabilities on new rows, its self-test included."""
+    """Each recipe is written, read back without pickle, and gives the very same probabilities on
+    new rows, its self-test included."""
     pipeline = fit_pipeline(recipe)
     bundle = read_bundle(write_bundle(tmp_path / "bundle", pipeline))
     assert measure_difference(bundle, pipeline, rows(9)) <= SELF_TEST_TOLERANCE
@@ -80,7 +108,8 @@ def test_the_bundle_answers_as_the_fitted_pipeline_did(tmp_path: Path, recipe: s
 
 
 def test_what_is_known_of_a_model_travels_with_it(folder: Path) -> None:
-    """Facts, contract, self-test rows with their nulls, and the reference come back as they were written."""
+    """Facts, contract, self-test rows with their nulls, and the reference come back as they were
+    written."""
     bundle = read_bundle(folder)
     assert bundle.facts == FACTS
     assert bundle.use_case.target.classes == FACTS.classes
@@ -98,7 +127,8 @@ def test_columns_are_taken_by_name(folder: Path) -> None:
 
 
 def test_another_pipeline_fails_the_self_test(folder: Path) -> None:
-    """A model file that was replaced by another, well-made one is noticed by the answers that were kept."""
+    """A model file that was replaced by another, well-made one is noticed by the answers that were
+    kept."""
     skops.io.dump(fit_pipeline(seed=5), folder / MODEL_FILE)
     assert read_bundle(folder).measure_self_test() > 0.01
 
@@ -123,14 +153,23 @@ class Broken:
 
 @pytest.mark.parametrize(
     "answers",
-    [lambda count: np.full((count, 2), np.nan), lambda count: np.full((count, 3), 1 / 3), lambda count: np.full((count, 1), 1.0)],
+    [
+        lambda count: np.full((count, 2), np.nan),
+        lambda count: np.full((count, 3), 1 / 3),
+        lambda count: np.full((count, 1), 1.0),
+    ],
     ids=["not a number", "a class too many", "a class too few"],
 )
-def test_answers_that_cannot_be_compared_are_infinitely_far_off(folder: Path, answers: Callable[[int], np.ndarray]) -> None:
-    """No limit lets them pass: not as a self-test, and not as a proof of packaging on either side."""
+def test_answers_that_cannot_be_compared_are_infinitely_far_off(
+    folder: Path, answers: Callable[[int], np.ndarray]
+) -> None:
+    """No limit lets them pass: not as a self-test, and not as a proof of packaging on either
+    side."""
     bundle = read_bundle(folder)
     assert replace(bundle, pipeline=Broken(answers)).measure_self_test() == float("inf")
-    assert measure_difference(replace(bundle, pipeline=Broken(answers)), fit_pipeline(), rows(9)) == float("inf")
+    assert measure_difference(
+        replace(bundle, pipeline=Broken(answers)), fit_pipeline(), rows(9)
+    ) == float("inf")
     assert measure_difference(bundle, Broken(answers), rows(9)) == float("inf")
 
 
@@ -157,11 +196,20 @@ def edit_facts(**changes: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "harm",
     [
-        *(damage(name, lambda content: content[: len(content) // 2]) for name in (MODEL_FILE, "facts.json", "self_test.json")),
-        *(damage(name, lambda content: b"") for name in (MODEL_FILE, "facts.json", "self_test.json")),
+        *(
+            damage(name, lambda content: content[: len(content) // 2])
+            for name in (MODEL_FILE, "facts.json", "self_test.json")
+        ),
+        *(
+            damage(name, lambda content: b"")
+            for name in (MODEL_FILE, "facts.json", "self_test.json")
+        ),
         damage(MODEL_FILE, lambda content: content.replace(b"PK", b"KP")),
         damage("self_test.json", lambda content: content.replace(b'"answers"', b'"replies"')),
-        *(lambda folder, name=name: (folder / name).unlink() for name in (MODEL_FILE, "facts.json", "self_test.json")),
+        *(
+            lambda folder, name=name: (folder / name).unlink()
+            for name in (MODEL_FILE, "facts.json", "self_test.json")
+        ),
         edit_facts(surprise=1),
         edit_facts(classes=["only one", "of three", "classes"]),
         edit_facts(use_case={"name": "shop"}),
@@ -169,7 +217,8 @@ def edit_facts(**changes: Any) -> Callable[[Path], None]:
     ],
 )
 def test_a_damaged_bundle_is_a_model_error(folder: Path, harm: Callable[[Path], None]) -> None:
-    """Whatever is cut short, emptied, missing or made up becomes one error that names the bundle and what to do."""
+    """Whatever is cut short, emptied, missing or made up becomes one error that names the bundle
+    and what to do."""
     harm(folder)
     with pytest.raises(ModelError) as caught:
         read_bundle(folder)
@@ -177,7 +226,9 @@ def test_a_damaged_bundle_is_a_model_error(folder: Path, harm: Callable[[Path], 
     assert caught.value.then
 
 
-@pytest.mark.parametrize("function", [os.system, os.getcwd, eval], ids=["os.system", "os.getcwd", "eval"])
+@pytest.mark.parametrize(
+    "function", [os.system, os.getcwd, eval], ids=["os.system", "os.getcwd", "eval"]
+)
 def test_a_file_that_would_run_something_is_refused_unread(folder: Path, function: Any) -> None:
     """A pipeline with a foreign function inside names it in the error; it is not rebuilt."""
     skops.io.dump(make_pipeline(FunctionTransformer(function), fit_pipeline()), folder / MODEL_FILE)
@@ -205,18 +256,22 @@ def test_a_pickle_is_refused(folder: Path) -> None:
 def test_a_lambda_cannot_be_packaged_at_all() -> None:
     """skops itself refuses to write what could not be read without running code from the file."""
     with pytest.raises(Exception, match="lambda"):
-        skops.io.loads(skops.io.dumps(FunctionTransformer(lambda frame: frame)), trusted=list(TRUSTED_TYPES))
+        skops.io.loads(
+            skops.io.dumps(FunctionTransformer(lambda frame: frame)), trusted=list(TRUSTED_TYPES)
+        )
 
 
 def test_the_list_covers_the_recipes_and_scikit_learns_trees() -> None:
-    """What a recipe is made of is on the list of trusted types, and so are scikit-learn's own forests."""
+    """What a recipe is made of is on the list of trusted types, and so are scikit-learn's own
+    forests."""
     assert set(SERIALISED_TYPES) <= set(TRUSTED_TYPES)
     forest = RandomForestClassifier(3).fit(np.arange(20).reshape(10, 2), [0, 1] * 5)
     assert set(skops.io.get_untrusted_types(data=skops.io.dumps(forest))) <= set(TRUSTED_TYPES)
 
 
 def test_the_digest_covers_every_file(folder: Path) -> None:
-    """One changed byte, one more file, one less, another name or another folder: each gives another digest."""
+    """One changed byte, one more file, one less, another name or another folder: each gives another
+    digest."""
     digests = [model_digest(folder)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     assert len(files) == 4
@@ -252,4 +307,7 @@ def test_the_digest_is_that_of_the_content_not_of_the_place(folder: Path, tmp_pa
 def test_facts_of_another_order_of_classes_show_in_the_self_test(folder: Path) -> None:
     """Answers that were kept in another order of classes differ from what the model says now."""
     bundle: Bundle = read_bundle(folder)
-    assert replace(bundle, self_test_answers=bundle.self_test_answers[:, ::-1]).measure_self_test() > 0.01
+    assert (
+        replace(bundle, self_test_answers=bundle.self_test_answers[:, ::-1]).measure_self_test()
+        > 0.01
+    )

@@ -78,9 +78,12 @@ def test_every_promised_command_exists() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_that_works(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The example in the help names its own command, with arguments and options that this command takes."""
+    """The example in the help names its own command, with arguments and options that this command
+    takes."""
     example = re.search(r"Example: (closedloop .+)$", shown(name, capsys))
-    assert example is not None, f"closedloop {name} --help shows no example: give the command an epilog"
+    assert example is not None, (
+        f"closedloop {name} --help shows no example: give the command an epilog"
+    )
     program, said, *arguments = shlex.split(example[1])
     assert (program, said) == ("closedloop", name)
     with GROUP.commands[name].make_context(name, arguments):  # type: ignore[attr-defined]
@@ -90,13 +93,21 @@ def test_help_shows_an_example_that_works(name: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_says_what_every_option_is_for(name: str) -> None:
     """No argument or option is shown without a word on what it does."""
-    silent = [one.name for one in GROUP.commands[name].params if not getattr(one, "help", None) and one.name != "help"]  # type: ignore[attr-defined]
+    silent = [
+        one.name
+        for one in GROUP.commands[name].params
+        if not getattr(one, "help", None) and one.name != "help"
+    ]  # type: ignore[attr-defined]
     assert silent == []
 
 
 def test_use_case_and_json_are_offered_alike_everywhere() -> None:
-    """--use-case is an option of every command that works on one, --json of every command that a program may read."""
-    options = {name: {word for one in command.params for word in one.opts} for name, command in GROUP.commands.items()}  # type: ignore[attr-defined]
+    """--use-case is an option of every command that works on one, --json of every command that a
+    program may read."""
+    options = {
+        name: {word for one in command.params for word in one.opts}
+        for name, command in GROUP.commands.items()
+    }  # type: ignore[attr-defined]
     assert {name for name, words in options.items() if "--use-case" in words} == ON_A_USE_CASE
     assert {name for name, words in options.items() if "--json" in words} == FOR_PROGRAMS
 
@@ -113,7 +124,9 @@ def test_alone_it_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None
     assert all(f" {name} " in said for name in COMMANDS)
 
 
-def test_help_needs_no_sound_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_needs_no_sound_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A mistake in the environment does not keep anyone from reading the help."""
     monkeypatch.setenv("CLOSEDLOOP_PORT", "none")
     assert run(["--help"]) == 0
@@ -127,12 +140,31 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_does_not_wait_for_the_libraries(tmp_path: Path) -> None:
-    """The help of a command, as a process of its own, is there without any of the slow libraries having been loaded."""
-    slow = ["mlflow", "prefect", "evidently", "sklearn", "pandas", "numpy", "fastapi", "sqlalchemy", "lightgbm", "duckdb"]
+    """The help of a command, as a process of its own, is there without any of the slow libraries
+    having been loaded."""
+    slow = [
+        "mlflow",
+        "prefect",
+        "evidently",
+        "sklearn",
+        "pandas",
+        "numpy",
+        "fastapi",
+        "sqlalchemy",
+        "lightgbm",
+        "duckdb",
+    ]
     script = (
         "import sys; from closedloop.cli.app import run; run(['monitor', '--help']); "
         f"print([name for name in {slow!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout.splitlines()[-1] == "[]"
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
-"""`closedloop key`: keys are shown once, kept as hashes, and never lost by two who change them at once."""
+"""`closedloop key`: keys are shown once, kept as hashes, and never lost by two who change them at
+once."""
 
 from __future__ import annotations
 
@@ -30,8 +31,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.environ.update(before)
 
 
-def test_a_key_is_printed_alone_and_kept_as_its_hash(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """stdout is the key and nothing else, the file holds its sha256 and not the key, and only its owner may read it."""
+def test_a_key_is_printed_alone_and_kept_as_its_hash(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """stdout is the key and nothing else, the file holds its sha256 and not the key, and only its
+    owner may read it."""
     assert run(["key", "add", "shop"]) == 0
     out, err = capsys.readouterr()
     assert "shown this once" in err
@@ -39,13 +43,18 @@ def test_a_key_is_printed_alone_and_kept_as_its_hash(home: Path, capsys: pytest.
     assert len(key) > 43
     assert " " not in key
     assert key not in file.read_text()
-    assert [(one.name, one.sha256) for one in read_keys(file)] == [("shop", hashlib.sha256(key.encode()).hexdigest())]
+    assert [(one.name, one.sha256) for one in read_keys(file)] == [
+        ("shop", hashlib.sha256(key.encode()).hexdigest())
+    ]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sorted(one.name for one in home.iterdir()) == ["api_keys.json", "api_keys.json.lock"]
 
 
-def test_keys_are_listed_and_removed_by_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A second key stands beside the first; a removed one is gone; the last one to go is said to lock the service."""
+def test_keys_are_listed_and_removed_by_name(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second key stands beside the first; a removed one is gone; the last one to go is said to
+    lock the service."""
     assert run(["key", "list"]) == 0
     assert capsys.readouterr().out == ""
     assert [run(["key", "add", name]) for name in ("old", "new")] == [0, 0]
@@ -95,9 +104,18 @@ def test_a_mistake_is_said_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"keys": [{"name": "x"}]}', '{"keys": [{"name": "x", "sha256": "00", "added": ""}]}', '{"keys": 3}']
+    "content",
+    [
+        "",
+        "[]",
+        '{"keys": [{"name": "x"}]}',
+        '{"keys": [{"name": "x", "sha256": "00", "added": ""}]}',
+        '{"keys": 3}',
+    ],
 )
-def test_a_damaged_file_is_named_and_left_alone(content: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file_is_named_and_left_alone(
+    content: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A file that is none of ours is not overwritten by the next key."""
     home.mkdir()
     (home / "api_keys.json").write_text(content)

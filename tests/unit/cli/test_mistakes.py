@@ -1,4 +1,5 @@
-"""Every mistake ends in one sentence on stderr and the exit code of its kind; stdout stays empty for the program that reads it."""
+"""Every mistake ends in one sentence on stderr and the exit code of its kind; stdout stays empty
+for the program that reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from closedloop.cli.app import app, run
-from closedloop.errors import ClosedLoopError, LabelConflict, ModelError, RegistryError, SourceError, StoreError, UseCaseError
+from closedloop.errors import (
+    ClosedLoopError,
+    LabelConflict,
+    ModelError,
+    RegistryError,
+    SourceError,
+    StoreError,
+    UseCaseError,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 USE_CASE = REPOSITORY / "data" / "streamflow" / "loop.toml"
@@ -21,7 +30,8 @@ USE_CASE = REPOSITORY / "data" / "streamflow" / "loop.toml"
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in with a home inside it, and the built-in use case without data; the environment is put back afterwards."""
+    """An empty folder to work in with a home inside it, and the built-in use case without data; the
+    environment is put back afterwards."""
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
     for name, value in {"HOME": "home", "USE_CASE": str(USE_CASE), "DATA": "data"}.items():
@@ -49,14 +59,26 @@ MISTAKES = [
     ("predict rows.csv scores.xlsx", 3, [".csv or .parquet", "got .xlsx"]),
     ("predict rows.csv rows.csv", 3, ["another file than IN", "choose another OUT"]),
     ("migrate", 2, ["--to-database: wanted an address", "CLOSEDLOOP_TO_DATABASE_URL"]),
-    ("migrate --to-database sqlite:///there.db", 2, ["--to-mlflow: wanted an address", "CLOSEDLOOP_TO_MLFLOW_URL"]),
-    ("migrate --to-database sqlite:///there.db --to-mlflow mlflow.db", 2, ["--to-mlflow", "the address of an MLflow server"]),
+    (
+        "migrate --to-database sqlite:///there.db",
+        2,
+        ["--to-mlflow: wanted an address", "CLOSEDLOOP_TO_MLFLOW_URL"],
+    ),
+    (
+        "migrate --to-database sqlite:///there.db --to-mlflow mlflow.db",
+        2,
+        ["--to-mlflow", "the address of an MLflow server"],
+    ),
     ("init other/sales.csv --target left", 3, ["nothing there", "name a file that exists"]),
     ("init row.csv --target left", 3, ["nothing there", "did you mean rows.csv?"]),
     ("init data --target left", 3, ["a CSV or Parquet file", "got a folder"]),
     ("init rows.csv --target lfet", 2, ["a column of the table", "got lfet", "did you mean left?"]),
     ("init rows.csv --target left --out misspelt.toml", 2, ["one that exists", "--force"]),
-    ("init rows.csv --target left --out rows.csv/loop.toml", 2, ["a file that can be written", "choose another --out"]),
+    (
+        "init rows.csv --target left --out rows.csv/loop.toml",
+        2,
+        ["a file that can be written", "choose another --out"],
+    ),
     ("init rows.parquet --target left", 3, ["rows.parquet", "wanted"]),
 ]
 
@@ -71,8 +93,12 @@ def sentence(captured: tuple[str, str]) -> str:
     return err
 
 
-@pytest.mark.parametrize(("typed", "code", "words"), MISTAKES, ids=[typed for typed, *_ in MISTAKES])
-def test_a_mistake_is_one_sentence(typed: str, code: int, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("typed", "code", "words"), MISTAKES, ids=[typed for typed, *_ in MISTAKES]
+)
+def test_a_mistake_is_one_sentence(
+    typed: str, code: int, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """What was wanted, what came and what to do, with the exit code of its kind."""
     assert run(typed.split()) == code
     said = sentence(capsys.readouterr())
@@ -83,19 +109,62 @@ def test_a_mistake_is_one_sentence(typed: str, code: int, words: list[str], caps
 @pytest.mark.parametrize(
     ("variable", "value", "typed", "code", "words"),
     [
-        ("CLOSEDLOOP_PORT", "abc", "status", 2, ["CLOSEDLOOP_PORT", "a valid integer", "'abc'", ".env"]),
-        ("CLOSEDLOOP_FOLLOW_SECONDS", "soon", "history", 2, ["CLOSEDLOOP_FOLLOW_SECONDS", "'soon'"]),
-        ("CLOSEDLOOP_HOME", "rows.csv/home", "history", 2, ["CLOSEDLOOP_HOME", "which is a file", "a folder of your own"]),
-        ("CLOSEDLOOP_DATABASE_URL", "nonsense", "history --json", 6, ["CLOSEDLOOP_DATABASE_URL", "mend the address"]),
-        ("CLOSEDLOOP_DATABASE_URL", "postgresql://someone:hidden@127.0.0.1:9/x", "history", 6, ["127.0.0.1:9", "closedloop doctor"]),
-        ("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "status --json", 4, ["http://127.0.0.1:9", "closedloop doctor"]),
+        (
+            "CLOSEDLOOP_PORT",
+            "abc",
+            "status",
+            2,
+            ["CLOSEDLOOP_PORT", "a valid integer", "'abc'", ".env"],
+        ),
+        (
+            "CLOSEDLOOP_FOLLOW_SECONDS",
+            "soon",
+            "history",
+            2,
+            ["CLOSEDLOOP_FOLLOW_SECONDS", "'soon'"],
+        ),
+        (
+            "CLOSEDLOOP_HOME",
+            "rows.csv/home",
+            "history",
+            2,
+            ["CLOSEDLOOP_HOME", "which is a file", "a folder of your own"],
+        ),
+        (
+            "CLOSEDLOOP_DATABASE_URL",
+            "nonsense",
+            "history --json",
+            6,
+            ["CLOSEDLOOP_DATABASE_URL", "mend the address"],
+        ),
+        (
+            "CLOSEDLOOP_DATABASE_URL",
+            "postgresql://someone:hidden@127.0.0.1:9/x",
+            "history",
+            6,
+            ["127.0.0.1:9", "closedloop doctor"],
+        ),
+        (
+            "MLFLOW_TRACKING_URI",
+            "http://127.0.0.1:9",
+            "status --json",
+            4,
+            ["http://127.0.0.1:9", "closedloop doctor"],
+        ),
         ("CLOSEDLOOP_MLFLOW_URL", "http://127.0.0.1:9", "promote 1", 4, ["http://127.0.0.1:9"]),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(
-    variable: str, value: str, typed: str, code: int, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variable: str,
+    value: str,
+    typed: str,
+    code: int,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A setting that cannot be obeyed, or a server that is not there, is named as the user wrote it; a password is not shown."""
+    """A setting that cannot be obeyed, or a server that is not there, is named as the user wrote
+    it; a password is not shown."""
     monkeypatch.setenv(variable, value)
     assert run(typed.split()) == code
     said = sentence(capsys.readouterr())
@@ -104,18 +173,33 @@ def test_a_mistake_in_the_environment_names_the_variable(
 
 
 @pytest.mark.parametrize("typed", ["history --json", "status", "why 1"])
-def test_a_damaged_database_is_named(typed: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_database_is_named(
+    typed: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A file that is no database is a mistake of the store, said with its path."""
     (place / "home").mkdir()
-    (place / "home" / "closedloop.db").write_text("this is no database, and long enough to be looked at")
+    (place / "home" / "closedloop.db").write_text(
+        "this is no database, and long enough to be looked at"
+    )
     assert run(typed.split()) == StoreError.exit_code
     assert "home/closedloop.db" in sentence(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
-    "typed", ["nonsense", "why", "why seven", "monitor --window", "serve --port 99999", "history --last 0", "init rows.csv"]
+    "typed",
+    [
+        "nonsense",
+        "why",
+        "why seven",
+        "monitor --window",
+        "serve --port 99999",
+        "history --last 0",
+        "init rows.csv",
+    ],
 )
-def test_what_cannot_be_understood_is_a_usage_error(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_understood_is_a_usage_error(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Words that no command takes end with exit code 2 and the way to the help, on stderr."""
     assert run(typed.split()) == 2
     out, err = capsys.readouterr()
@@ -124,7 +208,9 @@ def test_what_cannot_be_understood_is_a_usage_error(typed: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize("typed", ["serve", "up"])
-def test_a_port_that_is_taken_is_named(typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_named(
+    typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Before anything is started, the port and what to do about it are said."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -140,7 +226,10 @@ def test_a_port_that_is_taken_is_named(typed: str, monkeypatch: pytest.MonkeyPat
 def test_a_cron_line_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped schedule is noticed before anything is started, not at six in the morning."""
     assert run(["up", "--cron", "0 25 * * *"]) == UseCaseError.exit_code
-    assert "--cron: wanted cron's hour must be between 0 and 23, from low to high, got '0 25 * * *'" in sentence(capsys.readouterr())
+    assert (
+        "--cron: wanted cron's hour must be between 0 and 23, from low to high, got '0 25 * * *'"
+        in sentence(capsys.readouterr())
+    )
 
 
 def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,11 +238,23 @@ def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) ->
     assert "an address of this machine" in sentence(capsys.readouterr())
 
 
-@pytest.mark.parametrize("kind", [ClosedLoopError, UseCaseError, SourceError, RegistryError, ModelError, StoreError, LabelConflict])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ClosedLoopError,
+        UseCaseError,
+        SourceError,
+        RegistryError,
+        ModelError,
+        StoreError,
+        LabelConflict,
+    ],
+)
 def test_each_kind_has_its_exit_code(
     kind: type[ClosedLoopError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever command raises it, an error of ours leaves with the code of its kind and its own four parts."""
+    """Whatever command raises it, an error of ours leaves with the code of its kind and its own
+    four parts."""
     assert app.registered_callback is not None
 
     def fail() -> None:
@@ -161,10 +262,15 @@ def test_each_kind_has_its_exit_code(
 
     monkeypatch.setattr(app.registered_callback, "callback", fail)
     assert run(["status"]) == kind.exit_code
-    assert sentence(capsys.readouterr()) == "closedloop: here: wanted this, got that in two lines: do so\n"
+    assert (
+        sentence(capsys.readouterr())
+        == "closedloop: here: wanted this, got that in two lines: do so\n"
+    )
 
 
-def test_what_nobody_expected_says_how_to_see_more(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_nobody_expected_says_how_to_see_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A fault of the program itself is one sentence too; CLOSEDLOOP_DEBUG shows where it is."""
     assert app.registered_callback is not None
 
@@ -188,11 +294,21 @@ def test_a_refused_init_leaves_nothing(place: Path) -> None:
 
 @pytest.mark.slow
 def test_the_program_itself_leaves_with_the_code(place: Path) -> None:
-    """The installed program hands the exit code to the shell and the sentence to stderr, and a reader that goes away is no fault."""
+    """The installed program hands the exit code to the shell and the sentence to stderr, and a
+    reader that goes away is no fault."""
     program = [sys.executable, "-m", "closedloop"]
-    done = subprocess.run([*program, "why", "999", "--json"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*program, "why", "999", "--json"], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == StoreError.exit_code
     sentence((done.stdout, done.stderr))
-    piped = subprocess.run(f"set -o pipefail; {sys.executable} -m closedloop history --json | head -c 1", shell=True,
-                           executable="/bin/bash", capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    piped = subprocess.run(
+        f"set -o pipefail; {sys.executable} -m closedloop history --json | head -c 1",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (piped.stdout, piped.stderr) == ("[", "")

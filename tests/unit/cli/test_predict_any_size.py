@@ -1,4 +1,5 @@
-"""`closedloop predict` on tables of any size: the API's own scores, in bounded memory, whole or not at all."""
+"""`closedloop predict` on tables of any size: the API's own scores, in bounded memory, whole or not
+at all."""
 
 from __future__ import annotations
 
@@ -35,18 +36,23 @@ from tests.house.tree import ROOT
 pytestmark = pytest.mark.slow
 
 CONTENT: dict[str, Any] = {
-    "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["no", "yes"]},
+    "name": "shop",
+    "key": "customer",
+    "target": {"column": "left", "classes": ["no", "yes"]},
     "source": {"query": "select 1", "windows": "*.csv"},
     "columns": {
-        "spend": {"type": "numeric", "maximum": 1000}, "visits": {"type": "numeric"}, "code": {"type": "categorical"},
+        "spend": {"type": "numeric", "maximum": 1000},
+        "visits": {"type": "numeric"},
+        "code": {"type": "categorical"},
         "plan": {"type": "categorical", "allowed": ["basic", "gold"]},
     },
-}  # fmt: skip
+}
 USE_CASE = parse_use_case(CONTENT, Path("loop.toml"))
 SCORES = ["customer", "prediction", "probability_no", "probability_yes", "version"]
 LARGE, SMALL = 300_000, 30_000
 MOST_GROWTH_KB = 100_000
-# Scores a table and says how many KB this process held at most. Not ru_maxrss: that of a child begins with what its parent holds.
+# Scores a table and says how many KB this process held at most. Not ru_maxrss: that of a child
+# begins with what its parent holds.
 CHILD = """
 import re, sys
 from pathlib import Path
@@ -61,9 +67,18 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 def make_rows(number: int, seed: int = 1) -> pd.DataFrame:
     """Keys like 007, numbers with gaps, whole numbers as categories, plans in several spellings."""
     draw = np.random.default_rng(seed)
-    table = pd.DataFrame({"customer": [f"{one:07d}" for one in range(number)], "spend": draw.normal(50, 20, number).round(2)})
-    table["visits"] = pd.Series(draw.poisson(3, number), dtype="Int64").mask(draw.random(number) < 0.01)
-    table["code"] = pd.Series(draw.integers(1, 5, number), dtype="Int64").mask(draw.random(number) < 0.01)
+    table = pd.DataFrame(
+        {
+            "customer": [f"{one:07d}" for one in range(number)],
+            "spend": draw.normal(50, 20, number).round(2),
+        }
+    )
+    table["visits"] = pd.Series(draw.poisson(3, number), dtype="Int64").mask(
+        draw.random(number) < 0.01
+    )
+    table["code"] = pd.Series(draw.integers(1, 5, number), dtype="Int64").mask(
+        draw.random(number) < 0.01
+    )
     table["plan"] = draw.choice(["basic", "gold", " GOLD "], number)
     table["comment"] = "a column that the model does not know"
     return table
@@ -73,11 +88,17 @@ def pack(folder: Path, recipe: Any) -> Path:
     """A proved bundle of a small model."""
     prepared = prepare(make_rows(500), USE_CASE)[list(USE_CASE.columns)]
     labels = ((prepared["spend"] > 50) ^ (prepared["plan"] == "gold")).to_numpy(dtype=int)
-    pipeline = fit(recipe, prepared, labels, numeric=USE_CASE.numeric, categorical=USE_CASE.categorical, seed=7)
+    pipeline = fit(
+        recipe, prepared, labels, numeric=USE_CASE.numeric, categorical=USE_CASE.categorical, seed=7
+    )
     folder.mkdir()
     skops.io.dump(pipeline, folder / MODEL_FILE)
-    facts = Facts("shop", "key", f"{recipe}/all", ("no", "yes"), ("w0",), "w1", 0.7, {}, CONTENT, 500, "ab")
-    write_facts(folder, facts, prepared.head(20), pipeline.predict_proba(prepared.head(20)), prepared)
+    facts = Facts(
+        "shop", "key", f"{recipe}/all", ("no", "yes"), ("w0",), "w1", 0.7, {}, CONTENT, 500, "ab"
+    )
+    write_facts(
+        folder, facts, prepared.head(20), pipeline.predict_proba(prepared.head(20)), prepared
+    )
     assert prove(folder, pipeline, prepared, USE_CASE, 1e-5).served_by == "onnx"
     return folder
 
@@ -94,16 +115,22 @@ def bundle(bundles: dict[str, Path]) -> Path:
     return bundles["lightgbm"]
 
 
-def ask_api(bundle: Path, rows: pd.DataFrame, pipeline: bool = False) -> list[tuple[str, list[float]]]:
+def ask_api(
+    bundle: Path, rows: pd.DataFrame, pipeline: bool = False
+) -> list[tuple[str, list[float]]]:
     """What the service says of rows that reach it as JSON, 1,000 at a time."""
-    model = LoadedModel(3, read_packed(bundle) if pipeline else load_scorer(bundle), datetime.now(UTC))
+    model = LoadedModel(
+        3, read_packed(bundle) if pipeline else load_scorer(bundle), datetime.now(UTC)
+    )
     asked = json.loads(rows.drop(columns="comment").to_json(orient="records"))
     found = []
     for first in range(0, len(asked), 1000):
         read = model.reader.read(json.dumps({"rows": asked[first : first + 1000]}).encode(), 1000)
         answered = model.answer(read)
         shares = map(list, zip(*answered.shares, strict=True))
-        found += list(zip([model.facts.classes[best] for best in answered.best], shares, strict=True))
+        found += list(
+            zip([model.facts.classes[best] for best in answered.best], shares, strict=True)
+        )
     return found
 
 
@@ -113,19 +140,36 @@ def said_of(scores: pd.DataFrame) -> list[tuple[str, list[float]]]:
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"customer": str}, float_precision="round_trip")
+    return (
+        pd.read_parquet(path)
+        if path.suffix == ".parquet"
+        else pd.read_csv(path, dtype={"customer": str}, float_precision="round_trip")
+    )
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say how much memory a process held")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(),
+    reason="this system does not say how much memory a process held",
+)
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_table_ten_times_as_long_takes_no_more_memory(bundle: Path, tmp_path: Path, kind: str) -> None:
-    """300,000 rows, in Parquet as one row group, are scored within 100 MB of what 30,000 take, and as the API scores them."""
+def test_a_table_ten_times_as_long_takes_no_more_memory(
+    bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    """300,000 rows, in Parquet as one row group, are scored within 100 MB of what 30,000 take, and
+    as the API scores them."""
     rows, peaks = make_rows(LARGE), {}
     for number in (SMALL, LARGE):
         table, out = tmp_path / f"{number}.{kind}", tmp_path / f"scores-{number}.{kind}"
         part = rows.head(number)
-        part.to_csv(table, index=False) if kind == "csv" else part.to_parquet(table, index=False, row_group_size=LARGE)
-        done = subprocess.run([sys.executable, "-c", CHILD, str(bundle), str(table), str(out)], cwd=ROOT, capture_output=True, text=True)
+        part.to_csv(table, index=False) if kind == "csv" else part.to_parquet(
+            table, index=False, row_group_size=LARGE
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, str(bundle), str(table), str(out)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         peaks[number] = int(done.stdout)
     assert peaks[LARGE] - peaks[SMALL] < MOST_GROWTH_KB, peaks
@@ -137,19 +181,39 @@ def test_a_table_ten_times_as_long_takes_no_more_memory(bundle: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("out", ["scores.csv", "scores.parquet"])
-@pytest.mark.parametrize(("recipe", "kind"), [("lightgbm", "csv"), ("logistic", "tsv"), ("lightgbm", "csv.gz"), ("logistic", "parquet")])
-def test_every_format_gives_the_scores_of_the_api(bundles: dict[str, Path], tmp_path: Path, recipe: str, kind: str, out: str) -> None:
-    """To the last digit, whatever the format and wherever a chunk ends; keys and order are kept, and the report reaches its end."""
+@pytest.mark.parametrize(
+    ("recipe", "kind"),
+    [("lightgbm", "csv"), ("logistic", "tsv"), ("lightgbm", "csv.gz"), ("logistic", "parquet")],
+)
+def test_every_format_gives_the_scores_of_the_api(
+    bundles: dict[str, Path], tmp_path: Path, recipe: str, kind: str, out: str
+) -> None:
+    """To the last digit, whatever the format and wherever a chunk ends; keys and order are kept,
+    and the report reaches its end."""
     bundle = bundles[recipe]
-    rows, table, heard = make_rows(3_500, seed=2), tmp_path / f"table.{kind}", list[tuple[int, int]]()
+    rows, table, heard = (
+        make_rows(3_500, seed=2),
+        tmp_path / f"table.{kind}",
+        list[tuple[int, int]](),
+    )
     if kind == "parquet":
         rows.to_parquet(table, index=False)
     else:
         rows.to_csv(table, index=False, sep="\t" if kind == "tsv" else ",")
-    done = score_table(load_scorer(bundle), 3, table, tmp_path / out, lambda *one: heard.append(one), chunk_rows=1000)
+    done = score_table(
+        load_scorer(bundle),
+        3,
+        table,
+        tmp_path / out,
+        lambda *one: heard.append(one),
+        chunk_rows=1000,
+    )
     assert (done.rows, done.violations) == (3_500, ())
     scores = read_scores(tmp_path / out)
-    assert (list(scores.columns), scores["customer"].tolist()) == (SCORES, rows["customer"].tolist())
+    assert (list(scores.columns), scores["customer"].tolist()) == (
+        SCORES,
+        rows["customer"].tolist(),
+    )
     assert said_of(scores) == ask_api(bundle, rows)
     assert len(heard) == 3
     assert heard[-1][0] == heard[-1][1]
@@ -165,8 +229,11 @@ def test_what_is_not_proved_is_scored_by_its_pipeline(bundle: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("out", ["scores.csv", "scores.parquet"])
-def test_a_table_that_breaks_off_leaves_the_old_scores(bundle: Path, tmp_path: Path, out: str) -> None:
-    """A damaged line after chunks that were written is a SourceError; what OUT held before is still there, and nothing half written."""
+def test_a_table_that_breaks_off_leaves_the_old_scores(
+    bundle: Path, tmp_path: Path, out: str
+) -> None:
+    """A damaged line after chunks that were written is a SourceError; what OUT held before is still
+    there, and nothing half written."""
     table = tmp_path / "table.csv"
     # More than Arrow reads ahead, so that chunks are written before it comes to the fault.
     text = make_rows(150_000).to_csv(index=False)
@@ -174,14 +241,22 @@ def test_a_table_that_breaks_off_leaves_the_old_scores(bundle: Path, tmp_path: P
     (tmp_path / out).write_text("older scores", encoding="utf-8")
     heard: list[int] = []
     with pytest.raises(SourceError, match=r"table\.csv.*got CSV parse error"):
-        score_table(load_scorer(bundle), 3, table, tmp_path / out, lambda done, size: heard.append(done), chunk_rows=1000)
+        score_table(
+            load_scorer(bundle),
+            3,
+            table,
+            tmp_path / out,
+            lambda done, size: heard.append(done),
+            chunk_rows=1000,
+        )
     assert heard
     assert (tmp_path / out).read_text(encoding="utf-8") == "older scores"
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", out}
 
 
 def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_path: Path) -> None:
-    """The answers before the failure are not given either, and a model that does not repeat its self-test is asked nothing."""
+    """The answers before the failure are not given either, and a model that does not repeat its
+    self-test is asked nothing."""
     make_rows(500).to_csv(tmp_path / "table.csv", index=False)
     scorer = load_scorer(bundle)
 
@@ -200,20 +275,28 @@ def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_pat
     with pytest.raises(ModelError, match="not finite"):
         score_table(Tiring(), 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=100)  # type: ignore[arg-type]
     packed = read_packed(bundle)
-    spoilt = replace(packed, bundle=replace(packed.bundle, self_test_answers=packed.bundle.self_test_answers + 0.01))
+    spoilt = replace(
+        packed,
+        bundle=replace(packed.bundle, self_test_answers=packed.bundle.self_test_answers + 0.01),
+    )
     with pytest.raises(ModelError, match="self-test"):
         score_table(spoilt, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_broken_rows_are_told_with_their_place(bundle: Path, tmp_path: Path) -> None:
-    """A burst of broken rows in one chunk of many is found and placed; a table of one chunk is judged as a whole, and so is a short end."""
+    """A burst of broken rows in one chunk of many is found and placed; a table of one chunk is
+    judged as a whole, and so is a short end."""
     rows = make_rows(10_050)
     rows.loc[3_000:3_100, "spend"] = 5000.0
-    rows.loc[10_040:, "plan"] = "silver"  # 10 of the last 50 rows, but a hundredth of the last chunk
+    rows.loc[10_040:, "plan"] = (
+        "silver"  # 10 of the last 50 rows, but a hundredth of the last chunk
+    )
     rows.to_csv(tmp_path / "table.csv", index=False)
     scorer = load_scorer(bundle)
-    parted = score_table(scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000)
+    parted = score_table(
+        scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000
+    )
     assert [(one.column, one.rule) for one in parted.violations] == [("spend", "range")]
     assert parted.violations[0].got.endswith(", in rows 3001 to 4000")
     rows["spend"] = 5000.0
@@ -223,7 +306,8 @@ def test_broken_rows_are_told_with_their_place(bundle: Path, tmp_path: Path) -> 
 
 
 def test_a_type_does_not_depend_on_its_chunk(bundle: Path, tmp_path: Path) -> None:
-    """Numbers beside text, whole numbers beside gaps, quoted line ends and empty cells are read as in a table of one chunk."""
+    """Numbers beside text, whole numbers beside gaps, quoted line ends and empty cells are read as
+    in a table of one chunk."""
     rows = make_rows(600).astype({"spend": object, "code": object})
     rows.loc[450, "spend"] = " 1,234.50 "
     rows.loc[455, "spend"] = "€12"
@@ -232,15 +316,20 @@ def test_a_type_does_not_depend_on_its_chunk(bundle: Path, tmp_path: Path) -> No
     rows.to_csv(tmp_path / "table.csv", index=False, sep=";")
     scorer, found = load_scorer(bundle), []
     for number, size in enumerate((50, 600)):
-        score_table(scorer, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size)
+        score_table(
+            scorer, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size
+        )
         found.append(read_scores(tmp_path / f"{number}.parquet"))
     pd.testing.assert_frame_equal(*found)
-    plain = rows.assign(spend=pd.to_numeric(rows["spend"].replace({" 1,234.50 ": 1234.5, "€12": 12.0})))
+    plain = rows.assign(
+        spend=pd.to_numeric(rows["spend"].replace({" 1,234.50 ": 1234.5, "€12": 12.0}))
+    )
     assert said_of(found[0]) == ask_api(bundle, plain)
 
 
 def test_a_key_is_written_as_it_came(bundle: Path, tmp_path: Path) -> None:
-    """A whole number stays one beside gaps, a category of pandas becomes its text, and an empty table gives its columns."""
+    """A whole number stays one beside gaps, a category of pandas becomes its text, and an empty
+    table gives its columns."""
     rows = make_rows(300).drop(columns="comment")
     rows["customer"] = pd.Series(2**53 + np.arange(300), dtype="Int64").mask(rows.index % 7 == 0)
     scorer, out = load_scorer(bundle), tmp_path / "scores.parquet"
@@ -262,7 +351,9 @@ def test_a_key_is_written_as_it_came(bundle: Path, tmp_path: Path) -> None:
 def test_a_bar_is_shown_to_those_who_watch(watched: bool) -> None:
     """A terminal sees how much is done; a file or pipe gets nothing, not even an empty line."""
     shown = io.StringIO()
-    with show_progress(Console(file=shown, force_terminal=watched, width=100), "scoring table.csv") as report:
+    with show_progress(
+        Console(file=shown, force_terminal=watched, width=100), "scoring table.csv"
+    ) as report:
         report(50, 200)
     text = shown.getvalue()
     assert ("scoring table.csv" in text and "25%" in text) if watched else text == ""

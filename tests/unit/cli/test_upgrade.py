@@ -51,8 +51,11 @@ def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
 
 
 def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On nothing at all an upgrade is due, checking makes nothing, and after the upgrade none is due any more."""
-    assert "an upgrade is due, from no tables to revision" in told("upgrade --check", capsys, code=1)
+    """On nothing at all an upgrade is due, checking makes nothing, and after the upgrade none is
+    due any more."""
+    assert "an upgrade is due, from no tables to revision" in told(
+        "upgrade --check", capsys, code=1
+    )
     assert not home.exists() or list(home.iterdir()) == []
     assert f"upgraded from no tables to revision {OURS.head}\n" in told("upgrade", capsys)
     assert f"nothing to do, revision {OURS.head} is the newest\n" in told("upgrade", capsys)
@@ -60,45 +63,68 @@ def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFi
     assert told("history --json", capsys) == "[]\n"
 
 
-def test_programs_read_it(home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """--json says which database, from where, to where, whether that took anything, and where the file of before is."""
+def test_programs_read_it(
+    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--json says which database, from where, to where, whether that took anything, and where the
+    file of before is."""
     told("upgrade", capsys)
     monkeypatch.setattr(revisions, "OURS", later)
     due = json.loads(told("upgrade --check --json", capsys, code=1))
-    assert due == {"database": f"sqlite:///{home / 'closedloop.db'}", "from": OURS.head, "to": "later", "needed": True, "copy": None}
+    assert due == {
+        "database": f"sqlite:///{home / 'closedloop.db'}",
+        "from": OURS.head,
+        "to": "later",
+        "needed": True,
+        "copy": None,
+    }
     copy = home / "closedloop.db.before-later"
     assert json.loads(told("upgrade --json", capsys)) == {**due, "copy": str(copy)}
     assert copy.exists()
     assert json.loads(told("upgrade --json", capsys)) == {**due, "from": "later", "needed": False}
 
 
-def test_people_read_it(home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_read_it(
+    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From which revision to which, and where the file of before is, in one line each."""
     told("upgrade", capsys)
     monkeypatch.setattr(revisions, "OURS", later)
     database = f"sqlite:///{home / 'closedloop.db'}"
     way = f"from revision {OURS.head} to revision later"
-    assert told("upgrade --check", capsys, code=1) == f"{database}: an upgrade is due, {way}: closedloop upgrade\n"
-    assert told("upgrade", capsys) == f"{database}: upgraded {way}; the file as it was: {home / 'closedloop.db.before-later'}\n"
+    assert (
+        told("upgrade --check", capsys, code=1)
+        == f"{database}: an upgrade is due, {way}: closedloop upgrade\n"
+    )
+    assert (
+        told("upgrade", capsys)
+        == f"{database}: upgraded {way}; the file as it was: {home / 'closedloop.db.before-later'}\n"
+    )
 
 
 def test_a_server_waits_for_the_command(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     later: History,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """On PostgreSQL the command makes the tables of an empty database; an older one is refused by the others until it has run."""
+    """On PostgreSQL the command makes the tables of an empty database; an older one is refused by
+    the others until it has run."""
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     assert "upgraded from no tables" in told("upgrade", capsys)
     monkeypatch.setattr(revisions, "OURS", later)
     assert run(["history"]) == 6
-    assert f"wanted the tables of revision later, got revision {OURS.head}: run: closedloop upgrade\n" in capsys.readouterr().err
+    assert (
+        f"wanted the tables of revision later, got revision {OURS.head}: run: closedloop upgrade\n"
+        in capsys.readouterr().err
+    )
     assert "the file as it was" not in told("upgrade", capsys)
     assert told("history --json", capsys) == "[]\n"
 
 
-def test_tables_from_before_the_revisions_are_noted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_from_before_the_revisions_are_noted(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A database that no one has stamped is told to be what it is taken for."""
     told("upgrade", capsys)
     engine = open_engine(f"sqlite:///{home / 'closedloop.db'}")
@@ -110,7 +136,9 @@ def test_tables_from_before_the_revisions_are_noted(home: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("command", ["upgrade", "upgrade --check", "upgrade --json", "history"])
-def test_a_newer_database_is_refused(home: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_newer_database_is_refused(
+    home: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The program is too old for it, and nothing but another program helps."""
     told("upgrade", capsys)
     engine = open_engine(f"sqlite:///{home / 'closedloop.db'}")
@@ -124,7 +152,9 @@ def test_a_newer_database_is_refused(home: Path, command: str, capsys: pytest.Ca
     assert "got revision 9999, of a newer closedloop: update closedloop" in err
 
 
-def test_a_database_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_that_is_away_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its address is named without the password."""
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", "postgresql://someone:hidden@127.0.0.1:9/x")
     for command in ("upgrade", "upgrade --check"):
@@ -137,7 +167,7 @@ def test_a_database_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 def test_the_doctor_says_the_revision(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     later: History,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -6,10 +6,19 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from closedloop.decisions.policy import DriftPolicy, Policy, PromotionPolicy, QuarantinePolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import (
+    DriftPolicy,
+    Policy,
+    PromotionPolicy,
+    QuarantinePolicy,
+    RetrainingPolicy,
+    RollbackPolicy,
+)
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
-NUMBERS = [(kind, one.name) for kind in KINDS for one in fields(kind) if not isinstance(one.default, bool)]
+NUMBERS = [
+    (kind, one.name) for kind in KINDS for one in fields(kind) if not isinstance(one.default, bool)
+]
 
 
 def _ids(case: tuple[type, str]) -> str:
@@ -18,7 +27,9 @@ def _ids(case: tuple[type, str]) -> str:
 
 @pytest.mark.parametrize("case", NUMBERS, ids=_ids)
 @pytest.mark.parametrize("value", [-1, 2e9, float("nan"), float("inf")])
-def test_a_number_out_of_its_bounds_is_refused_by_name(case: tuple[type, str], value: float) -> None:
+def test_a_number_out_of_its_bounds_is_refused_by_name(
+    case: tuple[type, str], value: float
+) -> None:
     """Every number of the policy has bounds, and the refusal names the number."""
     kind, name = case
     with pytest.raises(ValueError, match=rf"^{name} must be between .* got "):
@@ -44,7 +55,8 @@ def test_the_budget_cannot_exceed_its_windows() -> None:
 
 
 def test_equal_policies_share_a_fingerprint() -> None:
-    """Two policies built apart with the same numbers cannot be told apart, and twelve hex digits name them."""
+    """Two policies built apart with the same numbers cannot be told apart, and twelve hex digits
+    name them."""
     one, other = Policy(), Policy(retraining=RetrainingPolicy(max_drift_share=0.3))
     assert one.fingerprint == other.fingerprint
     assert len(one.fingerprint) == 12
@@ -59,12 +71,25 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
         rules = getattr(Policy(), part.name)
         for one in fields(rules):
             value = getattr(rules, one.name)
-            # Halving stays within the bounds of every number but the memory of one window, which is doubled with what depends on it.
-            other = not value if isinstance(value, bool) else value + 1 if one.name in ("memory_windows", "cooldown_windows") else None
+            # Halving stays within the bounds of every number but the memory of one window, which is
+            # doubled with what depends on it.
+            other = (
+                not value
+                if isinstance(value, bool)
+                else value + 1
+                if one.name in ("memory_windows", "cooldown_windows")
+                else None
+            )
             if other is None:
-                other = {"needed_windows": 1, "probation_windows": 3, "confidence": 0.9}.get(one.name, value / 2 if value else 0.5)
+                other = {"needed_windows": 1, "probation_windows": 3, "confidence": 0.9}.get(
+                    one.name, value / 2 if value else 0.5
+                )
             if other != value:
-                prints.add(replace(Policy(), **{part.name: replace(rules, **{one.name: other})}).fingerprint)
+                prints.add(
+                    replace(
+                        Policy(), **{part.name: replace(rules, **{one.name: other})}
+                    ).fingerprint
+                )
                 changed += 1
     assert changed > 30
     assert len(prints) == changed + 1

@@ -1,4 +1,5 @@
-"""From rows to a verdict: what is measured on small, degenerate and harmed windows, and what the gate makes of it."""
+"""From rows to a verdict: what is measured on small, degenerate and harmed windows, and what the
+gate makes of it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ from tests.made_answers import Floats, Labels, binary, equal_models
 REPOSITORY = Path(__file__).resolve().parents[3]
 WINDOW = Window("month_003", 3, 600, 600, (("no", 400), ("yes", 200)), "d" * 64)
 # Only what compares with production can close the gate.
-LENIENT = PromotionPolicy(min_val_auc=0, min_f1=0, min_gain_over_baseline=0, min_rows=1, min_rows_per_class=1)
+LENIENT = PromotionPolicy(
+    min_val_auc=0, min_f1=0, min_gain_over_baseline=0, min_rows=1, min_rows_per_class=1
+)
 LABELS = (np.arange(600) % 3 == 0).astype(np.int64)
 PERFECT = np.column_stack([1.0 - LABELS, LABELS])
 TIED = np.full((600, 2), 0.5)
@@ -37,13 +40,28 @@ ORDINARY = binary(600, 5)[1]
 
 
 def _evidence(
-    candidate: Floats, production: Floats, *, labels: Labels = LABELS, same_recipe: bool = True, slices: tuple[Slice, ...] = ()
+    candidate: Floats,
+    production: Floats,
+    *,
+    labels: Labels = LABELS,
+    same_recipe: bool = True,
+    slices: tuple[Slice, ...] = (),
 ) -> PromotionEvidence:
     frame = pd.DataFrame({"plan": np.where(np.arange(len(labels)) % 6 < 3, "basic", "pro")})
     comparison = compare(
-        recipe="logistic/all", window="month_003", frame=frame, labels=labels, classes=("no", "yes"), slices=slices,
-        candidate=candidate, production=production, baseline_auc=0.0, held_out=False, same_recipe=same_recipe, confidence=0.95,
-    )  # fmt: skip
+        recipe="logistic/all",
+        window="month_003",
+        frame=frame,
+        labels=labels,
+        classes=("no", "yes"),
+        slices=slices,
+        candidate=candidate,
+        production=production,
+        baseline_auc=0.0,
+        held_out=False,
+        same_recipe=same_recipe,
+        confidence=0.95,
+    )
     return PromotionEvidence(WINDOW, 5, 4, comparison, 0.0)
 
 
@@ -51,9 +69,16 @@ def _decide(evidence: PromotionEvidence) -> Decision:
     return decide_promotion(evidence, Policy(promotion=LENIENT))
 
 
-@pytest.mark.parametrize("answers", [ORDINARY, PERFECT, TIED, 1 - PERFECT], ids=["ordinary", "perfect", "tied", "reversed"])
-def test_identical_models_of_one_recipe_are_not_worse_and_of_two_not_better(answers: Floats) -> None:
-    """Delta is exactly 0 with no width, however the rows are ranked: a refit passes, another recipe has shown nothing."""
+@pytest.mark.parametrize(
+    "answers",
+    [ORDINARY, PERFECT, TIED, 1 - PERFECT],
+    ids=["ordinary", "perfect", "tied", "reversed"],
+)
+def test_identical_models_of_one_recipe_are_not_worse_and_of_two_not_better(
+    answers: Floats,
+) -> None:
+    """Delta is exactly 0 with no width, however the rows are ranked: a refit passes, another recipe
+    has shown nothing."""
     refit = _evidence(answers, answers.copy())
     assert refit.comparison is not None
     assert refit.comparison.delta == Estimate(0.0, 0.0, 0.0, 600)
@@ -64,8 +89,11 @@ def test_identical_models_of_one_recipe_are_not_worse_and_of_two_not_better(answ
 
 
 def test_another_scale_of_the_same_ranking_is_the_same_model() -> None:
-    """Probabilities that differ but rank alike give exactly 0, not a rounding error on the wrong side of it."""
-    assert measure_delta(LABELS, _two_columns(ORDINARY[:, 1] * 5), ORDINARY, 0.95) == Estimate(0.0, 0.0, 0.0, 600)
+    """Probabilities that differ but rank alike give exactly 0, not a rounding error on the wrong
+    side of it."""
+    assert measure_delta(LABELS, _two_columns(ORDINARY[:, 1] * 5), ORDINARY, 0.95) == Estimate(
+        0.0, 0.0, 0.0, 600
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,8 +105,11 @@ def test_another_scale_of_the_same_ranking_is_the_same_model() -> None:
     ],
     ids=["perfect after tied", "tied after perfect", "reversed after perfect"],
 )
-def test_no_spread_is_no_doubt(candidate: Floats, production: Floats, delta: float, same_recipe: bool, action: Action) -> None:
-    """Perfect separation and one score for all have variance 0: the bounds are the value itself, and the verdict follows its sign."""
+def test_no_spread_is_no_doubt(
+    candidate: Floats, production: Floats, delta: float, same_recipe: bool, action: Action
+) -> None:
+    """Perfect separation and one score for all have variance 0: the bounds are the value itself,
+    and the verdict follows its sign."""
     evidence = _evidence(candidate, production, same_recipe=same_recipe)
     assert evidence.comparison is not None
     assert evidence.comparison.delta == Estimate(delta, delta, delta, 600)
@@ -86,18 +117,22 @@ def test_no_spread_is_no_doubt(candidate: Floats, production: Floats, delta: flo
 
 
 def test_intervals_of_one_degenerate_model_stay_inside_0_to_1() -> None:
-    """Perfect is 1 and tied 0.5, with bounds of no width, and nothing is divided by zero on the way."""
+    """Perfect is 1 and tied 0.5, with bounds of no width, and nothing is divided by zero on the
+    way."""
     assert estimate_auc(LABELS, PERFECT, 0.95) == Estimate(1.0, 1.0, 1.0, 600)
     assert estimate_auc(LABELS, TIED, 0.95) == Estimate(0.5, 0.5, 0.5, 600)
 
 
 @pytest.mark.parametrize("positives", [0, 1])
 def test_a_class_with_one_row_is_unknown_and_closes_the_gate(positives: int) -> None:
-    """Even identical models are not promoted on a window where a class has no spread to be measured; the check says unknown."""
+    """Even identical models are not promoted on a window where a class has no spread to be
+    measured; the check says unknown."""
     labels = (np.arange(600) < positives).astype(np.int64)
     decision = _decide(_evidence(ORDINARY, ORDINARY, labels=labels))
     assert decision.action is Action.REJECT
-    assert {check.outcome for check in decision.checks if check.claim == "delta on month_003"} == {Outcome.UNKNOWN}
+    assert {check.outcome for check in decision.checks if check.claim == "delta on month_003"} == {
+        Outcome.UNKNOWN
+    }
 
 
 BASIC = Slice("basic", "plan", values=("basic",), protected=True)
@@ -105,20 +140,24 @@ BASIC = Slice("basic", "plan", values=("basic",), protected=True)
 
 @pytest.mark.parametrize("protected", [True, False])
 def test_harm_on_one_slice_closes_the_gate_when_it_is_protected(protected: bool) -> None:
-    """A candidate that is better over all but loses its skill on one plan is held back for it only if the plan is protected."""
+    """A candidate that is better over all but loses its skill on one plan is held back for it only
+    if the plan is protected."""
     better, production = equal_models(LABELS, 3)
     in_basic = np.arange(600) % 6 < 3
     candidate = np.where(in_basic[:, None], 0.5, _two_columns(6.0 * LABELS + production[:, 1]))
     candidate[in_basic] = _two_columns(np.random.default_rng(1).normal(size=in_basic.sum()))
     assert _decide(_evidence(better, production, slices=(BASIC,))).action is Action.PROMOTE
-    decision = _decide(_evidence(candidate, production, slices=(replace(BASIC, protected=protected),)))
+    decision = _decide(
+        _evidence(candidate, production, slices=(replace(BASIC, protected=protected),))
+    )
     harm = next(check for check in decision.checks if check.claim == "slice basic is not harmed")
     assert harm.outcome is Outcome.FAILS
     assert (harm.claim in decision.reason) is protected
 
 
 def test_a_slice_with_two_rows_of_a_class_is_not_sure_of_itself() -> None:
-    """Both models rank two positives of 300 rows perfectly: an interval of no width, yet the slice is unknown and the gate closed."""
+    """Both models rank two positives of 300 rows perfectly: an interval of no width, yet the slice
+    is unknown and the gate closed."""
     labels = LABELS * (np.arange(600) % 6 >= 3)
     labels[[0, 6]] = 1
     perfect = np.column_stack([1.0 - labels, labels])
@@ -133,7 +172,8 @@ def test_a_slice_with_two_rows_of_a_class_is_not_sure_of_itself() -> None:
 
 
 def test_one_wrong_golden_answer_keeps_the_candidate_out() -> None:
-    """The golden cases beside the built-in loop.toml, answered right, promote; each one alone, answered wrong, rejects and is named."""
+    """The golden cases beside the built-in loop.toml, answered right, promote; each one alone,
+    answered wrong, rejects and is named."""
     use_case = load_use_case(REPOSITORY / "data" / "streamflow")
     cases, classes = use_case.golden, use_case.target.classes
     assert len(cases) > 1

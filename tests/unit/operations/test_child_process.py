@@ -17,7 +17,8 @@ from closedloop.operations.child_process import start_attached, stop_attached
 
 PATIENCE_SECONDS = 30.0
 
-# A command with a child and a grandchild, none of which ends by itself; each writes its id into the named pipe.
+# A command with a child and a grandchild, none of which ends by itself; each writes its id into the
+# named pipe.
 TREE = """
 import os, signal, sys
 for _ in range(2):
@@ -50,14 +51,17 @@ def read_ids(pipe: int, count: int) -> list[int]:
     """The ids that `count` processes wrote."""
     said = b""
     while said.count(b"\n") < count:
-        assert select.select([pipe], [], [], PATIENCE_SECONDS)[0], f"only {said!r} within {PATIENCE_SECONDS} s"
+        assert select.select([pipe], [], [], PATIENCE_SECONDS)[0], (
+            f"only {said!r} within {PATIENCE_SECONDS} s"
+        )
         said += os.read(pipe, 4096)
     return [int(number) for number in said.split()]
 
 
 @contextmanager
 def watching(ids: list[int]) -> Iterator[list[int]]:
-    """File descriptors that become readable when the processes end; whatever still runs at the end is killed."""
+    """File descriptors that become readable when the processes end; whatever still runs at the end
+    is killed."""
     descriptors = [os.pidfd_open(number) for number in ids]
     try:
         yield descriptors
@@ -70,16 +74,21 @@ def watching(ids: list[int]) -> Iterator[list[int]]:
 
 def wait_for_the_end(descriptors: list[int]) -> None:
     for descriptor in descriptors:
-        assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], "a process outlived its parent"
+        assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], (
+            "a process outlived its parent"
+        )
 
 
 @pytest.mark.parametrize("hearing", ["polite", "deaf"])
 def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path, hearing: str) -> None:
-    """After kill -9 of the parent the command, its child and its grandchild end, also those that ignore SIGTERM."""
+    """After kill -9 of the parent the command, its child and its grandchild end, also those that
+    ignore SIGTERM."""
     fifo, log = tmp_path / "ids", str(tmp_path / "log")
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDWR)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, log, "-c", TREE, str(fifo), hearing], stdin=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, log, "-c", TREE, str(fifo), hearing], stdin=subprocess.PIPE
+    )
     try:
         with watching(read_ids(reading, 3)) as descriptors:
             parent.kill()
@@ -92,11 +101,14 @@ def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path, hearing: s
 
 
 def run_attached(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return start_attached([sys.executable, *arguments], environment=dict(os.environ), log=tmp_path / "log")
+    return start_attached(
+        [sys.executable, *arguments], environment=dict(os.environ), log=tmp_path / "log"
+    )
 
 
 def test_the_exit_code_of_the_command_is_ours(tmp_path: Path) -> None:
-    """A command that ends by itself, while the parent lives, is reported with its own code and without noise of ours."""
+    """A command that ends by itself, while the parent lives, is reported with its own code and
+    without noise of ours."""
     process = run_attached(tmp_path, "-c", "print('done'); raise SystemExit(3)")
     try:
         assert process.wait(PATIENCE_SECONDS) == 3
@@ -116,7 +128,8 @@ def test_a_command_that_was_killed_reports_the_signal_as_shells_do(tmp_path: Pat
 
 @pytest.mark.parametrize("way", ["stop", "terminate"])
 def test_a_stopped_command_may_tidy_up(tmp_path: Path, way: str) -> None:
-    """Closing its input, or SIGTERM to the wrapper, reaches the command as SIGTERM, and it ends in its own way."""
+    """Closing its input, or SIGTERM to the wrapper, reaches the command as SIGTERM, and it ends in
+    its own way."""
     os.mkfifo(tmp_path / "ready")
     process = run_attached(tmp_path, "-c", TIDY, str(tmp_path / "ready"), str(tmp_path / "tidy"))
     (tmp_path / "ready").read_bytes()  # opens, and ends, when the command has got there

@@ -1,4 +1,5 @@
-"""Decisions move to another database as they were, once, beside those of others, on SQLite and on a real PostgreSQL."""
+"""Decisions move to another database as they were, once, beside those of others, on SQLite and on a
+real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ def source(tmp_path: Path) -> Engine:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'there.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    engine = open_engine(
+        f"sqlite:///{tmp_path / 'there.db'}"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
     yield engine
     engine.dispose()
 
@@ -42,14 +47,17 @@ def decide(engine: Engine, use_case: str, number: int, **named: Any) -> Entry:
 
 
 def live(engine: Engine, use_case: str = "shop") -> list[Entry]:
-    """Five decisions with ids that have a gap: one led to another, one was superseded by another, one is open."""
+    """Five decisions with ids that have a gap: one led to another, one was superseded by another,
+    one is open."""
     journal = Journal(engine, lambda: BEGAN + timedelta(days=1))
     first = decide(engine, use_case, 0, details={"run": "abc", "share": 0.25})
     decide(engine, "between", 0)
     second = decide(engine, use_case, 1, cause=first.id)
     third = decide(engine, use_case, 2)
     journal.carried_out(first)
-    journal.carried_out(second, "superseded", f"decision {third.id} (promote) was carried out meanwhile")
+    journal.carried_out(
+        second, "superseded", f"decision {third.id} (promote) was carried out meanwhile"
+    )
     journal.carried_out(third)
     decide(engine, use_case, 3, details={"run": "gone"})
     decide(engine, use_case, 4, cause=third.id)
@@ -68,15 +76,22 @@ def move(source: Engine, target: Engine) -> JournalLeft:
 
 def as_moved(entry: Entry, shift: int = 0) -> dict[str, Any]:
     """What is expected there of a decision here."""
-    facts = {**vars(entry), "id": entry.id + shift, "cause": None if entry.cause is None else entry.cause + shift}
-    facts["details"] = {**entry.details, "run": "xyz"} if entry.details.get("run") == "abc" else entry.details
+    facts = {
+        **vars(entry),
+        "id": entry.id + shift,
+        "cause": None if entry.cause is None else entry.cause + shift,
+    }
+    facts["details"] = (
+        {**entry.details, "run": "xyz"} if entry.details.get("run") == "abc" else entry.details
+    )
     if entry.outcome == "superseded":
         facts["outcome_detail"] = f"decision {4 + shift} (promote) was carried out meanwhile"
     return facts
 
 
 def test_decisions_come_along_as_they_were(source: Engine, target: Engine) -> None:
-    """Ids, keys, causes, checks, details, outcomes and times to the microsecond; only a run that has another id there is told anew."""
+    """Ids, keys, causes, checks, details, outcomes and times to the microsecond; only a run that
+    has another id there is told anew."""
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 0)
     assert [vars(one) for one in Journal(target).history("shop")] == [as_moved(one) for one in here]
@@ -91,18 +106,21 @@ def test_the_next_decision_has_an_id_of_its_own(source: Engine, target: Engine) 
 
 
 def test_ids_that_others_have_move_up_together(source: Engine, target: Engine) -> None:
-    """Beside another use case whose decisions have these ids, all are higher by one number; causes and what names another follow,
-    and the others are as they were."""
+    """Beside another use case whose decisions have these ids, all are higher by one number; causes
+    and what names another follow, and the others are as they were."""
     others = [decide(target, "bank", number) for number in range(3)]
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 3)
-    assert [vars(one) for one in Journal(target).history("shop")] == [as_moved(one, 3) for one in here]
+    assert [vars(one) for one in Journal(target).history("shop")] == [
+        as_moved(one, 3) for one in here
+    ]
     assert list(Journal(target).history("bank")) == others
     assert decide(target, "bank", 9).id == here[-1].id + 4
 
 
 def test_what_came_since_follows(source: Engine, target: Engine) -> None:
-    """Moved again, only new decisions and new outcomes are added, above what others wrote there meanwhile; a third time adds nothing."""
+    """Moved again, only new decisions and new outcomes are added, above what others wrote there
+    meanwhile; a third time adds nothing."""
     here = live(source)
     move(source, target)
     Journal(source).carried_out(here[-1], "done", "late")
@@ -118,8 +136,11 @@ def test_what_came_since_follows(source: Engine, target: Engine) -> None:
 
 
 @pytest.mark.parametrize("key", ["shop/w0/retraining", "shop/other"])
-def test_decisions_that_were_made_there_are_refused(source: Engine, target: Engine, key: str) -> None:
-    """A use case that turned in the target, even on the same data, is no copy: it is said, and nothing is added."""
+def test_decisions_that_were_made_there_are_refused(
+    source: Engine, target: Engine, key: str
+) -> None:
+    """A use case that turned in the target, even on the same data, is no copy: it is said, and
+    nothing is added."""
     live(source)
     Journal(target).write(key, "shop", Decision(Kind.RETRAINING, Action.RETRAIN, "w0", CHECKS, 0))
     copy = JournalCopy(source, target, "shop")
@@ -156,8 +177,9 @@ def test_all_or_nothing(source: Engine, target: Engine, monkeypatch: pytest.Monk
     assert move(source, target).decisions == 5
 
 
-def test_nobody_else_decides_meanwhile(source: Engine, postgres_url: str) -> None:  # noqa: F811
-    """An id that was found free stays free until it is taken: another use case waits with its decision for the end of the copy."""
+def test_nobody_else_decides_meanwhile(source: Engine, postgres_url: str) -> None:
+    """An id that was found free stays free until it is taken: another use case waits with its
+    decision for the end of the copy."""
     live(source)
     target = open_engine(postgres_url)
     Journal(target).use_cases()
@@ -180,5 +202,9 @@ def test_nobody_else_decides_meanwhile(source: Engine, postgres_url: str) -> Non
 def test_a_database_that_is_not_there_is_a_store_error(source: Engine) -> None:
     """It is named, without its password."""
     live(source)
-    with pytest.raises(StoreError, match=r"to reach postgresql\+psycopg://loop:\*\*\*@127\.0\.0\.1:9/x"):
-        JournalCopy(source, open_engine("postgresql://loop:hidden@127.0.0.1:9/x"), "shop").left_to_copy()
+    with pytest.raises(
+        StoreError, match=r"to reach postgresql\+psycopg://loop:\*\*\*@127\.0\.0\.1:9/x"
+    ):
+        JournalCopy(
+            source, open_engine("postgresql://loop:hidden@127.0.0.1:9/x"), "shop"
+        ).left_to_copy()

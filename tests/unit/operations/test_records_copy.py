@@ -1,4 +1,5 @@
-"""Answers and labels move to another database as they were, once, and a bounded number of rows at a time."""
+"""Answers and labels move to another database as they were, once, and a bounded number of rows at a
+time."""
 
 from __future__ import annotations
 
@@ -31,27 +32,45 @@ def source(tmp_path: Path) -> Engine:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'there.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    engine = open_engine(
+        f"sqlite:///{tmp_path / 'there.db'}"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
     yield engine
     engine.dispose()
 
 
-def answered(number: int, rows: int = 1, use_case: str = "shop", keyed: bool = True) -> AnsweredRequest:
+def answered(
+    number: int, rows: int = 1, use_case: str = "shop", keyed: bool = True
+) -> AnsweredRequest:
     """One request; three in a row have the same time, and their ids are in no order."""
     values = {
         "spend": [None if row == 1 else row / 3 for row in range(rows)],
         "plan": ["gold, 'ä' \\" if row % 2 else None for row in range(rows)],
     }
-    return describe_answers(use_case, 1 + number % 2, values, {"yes": [0.1 + 0.2] * rows}, request=f"{(number * 7919) % 1000:04d}-{number}",
-                            keys=[None if row == 2 else f"k{row}" for row in range(rows)] if keyed else (),
-                            at=BEGAN + timedelta(seconds=number // 3))  # fmt: skip
+    return describe_answers(
+        use_case,
+        1 + number % 2,
+        values,
+        {"yes": [0.1 + 0.2] * rows},
+        request=f"{(number * 7919) % 1000:04d}-{number}",
+        keys=[None if row == 2 else f"k{row}" for row in range(rows)] if keyed else (),
+        at=BEGAN + timedelta(seconds=number // 3),
+    )
 
 
 def live(engine: Engine, requests: int = 20) -> None:
-    """Requests of one row and more, with and without keys, of two use cases; some of their rows have labels."""
+    """Requests of one row and more, with and without keys, of two use cases; some of their rows
+    have labels."""
     records = Records(engine, lambda: BEGAN + timedelta(days=3))
     for number in range(requests):
-        records.append([answered(number, 1 + number % 4, keyed=number % 5 > 0), answered(500 + number, 2, "bank")])
+        records.append(
+            [
+                answered(number, 1 + number % 4, keyed=number % 5 > 0),
+                answered(500 + number, 2, "bank"),
+            ]
+        )
         labelled = answered(number, 1 + number % 4).ids[: number % 3]
         records.label_many([Label(f"label {place}", id=id) for place, id in enumerate(labelled)])
     records.close()
@@ -59,14 +78,23 @@ def live(engine: Engine, requests: int = 20) -> None:
 
 def everything(engine: Engine, use_case: str = "shop") -> list[Any]:
     with engine.begin() as connection:
-        tables: dict[sa.Table, Any] = {ANSWERS: ANSWERS.c.request, KEYS: (KEYS.c.request, KEYS.c.row), LABELS: LABELS.c.prediction_id}
+        tables: dict[sa.Table, Any] = {
+            ANSWERS: ANSWERS.c.request,
+            KEYS: (KEYS.c.request, KEYS.c.row),
+            LABELS: LABELS.c.prediction_id,
+        }
         found = []
         for table, order in tables.items():
             query = sa.select(table).order_by(*(order if isinstance(order, tuple) else (order,)))
             if table is LABELS:
                 query = query.join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
             found.append(
-                [tuple(row) for row in connection.execute(query.where((KEYS if table is KEYS else ANSWERS).c.use_case == use_case))]
+                [
+                    tuple(row)
+                    for row in connection.execute(
+                        query.where((KEYS if table is KEYS else ANSWERS).c.use_case == use_case)
+                    )
+                ]
             )
         return found
 
@@ -76,8 +104,8 @@ def silent(_done: int, _size: int) -> None:
 
 
 def test_all_three_tables_come_along_as_they_were(source: Engine, target: Engine) -> None:
-    """Every value of every column, the times too, and no row of another use case; keys are there once, though the database fills them
-    in."""
+    """Every value of every column, the times too, and no row of another use case; keys are there
+    once, though the database fills them in."""
     live(source)
     copied = copy_records(source, target, "shop", silent)
     assert copied == Records(source).count("shop") == Records(target).count("shop")
@@ -87,22 +115,30 @@ def test_all_three_tables_come_along_as_they_were(source: Engine, target: Engine
 
 
 def test_what_is_there_is_left_alone(source: Engine, target: Engine) -> None:
-    """A second time nothing is copied; what came since is, a late label of an old answer among it, beside answers that were given there."""
+    """A second time nothing is copied; what came since is, a late label of an old answer among it,
+    beside answers that were given there."""
     live(source)
     copy_records(source, target, "shop", silent)
     Records(target).append([answered(900)])
     assert copy_records(source, target, "shop", silent) == RecordCounts(0, 0)
     records = Records(source)
     records.append([answered(100, 3)])
-    records.label_many([Label("late", id=answered(3).ids[0]), Label("new", id=answered(100, 3).ids[2])])
+    records.label_many(
+        [Label("late", id=answered(3).ids[0]), Label("new", id=answered(100, 3).ids[2])]
+    )
     assert copy_records(source, target, "shop", silent, write=False) == RecordCounts(3, 2)
     assert copy_records(source, target, "shop", silent) == RecordCounts(3, 2)
-    assert Records(target).count("shop").predictions == Records(source).count("shop").predictions + 1
+    assert (
+        Records(target).count("shop").predictions == Records(source).count("shop").predictions + 1
+    )
 
 
 @pytest.mark.parametrize("labelled", [1, 2, 4])
-def test_a_copy_that_was_cut_off_is_finished(source: Engine, target: Engine, labelled: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut off between answers and their labels, the same copy made again brings what is missing of both."""
+def test_a_copy_that_was_cut_off_is_finished(
+    source: Engine, target: Engine, labelled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off between answers and their labels, the same copy made again brings what is missing of
+    both."""
     monkeypatch.setattr(records_copy, "_PAGE", 4)
     live(source)
     asked: list[str] = []
@@ -116,13 +152,20 @@ def test_a_copy_that_was_cut_off_is_finished(source: Engine, target: Engine, lab
     with pytest.raises(KeyboardInterrupt):
         copy_records(source, target, "shop", silent)
     event.remove(target, "before_cursor_execute", fail)
-    assert Records(target).count("shop").predictions > Records(target).count("shop").labels >= labelled - 1
+    assert (
+        Records(target).count("shop").predictions
+        > Records(target).count("shop").labels
+        >= labelled - 1
+    )
     copy_records(source, target, "shop", silent)
     assert everything(target) == everything(source)
 
 
-def test_no_more_rows_are_read_at_once_than_fit(source: Engine, target: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, what is fetched with its values in one go has a bounded number of rows; progress ends at all of them."""
+def test_no_more_rows_are_read_at_once_than_fit(
+    source: Engine, target: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, what is fetched with its values in one go has a bounded number of
+    rows; progress ends at all of them."""
     monkeypatch.setattr(records_copy, "MOST_ROWS", 7)
     live(source, 60)
     fetched: list[int] = []
@@ -143,7 +186,8 @@ def test_no_more_rows_are_read_at_once_than_fit(source: Engine, target: Engine, 
 
 
 def test_pages_are_ranges_of_the_index(source: Engine) -> None:
-    """A page in the middle of a million answers is looked up, not counted out: SQLite takes the index by time and sorts nothing but ids."""
+    """A page in the middle of a million answers is looked up, not counted out: SQLite takes the
+    index by time and sorts nothing but ids."""
     live(source, 3)
     asked: list[tuple[str, Any]] = []
 
@@ -154,7 +198,9 @@ def test_pages_are_ranges_of_the_index(source: Engine) -> None:
     list(records_copy._groups(source, "shop"))
     statement, values = asked[-1]
     with source.begin() as connection:
-        plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
+        plan = " ".join(
+            row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        )
     assert "answers_by_time (use_case=? AND at>?)" in plan
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
@@ -162,12 +208,15 @@ def test_pages_are_ranges_of_the_index(source: Engine) -> None:
 def test_counting_makes_no_tables(source: Engine, target: Engine) -> None:
     """Without writing, all of it is missing in an empty database, and the database stays empty."""
     live(source)
-    assert copy_records(source, target, "shop", silent, write=False) == Records(source).count("shop")
+    assert copy_records(source, target, "shop", silent, write=False) == Records(source).count(
+        "shop"
+    )
     assert inspect(target).get_table_names() == []
 
 
 def test_a_label_that_contradicts_is_named(source: Engine, target: Engine) -> None:
-    """What was said there of a prediction that came along is neither overwritten nor passed over."""
+    """What was said there of a prediction that came along is neither overwritten nor passed
+    over."""
     live(source)
     copy_records(source, target, "shop", silent)
     id = answered(3).ids[0]

@@ -1,4 +1,5 @@
-"""The recorder: many requests share a commit, nobody is told before it, and a store that comes back is found by itself."""
+"""The recorder: many requests share a commit, nobody is told before it, and a store that comes back
+is found by itself."""
 
 from __future__ import annotations
 
@@ -22,12 +23,19 @@ LOST = StoreError(where="records", wanted="a database", got="none", then="wait")
 
 
 def answered(request: str, rows: int = 1) -> AnsweredRequest:
-    return describe_answers("shop", 3, {"spend": [1.5] * rows}, {"False": [0.2] * rows, "True": [0.8] * rows}, request=request)
+    return describe_answers(
+        "shop",
+        3,
+        {"spend": [1.5] * rows},
+        {"False": [0.2] * rows, "True": [0.8] * rows},
+        request=request,
+    )
 
 
 @dataclass
 class Store:
-    """A store that works, holds its commits back while `open` is not set, and fails while it has a `fault`."""
+    """A store that works, holds its commits back while `open` is not set, and fails while it has a
+    `fault`."""
 
     transactions: list[list[str]] = field(default_factory=list)
     open: Event = field(default_factory=Event)
@@ -77,7 +85,8 @@ def hold_first_commit(store: Store, recorder: Recorder) -> None:
 
 
 def test_what_arrives_during_a_commit_shares_the_next_one(store: Store, recorder: Recorder) -> None:
-    """Eight requests that come while one commit runs are one transaction, in their order, and none is done before it."""
+    """Eight requests that come while one commit runs are one transaction, in their order, and none
+    is done before it."""
     hold_first_commit(store, recorder)
     waiting = [recorder.append(answered(f"p{number}")) for number in range(8)]
     assert not any(one.done() for one in waiting)
@@ -90,7 +99,9 @@ def test_coroutines_wait_without_a_thread_each(store: Store, recorder: Recorder)
     """Coroutines wait for the same commit, and the event loop goes on meanwhile."""
 
     async def ask() -> list[bool]:
-        recording = [asyncio.create_task(recorder.record(answered(f"p{number}"))) for number in range(5)]
+        recording = [
+            asyncio.create_task(recorder.record(answered(f"p{number}"))) for number in range(5)
+        ]
         await asyncio.to_thread(store.began.wait, 30)
         before = [one.done() for one in recording]
         store.open.set()
@@ -101,12 +112,16 @@ def test_coroutines_wait_without_a_thread_each(store: Store, recorder: Recorder)
     assert sum(len(one) for one in store.transactions) == 5
 
 
-def test_a_coroutine_that_gave_up_does_not_stop_the_others(store: Store, recorder: Recorder) -> None:
+def test_a_coroutine_that_gave_up_does_not_stop_the_others(
+    store: Store, recorder: Recorder
+) -> None:
     """A client that left is recorded all the same, and those beside it are told."""
 
     async def ask() -> None:
         hold_first_commit(store, recorder)
-        left, stayed = (asyncio.create_task(recorder.record(answered(id))) for id in ("left", "stayed"))
+        left, stayed = (
+            asyncio.create_task(recorder.record(answered(id))) for id in ("left", "stayed")
+        )
         await asyncio.sleep(0)
         left.cancel()
         store.open.set()
@@ -116,8 +131,11 @@ def test_a_coroutine_that_gave_up_does_not_stop_the_others(store: Store, recorde
     assert store.transactions[1:] == [["left", "stayed"]]
 
 
-def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_again(store: Store, recorder: Recorder) -> None:
-    """Everybody in the transaction is told why; the fault is known until something is recorded, which needs no restart."""
+def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_again(
+    store: Store, recorder: Recorder
+) -> None:
+    """Everybody in the transaction is told why; the fault is known until something is recorded,
+    which needs no restart."""
     hold_first_commit(store, recorder)
     failing = [recorder.append(answered(id)) for id in ("a", "b")]
     store.fault = LOST
@@ -133,7 +151,9 @@ def test_a_failing_commit_fails_all_that_wait_for_it_and_the_next_one_tries_agai
     assert store.transactions[-1] == ["c"]
 
 
-def test_a_store_that_comes_back_is_found_without_a_request(store: Store, recorder: Recorder) -> None:
+def test_a_store_that_comes_back_is_found_without_a_request(
+    store: Store, recorder: Recorder
+) -> None:
     """After a fault the recorder probes by itself."""
     store.open.set()
     store.fault = LOST
@@ -146,7 +166,8 @@ def test_a_store_that_comes_back_is_found_without_a_request(store: Store, record
 
 
 def test_a_full_queue_refuses_at_once(store: Store, recorder: Recorder) -> None:
-    """Ten rows may wait; the eleventh is refused, nothing of it is recorded, and those that wait are."""
+    """Ten rows may wait; the eleventh is refused, nothing of it is recorded, and those that wait
+    are."""
     hold_first_commit(store, recorder)
     last = recorder.append(answered("nine", 9))
     assert recorder.waiting == 10
@@ -157,7 +178,9 @@ def test_a_full_queue_refuses_at_once(store: Store, recorder: Recorder) -> None:
     assert store.transactions[-1] == ["nine"]
 
 
-def test_closing_records_what_was_accepted_and_accepts_no_more(store: Store, recorder: Recorder) -> None:
+def test_closing_records_what_was_accepted_and_accepts_no_more(
+    store: Store, recorder: Recorder
+) -> None:
     """Rows that waited when the service stopped are committed before `close` returns."""
     hold_first_commit(store, recorder)
     recorder.append(answered("last"))
@@ -169,9 +192,16 @@ def test_closing_records_what_was_accepted_and_accepts_no_more(store: Store, rec
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_every_row_of_many_writers_is_committed(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Sixteen threads with twenty requests each, some of many rows, lose and double nothing on a real database."""
-    url = f"sqlite:///{tmp_path / 'records.db'}" if database == "sqlite" else request.getfixturevalue("postgres_url")
+def test_every_row_of_many_writers_is_committed(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Sixteen threads with twenty requests each, some of many rows, lose and double nothing on a
+    real database."""
+    url = (
+        f"sqlite:///{tmp_path / 'records.db'}"
+        if database == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
     records = Records(open_engine(url))
     recorder = Recorder(records)
 
@@ -187,7 +217,8 @@ def test_every_row_of_many_writers_is_committed(database: str, request: pytest.F
 
 
 def test_what_needs_no_wait_is_recorded_at_once(store: Store, recorder: Recorder) -> None:
-    """A store that can commit without waiting is asked first, with all that came in together; the thread is never started."""
+    """A store that can commit without waiting is asked first, with all that came in together; the
+    thread is never started."""
     store.quick = True
 
     async def record() -> None:
@@ -200,7 +231,8 @@ def test_what_needs_no_wait_is_recorded_at_once(store: Store, recorder: Recorder
 
 
 def test_nothing_overtakes_what_waits(store: Store, recorder: Recorder) -> None:
-    """While requests wait for the thread the store is not asked to hurry: records keep their order."""
+    """While requests wait for the thread the store is not asked to hurry: records keep their
+    order."""
 
     async def record() -> None:
         first = asyncio.create_task(recorder.record(answered("slow")))

@@ -1,4 +1,5 @@
-"""Old records go whole, with keys and labels, while the service goes on recording, on SQLite and on a real PostgreSQL."""
+"""Old records go whole, with keys and labels, while the service goes on recording, on SQLite and on
+a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,42 +23,78 @@ from tests.unit.conftest import NOON
 def answered(number: int, days: float, *, rows: int = 1, use_case: str = "shop") -> AnsweredRequest:
     """A request of `days` days ago; every other row has a key."""
     keys = [f"c{number}-{row}" if row % 2 == 0 else None for row in range(rows)]
-    return describe_answers(use_case, 3, {"spend": [1.0] * rows}, {"False": [0.2] * rows, "True": [0.8] * rows},
-                            request=f"{use_case}{number}", keys=keys, at=NOON - timedelta(days=days))  # fmt: skip
+    return describe_answers(
+        use_case,
+        3,
+        {"spend": [1.0] * rows},
+        {"False": [0.2] * rows, "True": [0.8] * rows},
+        request=f"{use_case}{number}",
+        keys=keys,
+        at=NOON - timedelta(days=days),
+    )
 
 
 def left(engine: Engine) -> tuple[int, ...]:
     """Rows in each of the three tables."""
     with engine.begin() as connection:
-        return tuple(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (ANSWERS, KEYS, LABELS))
+        return tuple(
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (ANSWERS, KEYS, LABELS)
+        )
 
 
 def test_what_is_older_goes_with_its_keys_and_labels(records: Records, engine: Engine) -> None:
-    """Requests before the moment are gone from all three tables; one at that very moment, newer ones and another use case stay whole."""
-    records.append([answered(1, 9, rows=3), answered(2, 5), answered(3, 1), answered(4, 9, use_case="other")])
-    records.label_many([Label("True", id="shop1-000000"), Label("True", key="c1-2"), Label("True", id="shop3-000000")], "shop")
+    """Requests before the moment are gone from all three tables; one at that very moment, newer
+    ones and another use case stay whole."""
+    records.append(
+        [answered(1, 9, rows=3), answered(2, 5), answered(3, 1), answered(4, 9, use_case="other")]
+    )
+    records.label_many(
+        [
+            Label("True", id="shop1-000000"),
+            Label("True", key="c1-2"),
+            Label("True", id="shop3-000000"),
+        ],
+        "shop",
+    )
     assert left(engine) == (4, 5, 3)
     assert records.count_before("shop", NOON - timedelta(days=5)) == 3
     assert records.delete_before("shop", NOON - timedelta(days=5)) == 3
     assert left(engine) == (3, 3, 1)
-    assert (records.count("shop"), records.count("other")) == (RecordCounts(2, 1), RecordCounts(1, 0))
+    assert (records.count("shop"), records.count("other")) == (
+        RecordCounts(2, 1),
+        RecordCounts(1, 0),
+    )
     with pytest.raises(UnknownPrediction, match="key c1-2"):
         records.label_many([Label("True", key="c1-2")], "shop")
     assert records.delete_before("shop", NOON - timedelta(days=5)) == 0
 
 
 def test_the_newest_labelled_request_is_found(records: Records) -> None:
-    """Of several labelled ones the newest, unlabelled newer ones and other use cases aside; None without any."""
-    records.append([answered(1, 9), answered(2, 5), answered(3, 1), answered(4, 2, use_case="other")])
+    """Of several labelled ones the newest, unlabelled newer ones and other use cases aside; None
+    without any."""
+    records.append(
+        [answered(1, 9), answered(2, 5), answered(3, 1), answered(4, 2, use_case="other")]
+    )
     assert records.newest_labelled("shop") is None
-    records.label_many([Label("True", id=id) for id in ("shop1-000000", "shop2-000000", "other4-000000")])
+    records.label_many(
+        [Label("True", id=id) for id in ("shop1-000000", "shop2-000000", "other4-000000")]
+    )
     assert records.newest_labelled("shop") == NOON - timedelta(days=5)
 
 
-def test_it_goes_in_parts_and_each_request_whole(records: Records, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With room for five rows in a transaction: no part is larger, but for a request that is; after each, requests are whole or gone."""
+def test_it_goes_in_parts_and_each_request_whole(
+    records: Records, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for five rows in a transaction: no part is larger, but for a request that is; after
+    each, requests are whole or gone."""
     monkeypatch.setattr(forgetting, "_MOST_ROWS", 5)
-    records.append([answered(number, 9 - number / 100, rows=rows) for number, rows in enumerate((2, 3, 1, 7, 2))])
+    records.append(
+        [
+            answered(number, 9 - number / 100, rows=rows)
+            for number, rows in enumerate((2, 3, 1, 7, 2))
+        ]
+    )
     parts = []
     while True:
         with engine.begin() as connection:
@@ -66,14 +103,19 @@ def test_it_goes_in_parts_and_each_request_whole(records: Records, engine: Engin
             break
         with engine.begin() as connection:
             kept = connection.execute(select(ANSWERS.c.request, ANSWERS.c.rows)).all()
-            keys = connection.execute(select(KEYS.c.request, func.count()).group_by(KEYS.c.request)).all()
+            keys = connection.execute(
+                select(KEYS.c.request, func.count()).group_by(KEYS.c.request)
+            ).all()
         assert dict(keys) == {one.request: (one.rows + 1) // 2 for one in kept}
     assert parts == [5, 1, 7, 2, 0]
 
 
 @pytest.mark.slow
-def test_the_service_records_while_old_rows_go(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another connection appends from the first deleted part to the last one: none of its requests fails, and all are recorded."""
+def test_the_service_records_while_old_rows_go(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another connection appends from the first deleted part to the last one: none of its requests
+    fails, and all are recorded."""
     monkeypatch.setattr(forgetting, "_MOST_REQUESTS", 5)
     pruning, serving = Records(engine, now=lambda: NOON), Records(engine, now=lambda: NOON)
     pruning.append([answered(number, 9) for number in range(150)])

@@ -31,7 +31,13 @@ def fetch(tmp_path: Path) -> Callable[[int], Path]:
     def fetch(number: int) -> Path:
         digest = model_digest(write_files(tmp_path / "stores" / os.urandom(8).hex(), number))
         kept = tmp_path / "kept" / kept_name(number, digest)
-        return fetch_files(REMOTE, f"version {number}", digest, kept=kept, download=lambda _, to: write_files(to / "files", number))
+        return fetch_files(
+            REMOTE,
+            f"version {number}",
+            digest,
+            kept=kept,
+            download=lambda _, to: write_files(to / "files", number),
+        )
 
     return fetch
 
@@ -47,15 +53,19 @@ def left(folder: Path) -> set[str]:
 
 
 def test_what_is_needed_and_one_more_stay(fetch: Callable[[int], Path], tmp_path: Path) -> None:
-    """Of five versions those that are needed stay, however old, and of the others the one that was asked for last."""
+    """Of five versions those that are needed stay, however old, and of the others the one that was
+    asked for last."""
     folders = [fetch(number) for number in (1, 2, 3, 4, 5)]
     asked_in_order(folders)
     remove_fetched(tmp_path / "kept", [folders[0], folders[2]])
     assert left(tmp_path / "kept") == {folders[place].name for place in (0, 2, 4)}
 
 
-def test_a_version_that_is_asked_for_again_counts_as_the_newest(fetch: Callable[[int], Path], tmp_path: Path) -> None:
-    """What another process has just loaded from disk is the one more that stays, though it was fetched first."""
+def test_a_version_that_is_asked_for_again_counts_as_the_newest(
+    fetch: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """What another process has just loaded from disk is the one more that stays, though it was
+    fetched first."""
     folders = [fetch(number) for number in (1, 2, 3)]
     asked_in_order(folders)
     fetch(1)
@@ -63,16 +73,23 @@ def test_a_version_that_is_asked_for_again_counts_as_the_newest(fetch: Callable[
     assert left(tmp_path / "kept") == {folders[0].name, folders[2].name}
 
 
-def test_nothing_but_fetched_versions_is_deleted(fetch: Callable[[int], Path], tmp_path: Path) -> None:
-    """The memory of the last good version, a download that is under way and what somebody put there stay; what a killed process had begun
-    to delete goes."""
+def test_nothing_but_fetched_versions_is_deleted(
+    fetch: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """The memory of the last good version, a download that is under way and what somebody put there
+    stay; what a killed process had begun to delete goes."""
     folders = [fetch(number) for number in (1, 2, 3)]
     kept = tmp_path / "kept"
     (kept / "last_good.json").write_text("{}", encoding="utf-8")
     for name in ("fetching-abc", "notes", "leaving-7-0123456789abcdef-00"):
         write_files(kept / name, 9)
     remove_fetched(kept, folders[:2])
-    assert left(kept) == {"last_good.json", "fetching-abc", "notes", *(folder.name for folder in folders)}
+    assert left(kept) == {
+        "last_good.json",
+        "fetching-abc",
+        "notes",
+        *(folder.name for folder in folders),
+    }
     remove_fetched(tmp_path / "never made", [])
 
 
@@ -87,8 +104,8 @@ def test_a_deleted_version_is_fetched_anew(fetch: Callable[[int], Path], tmp_pat
 
 
 def test_many_may_fetch_and_delete_at_once(fetch: Callable[[int], Path], tmp_path: Path) -> None:
-    """While workers of one folder load and delete, whoever is given a folder was given whole files or the one refusal that is tried again;
-    in the end no half of anything is left."""
+    """While workers of one folder load and delete, whoever is given a folder was given whole files
+    or the one refusal that is tried again; in the end no half of anything is left."""
     workers, turns = 4, 25
     barrier = Barrier(workers, timeout=60)
 

@@ -1,4 +1,5 @@
-"""The journal: what was decided is written once, in order, and never changed, on SQLite and on a real PostgreSQL."""
+"""The journal: what was decided is written once, in order, and never changed, on SQLite and on a
+real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -47,7 +48,11 @@ print(json.dumps([[entry.id, entry.details["writer"], journal.entry(entry.id).ou
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'loop.db'}" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    return (
+        f"sqlite:///{tmp_path / 'loop.db'}"
+        if request.param == "sqlite"
+        else str(request.getfixturevalue("postgres_url"))
+    )
 
 
 @pytest.fixture
@@ -64,7 +69,12 @@ def journal(engine: Engine) -> Journal:
 
 def test_a_decision_comes_back_as_it_was_made(journal: Journal) -> None:
     """Checks, facts, version, cause and reason of an entry are those that were written."""
-    first = journal.write("a", "shop", RETRAIN, details={"drift_share": 0.45, "drifted_columns": ["plan"], "rows": None})
+    first = journal.write(
+        "a",
+        "shop",
+        RETRAIN,
+        details={"drift_share": 0.45, "drifted_columns": ["plan"], "rows": None},
+    )
     second = journal.write("b", "shop", KEEP, cause=first.id)
     assert journal.find("a") == first == journal.entry(first.id)
     assert first.decision == RETRAIN
@@ -76,7 +86,8 @@ def test_a_decision_comes_back_as_it_was_made(journal: Journal) -> None:
 
 
 def test_the_same_key_twice_gives_the_first_entry(journal: Journal) -> None:
-    """A second decision under a key is not written, whatever it says, and the caller gets what was decided first."""
+    """A second decision under a key is not written, whatever it says, and the caller gets what was
+    decided first."""
     first = journal.write("a", "shop", RETRAIN, details={"rows": 1})
     assert journal.write("a", "shop", KEEP, details={"rows": 2}) == first
     assert journal.history("shop") == (first,)
@@ -84,9 +95,15 @@ def test_the_same_key_twice_gives_the_first_entry(journal: Journal) -> None:
 
 @pytest.mark.slow
 def test_two_processes_that_write_the_same_keys_at_once_agree(url: str, journal: Journal) -> None:
-    """Of two writers each key has one winner, both are told the same entry, and it has one outcome."""
+    """Of two writers each key has one winner, both are told the same entry, and it has one
+    outcome."""
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, url, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, url, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for name in ("first", "second")
     ]
     for writer in writers:
@@ -103,7 +120,8 @@ def test_two_processes_that_write_the_same_keys_at_once_agree(url: str, journal:
 
 
 def test_many_journals_may_meet_an_empty_database_at_once(engine: Engine) -> None:
-    """Eight openings of a database without tables all succeed, and the one key that all write is there once."""
+    """Eight openings of a database without tables all succeed, and the one key that all write is
+    there once."""
     barrier = Barrier(8)
 
     def start(number: int) -> Entry:
@@ -122,11 +140,15 @@ def test_the_first_outcome_stays(journal: Journal) -> None:
     journal.carried_out(entry, "superseded", "production is meanwhile version 7")
     journal.carried_out(entry, "done", "later")
     found = journal.entry(entry.id)
-    assert (found.outcome, found.outcome_detail) == ("superseded", "production is meanwhile version 7")
+    assert (found.outcome, found.outcome_detail) == (
+        "superseded",
+        "production is meanwhile version 7",
+    )
 
 
 def test_history_is_the_order_of_writing_of_one_use_case(journal: Journal) -> None:
-    """Entries come oldest first, whatever their names and outcomes; another use case has its own."""
+    """Entries come oldest first, whatever their names and outcomes; another use case has its
+    own."""
     for key in ("c", "a", "d", "b"):
         entry = journal.write(key, "shop", RETRAIN)
         if key in "ad":
@@ -166,16 +188,23 @@ def test_an_id_that_nobody_wrote_is_named(journal: Journal) -> None:
 
 
 def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) -> None:
-    """Whatever is asked of a journal whose tables are there, it sends the database no statement but SELECT and INSERT."""
+    """Whatever is asked of a journal whose tables are there, it sends the database no statement but
+    SELECT and INSERT."""
     prepare_tables(engine)
     verbs: set[str] = set()
-    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: verbs.add(statement.split()[0].upper()))
+    event.listen(
+        engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, *_: verbs.add(statement.split()[0].upper()),
+    )
     for _ in range(2):
         entry = journal.write("a", "shop", RETRAIN)
         journal.carried_out(entry)
     journal.history("shop"), journal.use_cases(), journal.find("b"), journal.entry(entry.id)
     public = {name for name in vars(Journal) if not name.startswith("_")}
-    assert public == {"write", "carried_out", "history", "use_cases", "find", "entry"}, "a new method belongs into this test"
+    assert public == {"write", "carried_out", "history", "use_cases", "find", "entry"}, (
+        "a new method belongs into this test"
+    )
     assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN"}
 
 
@@ -194,9 +223,16 @@ ENTRY = Entry(1, "a", "shop", RETRAIN, {}, None, datetime(2026, 11, 20, tzinfo=U
         lambda journal: journal.use_cases(),
     ],
 )
-def test_a_database_that_is_away_is_a_store_error(tmp_path: Path, backend: str, use: Callable[[Journal], object]) -> None:
-    """Nothing of SQLAlchemy leaks out; the error says where, what was wanted, what came and what to do, without the password."""
-    address = f"sqlite:///{tmp_path / 'store' / 'loop.db'}" if backend == "sqlite" else "postgresql://me:secret@127.0.0.1:1/loop"
+def test_a_database_that_is_away_is_a_store_error(
+    tmp_path: Path, backend: str, use: Callable[[Journal], object]
+) -> None:
+    """Nothing of SQLAlchemy leaks out; the error says where, what was wanted, what came and what to
+    do, without the password."""
+    address = (
+        f"sqlite:///{tmp_path / 'store' / 'loop.db'}"
+        if backend == "sqlite"
+        else "postgresql://me:secret@127.0.0.1:1/loop"
+    )
     engine = open_engine(address)
     if backend == "sqlite":
         (tmp_path / "store").rmdir()

@@ -1,4 +1,5 @@
-"""The lock: one holder at a time on SQLite and on a real PostgreSQL, and a holder that dies frees it at once."""
+"""The lock: one holder at a time on SQLite and on a real PostgreSQL, and a holder that dies frees
+it at once."""
 
 from __future__ import annotations
 
@@ -22,10 +23,12 @@ from tests.postgres import postgres, postgres_url  # noqa: F401
 pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 30.0
-# How long a lock that excludes nobody would have to let somebody in; a right one is never waited for longer than that.
+# How long a lock that excludes nobody would have to let somebody in; a right one is never waited
+# for longer than that.
 MOMENT_SECONDS = 0.2
 
-# Says when it asks for the lock and when it holds it; ends when its input does. Its own child lives on.
+# Says when it asks for the lock and when it holds it; ends when its input does. Its own child lives
+# on.
 HOLDER = """
 import subprocess, sys
 from closedloop.storage.engine import open_engine
@@ -45,13 +48,19 @@ class Holder:
     def __init__(self, url: str, name: str) -> None:
         # Unbuffered: `select` does not see a line that waits in a buffer of ours.
         command = [sys.executable, "-c", HOLDER, url, name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
         self.child: int | None = None
 
     def says(self, seconds: float) -> str | None:
         """Its next line; None when it says nothing for that long."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().decode() if select.select([self.process.stdout], [], [], seconds)[0] else None
+        return (
+            self.process.stdout.readline().decode()
+            if select.select([self.process.stdout], [], [], seconds)[0]
+            else None
+        )
 
     def wait_until_asking(self) -> None:
         assert self.says(PATIENCE_SECONDS) == "asking\n"
@@ -73,7 +82,11 @@ class Holder:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'loop.db'}" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    return (
+        f"sqlite:///{tmp_path / 'loop.db'}"
+        if request.param == "sqlite"
+        else str(request.getfixturevalue("postgres_url"))
+    )
 
 
 @pytest.fixture
@@ -100,7 +113,8 @@ def start(url: str) -> Iterator[Callable[..., Holder]]:
 
 
 def test_a_second_process_waits_until_the_first_has_ended(start: Callable[..., Holder]) -> None:
-    """While one process holds the lock another gets nothing, and gets it as soon as the first lets go; other names are free."""
+    """While one process holds the lock another gets nothing, and gets it as soon as the first lets
+    go; other names are free."""
     first = start()
     first.wait_until_asking()
     first.wait_until_holding()
@@ -114,7 +128,8 @@ def test_a_second_process_waits_until_the_first_has_ended(start: Callable[..., H
 
 
 def test_a_killed_holder_frees_it_at_once(start: Callable[..., Holder]) -> None:
-    """kill -9 of the holder lets the waiting process in, though a program that the holder started is still running."""
+    """kill -9 of the holder lets the waiting process in, though a program that the holder started
+    is still running."""
     holder = start()
     holder.wait_until_asking()
     holder.wait_until_holding()
@@ -125,7 +140,9 @@ def test_a_killed_holder_frees_it_at_once(start: Callable[..., Holder]) -> None:
     waiter.wait_until_holding()
 
 
-def test_a_killed_waiter_does_not_keep_the_lock_from_others(start: Callable[..., Holder], engine: Engine) -> None:
+def test_a_killed_waiter_does_not_keep_the_lock_from_others(
+    start: Callable[..., Holder], engine: Engine
+) -> None:
     """A process that was killed while it waited never holds the lock: the next one gets it."""
     with hold_lock("turn", engine):
         waiter = start()
@@ -138,7 +155,8 @@ def test_a_killed_waiter_does_not_keep_the_lock_from_others(start: Callable[...,
 
 
 def test_an_exception_in_the_block_frees_it(start: Callable[..., Holder], engine: Engine) -> None:
-    """The block's own exception comes out as it is, the next process gets the lock, and nothing of it stays open here."""
+    """The block's own exception comes out as it is, the next process gets the lock, and nothing of
+    it stays open here."""
     open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(RuntimeError, match="mine"), hold_lock("turn", engine):
         raise RuntimeError("mine")
@@ -169,7 +187,9 @@ def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     asked: list[str] = []
     real = fcntl.flock
     monkeypatch.setattr(fcntl, "flock", lambda *given: (asked.append("flock"), real(*given))[1])
-    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
+    event.listen(
+        engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement)
+    )
     done = Event()
 
     def wait() -> None:
@@ -186,7 +206,8 @@ def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_database_is_a_store_error_and_the_block_is_not_entered(tmp_path: Path) -> None:
-    """Where there is nothing to lock, the error says what was wanted, what came and what to do, without the password."""
+    """Where there is nothing to lock, the error says what was wanted, what came and what to do,
+    without the password."""
     on_sqlite = open_engine(f"sqlite:///{tmp_path / 'store' / 'loop.db'}")
     (tmp_path / "store").rmdir()
     (tmp_path / "store").touch()

@@ -1,4 +1,5 @@
-"""Candidates: a twin learns from the past only, is judged on rows that neither it nor production has seen, and age weighs."""
+"""Candidates: a twin learns from the past only, is judged on rows that neither it nor production
+has seen, and age weighs."""
 
 from __future__ import annotations
 
@@ -30,11 +31,13 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
 CONTENT: dict[str, Any] = {
-    "name": "shop", "key": "customer", "target": {"column": "left", "classes": ["False", "True"]},
+    "name": "shop",
+    "key": "customer",
+    "target": {"column": "left", "classes": ["False", "True"]},
     "source": {"query": "select 1", "windows": "*.csv"},
     "columns": {"spend": {"type": "numeric"}, "plan": {"type": "categorical"}},
     "training": {"recipes": ["logistic"], "half_life_windows": 1.0},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -47,17 +50,32 @@ def with_training(use_case: UseCase, **changes: Any) -> UseCase:
 
 
 def prepared(seed: int, slope: float = 1.0, rows: int = 400) -> pd.DataFrame:
-    """Rows in which those who spend more leave more often, or less often when the slope is negative."""
+    """Rows in which those who spend more leave more often, or less often when the slope is
+    negative."""
     draw = np.random.default_rng(seed)
     spend = draw.normal(0, 1, rows)
     left = draw.random(rows) < 1 / (1 + np.exp(-3 * slope * spend))
-    columns = {"plan": draw.choice(["basic", "gold"], rows), "customer": [f"c{number}" for number in range(rows)], "left": left.astype(str)}
-    return pd.DataFrame({"spend": spend, **{name: pd.Series(values, dtype=object) for name, values in columns.items()}})
+    columns = {
+        "plan": draw.choice(["basic", "gold"], rows),
+        "customer": [f"c{number}" for number in range(rows)],
+        "left": left.astype(str),
+    }
+    return pd.DataFrame(
+        {
+            "spend": spend,
+            **{name: pd.Series(values, dtype=object) for name, values in columns.items()},
+        }
+    )
 
 
-def make_windows(use_case: UseCase, count: int = 4, slopes: tuple[float, ...] = ()) -> tuple[LabelledWindow, ...]:
+def make_windows(
+    use_case: UseCase, count: int = 4, slopes: tuple[float, ...] = ()
+) -> tuple[LabelledWindow, ...]:
     slopes = slopes or (1.0,) * count
-    return tuple(labelled_rows(f"w{index}", index, prepared(index, slopes[index]), "digest", use_case) for index in range(count))
+    return tuple(
+        labelled_rows(f"w{index}", index, prepared(index, slopes[index]), "digest", use_case)
+        for index in range(count)
+    )
 
 
 def never_asked(_frame: pd.DataFrame) -> np.ndarray:
@@ -82,7 +100,8 @@ def test_a_window_without_the_target_column_has_no_labelled_rows(use_case: UseCa
 
 
 def test_the_newest_labelled_window_judges_and_older_ones_teach(use_case: UseCase) -> None:
-    """Whatever the order they come in, every teaching window is older than the judging one; an unlabelled newer one plays no part."""
+    """Whatever the order they come in, every teaching window is older than the judging one; an
+    unlabelled newer one plays no part."""
     windows = make_windows(use_case)
     unlabelled = labelled_rows("w4", 4, prepared(4).drop(columns="left"), "d", use_case)
     split = split_windows((windows[2], unlabelled, windows[0], windows[3], windows[1]), use_case)
@@ -99,7 +118,8 @@ def test_no_labels_anywhere_is_an_error_that_says_so(use_case: UseCase) -> None:
 
 
 def test_a_single_window_is_parted_by_key(use_case: UseCase) -> None:
-    """Every row falls on one side, about the share asked for is held out, and rows of one key stay together, in any order of rows."""
+    """Every row falls on one side, about the share asked for is held out, and rows of one key stay
+    together, in any order of rows."""
     frame = prepared(1, rows=1000)
     frame["customer"] = [f"c{number % 500}" for number in range(1000)]
     split = split_windows((labelled_rows("w", 0, frame, "d", use_case),), use_case)
@@ -109,15 +129,21 @@ def test_a_single_window_is_parted_by_key(use_case: UseCase) -> None:
     assert 0.19 < len(judged) / 1000 < 0.31
     assert not set(taught["customer"]) & set(judged["customer"])
     shuffled = labelled_rows("w", 0, frame.sample(frac=1, random_state=3), "d", use_case)
-    assert set(split_windows((shuffled,), use_case).evaluation.frame["customer"]) == set(judged["customer"])
+    assert set(split_windows((shuffled,), use_case).evaluation.frame["customer"]) == set(
+        judged["customer"]
+    )
     assert (split.evaluation.labels == (judged["left"] == "True")).all()
 
 
 def test_a_single_window_without_a_key_is_parted_by_row(use_case: UseCase) -> None:
     """Where the use case names no key, a row is its own; none is lost and none is on both sides."""
     frame = prepared(1)
-    split = split_windows((labelled_rows("w", 0, frame, "d", use_case),), replace(use_case, key=None))
-    assert sorted([*split.history[0].frame.index, *split.evaluation.frame.index]) == list(range(len(frame)))
+    split = split_windows(
+        (labelled_rows("w", 0, frame, "d", use_case),), replace(use_case, key=None)
+    )
+    assert sorted([*split.history[0].frame.index, *split.evaluation.frame.index]) == list(
+        range(len(frame))
+    )
 
 
 # Nothing from the evaluation window reaches a twin
@@ -132,11 +158,14 @@ def poisoned(window: LabelledWindow) -> LabelledWindow:
 @pytest.mark.parametrize("one_window", [False, True], ids=["newer window", "held-out part"])
 @pytest.mark.parametrize("recipes", [("logistic",), ("lightgbm",)])
 def test_evaluation_labels_reach_no_twin(use_case: UseCase, one_window: bool, recipes: Any) -> None:
-    """With every evaluation label turned round, all twins say exactly the same of all rows; only their scores turn round."""
+    """With every evaluation label turned round, all twins say exactly the same of all rows; only
+    their scores turn round."""
     use_case = with_training(use_case, recipes=recipes)
     split = split_windows(make_windows(use_case, 1 if one_window else 4), use_case)
     clean = compare_twins(split, None, None, use_case)
-    spoilt = compare_twins(replace(split, evaluation=poisoned(split.evaluation)), None, None, use_case)
+    spoilt = compare_twins(
+        replace(split, evaluation=poisoned(split.evaluation)), None, None, use_case
+    )
     for recipe, answers in clean.predictions.items():
         assert np.array_equal(answers, spoilt.predictions[recipe])
     for before, after in zip(clean.comparisons, spoilt.comparisons, strict=True):
@@ -145,13 +174,16 @@ def test_evaluation_labels_reach_no_twin(use_case: UseCase, one_window: bool, re
 
 
 def test_evaluation_rows_reach_no_twin(use_case: UseCase) -> None:
-    """Evaluation rows with absurd values, and categories never seen before, change no answer about the other rows."""
+    """Evaluation rows with absurd values, and categories never seen before, change no answer about
+    the other rows."""
     split = split_windows(make_windows(use_case), use_case)
     absurd = split.evaluation.frame.copy()
     absurd.loc[absurd.index[:100], "spend"] = 1e12
     absurd.loc[absurd.index[:100], "plan"] = "never seen"
     clean = compare_twins(split, None, None, use_case)
-    spoilt = compare_twins(replace(split, evaluation=replace(split.evaluation, frame=absurd)), None, None, use_case)
+    spoilt = compare_twins(
+        replace(split, evaluation=replace(split.evaluation, frame=absurd)), None, None, use_case
+    )
     for recipe, answers in clean.predictions.items():
         assert np.array_equal(answers[100:], spoilt.predictions[recipe][100:])
 
@@ -162,34 +194,59 @@ def test_the_same_windows_give_the_same_twins(use_case: UseCase) -> None:
     split = split_windows(make_windows(use_case), use_case)
     first, second = (compare_twins(split, None, None, use_case) for _ in range(2))
     assert first.comparisons == second.comparisons
-    assert all(np.array_equal(answers, second.predictions[recipe]) for recipe, answers in first.predictions.items())
+    assert all(
+        np.array_equal(answers, second.predictions[recipe])
+        for recipe, answers in first.predictions.items()
+    )
 
 
 # Age
 
 
 def test_recent_rows_weigh_as_the_half_life_says(use_case: UseCase) -> None:
-    """`recent` is a fit with half the weight for every half-life of age, counted in places in time: a missing window lets time pass."""
-    windows = tuple(one for one in make_windows(use_case, 5, (1.0, -0.5, 0.2, 0.7, 1.5)) if one.index != 2)
+    """`recent` is a fit with half the weight for every half-life of age, counted in places in time:
+    a missing window lets time pass."""
+    windows = tuple(
+        one for one in make_windows(use_case, 5, (1.0, -0.5, 0.2, 0.7, 1.5)) if one.index != 2
+    )
     weights = np.concatenate([np.full(len(one.labels), 0.5 ** (4 - one.index)) for one in windows])
-    frame, labels = pd.concat([one.frame for one in windows]), np.concatenate([one.labels for one in windows])
-    by_hand = fit("logistic", frame, labels, numeric=use_case.numeric, categorical=use_case.categorical, weights=weights, seed=7)
+    frame, labels = (
+        pd.concat([one.frame for one in windows]),
+        np.concatenate([one.labels for one in windows]),
+    )
+    by_hand = fit(
+        "logistic",
+        frame,
+        labels,
+        numeric=use_case.numeric,
+        categorical=use_case.categorical,
+        weights=weights,
+        seed=7,
+    )
     asked = prepared(99)
-    recent, every = (probabilities(fit_recipe(f"logistic/{history}", windows, use_case), asked, use_case) for history in ("recent", "all"))
+    recent, every = (
+        probabilities(fit_recipe(f"logistic/{history}", windows, use_case), asked, use_case)
+        for history in ("recent", "all")
+    )
     assert np.allclose(recent, probabilities(by_hand, asked, use_case), atol=1e-12)
     assert np.abs(recent - every).max() > 0.05
 
 
 def test_recent_wins_when_the_world_turned(use_case: UseCase) -> None:
-    """When what was true three windows ago is false today, the recency-weighted twin ranks the newest rows right, the other does not."""
+    """When what was true three windows ago is false today, the recency-weighted twin ranks the
+    newest rows right, the other does not."""
     split = split_windows(make_windows(use_case, 5, (-1.0, -1.0, -1.0, 1.0, 1.0)), use_case)
-    scores = {one.recipe: one.candidate.val_auc for one in compare_twins(split, None, None, use_case).comparisons}
+    scores = {
+        one.recipe: one.candidate.val_auc
+        for one in compare_twins(split, None, None, use_case).comparisons
+    }
     assert scores["logistic/recent"] > 0.8
     assert scores["logistic/all"] < 0.2
 
 
 def test_one_window_of_history_has_one_age(use_case: UseCase) -> None:
-    """With a single teaching window `recent` is the same model as `all` and is not fitted twice; alone it still is."""
+    """With a single teaching window `recent` is the same model as `all` and is not fitted twice;
+    alone it still is."""
     split = split_windows(make_windows(use_case, 2), use_case)
     assert list(compare_twins(split, None, None, use_case).predictions) == ["logistic/all"]
     alone = with_training(use_case, histories=("recent",))
@@ -199,11 +256,16 @@ def test_one_window_of_history_has_one_age(use_case: UseCase) -> None:
 # The comparison
 
 
-def test_every_recipe_on_every_history_is_compared_in_the_order_of_the_file(use_case: UseCase) -> None:
-    """The comparisons name their recipes, their window, and whether production was made by the same learner."""
+def test_every_recipe_on_every_history_is_compared_in_the_order_of_the_file(
+    use_case: UseCase,
+) -> None:
+    """The comparisons name their recipes, their window, and whether production was made by the same
+    learner."""
     use_case = with_training(use_case, recipes=("lightgbm", "logistic"))
     split = split_windows(make_windows(use_case), use_case)
-    answers = probabilities(fit_recipe("logistic/all", split.history[:1], use_case), split.evaluation.frame, use_case)
+    answers = probabilities(
+        fit_recipe("logistic/all", split.history[:1], use_case), split.evaluation.frame, use_case
+    )
     found = compare_twins(split, answers, "logistic/all", use_case).comparisons
     assert tuple(one.recipe for one in found) == recipes_of(use_case)
     assert [one.same_recipe for one in found] == [False, False, True, True]
@@ -211,7 +273,9 @@ def test_every_recipe_on_every_history_is_compared_in_the_order_of_the_file(use_
     for one in found:
         assert one.delta is not None
         assert one.production is not None
-        assert one.production.val_auc == pytest.approx(measure_auc(split.evaluation.labels, answers))
+        assert one.production.val_auc == pytest.approx(
+            measure_auc(split.evaluation.labels, answers)
+        )
         assert one.delta.value == pytest.approx(one.candidate.val_auc - one.production.val_auc)
         assert 0.5 < one.baseline_auc < one.candidate.val_auc
 
@@ -224,7 +288,8 @@ def test_without_production_there_is_no_delta(use_case: UseCase) -> None:
 
 
 def test_a_class_that_no_window_shows_is_named(use_case: UseCase) -> None:
-    """Three classes of which the last one is in no teaching row: the error says which one, before a model without it exists."""
+    """Three classes of which the last one is in no teaching row: the error says which one, before a
+    model without it exists."""
     three = replace(use_case, target=replace(use_case.target, classes=("False", "True", "Maybe")))
     with pytest.raises(ModelError, match="none of class Maybe"):
         fit_recipe("logistic/all", make_windows(three), three)
@@ -233,18 +298,35 @@ def test_a_class_that_no_window_shows_is_named(use_case: UseCase) -> None:
 # Production on the same rows
 
 
-def ask(split: Split, use_case: UseCase, trained_through: str | None, answer: Callable[[pd.DataFrame], np.ndarray] | None) -> Any:
-    """Production's answers, when it was trained through a window; `answer` stands for the loaded model."""
-    live = None if trained_through is None else SimpleNamespace(recipe="logistic/all", trained_through=trained_through)
+def ask(
+    split: Split,
+    use_case: UseCase,
+    trained_through: str | None,
+    answer: Callable[[pd.DataFrame], np.ndarray] | None,
+) -> Any:
+    """Production's answers, when it was trained through a window; `answer` stands for the loaded
+    model."""
+    live = (
+        None
+        if trained_through is None
+        else SimpleNamespace(recipe="logistic/all", trained_through=trained_through)
+    )
     places = {one.name: one.index for one in (*split.history, split.evaluation)}
     bundle = None if answer is None else SimpleNamespace(probabilities=answer)
     loop = SimpleNamespace(use_case=use_case, computing=Fitting())
-    history: Any = SimpleNamespace(loop=loop, production=live, place=places.get, bundle=bundle, production_error="it cannot be loaded")
+    history: Any = SimpleNamespace(
+        loop=loop,
+        production=live,
+        place=places.get,
+        bundle=bundle,
+        production_error="it cannot be loaded",
+    )
     return _ask_production(history, split)
 
 
 def test_production_that_saw_the_evaluation_rows_is_judged_by_a_twin(use_case: UseCase) -> None:
-    """Its recipe is refitted on the teaching windows; the model itself, too sure of rows that it was trained on, is not asked."""
+    """Its recipe is refitted on the teaching windows; the model itself, too sure of rows that it
+    was trained on, is not asked."""
     split = split_windows(make_windows(use_case), use_case)
     answers, error = ask(split, use_case, "w3", never_asked)
     twin = fit_recipe("logistic/all", split.history, use_case)
@@ -252,11 +334,16 @@ def test_production_that_saw_the_evaluation_rows_is_judged_by_a_twin(use_case: U
     assert np.array_equal(answers, probabilities(twin, split.evaluation.frame, use_case))
 
 
-def test_production_trained_on_a_single_window_is_judged_on_its_held_out_part_by_a_twin(use_case: UseCase) -> None:
-    """The first model was shipped fitted on all rows of its window; asked again on that window, a twin without the judging rows answers."""
+def test_production_trained_on_a_single_window_is_judged_on_its_held_out_part_by_a_twin(
+    use_case: UseCase,
+) -> None:
+    """The first model was shipped fitted on all rows of its window; asked again on that window, a
+    twin without the judging rows answers."""
     split = split_windows(make_windows(use_case, 1), use_case)
     answers, _ = ask(split, use_case, "w0", never_asked)
-    clean = ask(replace(split, evaluation=poisoned(split.evaluation)), use_case, "w0", never_asked)[0]
+    clean = ask(replace(split, evaluation=poisoned(split.evaluation)), use_case, "w0", never_asked)[
+        0
+    ]
     assert np.array_equal(answers, clean)
 
 

@@ -1,4 +1,5 @@
-"""Carrying decisions out: whatever a crash leaves behind, the same command ends in the same state, and nothing is moved twice."""
+"""Carrying decisions out: whatever a crash leaves behind, the same command ends in the same state,
+and nothing is moved twice."""
 
 from __future__ import annotations
 
@@ -24,9 +25,11 @@ from closedloop.use_case.loop_toml import parse_use_case
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
 CONTENT = {
-    "name": "shop", "target": {"column": "left", "classes": ["False", "True"]}, "columns": {"spend": {"type": "numeric"}},
+    "name": "shop",
+    "target": {"column": "left", "classes": ["False", "True"]},
+    "columns": {"spend": {"type": "numeric"}},
     "source": {"query": "select 1", "windows": "*.csv"},
-}  # fmt: skip
+}
 BETTER = (Check("candidate is better", Outcome.HOLDS, Role.GATE, "above 0", "+0.02"),)
 
 
@@ -40,15 +43,34 @@ class Place:
     def state(self) -> tuple[Any, ...]:
         """All that the registry says: what is live, what was before, and every status."""
         registry = self.loop.registry
-        return registry.production(), registry.previous(), tuple(one.status for one in registry.versions())
+        return (
+            registry.production(),
+            registry.previous(),
+            tuple(one.status for one in registry.versions()),
+        )
 
     def add(self, count: int) -> None:
         for number in range(count):
-            self.loop.registry.register(f"key-{number}", f"run-{number}", {"window": f"month_{number}"})
+            self.loop.registry.register(
+                f"key-{number}", f"run-{number}", {"window": f"month_{number}"}
+            )
 
-    def decide(self, action: Action, version: int | None, key: str = "a key", **details: Any) -> Entry:
-        decision = Decision(Kind.ROLLBACK if action is Action.ROLLBACK else Kind.PROMOTION, action, "month_009", BETTER, version)
-        return self.loop.journal.write(key, "shop", decision, details={"production": self.loop.registry.production(), **details})
+    def decide(
+        self, action: Action, version: int | None, key: str = "a key", **details: Any
+    ) -> Entry:
+        decision = Decision(
+            Kind.ROLLBACK if action is Action.ROLLBACK else Kind.PROMOTION,
+            action,
+            "month_009",
+            BETTER,
+            version,
+        )
+        return self.loop.journal.write(
+            key,
+            "shop",
+            decision,
+            details={"production": self.loop.registry.production(), **details},
+        )
 
     def crash_in(self, work: Callable[[], object], after: int) -> bool:
         """Do the work with an MLflow that is gone after some calls; did it crash?"""
@@ -72,7 +94,18 @@ def make_place(tmp_path: Path) -> Callable[[], Place]:
         registry._client_made = client = MemoryClient()
         nothing: Any = None
         use_case = parse_use_case(CONTENT, tmp_path / "loop.toml")
-        return Place(Loop(use_case, Settings(home=tmp_path), nothing, nothing, Journal(engine), registry, engine), client)
+        return Place(
+            Loop(
+                use_case,
+                Settings(home=tmp_path),
+                nothing,
+                nothing,
+                Journal(engine),
+                registry,
+                engine,
+            ),
+            client,
+        )
 
     return make
 
@@ -83,7 +116,8 @@ def place(make_place: Callable[[], Place]) -> Place:
 
 
 def test_a_promotion_moves_production_and_is_noted_as_done(place: Place) -> None:
-    """The first promotion has nothing to go back to, the second one keeps what it replaced; both entries are done."""
+    """The first promotion has nothing to go back to, the second one keeps what it replaced; both
+    entries are done."""
     place.add(2)
     assert carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first")).outcome == "done"
     assert place.state() == (1, None, ("production", "candidate"))
@@ -92,7 +126,8 @@ def test_a_promotion_moves_production_and_is_noted_as_done(place: Place) -> None
 
 
 def test_what_was_carried_out_before_is_left_alone(place: Place) -> None:
-    """A finished promotion that is carried out again, after a rollback, moves nothing: not even MLflow is asked."""
+    """A finished promotion that is carried out again, after a rollback, moves nothing: not even
+    MLflow is asked."""
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first"))
     second = carry_out(place.loop, place.decide(Action.PROMOTE, 2, "second"))
@@ -111,8 +146,11 @@ def test_what_was_carried_out_before_is_left_alone(place: Place) -> None:
         (Action.ROLLBACK, 1, (1, None, ("production", "archived", "candidate"))),
     ],
 )
-def test_every_action_does_its_own_thing_only(place: Place, action: Action, version: int | None, expected: tuple[Any, ...]) -> None:
-    """Rejecting tags a candidate but never what is live; keeping and escalating move nothing; each is noted as done."""
+def test_every_action_does_its_own_thing_only(
+    place: Place, action: Action, version: int | None, expected: tuple[Any, ...]
+) -> None:
+    """Rejecting tags a candidate but never what is live; keeping and escalating move nothing; each
+    is noted as done."""
     place.add(3)
     for number in (1, 2):
         carry_out(place.loop, place.decide(Action.PROMOTE, number, f"promote {number}"))
@@ -126,19 +164,24 @@ def test_a_retraining_is_not_carried_out_here(place: Place) -> None:
 
 
 def test_a_decision_about_another_production_is_superseded(place: Place) -> None:
-    """When production is meanwhile neither the version decided about nor its successor, nothing moves and the entry says so."""
+    """When production is meanwhile neither the version decided about nor its successor, nothing
+    moves and the entry says so."""
     place.add(3)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first"))
     entry = place.decide(Action.PROMOTE, 2)
     place.client.set_registered_model_alias("shop", "production", "3")
     before = place.state()
     carried = carry_out(place.loop, entry)
-    assert (carried.outcome, carried.outcome_detail) == ("superseded", "production is meanwhile version 3")
+    assert (carried.outcome, carried.outcome_detail) == (
+        "superseded",
+        "production is meanwhile version 3",
+    )
     assert place.state() == before
 
 
 def test_a_promotion_cut_short_and_taken_back_is_not_finished_later(place: Place) -> None:
-    """A crash left version 2 live but not noted, a person went back to 1: the flow that runs again leaves 1 live."""
+    """A crash left version 2 live but not noted, a person went back to 1: the flow that runs again
+    leaves 1 live."""
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first"))
     entry = place.decide(Action.PROMOTE, 2)
@@ -153,7 +196,9 @@ def test_a_promotion_cut_short_and_taken_back_is_not_finished_later(place: Place
 
 
 def by_flow(action: Action, version: int) -> Callable[[Place], Entry]:
-    return lambda place: carry_out(place.loop, place.loop.journal.find("a key") or place.decide(action, version))
+    return lambda place: carry_out(
+        place.loop, place.loop.journal.find("a key") or place.decide(action, version)
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,16 +207,33 @@ def by_flow(action: Action, version: int) -> Callable[[Place], Entry]:
         (by_flow(Action.PROMOTE, 3), (3, 2, ("archived", "archived", "production"))),
         (by_flow(Action.ROLLBACK, 1), (1, None, ("production", "archived", "candidate"))),
         (by_flow(Action.REJECT, 3), (2, 1, ("archived", "production", "rejected"))),
-        (lambda place: promote_by_hand(place.loop, 3), (3, 2, ("archived", "archived", "production"))),
-        (lambda place: roll_back_by_hand(place.loop, None), (1, None, ("production", "archived", "candidate"))),
-        (lambda place: roll_back_by_hand(place.loop, 1), (1, None, ("production", "archived", "candidate"))),
+        (
+            lambda place: promote_by_hand(place.loop, 3),
+            (3, 2, ("archived", "archived", "production")),
+        ),
+        (
+            lambda place: roll_back_by_hand(place.loop, None),
+            (1, None, ("production", "archived", "candidate")),
+        ),
+        (
+            lambda place: roll_back_by_hand(place.loop, 1),
+            (1, None, ("production", "archived", "candidate")),
+        ),
     ],
-    ids=["promote", "rollback", "reject", "promote by hand", "roll back by hand", "roll back by hand to a version"],
+    ids=[
+        "promote",
+        "rollback",
+        "reject",
+        "promote by hand",
+        "roll back by hand",
+        "roll back by hand to a version",
+    ],
 )
 def test_a_command_repeated_after_a_crash_anywhere_finishes_it(
     make_place: Callable[[], Place], command: Callable[[Place], Entry], expected: tuple[Any, ...]
 ) -> None:
-    """For every call to MLflow: after a crash just before it the same command ends in the same state, as one decision that is done."""
+    """For every call to MLflow: after a crash just before it the same command ends in the same
+    state, as one decision that is done."""
     after = 0
     while True:
         place = make_place()
@@ -196,9 +258,14 @@ class DyingJournal(Journal):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("command", [lambda loop: promote_by_hand(loop, 3), lambda loop: roll_back_by_hand(loop, None)])
-def test_a_command_cut_off_when_all_was_moved_is_noted_by_the_next(place: Place, command: Callable[[Loop], Entry]) -> None:
-    """Everything moved but nothing noted: the same command finds its own decision, moves nothing more and notes it."""
+@pytest.mark.parametrize(
+    "command", [lambda loop: promote_by_hand(loop, 3), lambda loop: roll_back_by_hand(loop, None)]
+)
+def test_a_command_cut_off_when_all_was_moved_is_noted_by_the_next(
+    place: Place, command: Callable[[Loop], Entry]
+) -> None:
+    """Everything moved but nothing noted: the same command finds its own decision, moves nothing
+    more and notes it."""
     place.add(3)
     for number in (1, 2):
         carry_out(place.loop, place.decide(Action.PROMOTE, number, f"promote {number}"))
@@ -224,7 +291,8 @@ def test_promoting_what_is_not_there_or_live_is_refused(place: Place) -> None:
 
 
 def test_promoting_the_live_version_does_not_finish_another_command(place: Place) -> None:
-    """A promotion of 2 that crashed before it moved anything is not carried out by asking for 1, which is live."""
+    """A promotion of 2 that crashed before it moved anything is not carried out by asking for 1,
+    which is live."""
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1))
     after = 0
@@ -238,29 +306,40 @@ def test_promoting_the_live_version_does_not_finish_another_command(place: Place
 
 
 def test_going_back_needs_somewhere_to_go(place: Place) -> None:
-    """Without production, without previous, to what is live or to what is not there: refused, each with its reason."""
+    """Without production, without previous, to what is live or to what is not there: refused, each
+    with its reason."""
     with pytest.raises(RegistryError, match="no production"):
         roll_back_by_hand(place.loop, None)
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1))
-    for to, reason in ((None, "no previous version"), (1, "version 1, which is production"), (9, "got versions 1, 2")):
+    for to, reason in (
+        (None, "no previous version"),
+        (1, "version 1, which is production"),
+        (9, "got versions 1, 2"),
+    ):
         with pytest.raises(RegistryError, match=reason):
             roll_back_by_hand(place.loop, to)
     assert place.state() == (1, None, ("production", "candidate"))
 
 
 def test_the_same_wish_again_is_a_new_decision(place: Place) -> None:
-    """Promoting, going back and promoting the same version once more are three decisions, each carried out."""
+    """Promoting, going back and promoting the same version once more are three decisions, each
+    carried out."""
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1))
-    wishes = [promote_by_hand(place.loop, 2), roll_back_by_hand(place.loop, None), promote_by_hand(place.loop, 2)]
+    wishes = [
+        promote_by_hand(place.loop, 2),
+        roll_back_by_hand(place.loop, None),
+        promote_by_hand(place.loop, 2),
+    ]
     assert len({one.id for one in wishes}) == 3
     assert all(one.outcome == "done" for one in wishes)
     assert place.state() == (2, 1, ("archived", "production"))
 
 
 def test_what_a_person_asks_for_waits_for_the_turn_that_runs(place: Place) -> None:
-    """While a turn of the loop holds the lock, a promotion by hand changes nothing; it is carried out afterwards."""
+    """While a turn of the loop holds the lock, a promotion by hand changes nothing; it is carried
+    out afterwards."""
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1))
     thread = Thread(target=promote_by_hand, args=(place.loop, 2))
@@ -273,7 +352,8 @@ def test_what_a_person_asks_for_waits_for_the_turn_that_runs(place: Place) -> No
 
 
 def test_serving_is_noted_once_per_start(place: Place) -> None:
-    """The journal says from when on which service answered with which version; the same start is written once."""
+    """The journal says from when on which service answered with which version; the same start is
+    written once."""
     note = partial(note_serving, place.loop.journal, "shop", 1, window="month_0", where="host-a")
     first, again, later = note(started="09:00"), note(started="09:00"), note(started="10:00")
     assert first.id == again.id != later.id

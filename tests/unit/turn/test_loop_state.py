@@ -27,8 +27,18 @@ def _remember(folder: Path, marks: list[bool | str | None], window: str) -> Loop
         for number, mark in enumerate(marks):
             action = Action.ESCALATE if mark == BROKEN else Action.KEEP
             decision = Decision(Kind.RETRAINING, action, f"w{number}", ())
-            journal.write(f"turn {number}", "shop", decision, details={} if mark == BROKEN else {"drift_over": mark, "loss_over": False})
-        return History(ReplayParts(past.use_case, past.as_of(window), journal, MemoryRegistry("shop"), past.memo), window).state()
+            journal.write(
+                f"turn {number}",
+                "shop",
+                decision,
+                details={} if mark == BROKEN else {"drift_over": mark, "loss_over": False},
+            )
+        return History(
+            ReplayParts(
+                past.use_case, past.as_of(window), journal, MemoryRegistry("shop"), past.memo
+            ),
+            window,
+        ).state()
     finally:
         engine.dispose()
 
@@ -42,13 +52,23 @@ def _remember(folder: Path, marks: list[bool | str | None], window: str) -> Loop
         pytest.param([OVER, OVER], "w2", 0, id="drift from the beginning"),
         pytest.param([OVER, OVER, BELOW], "w3", None, id="drift that is over"),
         pytest.param([OVER, BELOW, OVER], "w3", 2, id="drift that came back"),
-        pytest.param([BELOW, OVER, BROKEN, BLANK, OVER], "w5", 1, id="a broken window and one that was not measured do not end it"),
+        pytest.param(
+            [BELOW, OVER, BROKEN, BLANK, OVER],
+            "w5",
+            1,
+            id="a broken window and one that was not measured do not end it",
+        ),
         pytest.param([BELOW, BROKEN, BLANK, OVER], "w4", 3, id="nor do they begin it"),
         pytest.param([BELOW, OVER, BELOW, OVER], "w2", 1, id="an old window is played again"),
     ],
 )
-def test_a_drift_episode_is_read_from_the_journal(tmp_path: Path, marks: list[bool | str | None], window: str, since: int | None) -> None:
-    """`drifting_since` is where the newest run of drifting windows began, of those before the window of the turn."""
+def test_a_drift_episode_is_read_from_the_journal(
+    tmp_path: Path, marks: list[bool | str | None], window: str, since: int | None
+) -> None:
+    """`drifting_since` is where the newest run of drifting windows began, of those before the
+    window of the turn."""
     state = _remember(tmp_path, marks, window)
     assert state.drifting_since == since
-    assert state.drift_marks == tuple(mark for mark in marks[: int(window[1:])] if isinstance(mark, bool))
+    assert state.drift_marks == tuple(
+        mark for mark in marks[: int(window[1:])] if isinstance(mark, bool)
+    )

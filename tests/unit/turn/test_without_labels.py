@@ -1,4 +1,5 @@
-"""A turn says what AUC production should reach where no label has come, and later how that did; nothing depends on it."""
+"""A turn says what AUC production should reach where no label has come, and later how that did;
+nothing depends on it."""
 
 from __future__ import annotations
 
@@ -33,16 +34,33 @@ ESTIMATE = ("estimated_auc", "estimated_lower", "estimated_upper")
 
 
 class Place:
-    """A past whose version 1 is live, as the live loop would look at it: nothing is remembered but by the journal."""
+    """A past whose version 1 is live, as the live loop would look at it: nothing is remembered but
+    by the journal."""
 
     def __init__(self, past: Past, computing: Any = None) -> None:
         self.past, self.computing = past, computing or Computing()
-        self.journal, self.registry = Journal(open_engine("sqlite://")), MemoryRegistry(past.use_case.name)
+        self.journal, self.registry = (
+            Journal(open_engine("sqlite://")),
+            MemoryRegistry(past.use_case.name),
+        )
         self.first = fit_first(past)
-        self.registry.promote(self.registry.add(self.first, self.first.facts.evaluation_window), instead_of=None, reason="installed")
+        self.registry.promote(
+            self.registry.add(self.first, self.first.facts.evaluation_window),
+            instead_of=None,
+            reason="installed",
+        )
 
     def look(self, window: str) -> History[ReplayParts]:
-        return History(ReplayParts(self.past.use_case, self.past.as_of(window), self.journal, self.registry, self.computing), window)
+        return History(
+            ReplayParts(
+                self.past.use_case,
+                self.past.as_of(window),
+                self.journal,
+                self.registry,
+                self.computing,
+            ),
+            window,
+        )
 
     def turn(self, window: str) -> dict[str, Any]:
         """Gather and write down; returns the details as the journal has them."""
@@ -68,12 +86,16 @@ def make_three(seed: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_window_without_labels_has_an_estimate(tmp_path: Path, classes: int) -> None:
-    """w3 is current, its labels are not due: learnt on w2, which version 1 had not seen, the band holds what the hidden labels show."""
+    """w3 is current, its labels are not due: learnt on w2, which version 1 had not seen, the band
+    holds what the hidden labels show."""
     past = steady(tmp_path)
     if classes == 3:
         target = {"column": "left", "classes": ["no", "maybe", "yes"]}
         use_case = make_use_case(tmp_path, target=target, labels={"delay_windows": 1})
-        past = replace(make_past(tmp_path, {f"w{number}": make_three(number) for number in range(6)}), use_case=use_case)
+        past = replace(
+            make_past(tmp_path, {f"w{number}": make_three(number) for number in range(6)}),
+            use_case=use_case,
+        )
     place = Place(past)
     auc, lower, upper = estimate_of(place.turn("w3"))
     hidden = past.labelled("w3")
@@ -98,14 +120,16 @@ def test_nothing_is_learnt_on_rows_that_production_knows(tmp_path: Path) -> None
 
 
 def test_where_labels_have_told_nothing_is_estimated(tmp_path: Path) -> None:
-    """Labels without delay: the current window's realised AUC is there, an estimate would add nothing but its cost."""
+    """Labels without delay: the current window's realised AUC is there, an estimate would add
+    nothing but its cost."""
     found = Place(steady(tmp_path, delay=0)).turn("w3")
     assert found["realised_on"] == "w3"
     assert estimate_of(found) == (None, None, None)
 
 
 def test_an_estimate_is_held_against_the_truth(tmp_path: Path) -> None:
-    """The turn that judges w3 finds in the journal what was estimated for it; the turn before had nothing to hold."""
+    """The turn that judges w3 finds in the journal what was estimated for it; the turn before had
+    nothing to hold."""
     place = Place(steady(tmp_path))
     then, now = place.turn("w3"), place.turn("w4")
     assert then["estimated_for_judged"] is None
@@ -114,7 +138,8 @@ def test_an_estimate_is_held_against_the_truth(tmp_path: Path) -> None:
 
 
 def test_an_estimate_of_another_production_is_not_held_against_this_one(tmp_path: Path) -> None:
-    """A promotion between estimate and labels: two models' numbers are not put beside each other."""
+    """A promotion between estimate and labels: two models' numbers are not put beside each
+    other."""
     place = Place(steady(tmp_path))
     assert place.turn("w3")["estimated_auc"] is not None
     place.registry.promote(place.registry.add(place.first, "w1"), instead_of=1, reason="another")
@@ -129,7 +154,12 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
     found = estimate_of(place.turn("w4"))
     decision = Decision(Kind.RETRAINING, Action.KEEP, "w3", ())
     doubting = Place(place.past)
-    doubting.journal.write("earlier", "shop", decision, details={"realised_on": "w3", "realised_auc": 0.2, "quarantined": True})
+    doubting.journal.write(
+        "earlier",
+        "shop",
+        decision,
+        details={"realised_on": "w3", "realised_auc": 0.2, "quarantined": True},
+    )
     history = doubting.look("w4")
     policy, seed = place.past.use_case.policy, place.past.use_case.training.seed
     expected = [
@@ -142,7 +172,10 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
         )
         for name in ("w3", "w2")
     ]
-    assert [one and one.value for one in expected] == [found[0], estimate_of(doubting.turn("w4"))[0]]
+    assert [one and one.value for one in expected] == [
+        found[0],
+        estimate_of(doubting.turn("w4"))[0],
+    ]
     assert expected[0] != expected[1]
 
 
@@ -153,7 +186,9 @@ class Failing(Computing):
         raise ZeroDivisionError("no such luck")
 
 
-def test_a_failing_estimate_does_not_fail_the_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_estimate_does_not_fail_the_turn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The turn decides as ever, the estimate is not known, and the log says why."""
     found = Place(steady(tmp_path), Failing()).turn("w3")
     assert estimate_of(found) == (None, None, None)
@@ -170,9 +205,14 @@ def test_a_replay_does_not_pay_for_it(tmp_path: Path) -> None:
 
 
 TOLD = {
-    "estimated_auc": 0.8312, "estimated_lower": 0.801, "estimated_upper": 0.859, "production": 1,
-    "estimated_for_judged": 0.829, "realised_on": "w2", "realised_auc": 0.791,
-}  # fmt: skip
+    "estimated_auc": 0.8312,
+    "estimated_lower": 0.801,
+    "estimated_upper": 0.859,
+    "production": 1,
+    "estimated_for_judged": 0.829,
+    "realised_on": "w2",
+    "realised_auc": 0.791,
+}
 SENTENCES = (
     "AUC without labels: about 0.83 [0.80, 0.86], if scores still mean what they meant",
     "AUC without labels of w2: estimated 0.83, realised 0.79",
@@ -182,7 +222,15 @@ SENTENCES = (
 def shown(what: str, details: dict[str, Any]) -> str:
     """What a person reads of one decision, of the history, or of the status."""
     entry = Entry(
-        7, "k", "shop", Decision(Kind.RETRAINING, Action.KEEP, "w3", ()), details, None, datetime(2026, 1, 1, tzinfo=UTC), "done", ""
+        7,
+        "k",
+        "shop",
+        Decision(Kind.RETRAINING, Action.KEEP, "w3", ()),
+        details,
+        None,
+        datetime(2026, 1, 1, tzinfo=UTC),
+        "done",
+        "",
     )
     text = io.StringIO()
     console = Console(file=text, width=160)
@@ -192,14 +240,26 @@ def shown(what: str, details: dict[str, Any]) -> str:
         show_history(console, [entry])
     else:
         found = {"window": "w3", **details} if details else None
-        show_status(console, {"use_case": "shop", "production": 1, "previous": None, "versions": [], "last_decision": None,
-                              "records": {"predictions": 0, "labels": 0}, "open_decisions": [], "without_labels": found})  # fmt: skip
+        show_status(
+            console,
+            {
+                "use_case": "shop",
+                "production": 1,
+                "previous": None,
+                "versions": [],
+                "last_decision": None,
+                "records": {"predictions": 0, "labels": 0},
+                "open_decisions": [],
+                "without_labels": found,
+            },
+        )
     return text.getvalue()
 
 
 @pytest.mark.parametrize("what", ["why", "history", "status"])
 def test_people_are_told(what: str) -> None:
-    """The estimate with its condition, and how the one before did, each in a sentence; where nothing is known nothing is said."""
+    """The estimate with its condition, and how the one before did, each in a sentence; where
+    nothing is known nothing is said."""
     assert all(sentence in shown(what, TOLD) for sentence in SENTENCES)
     assert "without labels" not in shown(what, {})
     assert SENTENCES[1] not in shown(what, {**TOLD, "estimated_for_judged": None})

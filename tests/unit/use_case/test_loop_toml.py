@@ -1,4 +1,5 @@
-"""loop.toml: what is read, what is refused and how it is said, and that the two built-in files are whole."""
+"""loop.toml: what is read, what is refused and how it is said, and that the two built-in files are
+whole."""
 
 from __future__ import annotations
 
@@ -46,38 +47,78 @@ def test_defaults_and_order() -> None:
     ("content", "message"),
     [
         (changed(polisy={}), "polisy: did you mean policy?"),
-        (changed(policy={"promotion": {"min_row": 5}}), "policy.promotion.min_row: did you mean min_rows?"),
-        (changed(columns={"x": {"type": "numeric", "minimun": 0}}), "columns.x.minimun: did you mean minimum?"),
-        (changed(slices=[{"name": "s", "column": "c", "value": ["k"]}]), "slices[0].value: did you mean values?"),
+        (
+            changed(policy={"promotion": {"min_row": 5}}),
+            "policy.promotion.min_row: did you mean min_rows?",
+        ),
+        (
+            changed(columns={"x": {"type": "numeric", "minimun": 0}}),
+            "columns.x.minimun: did you mean minimum?",
+        ),
+        (
+            changed(slices=[{"name": "s", "column": "c", "value": ["k"]}]),
+            "slices[0].value: did you mean values?",
+        ),
         (changed(columns={"x": {"type": "numerical"}}), "columns.x.type"),
-        (changed(columns={"x": {"type": "numeric", "allowed": ["k"]}}), "allowed is for categorical columns"),
-        (changed(columns={"x": {"type": "categorical", "minimum": 0}}), "minimum and maximum are for numeric columns"),
-        (changed(columns={"x": {"type": "numeric", "minimum": 2, "maximum": 2}}), "minimum must be below maximum"),
-        (changed(columns={"x": {"type": "numeric", "max_null_rate": 1.5}}), "max_null_rate must be between 0 and 1"),
+        (
+            changed(columns={"x": {"type": "numeric", "allowed": ["k"]}}),
+            "allowed is for categorical columns",
+        ),
+        (
+            changed(columns={"x": {"type": "categorical", "minimum": 0}}),
+            "minimum and maximum are for numeric columns",
+        ),
+        (
+            changed(columns={"x": {"type": "numeric", "minimum": 2, "maximum": 2}}),
+            "minimum must be below maximum",
+        ),
+        (
+            changed(columns={"x": {"type": "numeric", "max_null_rate": 1.5}}),
+            "max_null_rate must be between 0 and 1",
+        ),
         (changed(columns={}), "at least one feature column"),
-        (changed(columns={"y": {"type": "categorical"}}), "the target or the key among the features"),
+        (
+            changed(columns={"y": {"type": "categorical"}}),
+            "the target or the key among the features",
+        ),
         (changed(key="x"), "the target or the key among the features"),
         (changed(target={"column": "y", "classes": ["a"]}), "at least two different classes"),
         (changed(target={"column": "y", "classes": ["a", "a"]}), "at least two different classes"),
         (changed(name="a/b"), "letters, digits, - and _ only"),
         (changed(source={"query": "q"}), "exactly one of windows and windows_query"),
-        (changed(source={"query": "q", "windows": "*", "windows_query": "q"}), "exactly one of windows and windows_query"),
-        (changed(source={"query": "q", "windows": "*", "kind": "sql"}), "a sql source needs url and windows_query"),
+        (
+            changed(source={"query": "q", "windows": "*", "windows_query": "q"}),
+            "exactly one of windows and windows_query",
+        ),
+        (
+            changed(source={"query": "q", "windows": "*", "kind": "sql"}),
+            "a sql source needs url and windows_query",
+        ),
         (changed(slices=[{"name": "s", "column": "cc", "values": ["k"]}]), "did you mean c?"),
-        (changed(slices=[{"name": "s", "column": "x", "values": ["k"]}]), "minimum/maximum for a numeric one"),
+        (
+            changed(slices=[{"name": "s", "column": "x", "values": ["k"]}]),
+            "minimum/maximum for a numeric one",
+        ),
         (changed(slices=[{"name": "s", "column": "c"}]), "needs either values or minimum/maximum"),
         (changed(training={"recipes": []}), "must each name at least one"),
         (changed(training={"recipes": ["forest"]}), "training.recipes"),
         (changed(labels={"delay_windows": -1}), "delay_windows must not be negative"),
-        (changed(schedule={"cron": "61 * * * *"}), "loop.toml: schedule: wanted cron's minute must be between 0 and 59"),
+        (
+            changed(schedule={"cron": "61 * * * *"}),
+            "loop.toml: schedule: wanted cron's minute must be between 0 and 59",
+        ),
         (changed(schedule={"timezone": "Berlin"}), "timezone must be an IANA name"),
         (changed(schedule={"crom": "0 6 * * *"}), "schedule.crom: did you mean cron?"),
-        (changed(policy={"retraining": {"max_drift_share": 3}}), "max_drift_share must be between 0 and 1"),
+        (
+            changed(policy={"retraining": {"max_drift_share": 3}}),
+            "max_drift_share must be between 0 and 1",
+        ),
         ({"name": "test"}, "source"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_obeyed_is_refused(content: dict[str, Any], message: str) -> None:
-    """A mistyped key or an impossible value never passes in silence; the message names the place and the way out."""
+    """A mistyped key or an impossible value never passes in silence; the message names the place
+    and the way out."""
     with pytest.raises(UseCaseError) as caught:
         parse_use_case(content, Path("loop.toml"))
     assert message in str(caught.value).replace("got ", "")
@@ -98,10 +139,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("case", "message"),
-    [("nonsense", "a JSON list of golden cases"), ([{"name": "g", "row": {"x": 1}, "label": "a"}], "missing"),
-     ([{"name": "g", "row": {"x": 1, "c": "k", "z": 1}, "label": "a"}], "unknown"),
-     ([{"name": "g", "row": {"x": 1, "c": "k"}, "label": "q"}], "label 'q'")],
-)  # fmt: skip
+    [
+        ("nonsense", "a JSON list of golden cases"),
+        ([{"name": "g", "row": {"x": 1}, "label": "a"}], "missing"),
+        ([{"name": "g", "row": {"x": 1, "c": "k", "z": 1}, "label": "a"}], "unknown"),
+        ([{"name": "g", "row": {"x": 1, "c": "k"}, "label": "q"}], "label 'q'"),
+    ],
+)
 def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> None:
     """A golden case must give every feature, nothing else, and a label that exists."""
     (tmp_path / "golden.json").write_text(case if isinstance(case, str) else json.dumps(case))
@@ -110,18 +154,30 @@ def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> No
 
 
 def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
-    """Any number of policy, contract or training changes it; a description, another place of the same data or another time to look
-    at it does not."""
+    """Any number of policy, contract or training changes it; a description, another place of the
+    same data or another time to look at it does not."""
     fingerprint = parse_use_case(CONTENT, Path("loop.toml")).fingerprint
     same = [
         changed(description="other"),
         changed(schedule={"cron": "0 7 * * *", "timezone": "Europe/Berlin"}),
         changed(source={"query": "SELECT 1", "windows": "*", "root": "elsewhere"}),
     ]
-    other = [changed(policy={"promotion": {"min_rows": 499}}), changed(columns={"x": {"type": "numeric", "maximum": 9}}),
-             changed(training={"seed": 8}), changed(source={"query": "SELECT 2", "windows": "*"})]  # fmt: skip
-    assert {parse_use_case(content, tmp_path / "loop.toml").fingerprint for content in same} == {fingerprint}
-    assert len({parse_use_case(content, Path("loop.toml")).fingerprint for content in other} | {fingerprint}) == 5
+    other = [
+        changed(policy={"promotion": {"min_rows": 499}}),
+        changed(columns={"x": {"type": "numeric", "maximum": 9}}),
+        changed(training={"seed": 8}),
+        changed(source={"query": "SELECT 2", "windows": "*"}),
+    ]
+    assert {parse_use_case(content, tmp_path / "loop.toml").fingerprint for content in same} == {
+        fingerprint
+    }
+    assert (
+        len(
+            {parse_use_case(content, Path("loop.toml")).fingerprint for content in other}
+            | {fingerprint}
+        )
+        == 5
+    )
 
 
 def test_the_default_use_case_is_streamflow() -> None:
@@ -134,7 +190,8 @@ def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
     """A newcomer finds each number that decides in the file, not in the code."""
     use_case = load_use_case(folder)
     assert {part: set(numbers) for part, numbers in use_case.content["policy"].items()} == {
-        part: set(numbers) for part, numbers in asdict(Policy()).items()}  # fmt: skip
+        part: set(numbers) for part, numbers in asdict(Policy()).items()
+    }
     assert set(use_case.content["training"]) == set(asdict(use_case.training))
     assert set(use_case.content["schedule"]) == set(asdict(use_case.schedule))
     assert use_case.golden
@@ -142,7 +199,8 @@ def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", BUILT_IN, ids=lambda folder: folder.name)
 def test_built_in_data_goes_through(tmp_path: Path, folder: Path) -> None:
-    """Generated, read and checked: whole windows with all labels, and only month 5 broken, in the two columns that are meant."""
+    """Generated, read and checked: whole windows with all labels, and only month 5 broken, in the
+    two columns that are meant."""
     use_case = load_use_case(folder)
     assert use_case.source.generator is not None
     written = write_generated(use_case, tmp_path, generate_windows(use_case.source.generator))
@@ -152,7 +210,9 @@ def test_built_in_data_goes_through(tmp_path: Path, folder: Path) -> None:
         raw = source.read(window)
         prepared = prepare(raw, use_case)
         broken = {one.column for one in check_contract(raw, prepared, use_case)}
-        assert broken == ({"monthly_fee", "failed_payments_90d"} if window == "month_005" else set())
+        assert broken == (
+            {"monthly_fee", "failed_payments_90d"} if window == "month_005" else set()
+        )
         assert set(prepared[use_case.target.column]) == set(use_case.target.classes)
 
 
@@ -172,7 +232,9 @@ def test_real_snapshots_keep_the_streamflow_contract() -> None:
     """Two real monthly snapshots pass the contract that was written for the made-up months."""
     shared = Path(os.path.relpath(REPOSITORY.parent / "shared" / "data" / "streamflow"))
     if not shared.is_dir():
-        pytest.skip("the real snapshots are not on this machine (wanted ../shared/data/streamflow beside the repository)")
+        pytest.skip(
+            "the real snapshots are not on this machine (wanted ../shared/data/streamflow beside the repository)"
+        )
     use_case = load_use_case(REPOSITORY / "data" / "streamflow")
     source = open_source(use_case, shared)
     assert source.windows() == ("month_000", "month_001")

@@ -6,7 +6,13 @@ import pytest
 
 from closedloop.use_case.schedule import DEFAULT_CRON, Schedule, check_cron
 
-TAKEN = [DEFAULT_CRON, "*/15 8-18/2 1,15 * mon-fri", "0 0 29 2 *", "59 23 31 JAN,dec 7", "0 0 30 2-4 0-6"]
+TAKEN = [
+    DEFAULT_CRON,
+    "*/15 8-18/2 1,15 * mon-fri",
+    "0 0 29 2 *",
+    "59 23 31 JAN,dec 7",
+    "0 0 30 2-4 0-6",
+]
 REFUSED = {
     "0 6 * *": "5 fields",
     "0 0 6 * * *": "5 fields",
@@ -36,7 +42,8 @@ def test_plain_cron_is_taken(line: str) -> None:
 
 @pytest.mark.parametrize(("line", "message"), REFUSED.items())
 def test_what_would_never_come_true_is_refused(line: str, message: str) -> None:
-    """A line that no cron reads, or that comes true on no day, is refused by the field that is wrong."""
+    """A line that no cron reads, or that comes true on no day, is refused by the field that is
+    wrong."""
     with pytest.raises(ValueError, match=message):
         check_cron(line)
 

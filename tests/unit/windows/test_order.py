@@ -16,7 +16,9 @@ NAMES = tuple(f"month_{number:03d}" for number in range(12))
 def test_position_refuses_an_unknown_window() -> None:
     """A name that is not there is answered with the names that are."""
     assert position(NAMES, "month_003") == 3
-    with pytest.raises(SourceError, match="wanted a known window \\(month_000 to month_011\\), got month_99"):
+    with pytest.raises(
+        SourceError, match="wanted a known window \\(month_000 to month_011\\), got month_99"
+    ):
         position(NAMES, "month_99")
     with pytest.raises(SourceError, match="none"):
         position((), "month_000")
@@ -28,7 +30,8 @@ def test_up_to_stops_at_the_window() -> None:
 
 
 def test_mature_counts_the_delay_back_from_the_newest() -> None:
-    """With no delay a window brings its own labels; with two, those of the two newest are still due."""
+    """With no delay a window brings its own labels; with two, those of the two newest are still
+    due."""
     assert mature(NAMES, "month_003", 0) == NAMES[:4]
     assert mature(NAMES, "month_003", 2) == NAMES[:2]
     assert mature(NAMES, "month_001", 5) == ()
@@ -55,8 +58,11 @@ def test_no_window_of_the_future_is_ever_given(place: int, delay: int) -> None:
 
 
 @given(chosen=st.sets(st.integers(0, 11), min_size=1), data=st.data())
-def test_the_history_ends_before_the_evaluation_window(chosen: set[int], data: st.DataObject) -> None:
-    """Every labelled window older than the evaluation one is in the history, the evaluation one and newer ones never are."""
+def test_the_history_ends_before_the_evaluation_window(
+    chosen: set[int], data: st.DataObject
+) -> None:
+    """Every labelled window older than the evaluation one is in the history, the evaluation one and
+    newer ones never are."""
     labelled = tuple(NAMES[place] for place in sorted(chosen))
     evaluation = data.draw(st.sampled_from(labelled))
     history = split_history(labelled, evaluation)
@@ -65,7 +71,8 @@ def test_the_history_ends_before_the_evaluation_window(chosen: set[int], data: s
 
 
 def test_history_of_an_unlabelled_window_is_refused() -> None:
-    """Without labels there is nothing to evaluate on, so there is no history that leads up to it."""
+    """Without labels there is nothing to evaluate on, so there is no history that leads up to
+    it."""
     with pytest.raises(SourceError):
         split_history(NAMES[:3], "month_007")
 
@@ -75,15 +82,20 @@ def test_history_of_an_unlabelled_window_is_refused() -> None:
     extra=st.lists(st.text(), max_size=20),
     seed=st.integers(0, 99),
 )
-def test_a_key_is_held_out_whatever_rows_surround_it(keys: list[str], extra: list[str], seed: int) -> None:
+def test_a_key_is_held_out_whatever_rows_surround_it(
+    keys: list[str], extra: list[str], seed: int
+) -> None:
     """Rows that are added or reordered change no other row's lot."""
     alone = dict(zip(keys, held_out(keys, 0.3, seed), strict=True))
-    among = dict(zip(reversed(extra + keys), held_out(list(reversed(extra + keys)), 0.3, seed), strict=True))
+    among = dict(
+        zip(reversed(extra + keys), held_out(list(reversed(extra + keys)), 0.3, seed), strict=True)
+    )
     assert all(among[key] == lot for key, lot in alone.items())
 
 
 def test_about_the_share_is_held_out_and_the_seed_changes_which() -> None:
-    """20,000 keys: within a percentage point of the share, and another seed picks others; the ends are none and all."""
+    """20,000 keys: within a percentage point of the share, and another seed picks others; the ends
+    are none and all."""
     keys = [str(number) for number in range(20_000)]
     first, second = held_out(keys, 0.25, 7), held_out(keys, 0.25, 8)
     assert first.mean() == pytest.approx(0.25, abs=0.01)
@@ -94,5 +106,15 @@ def test_about_the_share_is_held_out_and_the_seed_changes_which() -> None:
 
 
 def test_lots_are_the_same_in_every_process() -> None:
-    """Known answers: a lot that depended on Python's hash seed or a library's random state would change from run to run."""
-    assert held_out(list("abcdefgh"), 0.5, 7).tolist() == [True, False, False, False, False, True, True, True]
+    """Known answers: a lot that depended on Python's hash seed or a library's random state would
+    change from run to run."""
+    assert held_out(list("abcdefgh"), 0.5, 7).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]

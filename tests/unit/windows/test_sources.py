@@ -1,4 +1,5 @@
-"""Sources beyond their common contract: files as they are in the real world, addresses, errors, and writing generated windows."""
+"""Sources beyond their common contract: files as they are in the real world, addresses, errors, and
+writing generated windows."""
 
 from __future__ import annotations
 
@@ -30,12 +31,21 @@ FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 def use_case(path: Path, **source: Any) -> UseCase:
     content = {
         "name": "test",
-        "source": {"query": "SELECT * FROM read_csv('{root}/{window}/t.csv')", "windows": "m*", "root": "rows", **source},
+        "source": {
+            "query": "SELECT * FROM read_csv('{root}/{window}/t.csv')",
+            "windows": "m*",
+            "root": "rows",
+            **source,
+        },
         "target": {"column": "y", "classes": ["a", "b"]},
         "columns": {"x": {"type": "numeric"}},
     }
     return parse_use_case(
-        {**content, "source": {key: value for key, value in content["source"].items() if value is not None}}, path / "loop.toml"
+        {
+            **content,
+            "source": {key: value for key, value in content["source"].items() if value is not None},
+        },
+        path / "loop.toml",
     )
 
 
@@ -59,27 +69,37 @@ def test_missing_generated_data_names_the_command(tmp_path: Path) -> None:
 
 
 def test_window_names_lose_their_ending_only(tmp_path: Path) -> None:
-    """Dots inside a name stay, compressed files lose both endings, hidden files are no windows, folders keep their whole name."""
+    """Dots inside a name stay, compressed files lose both endings, hidden files are no windows,
+    folders keep their whole name."""
     for name in ("2024.01.csv", "2024.02.csv.gz", ".2024.03.csv"):
         (tmp_path / name).write_text("x\n1\n")
     (tmp_path / "2024.04").mkdir()
-    assert FilesSource(Source(query="q", windows="*"), tmp_path).windows() == ("2024.01", "2024.02", "2024.04")
+    assert FilesSource(Source(query="q", windows="*"), tmp_path).windows() == (
+        "2024.01",
+        "2024.02",
+        "2024.04",
+    )
 
 
 @pytest.mark.parametrize("name", ["data[1]", "a b", "quo'te", "ünï", "100%"])
 def test_odd_file_names_are_read(tmp_path: Path, name: str) -> None:
     """Names as browsers and people give them reach the file they name."""
     FRAME.to_csv(tmp_path / f"{name}.csv", index=False)
-    source = FilesSource(Source(query="SELECT * FROM read_csv('{root}/{window}.csv')", windows="*.csv"), tmp_path)
+    source = FilesSource(
+        Source(query="SELECT * FROM read_csv('{root}/{window}.csv')", windows="*.csv"), tmp_path
+    )
     assert source.windows() == (name,)
     assert len(source.read(name)) == 2
     assert len(read_table(tmp_path / f"{name}.csv")) == 2
 
 
 def test_a_missing_table_and_a_wrong_query_are_told_apart(tmp_path: Path) -> None:
-    """A query over a file that is not there says so in one line; bad SQL says what DuckDB said, without a traceback."""
+    """A query over a file that is not there says so in one line; bad SQL says what DuckDB said,
+    without a traceback."""
     (tmp_path / "m0").mkdir()
-    source = FilesSource(Source(query="SELECT * FROM read_csv('{root}/{window}/labels.csv')", windows="m*"), tmp_path)
+    source = FilesSource(
+        Source(query="SELECT * FROM read_csv('{root}/{window}/labels.csv')", windows="m*"), tmp_path
+    )
     with pytest.raises(SourceError, match=r"labels\.csv.*bring the missing file") as caught:
         source.read("m0")
     assert "\n" not in str(caught.value)
@@ -89,7 +109,8 @@ def test_a_missing_table_and_a_wrong_query_are_told_apart(tmp_path: Path) -> Non
 
 
 def test_labels_of_fewer_rows_leave_nulls(tmp_path: Path) -> None:
-    """A left join keeps rows whose label has not come; absent columns are the contract's business, not an error here."""
+    """A left join keeps rows whose label has not come; absent columns are the contract's business,
+    not an error here."""
     (tmp_path / "m0").mkdir()
     (tmp_path / "m0" / "a.csv").write_text("id,x\n1,2\n2,3\n")
     (tmp_path / "m0" / "b.csv").write_text("id,y\n1,a\n")
@@ -99,8 +120,16 @@ def test_labels_of_fewer_rows_leave_nulls(tmp_path: Path) -> None:
 
 
 def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
-    """`$NAME` is looked up when the source is opened, in the environment that is handed in; a missing one is named."""
-    one = use_case(tmp_path, kind="sql", windows=None, windows_query="SELECT 'm0'", query="SELECT 1 AS x, '{window}' AS w", url="$SHOP_DB")
+    """`$NAME` is looked up when the source is opened, in the environment that is handed in; a
+    missing one is named."""
+    one = use_case(
+        tmp_path,
+        kind="sql",
+        windows=None,
+        windows_query="SELECT 'm0'",
+        query="SELECT 1 AS x, '{window}' AS w",
+        url="$SHOP_DB",
+    )
     read = open_source(one, environ={"SHOP_DB": "sqlite://"}).read("m0")
     assert read.to_dict("list") == {"x": [1], "w": ["m0"]}
     with pytest.raises(SourceError, match="SHOP_DB"):
@@ -108,7 +137,10 @@ def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
     assert "SHOP_DB" not in os.environ
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://u:hunter2@127.0.0.1:1/db", "nonsense", "nodialect://u:hunter2@h/db"])
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://u:hunter2@127.0.0.1:1/db", "nonsense", "nodialect://u:hunter2@h/db"],
+)
 def test_a_database_that_does_not_answer_is_a_source_error(url: str) -> None:
     """Nothing of SQLAlchemy leaks out, and no password does."""
     source = SqlSource(Source(query="q", kind="sql", url=url, windows_query="SELECT 1"), url)
@@ -132,18 +164,27 @@ class Held:
 
 
 def test_a_chain_goes_on_where_the_first_ends() -> None:
-    """Windows of the second source follow those of the first whatever their names; the first wins a name that both have."""
-    chain = ChainedSource(Held({"z": FRAME, "b": FRAME}), Held({"a": FRAME.head(1), "b": FRAME.head(1)}))
+    """Windows of the second source follow those of the first whatever their names; the first wins a
+    name that both have."""
+    chain = ChainedSource(
+        Held({"z": FRAME, "b": FRAME}), Held({"a": FRAME.head(1), "b": FRAME.head(1)})
+    )
     assert chain.windows() == ("z", "b", "a")
     assert [len(chain.read(window)) for window in chain.windows()] == [2, 2, 1]
 
 
 def test_generated_windows_are_written_once(tmp_path: Path) -> None:
-    """A second run writes nothing, changed content is replaced whole, and no half-written files stay behind."""
+    """A second run writes nothing, changed content is replaced whole, and no half-written files
+    stay behind."""
     one = use_case(tmp_path)
-    assert write_generated(one, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == ("m0", "m1")
+    assert write_generated(one, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == (
+        "m0",
+        "m1",
+    )
     assert write_generated(one, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == ()
-    assert write_generated(one, None, {"m0": {"t": FRAME.head(1), "u": FRAME}, "m1": {"": FRAME}}) == ("m0",)
+    assert write_generated(
+        one, None, {"m0": {"t": FRAME.head(1), "u": FRAME}, "m1": {"": FRAME}}
+    ) == ("m0",)
     assert (tmp_path / "rows" / "m0" / "t.csv").read_bytes() == b"x,y\n1,a\n"
     assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == ["m0", "m1.csv"]
 

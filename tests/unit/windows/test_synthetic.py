@@ -24,7 +24,9 @@ USE_CASE = load_use_case(Path(__file__).parents[3] / "data" / "streamflow")
 
 
 def raw(month: int) -> pd.DataFrame:
-    return reduce(lambda left, right: left.merge(right, on="user_id"), subscription_month(month).values())
+    return reduce(
+        lambda left, right: left.merge(right, on="user_id"), subscription_month(month).values()
+    )
 
 
 @cache
@@ -39,7 +41,9 @@ def trained(months: tuple[int, ...]) -> object:
         (OneHotEncoder(handle_unknown="ignore"), list(USE_CASE.categorical)),
         (make_pipeline(SimpleImputer(), StandardScaler()), list(USE_CASE.numeric)),
     )
-    return make_pipeline(columns, LogisticRegression(max_iter=500)).fit(frame, frame["churn_label"] == "True")
+    return make_pipeline(columns, LogisticRegression(max_iter=500)).fit(
+        frame, frame["churn_label"] == "True"
+    )
 
 
 def scores(months: tuple[int, ...], month: int) -> np.ndarray:
@@ -51,12 +55,21 @@ def auc(months: tuple[int, ...], month: int) -> float:
 
 
 def worst_case_gain(months: tuple[int, ...], month: int, *, quantile: float) -> float:
-    """A quantile of the AUC of a model of `months` minus that of month 0's, over paired bootstraps of the month's rows."""
+    """A quantile of the AUC of a model of `months` minus that of month 0's, over paired bootstraps
+    of the month's rows."""
     actual = (rows(month)["churn_label"] == "True").to_numpy()
     new, old = scores(months, month), scores((0,), month)
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, len(actual), len(actual)) for _ in range(150)]
-    return float(np.quantile([roc_auc_score(actual[draw], new[draw]) - roc_auc_score(actual[draw], old[draw]) for draw in draws], quantile))
+    return float(
+        np.quantile(
+            [
+                roc_auc_score(actual[draw], new[draw]) - roc_auc_score(actual[draw], old[draw])
+                for draw in draws
+            ],
+            quantile,
+        )
+    )
 
 
 def drift_share(month: int) -> float:
@@ -64,11 +77,22 @@ def drift_share(month: int) -> float:
     drifted = []
     for name in USE_CASE.numeric:
         spread = max(reference[name].std(), 1e-9)
-        drifted.append(wasserstein_distance(reference[name].dropna(), current[name].dropna()) / spread >= 0.1)
+        drifted.append(
+            wasserstein_distance(reference[name].dropna(), current[name].dropna()) / spread >= 0.1
+        )
     for name in USE_CASE.categorical:
-        shares = pd.concat([frame[name].value_counts(normalize=True) for frame in (reference, current)], axis=1).fillna(0).to_numpy()
+        shares = (
+            pd.concat(
+                [frame[name].value_counts(normalize=True) for frame in (reference, current)], axis=1
+            )
+            .fillna(0)
+            .to_numpy()
+        )
         middle = shares.mean(axis=1, keepdims=True)
-        divergence = np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1) / middle), 0).sum() / 2
+        divergence = (
+            np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1) / middle), 0).sum()
+            / 2
+        )
         drifted.append(np.sqrt(max(divergence, 0)) >= 0.1)
     return float(np.mean(drifted))
 
@@ -77,16 +101,22 @@ def test_same_seed_same_rows() -> None:
     """A month depends on its number, the seed and the size alone."""
     for table, frame in subscription_month(2, seed=3, rows=500).items():
         pd.testing.assert_frame_equal(frame, subscription_month(2, seed=3, rows=500)[table])
-    assert not subscription_month(0, seed=1, rows=500)["usage_agg_30d"].equals(subscription_month(0, seed=2, rows=500)["usage_agg_30d"])
+    assert not subscription_month(0, seed=1, rows=500)["usage_agg_30d"].equals(
+        subscription_month(0, seed=2, rows=500)["usage_agg_30d"]
+    )
 
 
 def test_six_tables_join_one_to_one_and_ids_are_unique_over_all_months() -> None:
-    """Every table has every customer of the month once, and no customer's id comes back in another month."""
+    """Every table has every customer of the month once, and no customer's id comes back in another
+    month."""
     ids: list[str] = []
     for month in range(8):
         tables = subscription_month(month, rows=400)
         assert {name: list(frame.columns[1:]) for name, frame in tables.items()} == TABLES
-        assert all(frame["user_id"].tolist() == tables["users"]["user_id"].tolist() for frame in tables.values())
+        assert all(
+            frame["user_id"].tolist() == tables["users"]["user_id"].tolist()
+            for frame in tables.values()
+        )
         ids += tables["users"]["user_id"].tolist()
     assert len(ids) == len(set(ids))
 
@@ -101,18 +131,26 @@ def test_conventions_of_the_real_export() -> None:
 
 @pytest.mark.parametrize("month", [0, 1, 2, 3, 4, 6, 7])
 def test_sound_months_keep_the_contract(month: int) -> None:
-    """Warts, campaign and price rise are no violations, also when held against the statistics of month 0."""
-    assert check_contract(raw(month), rows(month), USE_CASE, measure_statistics(rows(0), USE_CASE)) == ()
+    """Warts, campaign and price rise are no violations, also when held against the statistics of
+    month 0."""
+    assert (
+        check_contract(raw(month), rows(month), USE_CASE, measure_statistics(rows(0), USE_CASE))
+        == ()
+    )
 
 
 def test_month_5_is_broken() -> None:
-    """Fees in cents and payments that did not arrive break the contract, and nothing else of the month does."""
+    """Fees in cents and payments that did not arrive break the contract, and nothing else of the
+    month does."""
     assert {(one.column, one.rule) for one in check_contract(raw(5), rows(5), USE_CASE)} == {
-        ("monthly_fee", "range"), ("failed_payments_90d", "null")}  # fmt: skip
+        ("monthly_fee", "range"),
+        ("failed_payments_90d", "null"),
+    }
 
 
 def test_drift_is_where_the_story_says() -> None:
-    """Months 1 and 3 look like month 0; the campaign and the price rise move at least two of five columns."""
+    """Months 1 and 3 look like month 0; the campaign and the price rise move at least two of five
+    columns."""
     assert drift_share(1) < 0.1
     assert drift_share(3) < 0.1
     assert min(drift_share(2), drift_share(4), drift_share(6)) >= 0.4
@@ -133,29 +171,42 @@ def test_campaign_costs_production_less_than_the_quarantine_limit() -> None:
 
 @pytest.mark.slow
 def test_a_model_that_learnt_from_the_campaign_is_worse_afterwards() -> None:
-    """In month 3 the refit on months 0 to 2 is significantly worse than month 0's model, however the rows are drawn again."""
+    """In month 3 the refit on months 0 to 2 is significantly worse than month 0's model, however
+    the rows are drawn again."""
     assert worst_case_gain((0, 1, 2), 3, quantile=0.995) < 0
 
 
 @pytest.mark.slow
 def test_the_campaign_in_the_history_harms_in_month_4_and_pays_in_month_6() -> None:
-    """History with the campaign is significantly worse when prices rise, significantly better once the reasons have changed."""
+    """History with the campaign is significantly worse when prices rise, significantly better once
+    the reasons have changed."""
     assert worst_case_gain((0, 1, 2, 3), 4, quantile=0.995) < 0
     assert worst_case_gain((0, 1, 2, 3, 4), 6, quantile=0.005) > 0
 
 
 def test_iris_is_dealt_into_three_stratified_windows() -> None:
-    """Three windows of 50 hold all 150 flowers, each species with 16 or 17 in each, differently for another seed."""
+    """Three windows of 50 hold all 150 flowers, each species with 16 or 17 in each, differently for
+    another seed."""
     windows = iris_windows(0)
     assert list(windows) == ["window_0", "window_1", "window_2"]
-    assert all(len(frame) == 50 and set(frame["species"].value_counts()) <= {16, 17} for frame in windows.values())
+    assert all(
+        len(frame) == 50 and set(frame["species"].value_counts()) <= {16, 17}
+        for frame in windows.values()
+    )
     assert pd.concat(windows.values()).drop(columns="species").sum().round(1).to_dict() == {
-        "sepal_length": 876.5, "sepal_width": 458.6, "petal_length": 563.7, "petal_width": 179.9}  # fmt: skip
+        "sepal_length": 876.5,
+        "sepal_width": 458.6,
+        "petal_length": 563.7,
+        "petal_width": 179.9,
+    }
     assert not windows["window_0"].equals(iris_windows(1)["window_0"])
 
 
 def test_generated_windows_by_name() -> None:
     """Streamflow brings a folder of tables a month, iris one file a window."""
-    assert {name: set(tables) for name, tables in generate_windows("streamflow", months=2).items()} == {
-        "month_000": set(TABLES), "month_001": set(TABLES)}  # fmt: skip
-    assert {name: set(tables) for name, tables in generate_windows("iris").items()} == {f"window_{number}": {""} for number in range(3)}
+    assert {
+        name: set(tables) for name, tables in generate_windows("streamflow", months=2).items()
+    } == {"month_000": set(TABLES), "month_001": set(TABLES)}
+    assert {name: set(tables) for name, tables in generate_windows("iris").items()} == {
+        f"window_{number}": {""} for number in range(3)
+    }

@@ -1,7 +1,9 @@
-"""Brings a use case's decisions and their outcomes from one database into another: all of them in one transaction, or none.
+"""Brings a use case's decisions and their outcomes from one database into another: all of them in
+one transaction, or none.
 
-Their ids stay where they are free. Where another use case's decisions have one of them, all move up by one and the same number: their order
-says what came after what, `cause` names ids, and so do the keys of what people asked for, which must never come again.
+Their ids stay where they are free. Where another use case's decisions have one of them, all move up
+by one and the same number: their order says what came after what, `cause` names ids, and so do the
+keys of what people asked for, which must never come again.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class JournalLeft:
-    """Decisions that are not in the copy, outcomes that decisions got since they were copied, and by how much the newest ids are higher
-    there."""
+    """Decisions that are not in the copy, outcomes that decisions got since they were copied, and
+    by how much the newest ids are higher there."""
 
     decisions: int
     outcomes: int
@@ -37,8 +39,8 @@ class JournalLeft:
 
 @dataclass(frozen=True)
 class _Plan:
-    """`ids`: every decision's id -> its id in the copy. `missing` and `unnoted` are ids here: of decisions, and of those whose outcome is
-    not in the copy."""
+    """`ids`: every decision's id -> its id in the copy. `missing` and `unnoted` are ids here: of
+    decisions, and of those whose outcome is not in the copy."""
 
     ids: dict[int, int]
     missing: list[int]
@@ -55,27 +57,40 @@ class JournalCopy:
     def left_to_copy(self) -> JournalLeft:
         """What `copy` would do now; writes nothing, and makes no tables.
 
-        Raises StoreError when the target holds decisions of this use case that are not copies, or when a database does not answer.
+        Raises StoreError when the target holds decisions of this use case that are not copies, or
+        when a database does not answer.
         """
         with _asking(self._target) as there:
             plan = self._plan(there)
-        return JournalLeft(len(plan.missing), len(set(plan.unnoted) - set(plan.missing)), plan.shift)
+        return JournalLeft(
+            len(plan.missing), len(set(plan.unnoted) - set(plan.missing)), plan.shift
+        )
 
     def copy(self, rewrite: Rewrite) -> None:
-        """Bring what is missing; `rewrite` turns a decision's details into those of its copy. The tables have to be there."""
+        """Bring what is missing; `rewrite` turns a decision's details into those of its copy. The
+        tables have to be there."""
         with _asking(self._target) as there:
-            postgresql = there.dialect.name == "postgresql"  # SQLite's transaction keeps others from writing anyway
+            postgresql = (
+                there.dialect.name == "postgresql"
+            )  # SQLite's transaction keeps others from writing anyway
             if postgresql:
-                there.execute(text(f"LOCK TABLE {DECISIONS.name}, {OUTCOMES.name} IN SHARE ROW EXCLUSIVE MODE"))
+                there.execute(
+                    text(
+                        f"LOCK TABLE {DECISIONS.name}, {OUTCOMES.name} IN SHARE ROW EXCLUSIVE MODE"
+                    )
+                )
             plan = self._plan(there)
             for rows in self._read(DECISIONS, DECISIONS.c.id, plan.missing):
                 there.execute(insert(DECISIONS), [_copied(row, plan.ids, rewrite) for row in rows])
             for rows in self._read(OUTCOMES, OUTCOMES.c.decision, plan.unnoted):
                 there.execute(insert(OUTCOMES), [_noted(row, plan.ids) for row in rows])
             if postgresql and plan.missing:
-                # Ids that were given do not move the sequence: the next decision would ask for one that is taken.
+                # Ids that were given do not move the sequence: the next decision would ask for one
+                # that is taken.
                 newest = select(func.max(DECISIONS.c.id)).scalar_subquery()
-                there.execute(select(func.setval(func.pg_get_serial_sequence(DECISIONS.name, "id"), newest)))
+                there.execute(
+                    select(func.setval(func.pg_get_serial_sequence(DECISIONS.name, "id"), newest))
+                )
 
     def look_here(self) -> tuple[int, int]:
         """How many decisions there are here, and the highest version that one of them names."""
@@ -83,7 +98,8 @@ class JournalCopy:
         return len(found), max((one.version or 0 for one in found), default=0)
 
     def tell_newest(self) -> tuple[str, str]:
-        """How many decisions there are and which is the newest, here and in the target, in the same words."""
+        """How many decisions there are and which is the newest, here and in the target, in the same
+        words."""
         return _tell(self._list(self._source)), _tell(self._list(self._target))
 
     # Inside
@@ -105,9 +121,12 @@ class JournalCopy:
                     foreign.add(row.key)
         if foreign:
             some = ", ".join(str(copies[key].id) for key in sorted(foreign)[:5])
-            raise StoreError(where=f"journal at {_address(self._target)}", wanted=f"of {self._use_case} only copies of the decisions here",
-                             got=f"{len(foreign)} made there (ids {some})",
-                             then="it turned there, too: go on there, or name another database; nothing was written")  # fmt: skip
+            raise StoreError(
+                where=f"journal at {_address(self._target)}",
+                wanted=f"of {self._use_case} only copies of the decisions here",
+                got=f"{len(foreign)} made there (ids {some})",
+                then="it turned there, too: go on there, or name another database; nothing was written",
+            )
         missing = [row.id for row in mine if row.id not in ids]
         newest = max(ids, default=0)
         shift = ids[newest] - newest if ids else 0
@@ -120,7 +139,9 @@ class JournalCopy:
     def _read(self, table: Any, column: Any, ids: Sequence[int]) -> Iterator[list[Any]]:
         for batch in _batches(ids):
             with _asking(self._source) as here:
-                yield list(here.execute(select(table).where(column.in_(batch)).order_by(column)).mappings())
+                yield list(
+                    here.execute(select(table).where(column.in_(batch)).order_by(column)).mappings()
+                )
 
 
 @contextmanager
@@ -131,8 +152,12 @@ def _asking(engine: Engine) -> Iterator[Connection]:
             yield connection
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-        raise StoreError(where="journal", wanted=f"to reach {_address(engine)}", got=said.splitlines()[0],
-                         then="check the address and that its server runs, and migrate again") from error  # fmt: skip
+        raise StoreError(
+            where="journal",
+            wanted=f"to reach {_address(engine)}",
+            got=said.splitlines()[0],
+            then="check the address and that its server runs, and migrate again",
+        ) from error
 
 
 def _address(engine: Engine) -> str:
@@ -148,7 +173,11 @@ def _decisions(connection: Connection, use_case: str) -> list[Any]:
     if not inspect(connection).has_table(DECISIONS.name):
         return []
     columns = [DECISIONS.c[name] for name in ("id", "key", "at", "window", "action", "version")]
-    return list(connection.execute(select(*columns).where(DECISIONS.c.use_case == use_case).order_by(DECISIONS.c.id)))
+    return list(
+        connection.execute(
+            select(*columns).where(DECISIONS.c.use_case == use_case).order_by(DECISIONS.c.id)
+        )
+    )
 
 
 def _noted_ids(connection: Connection, use_case: str) -> set[int]:
@@ -161,7 +190,10 @@ def _noted_ids(connection: Connection, use_case: str) -> set[int]:
 def _any_taken(connection: Connection, ids: Sequence[int]) -> bool:
     if not inspect(connection).has_table(DECISIONS.name):
         return False
-    return any(connection.execute(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(batch)).limit(1)).first() for batch in _batches(ids))
+    return any(
+        connection.execute(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(batch)).limit(1)).first()
+        for batch in _batches(ids)
+    )
 
 
 def _facts(row: Any) -> tuple[Any, ...]:
@@ -177,7 +209,9 @@ def _copied(row: Any, ids: dict[int, int], rewrite: Rewrite) -> dict[str, Any]:
 
 
 def _noted(row: Any, ids: dict[int, int]) -> dict[str, Any]:
-    detail = _NAMES_ANOTHER.sub(lambda named: f"decision {ids.get(int(named[1]), named[1])} ", row["detail"])
+    detail = _NAMES_ANOTHER.sub(
+        lambda named: f"decision {ids.get(int(named[1]), named[1])} ", row["detail"]
+    )
     return {**row, "decision": ids[row["decision"]], "detail": detail, "at": _utc(row["at"])}
 
 

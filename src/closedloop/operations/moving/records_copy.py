@@ -1,6 +1,8 @@
-"""Brings a use case's answered requests and their labels from one database into another, some thousand rows at a time.
+"""Brings a use case's answered requests and their labels from one database into another, some
+thousand rows at a time.
 
-Requests go in as the service records them, so that the database fills in their keys as always; those that are there are left alone.
+Requests go in as the service records them, so that the database fills in their keys as always;
+those that are there are left alone.
 """
 
 from __future__ import annotations
@@ -26,11 +28,18 @@ Group = list[tuple[str, int]]
 
 
 def copy_records(
-    source: Engine, target: Engine, use_case: str, report: Callable[[int, int], object], *, write: bool = True
+    source: Engine,
+    target: Engine,
+    use_case: str,
+    report: Callable[[int, int], object],
+    *,
+    write: bool = True,
 ) -> RecordCounts:
-    """Bring what is missing in `target`; how many rows and labels that is. Without `write` it is only counted, and no table is made.
+    """Bring what is missing in `target`; how many rows and labels that is. Without `write` it is
+    only counted, and no table is made.
 
-    Raises StoreError when a database does not answer, LabelConflict when the target says something else of a prediction.
+    Raises StoreError when a database does not answer, LabelConflict when the target says something
+    else of a prediction.
     """
     there = write or inspect(target).has_table(ANSWERS.name)
     with closing(Records(source)) as here, closing(Records(target)) as records:
@@ -43,7 +52,9 @@ def copy_records(
             if write and missing:
                 records.append(_read_requests(source, missing))
             rows += sum(number for _, number in missing)
-            labels += _copy_labels(source, target, [request for request, _ in group], there=there, write=write)
+            labels += _copy_labels(
+                source, target, [request for request, _ in group], there=there, write=write
+            )
             done += sum(number for _, number in group)
             report(done, every)
     return RecordCounts(rows, labels)
@@ -51,9 +62,13 @@ def copy_records(
 
 def _groups(source: Engine, use_case: str) -> Iterator[Group]:
     """All requests with their numbers of rows, in the order in which they were answered."""
-    query = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.at).where(ANSWERS.c.use_case == use_case)
+    query = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.at).where(
+        ANSWERS.c.use_case == use_case
+    )
     query, last = query.order_by(ANSWERS.c.at, ANSWERS.c.request).limit(_PAGE), None
-    while page := _ask(source, query if last is None else query.where(_after(last.at, last.request))):
+    while page := _ask(
+        source, query if last is None else query.where(_after(last.at, last.request))
+    ):
         group: Group = []
         for one in page:
             if group and sum(number for _, number in group) + one.rows > MOST_ROWS:
@@ -70,27 +85,56 @@ def _after(at: datetime, request: str) -> Any:
 
 
 def _missing(target: Engine, group: Group) -> Group:
-    found = {row.request for row in _ask(target, select(ANSWERS.c.request).where(ANSWERS.c.request.in_([request for request, _ in group])))}
+    found = {
+        row.request
+        for row in _ask(
+            target,
+            select(ANSWERS.c.request).where(
+                ANSWERS.c.request.in_([request for request, _ in group])
+            ),
+        )
+    }
     return [one for one in group if one[0] not in found]
 
 
 def _read_requests(source: Engine, group: Group) -> list[AnsweredRequest]:
-    rows = _ask(source, select(ANSWERS).where(ANSWERS.c.request.in_([request for request, _ in group])).order_by(ANSWERS.c.at))
+    rows = _ask(
+        source,
+        select(ANSWERS)
+        .where(ANSWERS.c.request.in_([request for request, _ in group]))
+        .order_by(ANSWERS.c.at),
+    )
     return [
-        AnsweredRequest(row.request, row.use_case, row.version, row.rows, row.features.encode(), row.probabilities.encode(),
-                        json.loads(row.row_keys) if row.row_keys else (), row.at)
+        AnsweredRequest(
+            row.request,
+            row.use_case,
+            row.version,
+            row.rows,
+            row.features.encode(),
+            row.probabilities.encode(),
+            json.loads(row.row_keys) if row.row_keys else (),
+            row.at,
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
-def _copy_labels(source: Engine, target: Engine, requests: Sequence[str], *, there: bool, write: bool) -> int:
+def _copy_labels(
+    source: Engine, target: Engine, requests: Sequence[str], *, there: bool, write: bool
+) -> int:
     query = select(LABELS).where(LABELS.c.request.in_(requests))
     wanted = {row.prediction_id: row for row in _ask(source, query)}
-    known = {row.prediction_id: row.label for row in _ask(target, query)} if wanted and there else {}
+    known = (
+        {row.prediction_id: row.label for row in _ask(target, query)} if wanted and there else {}
+    )
     for id, row in wanted.items():
         if known.get(id, row.label) != row.label:
-            raise LabelConflict(where=f"label of prediction {id}", wanted=f"{row.label!r} as here", got=f"{known[id]!r} in the target",
-                                then="find out which is right; recorded labels never change")  # fmt: skip
+            raise LabelConflict(
+                where=f"label of prediction {id}",
+                wanted=f"{row.label!r} as here",
+                got=f"{known[id]!r} in the target",
+                then="find out which is right; recorded labels never change",
+            )
     missing = [dict(row._mapping) for id, row in sorted(wanted.items()) if id not in known]
     if write and missing:
         dialect: Any = postgresql if target.dialect.name == "postgresql" else sqlite
@@ -103,7 +147,8 @@ def _copy_labels(source: Engine, target: Engine, requests: Sequence[str], *, the
 
 
 def _ask(engine: Engine, query: Any) -> list[Any]:
-    # A transaction for each page: one over all of them would keep the service from recording meanwhile.
+    # A transaction for each page: one over all of them would keep the service from recording
+    # meanwhile.
     try:
         with engine.begin() as connection:
             return list(connection.execute(query))

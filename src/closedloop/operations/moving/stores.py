@@ -1,7 +1,9 @@
-"""Moves a use case to other stores: its runs and versions to another MLflow, its decisions, answers and labels to another database.
+"""Moves a use case to other stores: its runs and versions to another MLflow, its decisions, answers
+and labels to another database.
 
-The order makes it safe to stop anywhere: `production` is pointed at last, when everything else is there and was looked at. What is there
-already is found and left as it is, so the same command goes on where it was cut off.
+The order makes it safe to stop anywhere: `production` is pointed at last, when everything else is
+there and was looked at. What is there already is found and left as it is, so the same command goes
+on where it was cut off.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.operations.moving.journal_copy import JournalCopy, Rewrite
 from closedloop.operations.moving.records_copy import copy_records
-from closedloop.operations.moving.registry_copy import RegistryCopy, Report, check_source, compare_versions, count_runs
+from closedloop.operations.moving.registry_copy import (
+    RegistryCopy,
+    Report,
+    check_source,
+    compare_versions,
+    count_runs,
+)
 from closedloop.records.store import RecordCounts, Records
 from closedloop.registry.versions import Registry, VersionFacts
 from closedloop.storage.engine import open_engine
@@ -62,9 +70,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class Migration:
-    """What was found here, how much of it was not there, and how both sides compare now (nothing in a dry run).
+    """What was found here, how much of it was not there, and how both sides compare now (nothing in
+    a dry run).
 
-    `changes` are outcomes, tags and aliases of what had been copied before; the ids of the newest decisions are `shift` higher there.
+    `changes` are outcomes, tags and aliases of what had been copied before; the ids of the newest
+    decisions are `shift` higher there.
     """
 
     found: Holdings
@@ -88,20 +98,30 @@ class Migration:
 def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
     """The stores at two addresses, for the use case of `loop`.
 
-    Raises UseCaseError when they make no sense as a target, RegistryError when MLflow does not answer, StoreError for an address that
-    cannot be understood.
+    Raises UseCaseError when they make no sense as a target, RegistryError when MLflow does not
+    answer, StoreError for an address that cannot be understood.
     """
     if not mlflow.startswith(("http://", "https://")):
-        raise UseCaseError(where="--to-mlflow", wanted="the address of an MLflow server, http:// or https://", got=mlflow.partition(":")[0],
-                           then="name the one that the team shares")  # fmt: skip
+        raise UseCaseError(
+            where="--to-mlflow",
+            wanted="the address of an MLflow server, http:// or https://",
+            got=mlflow.partition(":")[0],
+            then="name the one that the team shares",
+        )
     name, settings = loop.use_case.name, loop.settings
     try:
         engine = open_engine(database)
     except StoreError as error:
-        raise StoreError(where="--to-database", wanted=error.wanted, got=error.got, then=error.then) from error
+        raise StoreError(
+            where="--to-database", wanted=error.wanted, got=error.got, then=error.then
+        ) from error
     if engine.url == loop.engine.url or mlflow.rstrip("/") == settings.tracking_uri.rstrip("/"):
-        raise UseCaseError(where="--to-database and --to-mlflow", wanted="other stores than those in use", got="one of these",
-                           then="look at CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI: they say where it is now")  # fmt: skip
+        raise UseCaseError(
+            where="--to-database and --to-mlflow",
+            wanted="other stores than those in use",
+            got="one of these",
+            then="look at CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI: they say where it is now",
+        )
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -109,16 +129,22 @@ def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
         try:
             registry.ping()
         except RegistryError as error:
-            raise RegistryError(where=error.where, wanted=error.wanted, got=error.got,
-                                then="check --to-mlflow, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from error  # fmt: skip
+            raise RegistryError(
+                where=error.where,
+                wanted=error.wanted,
+                got=error.got,
+                then="check --to-mlflow, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            ) from error
         yield Target(engine, registry)
 
 
 def migrate(loop: Loop, target: Target, watch: Watch, *, dry_run: bool = False) -> Migration:
-    """Copy what the target lacks, and compare both sides; in a dry run only say what it lacks. No turn is taken meanwhile.
+    """Copy what the target lacks, and compare both sides; in a dry run only say what it lacks. No
+    turn is taken meanwhile.
 
-    Raises RegistryError or StoreError, with nothing written, when the target holds versions or decisions of this name that are no copies,
-    when a version here is damaged, or when there is nothing to move.
+    Raises RegistryError or StoreError, with nothing written, when the target holds versions or
+    decisions of this name that are no copies, when a version here is damaged, or when there is
+    nothing to move.
     """
     name = loop.use_case.name
     with ExitStack() as stack:
@@ -127,7 +153,12 @@ def migrate(loop: Loop, target: Target, watch: Watch, *, dry_run: bool = False) 
             if not dry_run:
                 stack.enter_context(hold_lock(f"{name}-turn", target.engine))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        source = Registry(name, loop.settings.tracking_uri, artifacts=loop.settings.artifacts_folder, downloads=folder)
+        source = Registry(
+            name,
+            loop.settings.tracking_uri,
+            artifacts=loop.settings.artifacts_folder,
+            downloads=folder,
+        )
         journal = JournalCopy(loop.engine, target.engine, name)
         found = _count(loop, source, journal)
         target.registry.refuse_foreign(source)
@@ -139,21 +170,37 @@ def migrate(loop: Loop, target: Target, watch: Watch, *, dry_run: bool = False) 
                 rows = copy_records(loop.engine, target.engine, name, report, write=False)
         else:
             rows = _copy(loop, source, target, journal, watch)
-        missing = Holdings(left.versions, left.runs, unwritten.decisions, rows.predictions, rows.labels)
+        missing = Holdings(
+            left.versions, left.runs, unwritten.decisions, rows.predictions, rows.labels
+        )
         compared = () if dry_run else _compare(loop, source, target, journal)
-        return Migration(found, missing, left.changes + unwritten.outcomes, unwritten.shift, compared)
+        return Migration(
+            found, missing, left.changes + unwritten.outcomes, unwritten.shift, compared
+        )
 
 
 def _count(loop: Loop, source: Registry, journal: JournalCopy) -> Holdings:
     records = loop.records.count(loop.use_case.name)
-    found = Holdings(len(source.versions()), count_runs(source), journal.look_here()[0], records.predictions, records.labels)
+    found = Holdings(
+        len(source.versions()),
+        count_runs(source),
+        journal.look_here()[0],
+        records.predictions,
+        records.labels,
+    )
     if not any(vars(found).values()):
-        raise StoreError(where=f"use case {loop.use_case.name}", wanted="something to move", got="no version, run, decision or answer here",
-                         then="look at CLOSEDLOOP_HOME, CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI")  # fmt: skip
+        raise StoreError(
+            where=f"use case {loop.use_case.name}",
+            wanted="something to move",
+            got="no version, run, decision or answer here",
+            then="look at CLOSEDLOOP_HOME, CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI",
+        )
     return found
 
 
-def _copy(loop: Loop, source: Registry, target: Target, journal: JournalCopy, watch: Watch) -> RecordCounts:
+def _copy(
+    loop: Loop, source: Registry, target: Target, journal: JournalCopy, watch: Watch
+) -> RecordCounts:
     """Everything in its order; how many answers and labels that were."""
     with watch("copying runs") as report:
         runs = target.registry.copy_runs(source, report)
@@ -170,14 +217,19 @@ def _copy(loop: Loop, source: Registry, target: Target, journal: JournalCopy, wa
 
 
 def _rewriting(registry: RegistryCopy, runs: dict[str, str]) -> Rewrite:
-    """Turns the run that a decision's details name, and the way to its report, into those of the copy."""
+    """Turns the run that a decision's details name, and the way to its report, into those of the
+    copy."""
 
     def rewrite(details: dict[str, Any]) -> dict[str, Any]:
         run = runs.get(details.get("run", ""))
         if run is None:
             return details
         page = registry.run_link(run, registry.tracking_uri)
-        return {**details, "run": run, **({"report": page + _file(details["report"])} if "report" in details else {})}
+        return {
+            **details,
+            "run": run,
+            **({"report": page + _file(details["report"])} if "report" in details else {}),
+        }
 
     return rewrite
 
@@ -186,7 +238,9 @@ def _file(link: str) -> str:
     return link.partition("/artifacts")[2]
 
 
-def _compare(loop: Loop, source: Registry, target: Target, journal: JournalCopy) -> tuple[Compared, ...]:
+def _compare(
+    loop: Loop, source: Registry, target: Target, journal: JournalCopy
+) -> tuple[Compared, ...]:
     name = loop.use_case.name
     here, there = compare_versions(source, target.registry)
     newest = journal.tell_newest()
@@ -194,14 +248,27 @@ def _compare(loop: Loop, source: Registry, target: Target, journal: JournalCopy)
     runs = count_runs(source), target.registry.count_runs(source)
     return (
         Compared("versions, their aliases and tags", _tell(here), _tell(there), here == there),
-        Compared("sha256 of model files", f"{len(here)} as registered", f"{len(there)} as registered", len(here) == len(there)),
+        Compared(
+            "sha256 of model files",
+            f"{len(here)} as registered",
+            f"{len(there)} as registered",
+            len(here) == len(there),
+        ),
         Compared("runs", str(runs[0]), str(runs[1]), runs[0] == runs[1]),
         Compared("decisions", *newest, newest[0] == newest[1]),
         # A service that answers there already has more.
-        Compared("answered rows", str(ours.predictions), str(theirs.predictions), ours.predictions <= theirs.predictions),
+        Compared(
+            "answered rows",
+            str(ours.predictions),
+            str(theirs.predictions),
+            ours.predictions <= theirs.predictions,
+        ),
         Compared("labels", str(ours.labels), str(theirs.labels), ours.labels <= theirs.labels),
     )
 
 
 def _tell(versions: list[VersionFacts]) -> str:
-    return ", ".join(f"{one.version} {'/'.join(one.aliases) or one.status}" for one in versions) or "none"
+    return (
+        ", ".join(f"{one.version} {'/'.join(one.aliases) or one.status}" for one in versions)
+        or "none"
+    )

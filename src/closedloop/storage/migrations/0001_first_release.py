@@ -1,6 +1,8 @@
-"""The tables of the first release: the journal's, and those of the records, whose keys are filled by the statement that inserts answers.
+"""The tables of the first release: the journal's, and those of the records, whose keys are filled
+by the statement that inserts answers.
 
-The only revision that makes what is missing: a database from before there were revisions has some of these tables, or all.
+The only revision that makes what is missing: a database from before there were revisions has some
+of these tables, or all.
 """
 
 from __future__ import annotations
