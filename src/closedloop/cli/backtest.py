@@ -91,9 +91,8 @@ def _with_learners(use_case: UseCase, learners: Sequence[str] | None) -> UseCase
         raise UseCaseError(
             where="--learner", wanted=" or ".join(known), got=unknown[0], then="choose one of those"
         )
-    return replace(
-        use_case, training=replace(use_case.training, recipes=tuple(dict.fromkeys(learners)))
-    )  # type: ignore[arg-type]  # checked
+    recipes: Any = tuple(dict.fromkeys(learners))  # checked above
+    return replace(use_case, training=replace(use_case.training, recipes=recipes))
 
 
 def _write(found: Backtest, folder: Path) -> Path:
