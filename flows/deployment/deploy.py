@@ -134,7 +134,7 @@ def deploy(client: SyncPrefectClient, use_case: UseCase) -> list[str]:
 def find_prefect_yaml() -> Path:
     """The file beside the flows, as in the repository, or else in the working directory;
     ClosedLoopError when it is in neither."""
-    folders = (Path(__file__).resolve().parents[1], Path.cwd())
+    folders = (Path(__file__).resolve().parents[2], Path.cwd())
     for folder in folders:
         if (folder / PREFECT_YAML).is_file():
             return folder / PREFECT_YAML
