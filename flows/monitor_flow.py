@@ -20,10 +20,10 @@ from closedloop.turn.without_labels import tell_estimates
 from closedloop.turn.write_down import decide_turn
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe
-from flows.server.forms import LIST_WINDOWS, refresh_forms
-from flows.server.missed_runs import cancel_missed_runs
-from flows.server.names import this_run
-from flows.server.training_run import find_untrained, start_training
+from flows.prefect_client.lookup import this_run
+from flows.prefect_client.missed_runs import cancel_missed_runs
+from flows.prefect_client.training_run import find_untrained, start_training
+from flows.prefect_client.window_choices import LIST_WINDOWS, refresh_forms
 from flows.train_and_compare_flow import train_and_compare_flow
 
 

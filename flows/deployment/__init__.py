@@ -1,1 +1,1 @@
-"""How flows get onto a Prefect server: served, deployed, with dead runs found."""
+"""How the flows get onto a Prefect server, and what runs on the schedule."""

@@ -1,33 +1,34 @@
-"""Runs that nobody carries on are found and said to have crashed, so that a dead one never keeps
-the one place there is.
+"""Runs whose process is gone are marked as crashed, so that they do not block later runs.
 
-Prefect learns of the end of a run from the worker that started it. When that one is gone too, with
-its machine or by `kill -9`, nobody says so: the run stays as it was for ever. What is missing then
-tells: its heartbeats, or its start.
+Prefect learns from the worker that a run ended. When the worker dies too, with its machine or by
+`kill -9`, the run stays `Running` for ever and keeps its concurrency slot. On a team's server two
+automations detect this by a missing heartbeat or a missing start. A process that serves alone looks
+once, when it starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import filters
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import Crashed
 
-from flows.server.names import TAG
+from flows.prefect_client.lookup import of_use_case
+from flows.prefect_client.names import TAG
 
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-
-# Four heartbeats, one each 30 s (prefect.yaml): one that is late does not end a healthy run.
+# Four heartbeats of 30 s each (prefect.yaml): a single late one does not end a healthy run.
 LOST_AFTER = timedelta(minutes=2)
-# From being handed to a worker to its first step: a container may have to be fetched, but not for
-# so long.
+# Between submission and the first step a container may have to be pulled.
 STUCK_AFTER = timedelta(minutes=10)
 HEARTBEAT = "prefect.flow-run.heartbeat"
-# Every state that needs no heartbeats; whatever waits for a person does not either.
+# States without heartbeats, runs that wait for a person included.
 _QUIET_STATES = (
     "Completed",
     "Failed",
@@ -44,9 +45,9 @@ _NOT_STARTED = ("Pending", "Submitting", "InfrastructurePending")
 
 def dead_run_automations(
     lost_after: timedelta = LOST_AFTER, stuck_after: timedelta = STUCK_AFTER
-) -> tuple[AutomationCore, ...]:
-    """Both automations, for runs of our deployments only."""
-    # Also from its first moment on: one that is killed before its first heartbeat never sends any.
+) -> tuple[AutomationCore, AutomationCore]:
+    """Automations that mark lost and stuck runs of our deployments as crashed."""
+    # The start counts too: a run that is killed before its first heartbeat never sends any.
     alive = {HEARTBEAT, *_events(("Running", "Retrying"))}
     beats = {HEARTBEAT, *_events(_QUIET_STATES)}
     starts = {HEARTBEAT, *_events(("Running", "AwaitingConcurrencySlot", *_QUIET_STATES))}
@@ -56,23 +57,22 @@ def dead_run_automations(
             alive,
             beats,
             lost_after,
-            "no heartbeat any more: its process is gone",
+            "no heartbeat: the process is gone",
         ),
         _crash(
             "closedloop: a run that does not start has crashed",
             _events(_NOT_STARTED),
             starts,
             stuck_after,
-            "it was not started in time",
+            "it did not start in time",
         ),
     )
 
 
 def install_automations(client: SyncPrefectClient, wanted: Iterable[AutomationCore]) -> list[str]:
-    """Bring what the server has under these names to what is wanted, each once; returns the names
-    of those that changed.
+    """Create or update automations by name; returns the names of those that changed.
 
-    One that a person has switched off stays off.
+    One that a person has disabled stays disabled.
     """
     changed = []
     for automation in wanted:
@@ -80,12 +80,42 @@ def install_automations(client: SyncPrefectClient, wanted: Iterable[AutomationCo
         if not found:
             client.create_automation(automation)
             changed.append(automation.name)
-        elif _told(found[0]) != _told(automation):
+        elif _content(found[0]) != _content(automation):
             client.update_automation(
                 found[0].id, automation.model_copy(update={"enabled": found[0].enabled})
             )
             changed.append(automation.name)
     return changed
+
+
+def crash_orphaned_runs(use_case: str) -> int:
+    """Mark every unfinished run of a use case, and its child runs, as crashed; returns how many.
+
+    For the start of the only process that runs them: whatever is under way then has lost its own.
+    """
+    under_way = filters.FlowRunFilterState(
+        type=filters.FlowRunFilterStateType(
+            any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        )
+    )
+    with get_client(sync_client=True) as client:
+        dead: list[UUID] = [
+            run.id
+            for run in client.read_flow_runs(
+                deployment_filter=of_use_case(use_case),
+                flow_run_filter=filters.FlowRunFilter(state=under_way),
+            )
+        ]
+        if dead:
+            children = filters.FlowRunFilter(
+                state=under_way, parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=dead)
+            )
+            dead += [run.id for run in client.read_flow_runs(flow_run_filter=children)]
+        for run_id in dead:
+            client.set_flow_run_state(
+                run_id, Crashed(message="its process ended before the run did"), force=True
+            )
+    return len(dead)
 
 
 def _events(states: Iterable[str]) -> set[str]:
@@ -107,7 +137,7 @@ def _crash(
     )
     return AutomationCore(
         name=name,
-        description=f"Nothing was heard of the run for {within}.",
+        description=f"The run sent no event for {within}.",
         trigger=trigger,
         actions=[
             ChangeFlowRunState(
@@ -117,12 +147,14 @@ def _crash(
     )
 
 
-def _told(automation: AutomationCore) -> dict[str, Any]:
-    """What an automation does, without what the server adds to it; sets in order."""
-    told = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What an automation does, comparable: without the server's additions, sets in order."""
+    content = automation.model_dump(
+        mode="json", include={"name", "description", "trigger", "actions"}
+    )
     trigger = {
         name: sorted(value) if isinstance(value, list) else value
-        for name, value in told["trigger"].items()
+        for name, value in content["trigger"].items()
         if name != "id"
     }
-    return {**told, "trigger": trigger}
+    return {**content, "trigger": trigger}

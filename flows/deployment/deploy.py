@@ -1,8 +1,7 @@
-"""`python -m flows.deployment.deploy`: brings a team's Prefect server to what prefect.yaml says,
-for every use case; can be repeated.
+"""`python -m flows.deployment.deploy`: deploy every use case to a team's Prefect server.
 
-Needs PREFECT_API_URL and a server that answers. Workers are started by whoever has machines for
-them: `prefect worker start --pool closedloop`, and `--pool closedloop-training`.
+Applies prefect.yaml; safe to repeat. Needs PREFECT_API_URL and a server that answers. Start workers
+on any machine: `prefect worker start --pool closedloop`, and `--pool closedloop-training`.
 """
 
 from __future__ import annotations
@@ -11,38 +10,37 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from httpx import HTTPError
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.workers.process import ProcessWorker
 
 from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.settings import Settings
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from flows.server.names import TAG, of_use_case
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.responses import DeploymentResponse
+from flows.deployment.dead_runs import dead_run_automations, install_automations
+from flows.prefect_client.lookup import all_ours, of_use_case
+from flows.prefect_client.names import name_deployment
+from flows.prefect_client.window_choices import refresh_forms
 
 POOLS = {
-    "closedloop": "Looking, deciding, acting: light work.",
-    "closedloop-training": "Retrainings: heavy work.",
+    "closedloop": "Monitoring, decisions, rollbacks: light work.",
+    "closedloop-training": "Training: heavy work.",
 }
 PREFECT_YAML = "prefect.yaml"
 
 
 def deploy_everything(settings: Settings) -> list[str]:
-    """Make what is missing, change what differs, and leave the rest; returns what to tell, a line
-    each.
+    """Create what is missing, update what differs; returns a line for each thing deployed.
 
-    A schedule or a deployment that a person has paused stays paused. No deployment is deleted; a
-    schedule that a person added is, by Prefect. Raises UseCaseError for a use case that cannot be
-    read, ClosedLoopError when the server does not answer or does not take a deployment.
+    What a person has paused stays paused. Nothing is deleted, except (by Prefect) a schedule that a
+    person added. Raises UseCaseError for a use case that cannot be read, ClosedLoopError when the
+    server does not answer or refuses a deployment.
     """
-    from httpx import HTTPError
-    from prefect.client.orchestration import get_client
-
-    from flows.deployment.dead_runs import dead_run_automations, install_automations
-
     use_cases = read_use_cases(settings)
     address = os.environ.get("PREFECT_API_URL", "")
     if not address:
@@ -54,14 +52,14 @@ def deploy_everything(settings: Settings) -> list[str]:
         )
     try:
         with get_client(sync_client=True) as client:
-            said = [f"work pool {name}: made" for name in make_pools(client)]
+            lines = [f"work pool {name}: created" for name in create_missing_pools(client)]
             for use_case in use_cases:
-                said += deploy(client, use_case)
-            said += [
-                f"automation {name!r}: written"
+                lines += deploy_use_case(client, use_case)
+            lines += [
+                f"automation {name!r}: installed"
                 for name in install_automations(client, dead_run_automations())
             ]
-            return said + tell_forgotten(client, {one.name for one in use_cases})
+            return lines + list_unlisted(client, {use_case.name for use_case in use_cases})
     except HTTPError as error:
         raise ClosedLoopError(
             where=address,
@@ -72,83 +70,86 @@ def deploy_everything(settings: Settings) -> list[str]:
 
 
 def read_use_cases(settings: Settings) -> tuple[UseCase, ...]:
-    """What CLOSEDLOOP_USE_CASES names; raises UseCaseError when two have one name: their
-    deployments, models and decisions would mix."""
+    """The use cases that CLOSEDLOOP_USE_CASES lists.
+
+    Raises UseCaseError when two have the same name: their deployments, models and decisions would
+    mix.
+    """
     found: dict[str, UseCase] = {}
     for path in settings.deployed_use_cases:
         use_case = load_use_case(path)
         if use_case.name in found:
             raise UseCaseError(
                 where="CLOSEDLOOP_USE_CASES",
-                wanted="use cases of different names",
+                wanted="use cases with different names",
                 got=f"{use_case.name} in {found[use_case.name].path} and in {use_case.path}",
-                then="change the name in one of them",
+                then="rename one of them",
             )
         found[use_case.name] = use_case
     return tuple(found.values())
 
 
-def make_pools(client: SyncPrefectClient) -> list[str]:
-    """Make the work pools that are missing; returns their names."""
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.workers.process import ProcessWorker
-
+def create_missing_pools(client: SyncPrefectClient) -> list[str]:
+    """Create the work pools that the server lacks; returns their names."""
     missing = sorted(set(POOLS) - {pool.name for pool in client.read_work_pools()})
     for name in missing:
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=name,
-                type=ProcessWorker.type,
-                description=POOLS[name],
-                base_job_template=template,
-            )
+        pool = WorkPoolCreate(
+            name=name,
+            type=ProcessWorker.type,
+            description=POOLS[name],
+            base_job_template=ProcessWorker.get_default_base_job_template(),
         )
+        client.create_work_pool(pool)
     return missing
 
 
-def deploy(client: SyncPrefectClient, use_case: UseCase) -> list[str]:
-    """Every deployment of prefect.yaml for one use case, with the choices of its windows; returns
-    what to tell."""
-    from flows.server.forms import refresh_forms
+def deploy_use_case(client: SyncPrefectClient, use_case: UseCase) -> list[str]:
+    """Apply prefect.yaml for one use case and fill its run forms; returns a line per deployment."""
 
-    def ours() -> list[DeploymentResponse]:
+    def deployments() -> list[DeploymentResponse]:
         return client.read_deployments(deployment_filter=of_use_case(use_case.name))
 
-    paused = [one.id for one in ours() if one.paused]
+    paused = [deployment.id for deployment in deployments() if deployment.paused]
     run_prefect_deploy(use_case)
-    for number in paused:  # deploying wakes what a person has paused
-        client.pause_deployment(number)
+    for deployment_id in paused:  # `prefect deploy` resumes them
+        client.pause_deployment(deployment_id)
     try:
         refresh_forms(use_case)
-        told = []
-    except ClosedLoopError as error:  # the rows may come later than the deployments
-        told = [f"{use_case.name}: its windows could not be listed: {error}"]
+        problems = []
+    except ClosedLoopError as error:  # the rows may arrive after the deployment
+        problems = [f"{use_case.name}: its windows could not be listed: {error}"]
     flows = {
         flow.id: flow.name
         for flow in client.read_flows(deployment_filter=of_use_case(use_case.name))
     }
-    return sorted(_describe(flows[one.flow_id], one) for one in ours()) + told
+    return (
+        sorted(_describe(flows[deployment.flow_id], deployment) for deployment in deployments())
+        + problems
+    )
 
 
 def find_prefect_yaml() -> Path:
-    """The file beside the flows, as in the repository, or else in the working directory;
-    ClosedLoopError when it is in neither."""
+    """prefect.yaml beside the package `flows`, else in the working directory.
+
+    Raises ClosedLoopError when it is in neither.
+    """
     folders = (Path(__file__).resolve().parents[2], Path.cwd())
     for folder in folders:
         if (folder / PREFECT_YAML).is_file():
             return folder / PREFECT_YAML
     raise ClosedLoopError(
         where=PREFECT_YAML,
-        wanted="the file that says what is deployed",
+        wanted="the file that lists the deployments",
         got=f"none in {folders[0]} or {folders[1]}",
         then="run this in the folder that holds it",
     )
 
 
 def run_prefect_deploy(use_case: UseCase) -> None:
-    """`prefect deploy --all` with the variables that prefect.yaml asks for; ClosedLoopError when it
-    fails."""
+    """Run `prefect deploy --all` with the variables of prefect.yaml.
+
+    Raises ClosedLoopError when it fails.
+    """
     file = find_prefect_yaml()
     variables = {
         "USE_CASE_NAME": use_case.name,
@@ -156,62 +157,55 @@ def run_prefect_deploy(use_case: UseCase) -> None:
         "USE_CASE_CRON": use_case.schedule.cron,
         "USE_CASE_TIMEZONE": use_case.schedule.timezone,
     }
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "--no-prompt",
-        "deploy",
-        "--all",
-        "--prefect-file",
-        str(file),
-    ]
-    # In the folder of the file: the modules that it names are beside it.
+    words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    # In the file's folder, where the modules it names can be imported.
     done = subprocess.run(
-        command, cwd=file.parent, env={**os.environ, **variables}, capture_output=True, text=True
+        [sys.executable, "-m", "prefect", *words],
+        cwd=file.parent,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
-        said = " ".join(f"{done.stdout}\n{done.stderr}".split())[-400:]
         raise ClosedLoopError(
             where=f"{file} for {use_case.name}",
-            wanted="deployments that Prefect takes",
-            got=said,
-            then="mend the file, or run it by hand with the same variables",
+            wanted="deployments that Prefect accepts",
+            got=" ".join(f"{done.stdout}\n{done.stderr}".split())[-400:],
+            then="correct the file, or run `prefect deploy --all` by hand with the same variables",
         )
 
 
-def tell_forgotten(client: SyncPrefectClient, listed: set[str]) -> list[str]:
-    """A line for every deployment of ours whose use case is not listed any more; it is left, with
-    its schedule."""
-    from prefect.client.schemas import filters
-
-    ours = filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[TAG]))
-    flows = {flow.id: flow.name for flow in client.read_flows(deployment_filter=ours)}
-    left = [
-        one for one in client.read_deployments(deployment_filter=ours) if one.name not in listed
-    ]
-    names = sorted(f"{flows[one.flow_id]}/{one.name}" for one in left)
+def list_unlisted(client: SyncPrefectClient, listed: set[str]) -> list[str]:
+    """A line for each deployment whose use case is no longer listed; it stays, schedule and all."""
+    flows = {flow.id: flow.name for flow in client.read_flows(deployment_filter=all_ours())}
+    names = sorted(
+        name_deployment(flows[deployment.flow_id], deployment.name)
+        for deployment in client.read_deployments(deployment_filter=all_ours())
+        if deployment.name not in listed
+    )
     return [
-        f"{name}: not in CLOSEDLOOP_USE_CASES, and left as it is; to remove it: prefect deployment delete {name}"
+        f"{name}: not in CLOSEDLOOP_USE_CASES, left as it is; "
+        f"to remove it: prefect deployment delete {name}"
         for name in names
     ]
 
 
-def _describe(flow: str, one: DeploymentResponse) -> str:
-    """A deployment in a line: its name, where it runs, and when."""
-    from prefect.client.schemas.schedules import CronSchedule
-
-    crons = [(schedule.schedule, schedule.active) for schedule in one.schedules]
+def _describe(flow: str, deployment: DeploymentResponse) -> str:
+    """A deployment in a line: its name, its work pool, and when it runs."""
     times = [
-        f"{cron.cron} {cron.timezone}" + ("" if active else " (paused)")
-        for cron, active in crons
-        if isinstance(cron, CronSchedule)
+        f"{schedule.schedule.cron} {schedule.schedule.timezone}"
+        + ("" if schedule.active else " (paused)")
+        for schedule in deployment.schedules
+        if isinstance(schedule.schedule, CronSchedule)
     ]
-    return f"{flow}/{one.name}: in {one.work_pool_name}, {', '.join(times) or 'when asked'}{' (paused)' if one.paused else ''}"
+    when = ", ".join(times) or "on request"
+    paused = " (paused)" if deployment.paused else ""
+    name = name_deployment(flow, deployment.name)
+    return f"{name}: in {deployment.work_pool_name}, {when}{paused}"
 
 
 def main() -> int:
-    """Deploy, and say what is there now; 0, or the exit code of what went wrong."""
+    """Deploy and print what is deployed; returns 0 or the error's exit code."""
     try:
         print("\n".join(deploy_everything(Settings())))
     except ClosedLoopError as error:

@@ -12,7 +12,7 @@ import pytest
 
 from closedloop.settings import Settings
 from closedloop.use_case.schedule import Schedule
-from flows.deployment.own_server import embedded_prefect, using
+from flows.deployment.embedded_server import embedded_prefect, using
 from tests.unit.use_case.test_schedule import TAKEN
 
 

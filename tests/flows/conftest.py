@@ -20,7 +20,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import subscription_month
-from flows.deployment.own_server import embedded_prefect, using
+from flows.deployment.embedded_server import embedded_prefect, using
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = 900

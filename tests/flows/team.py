@@ -1,5 +1,4 @@
-"""A team's Prefect for tests: a real server, `flows.deployment.deploy`, workers that can be killed,
-and what its page would ask for."""
+"""A team's Prefect for tests: a real server, workers that can be killed, and its REST API."""
 
 from __future__ import annotations
 
@@ -28,8 +27,10 @@ ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass
 class Team:
-    """The server, the use case `path` and everything that was started; `stop` ends all of it.
-    `prefect_database` is the server's own and `store` that of journal and records."""
+    """A server, a use case and the processes started for them; `stop` ends them all.
+
+    `prefect_database` is the server's database, `store` that of journal and records.
+    """
 
     folder: Path
     path: Path
@@ -44,8 +45,7 @@ class Team:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every process of the team has: nothing of the caller's own installation, and no
-        telemetry."""
+        """The environment of every process: no settings of the caller, and no telemetry."""
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -63,7 +63,7 @@ class Team:
         return {**clean, **quiet, **ours, MARK: str(self.folder)}
 
     def start_server(self) -> None:
-        """Start it; `wait_for_server` waits for its first answer."""
+        """Start the server; `wait_for_server` waits for its first answer."""
         (self.folder / "home").mkdir()
         settings = {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.prefect_database,
@@ -77,7 +77,7 @@ class Team:
         )
 
     def wait_for_server(self) -> None:
-        """Until it answers."""
+        """Wait until the server answers."""
 
         def answers() -> bool:
             assert self.started[0].poll() is None, (self.folder / "server.log").read_text()[-2000:]
@@ -89,7 +89,7 @@ class Team:
         until(answers, "Prefect's first answer")
 
     def start_worker(self, pool: str, *flags: str) -> subprocess.Popen[bytes]:
-        """A process worker that looks for work every second."""
+        """Start a process worker that polls every second."""
         return self._start(
             ["worker", "start", "--pool", pool, "--type", "process", *flags],
             pool,
@@ -115,7 +115,7 @@ class Team:
         self.kill(lambda command: True)
 
     def kill(self, chosen: Callable[[str], bool]) -> int:
-        """`kill -9` every process of the team whose command line is chosen; how many."""
+        """`kill -9` the team's processes whose command line is chosen; returns how many."""
         mark, killed = f"{MARK}={self.folder}".encode(), 0
         for place in Path("/proc").glob("[0-9]*"):
             try:
@@ -128,8 +128,8 @@ class Team:
         return killed
 
     def ask(self, path: str, content: Any = None, method: str | None = None) -> Any:
-        """GET, or POST of JSON, at the server; the answer read as JSON. A server that is too busy
-        is asked again, as its clients do."""
+        """GET, or POST JSON; returns the answer's JSON. A busy server (503) is asked again, as
+        Prefect's clients do."""
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(
             self.url + path, body, {"Content-Type": "application/json"}, method=method
@@ -147,7 +147,7 @@ class Team:
         return until(answer, path)[0]
 
     def deploy(self, *paths: Path) -> list[str]:
-        """What the stack's `deploy` service does; the lines that it prints."""
+        """Do what the stack's `deploy` service does; returns the lines it prints."""
         environment = {**self.environment, "CLOSEDLOOP_USE_CASES": ",".join(map(str, paths))}
         done = subprocess.run(
             [sys.executable, "-m", "flows.deployment.deploy"],
@@ -163,7 +163,7 @@ class Team:
         return dict(self.ask(f"/deployments/name/{name}"))
 
     def run(self, deployment: str, **parameters: str) -> str:
-        """Ask for a run as Prefect's page does; its id."""
+        """Start a run as Prefect's page does; returns its id."""
         content = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
         return str(
             self.ask(f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", content)[
@@ -172,7 +172,7 @@ class Team:
         )
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
-        """Every run of a deployment that is not in the future, the first to be expected first."""
+        """Every run of a deployment that is due, in the order of its expected start."""
         soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
         wanted = {
             "deployments": {"id": {"any_": [self.deployment(deployment)["id"]]}},
@@ -185,7 +185,7 @@ class Team:
         return dict(self.ask(f"/flow_runs/{run}")["state"])
 
     def end_of(self, run: str) -> dict[str, Any]:
-        """Wait for a run's end; its last state."""
+        """Wait for a run's end; returns its final state."""
         return dict(
             until(
                 lambda: (state := self.state(run))["type"] in ENDS and state,
@@ -193,12 +193,12 @@ class Team:
             )
         )
 
-    def places_taken(self, deployment: str) -> int:
-        """How many places its concurrency limit counts as taken."""
+    def slots_taken(self, deployment: str) -> int:
+        """How many slots of its concurrency limit are taken."""
         return int(self.deployment(deployment)["global_concurrency_limit"]["active_slots"])
 
     def loop(self) -> Loop:
-        """Its use case, opened from outside."""
+        """The use case, opened by the test."""
         settings = Settings(
             home=self.folder / "home", data=None, database_url=self.store, mlflow_url=None
         )

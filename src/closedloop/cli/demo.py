@@ -43,7 +43,7 @@ def play_demo(console: Console) -> None:
     home = loop.settings.home_folder
     opening = f"{MONTHS} months of a subscription business: who will cancel?\nuse case {DEFAULT_USE_CASE}, everything kept under {home}"
     console.print(Panel(opening, title="closedloop demo", title_align="left"), highlight=False)
-    from flows.deployment.own_server import embedded_prefect, using
+    from flows.deployment.embedded_server import embedded_prefect, using
 
     progress = Progress(
         SpinnerColumn(),

@@ -66,7 +66,7 @@ def running_flows(progress: Console) -> Iterator[None]:
 
     with ExitStack() as stack:
         with progress.status("starting Prefect ..."):
-            from flows.deployment.own_server import embedded_prefect, using
+            from flows.deployment.embedded_server import embedded_prefect, using
 
             server = stack.enter_context(
                 embedded_prefect(Settings().home_folder / "logs" / "prefect.log")

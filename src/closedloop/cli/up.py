@@ -26,7 +26,7 @@ from closedloop.operations.child_process import start_attached, stop_attached
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.schedule import check_cron
-from flows.server.names import MONITOR, TRAIN, name_deployment
+from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
 
 START_SECONDS = 180.0
 

@@ -1,82 +1,90 @@
-"""What is deployed for whom, as far as no server is needed."""
+"""Which use cases are deployed, and what is deployed of each, without a server."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.settings import Settings
-from flows.deployment.deploy import deploy_everything, read_use_cases
-from flows.server.forms import MOST_WINDOWS, offer_choices
+from closedloop.use_case.loop_toml import load_use_case
 
 REPOSITORY = Path(__file__).parents[3]
 STREAMFLOW, IRIS = (REPOSITORY / "data" / name for name in ("streamflow", "iris"))
-FORM = {
-    "title": "Parameters",
-    "properties": {"use_case": {"type": "string"}, "window": {"type": "string", "default": ""}},
-}
 
 
-def test_the_newest_windows_are_offered_first() -> None:
-    """The empty choice stands first, a long history is cut at its old end, and what the form said
-    otherwise stays."""
-    form = offer_choices(FORM, "loop.toml", [f"w{number}" for number in range(MOST_WINDOWS + 1)])
-    choices = form["properties"]["window"].pop("enum")
-    assert (choices[:3], choices[-1], len(choices)) == (
-        ["", f"w{MOST_WINDOWS}", f"w{MOST_WINDOWS - 1}"],
-        "w1",
-        MOST_WINDOWS + 1,
-    )
-    assert form["properties"]["window"] == FORM["properties"]["window"]  # type: ignore[index]
-    assert form["properties"]["use_case"] == {
-        "type": "string",
-        "enum": ["loop.toml"],
-        "default": "loop.toml",
-        "readOnly": True,
-    }
+@pytest.fixture
+def deploy() -> Any:
+    """The module, imported here because Prefect reads its settings when it is imported."""
+    from flows.deployment import deploy
+
+    return deploy
 
 
-def test_offering_again_changes_nothing() -> None:
-    """A form that is up to date is left alone, and a flow without these parameters has none of them
-    added."""
-    once = offer_choices(FORM, "loop.toml", ["a", "b"])
-    assert offer_choices(once, "loop.toml", ["a", "b"]) == once
-    assert offer_choices({"properties": {"days": {}}}, "loop.toml", ["a"]) == {
-        "properties": {"days": {}}
-    }
+def test_which_use_cases_are_deployed(deploy: Any) -> None:
+    """CLOSEDLOOP_USE_CASES lists them; when it is empty, CLOSEDLOOP_USE_CASE is the only one."""
+
+    def names(**settings: Any) -> list[str]:
+        return [use_case.name for use_case in deploy.read_use_cases(Settings(**settings))]
+
+    assert names(use_cases=f"{STREAMFLOW}, {IRIS / 'loop.toml'},") == ["streamflow", "iris"]
+    assert names(use_cases=" ", use_case=IRIS) == ["iris"]
 
 
-def test_which_use_cases_are_deployed() -> None:
-    """CLOSEDLOOP_USE_CASES names several, CLOSEDLOOP_USE_CASE stands in for an empty list."""
-    assert [
-        one.name
-        for one in read_use_cases(Settings(use_cases=f"{STREAMFLOW}, {IRIS / 'loop.toml'},"))
-    ] == ["streamflow", "iris"]
-    assert [one.name for one in read_use_cases(Settings(use_cases=" ", use_case=IRIS))] == ["iris"]
-
-
-def test_two_use_cases_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_use_cases_of_the_same_name_are_refused(deploy: Any, tmp_path: Path) -> None:
     """Their deployments would overwrite each other, and their models and decisions would mix."""
     text = (IRIS / "loop.toml").read_text(encoding="utf-8").replace('golden = "golden.json"', "")
     (tmp_path / "loop.toml").write_text(text, encoding="utf-8")
     with pytest.raises(
         UseCaseError,
-        match=r"use cases of different names, got iris in .* and in .*: change the name",
+        match=r"use cases with different names, got iris in .* and in .*: rename one of them",
     ):
-        read_use_cases(Settings(use_cases=f"{IRIS},{tmp_path}"))
+        deploy.read_use_cases(Settings(use_cases=f"{IRIS},{tmp_path}"))
+
+
+def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:
+    """prefect.yaml and flows/deployment/schedule.py deploy the same flows: those with a schedule,
+    and how many runs of each there may be, are the same."""
+    from flows.deployment.schedule import plan_deployments
+
+    listed = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text(encoding="utf-8"))
+    team = {
+        deployment["entrypoint"]: (
+            [schedule["slug"] for schedule in deployment.get("schedules", [])],
+            deployment.get("concurrency_limit"),
+        )
+        for deployment in listed["deployments"]
+    }
+    alone = {
+        deployment.entrypoint: (
+            [schedule.slug for schedule in deployment.schedules or []],
+            {
+                "limit": deployment.concurrency_limit,
+                "collision_strategy": deployment.concurrency_options.collision_strategy.value,
+            }
+            if deployment.concurrency_limit
+            else None,
+        )
+        for deployment in plan_deployments(load_use_case(STREAMFLOW), "0 6 * * *")
+    }
+    assert alone == team
+    assert [name for name, (slugs, _) in team.items() if slugs] == [
+        "flows.monitor_flow.monitor_flow"
+    ]
 
 
 @pytest.mark.slow
-def test_without_a_server_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_it_says_so(deploy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address, and an address where nobody answers, are each one sentence with what to do."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with pytest.raises(
         ClosedLoopError,
         match="PREFECT_API_URL: wanted the address of a Prefect server, got nothing",
     ):
-        deploy_everything(Settings(use_case=IRIS))
+        deploy.deploy_everything(Settings(use_case=IRIS))
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     nobody = "http://127.0.0.1:9/api"
@@ -85,4 +93,4 @@ def test_without_a_server_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         temporary_settings(updates={PREFECT_API_URL: nobody}),
         pytest.raises(ClosedLoopError, match="wanted a Prefect server that answers"),
     ):
-        deploy_everything(Settings(use_case=IRIS))
+        deploy.deploy_everything(Settings(use_case=IRIS))

@@ -1,4 +1,4 @@
-"""Which decision to retrain is still to be carried out, when trainings are runs of their own."""
+"""Which decision to retrain is still open when trainings are flow runs of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def journal(tmp_path: Path) -> Journal:
 def decide(
     journal: Journal, action: Action, window: str, *, done: bool = False, what: str = "retraining"
 ) -> Entry:
-    """A decision of a turn, written down; of a person, when `what` is `requested`."""
+    """Write a decision of a turn, or a person's when `what` is `requested`."""
     kind = Kind.ROLLBACK if action is Action.ROLLBACK else Kind.RETRAINING
     entry = journal.write(
         f"case/{window}/{what}/{action.value}", "case", Decision(kind, action, window, ())
@@ -32,16 +32,14 @@ def decide(
 
 
 def find(journal: Journal, entry: Entry, names: tuple[str, ...] = WINDOWS) -> Entry | None:
-    from flows.server.training_run import (
-        find_untrained,
-    )  # Prefect reads its settings when it is imported
+    # Prefect reads its settings when it is imported.
+    from flows.prefect_client.training_run import find_untrained
 
     return find_untrained(entry, journal.history("case"), names)
 
 
 def test_the_turns_own_decision_comes_first(journal: Journal) -> None:
-    """What was decided now is trained, whatever is open beside it; once it was carried out, nothing
-    is left."""
+    """A turn trains its own decision, whatever else is open; once trained, nothing is left."""
     own = decide(journal, Action.RETRAIN, "w1")
     decide(journal, Action.RETRAIN, "w2", done=True)
     assert find(journal, own) == own
@@ -50,8 +48,8 @@ def test_the_turns_own_decision_comes_first(journal: Journal) -> None:
 
 
 def test_a_training_that_died_is_found_from_a_later_window(journal: Journal) -> None:
-    """A turn that has nothing to retrain finds the last decision whose run never carried it out,
-    but none older than that."""
+    """A turn without a retraining of its own finds the newest decision that was never trained, and
+    no older one."""
     decide(journal, Action.RETRAIN, "w1")
     died = decide(journal, Action.RETRAIN, "w2")
     kept = decide(journal, Action.KEEP, "w3", done=True)
@@ -61,8 +59,7 @@ def test_a_training_that_died_is_found_from_a_later_window(journal: Journal) -> 
 
 
 def test_what_is_left_alone(journal: Journal) -> None:
-    """A person's request, a window that this turn does not know, and everything in a turn that took
-    a version back."""
+    """A person's request, a window unknown to this turn, and any decision after a rollback."""
     decide(journal, Action.RETRAIN, "w1", what="requested")
     kept = decide(journal, Action.KEEP, "w2", done=True)
     assert find(journal, kept) is None

@@ -1,8 +1,7 @@
-"""A Prefect server of our own for the length of one command: it ends with that command, however it
-ends.
+"""A Prefect server for the length of one command; it ends with the command, even a killed one.
 
-Prefect's own temporary server is left running when its parent is killed; it also starts only when
-the first flow asks for it, which is too late to read data in the meantime.
+Prefect's own temporary server survives when its parent is killed, and it starts only with the first
+flow. This one starts while the command reads data, so Prefect is imported late here, too.
 """
 
 from __future__ import annotations
@@ -24,11 +23,10 @@ from closedloop.operations.child_process import start_attached, stop_attached
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
-# As few parts of the server as a single command needs: no page, no schedules, no cleaning up after
-# others, no feed of events. The states of tasks are written together every five seconds and at the
-# end, not each by itself: on SQLite two writers at once make the server answer 503, and its client
-# waits two seconds before it asks again.
-_QUIET = {
+# Only what a single command needs: no UI, no scheduler, no event feed. Task states are written in
+# batches every five seconds and at the end: on SQLite concurrent writers make the server answer
+# 503, and its client then waits two seconds.
+_MINIMAL_SERVER = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
@@ -40,8 +38,7 @@ _QUIET = {
 
 
 class EmbeddedPrefect:
-    """The server's process; starting it returns at once, `wait` returns its address when it
-    answers."""
+    """The server's process: the constructor returns at once, `wait` when the server answers."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -57,7 +54,7 @@ class EmbeddedPrefect:
             "-m",
             "uvicorn",
             "--factory",
-            "flows.deployment.own_server:create_server",
+            "flows.deployment.embedded_server:create_server",
             "--host",
             "127.0.0.1",
             "--port",
@@ -67,22 +64,26 @@ class EmbeddedPrefect:
             "--lifespan",
             "on",
         ]
-        self._process = start_attached(command, environment={**environment, **_QUIET}, log=log)
+        self._process = start_attached(
+            command, environment={**environment, **_MINIMAL_SERVER}, log=log
+        )
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/api"
 
     def wait(self) -> str:
-        """The server's address, once it answers; raises ClosedLoopError when it ended or took too
-        long."""
+        """The server's address, once it answers.
+
+        Raises ClosedLoopError when the process ended or did not answer in time.
+        """
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=5):
                     return self.url
             except (urllib.error.URLError, OSError):
-                # A server that starts has no event to wait for: its port answers or it does not.
+                # A starting server sends no event to wait for.
                 time.sleep(0.1)
         ended = self._process.poll()
         got = f"exit code {ended}" if ended is not None else f"no answer in {START_SECONDS:.0f} s"
@@ -94,26 +95,24 @@ class EmbeddedPrefect:
         )
 
     def stop(self) -> None:
-        """End it and wait until it is gone."""
+        """End the process and wait until it is gone."""
         stop_attached(self._process)
 
 
 def create_server() -> Any:
-    """Prefect's server as an application, in the process that uvicorn runs."""
+    """Prefect's server as the application that uvicorn runs."""
     from prefect.server.api.server import create_app
 
-    served = create_app()
-    # What was imported stays for as long as the command lasts: each walk through all of it is a
-    # pause of 0.2 s in some request.
+    application = create_app()
+    # Imported objects live as long as the command, and collecting them pauses a request by 0.2 s.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    return served
+    return application
 
 
 @contextmanager
 def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
-    """Start a server unless PREFECT_API_URL names one; inside the block flows find it once `use`
-    was called on it."""
+    """Start a server unless PREFECT_API_URL names one; flows run on it inside `using`."""
     if os.environ.get("PREFECT_API_URL"):
         yield None
         return
@@ -127,12 +126,12 @@ def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
 
 @contextmanager
 def using(server: EmbeddedPrefect | None) -> Iterator[None]:
-    """Wait for the server and let every flow of the block run on it."""
+    """Wait for the server and run every flow of the block on it."""
     if server is None:
         yield
         return
     os.environ["PREFECT_API_URL"] = server.wait()
-    _send_what_waits()
+    _flush_events_and_logs()
     from prefect.client.orchestration import get_client
     from prefect.settings import (
         PREFECT_API_URL,
@@ -142,32 +141,30 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
     )
     from prefect.utilities.asyncutils import run_coro_as_sync
 
-    # Nobody reads the heartbeats of a run whose server ends with it, and joining their thread costs
-    # a second a flow; the server hands out no tokens against forged requests, so no client need ask
-    # for one.
+    # Nobody reads heartbeats on a server that ends with the run, and joining their thread costs a
+    # second per flow. The server issues no CSRF tokens.
     settings = {
         PREFECT_API_URL: server.url,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
     }
     with temporary_settings(updates=settings):
-        # Both clients connect now and not in the first turn.
+        # Both clients connect here, not in the first turn.
         run_coro_as_sync(_connect())
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch_once()
         try:
             yield
         finally:
-            _send_what_waits()
+            _flush_events_and_logs()
 
 
-def _send_what_waits() -> None:
-    """Let Prefect's background threads deliver what they hold, and end them, while there is still
-    the server that they serve.
+def _flush_events_and_logs() -> None:
+    """Send what Prefect's background threads hold, and end them while their server still runs.
 
-    They keep the address of the server that they first met and try each event for seven seconds:
-    left alone, the states of later flows would go to a server that is gone, and the process could
-    not end before every one of them had failed.
+    They keep the address of their first server and try each event for seven seconds. Otherwise the
+    states of later flows would go to a server that is gone, and the process would end only after
+    each of them had failed.
     """
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

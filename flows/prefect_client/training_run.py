@@ -15,7 +15,8 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop
-from flows.server.names import TRAIN, name_deployment, of_use_case
+from flows.prefect_client.lookup import of_use_case
+from flows.prefect_client.names import TRAIN, name_deployment
 
 
 def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str]) -> Entry | None:

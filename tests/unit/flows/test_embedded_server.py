@@ -1,5 +1,4 @@
-"""The embedded Prefect server: started only where none is named, ended with its block, and its
-failure to start is an error."""
+"""The embedded Prefect server: started only when none is named, ended with its block."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from closedloop.errors import ClosedLoopError
-from flows.deployment import own_server as embedded
-from flows.deployment.own_server import EmbeddedPrefect, embedded_prefect, using
+from flows.deployment import embedded_server
+from flows.deployment.embedded_server import EmbeddedPrefect, embedded_prefect, using
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +18,12 @@ def no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_ends_while_it_starts_is_an_error_that_names_its_log(tmp_path: Path) -> None:
-    """Waiting for a server that is gone ends at once, says with which code it went and where to
-    read why."""
+    """Waiting for a server that ended fails at once with its exit code and the path of its log."""
     server = EmbeddedPrefect(tmp_path / "logs" / "prefect.log")
     server.stop()
     with pytest.raises(
         ClosedLoopError,
-        match=r"embedded Prefect: wanted a server that answers, got exit code \d+: read .*prefect\.log",
+        match=r"wanted a server that answers, got exit code \d+: read .*prefect\.log",
     ):
         server.wait()
 
@@ -33,8 +31,8 @@ def test_a_server_that_ends_while_it_starts_is_an_error_that_names_its_log(tmp_p
 def test_a_server_that_takes_too_long_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Patience has an end, and the error says how long it was."""
-    monkeypatch.setattr(embedded, "START_SECONDS", 0)
+    """Waiting ends, and the error says after how long."""
+    monkeypatch.setattr(embedded_server, "START_SECONDS", 0)
     server = EmbeddedPrefect(tmp_path / "prefect.log")
     try:
         with pytest.raises(ClosedLoopError, match="no answer in 0 s"):
@@ -44,7 +42,7 @@ def test_a_server_that_takes_too_long_is_an_error(
 
 
 def test_the_server_ends_with_its_block(tmp_path: Path) -> None:
-    """Also when the block fails: its process is gone and no address stays in the environment."""
+    """Even when the block fails, the process ends and PREFECT_API_URL is unset."""
     started: list[EmbeddedPrefect] = []
 
     def fail(server: EmbeddedPrefect | None) -> None:

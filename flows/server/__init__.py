@@ -1,1 +1,0 @@
-"""What a running flow asks of the Prefect server that it runs on."""
