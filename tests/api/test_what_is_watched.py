@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.house.watching import (
+from tests.house.observability import (
     OF_A_TARGET,
     OF_PROMETHEUS,
     Expression,

@@ -1,4 +1,4 @@
-"""The commands that people and the documents use exist. What CI runs: test_workflows.py."""
+"""The commands that people and documents use exist. What CI runs: test_workflows.py."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _commands(document: str, program: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_alone_lists_every_command() -> None:
-    """`make` without an argument changes nothing and shows each target with a sentence."""
+    """`make` alone changes nothing and lists each target with a sentence."""
     shown = subprocess.run(
         ["make", "-C", str(ROOT), "--no-print-directory"],
         capture_output=True,
@@ -57,13 +57,13 @@ def test_make_alone_lists_every_command() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_in_a_document_exists(document: str) -> None:
-    """What a document tells people to make can be made."""
+    """Every `make` target that a document names exists."""
     assert set(_commands(document, "make")) <= TARGETS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_in_a_document_exists(document: str) -> None:
-    """What a document tells people to run is a command of closedloop."""
+    """Every `closedloop` command that a document names exists."""
     named = _commands(document, "closedloop")
     from typer.main import get_command
 
@@ -74,8 +74,7 @@ def test_every_command_in_a_document_exists(document: str) -> None:
 
 
 def test_the_run_for_bare_machines_does_what_a_person_types() -> None:
-    """.ci/run can be executed, is valid bash, and calls `make test`, then `make up` and `make
-    smoke`, in lines of their own."""
+    """.ci/run is executable, valid bash, and calls `make test`, `make up` and `make smoke`."""
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True).returncode == 0
@@ -88,19 +87,18 @@ def test_the_run_for_bare_machines_does_what_a_person_types() -> None:
 
 
 def test_hooks_need_no_network() -> None:
-    """pre-commit runs the locked tools of .venv and fetches none."""
+    """pre-commit runs the locked tools of .venv and downloads nothing."""
     repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))[
         "repos"
     ]
-    assert {one["repo"] for one in repositories} == {"local"}
-    entries = [hook["entry"] for one in repositories for hook in one["hooks"]]
+    assert {repository["repo"] for repository in repositories} == {"local"}
+    entries = [hook["entry"] for repository in repositories for hook in repository["hooks"]]
     assert {Path(entry.split()[0]).name for entry in entries} == {"ruff", "mypy", "lint-imports"}
     assert all(entry.startswith(".venv/bin/") for entry in entries)
 
 
 def test_every_test_that_a_document_names_exists() -> None:
-    """A failure that the architecture promises to guard against has its test, under the name given
-    there."""
+    """Every test that the architecture names as a guard against a failure exists."""
     named = re.findall(
         r"`(tests/[a-z_/]+\.py)::(test_[a-z_]+)`",
         (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"),

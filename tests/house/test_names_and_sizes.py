@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.house.tree import Source, python_files
 
-from tests.house.tree import ROOT, Module, modules, project_files
-
-# Names that say nothing about what is inside.
+MOST_LINES = 300
+# Words that say nothing about what is inside.
 EMPTY_WORDS = {
     "utils",
     "util",
@@ -23,110 +23,149 @@ EMPTY_WORDS = {
     "handler",
     "processor",
 }
-MOST_LINES = 350
-TEST_FILES = [
-    path for path in project_files() if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")
-]
+# Names of files that could hold anything.
+VAGUE_FILES = {
+    "announcing",
+    "answering",
+    "attached",
+    "diary",
+    "fetching",
+    "forgetting",
+    "gathering",
+    "judging",
+    "kept",
+    "loop",
+    "measures",
+    "memo",
+    "parts",
+    "proposing",
+    "proving",
+    "running",
+    "served",
+    "turning",
+    "unlabelled",
+    "unread",
+    "watch",
+    "wording",
+}
+PROGRAM = [source for source in python_files() if not source.of_tests]
+TESTS = [source for source in python_files() if source.of_tests]
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def words(name: str) -> set[str]:
+def _words(name: str) -> set[str]:
     """snake_case and CamelCase, taken apart."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)}
 
 
-def _test_id(path: Path) -> str:
-    return str(path.relative_to(ROOT / "tests"))
+def _public(source: Source) -> Iterator[Definition]:
+    """The public functions and classes of a file, and the public methods of those classes."""
+    waiting: list[ast.stmt] = list(source.tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield node
+            waiting += node.body if isinstance(node, ast.ClassDef) else []
 
 
-@pytest.mark.parametrize(
-    "path",
-    [one for one in project_files() if one.suffix == ".py"],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_names_say_what_is_inside(path: Path) -> None:
-    """No module, folder or class has a name that would suit any content."""
-    for part in path.relative_to(ROOT).with_suffix("").parts:
-        assert not words(part) & EMPTY_WORDS, f"{part}: name it after what it holds"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef):
-            assert not words(node.name) & EMPTY_WORDS, (
-                f"{path.name}:{node.lineno} class {node.name}: name it after what it is"
-            )
+def test_files_and_classes_say_what_is_inside() -> None:
+    """No file, folder or class has a name that would suit any content."""
+    vague = [
+        source.path
+        for source in python_files()
+        if Path(source.path).stem.removeprefix("test_") in VAGUE_FILES
+        or _words(source.path) & EMPTY_WORDS
+    ]
+    vague += [
+        f"{source.path}:{node.lineno} class {node.name}"
+        for source in python_files()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef) and _words(node.name) & EMPTY_WORDS
+    ]
+    assert not vague, "\n".join(vague)
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_a_file_is_one_room(module: Module) -> None:
-    """No module outgrows what can be read in one go; one that wants more wants a second noun."""
-    lines = len(module.path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MOST_LINES, (
-        f"{module.path.name} has {lines} lines, {MOST_LINES} at most: part it by what it is about"
-    )
+def test_no_variable_is_called_one() -> None:
+    """A loop variable or a parameter is named after what it holds."""
+    named = [
+        f"{source.path}:{node.lineno}"
+        for source in python_files()
+        for node in ast.walk(source.tree)
+        if (isinstance(node, ast.arg) and node.arg == "one")
+        or (isinstance(node, ast.Name) and node.id == "one" and isinstance(node.ctx, ast.Store))
+    ]
+    assert not named, "\n".join(named)
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_everything_public_says_what_it_promises(module: Module) -> None:
-    """Every module has a docstring, and every public function and class of src/closedloop and
-    flows."""
-    content = module.path.read_text(encoding="utf-8").strip()
-    assert not content or ast.get_docstring(module.tree), (
-        f"{module.path.name}: no docstring of its own"
-    )
-    # The messages of the API describe themselves by their fields.
-    if module.package != "api":
-        named = [
-            node
-            for node in module.tree.body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        ]
-        silent = [
-            node.name
-            for node in named
-            if not node.name.startswith("_") and not ast.get_docstring(node)
-        ]
-        assert not silent, f"{module.path.name}: no docstring: {', '.join(silent)}"
+def test_a_file_is_one_room() -> None:
+    """No Python file is longer than can be read in one go: split it by what it is about."""
+    lengths = [(len(source.text.splitlines()), source.path) for source in python_files()]
+    long = [f"{lines} {path}" for lines, path in sorted(lengths) if lines > MOST_LINES]
+    assert not long, "\n".join(long)
 
 
-@pytest.mark.parametrize("path", TEST_FILES, ids=_test_id)
-def test_every_test_says_what_it_proves(path: Path) -> None:
-    """Each test has a docstring, and each skip a reason, so that whoever sees it fail knows what is
-    lost."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-            "test_"
-        ):
-            assert ast.get_docstring(node), (
-                f"{path.name}:{node.lineno} {node.name}: say in a sentence what it proves"
-            )
-        called = (
-            ast.unparse(node.func)
-            if isinstance(node, ast.Call)
-            else ast.unparse(node)
-            if isinstance(node, ast.Attribute)
-            else ""
-        )
-        if isinstance(node, ast.Call) and called in {"pytest.skip", "pytest.xfail"}:
-            assert node.args or node.keywords, f"{path.name}:{node.lineno} skips without a reason"
-        if isinstance(node, ast.Call) and called in {
-            "pytest.mark.skip",
-            "pytest.mark.skipif",
-            "pytest.mark.xfail",
-        }:
-            assert any(word.arg == "reason" for word in node.keywords), (
-                f"{path.name}:{node.lineno} skips without a reason"
-            )
+def test_ruff_formats_everything_but_the_tables_of_the_rules() -> None:
+    """Only the tables in tests/spec, a row a situation, keep a layout of their own."""
+    mark = "fmt: " + "skip"
+    skipping = [source.path for source in python_files() if mark in source.text]
+    assert [path for path in skipping if not path.startswith("tests/spec/")] == []
 
 
-@pytest.mark.parametrize("path", TEST_FILES, ids=_test_id)
-def test_tests_do_not_mock(path: Path) -> None:
+def test_everything_public_says_what_it_promises() -> None:
+    """Every module has a docstring, and so has every public function and class at the top of a
+    module; only the API's messages describe themselves by their fields."""
+    silent = [
+        source.path
+        for source in PROGRAM
+        if source.text.strip() and not ast.get_docstring(source.tree)
+    ]
+    silent += [
+        f"{source.path}:{node.lineno} {node.name}"
+        for source in PROGRAM
+        if not source.path.startswith("api/")
+        for node in _public(source)
+        if node in source.tree.body and not ast.get_docstring(node)
+    ]
+    assert not silent, "\n".join(silent)
+
+
+def test_a_promise_is_one_line() -> None:
+    """The first sentence of a public docstring stands alone on the first line."""
+    long = [
+        f"{source.path}:{node.lineno} {node.name}"
+        for source in PROGRAM
+        for node in _public(source)
+        if "\n" in (ast.get_docstring(node) or "").split("\n\n")[0]
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """Each test has a docstring, and each skip a reason, so that a failure tells what is lost."""
+    silent = []
+    for source in TESTS:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if node.name.startswith("test_") and not ast.get_docstring(node):
+                    silent.append(f"{source.path}:{node.lineno} {node.name}: no docstring")
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                by_mark = re.fullmatch(r"pytest\.mark\.(skip|skipif|xfail)", called)
+                without = by_mark and not any(word.arg == "reason" for word in node.keywords)
+                if called in {"pytest.skip", "pytest.xfail"}:
+                    without = not (node.args or node.keywords)
+                if without:
+                    silent.append(f"{source.path}:{node.lineno} skips without a reason")
+    assert not silent, "\n".join(silent)
+
+
+def test_tests_do_not_mock() -> None:
     """A test that mocks our own code tests the mock: a small working fake takes its place."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = (
-            {alias.name for alias in node.names}
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            else set()
-        )
-        source = node.module if isinstance(node, ast.ImportFrom) else ""
-        assert not names & {"unittest.mock", "mock"}, (
-            f"{path.name} imports a mock: use a small working fake"
-        )
-        assert source != "unittest.mock", f"{path.name} imports a mock: use a small working fake"
+    mocking = [
+        f"{source.path}:{node.lineno}"
+        for source in TESTS
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        if "mock" in ast.unparse(node).replace(",", " ").replace(".", " ").split()
+    ]
+    assert not mocking, "\n".join(mocking)

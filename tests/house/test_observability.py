@@ -1,5 +1,4 @@
-"""The profile `observability`: files that fit together, and rules that Prometheus itself accepts
-and plays as they are meant.
+"""The profile `observability`: its files fit together, and promtool plays the alerts as meant.
 
 That every metric exists: tests/api/test_what_is_watched.py.
 """
@@ -15,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.house.tree import ROOT
-from tests.house.watching import (
+from tests.house.observability import (
     DASHBOARDS,
     PROMETHEUS,
     PROVISIONING,
@@ -26,6 +24,7 @@ from tests.house.watching import (
     read_dashboard,
     read_rules,
 )
+from tests.house.tree import ROOT
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))[
     "services"
@@ -86,8 +85,8 @@ def test_prometheus_takes_every_query_of_the_dashboard(tmp_path: Path) -> None:
     """Each query of a panel, a variable and an annotation is PromQL that could be recorded under a
     name."""
     recorded = [
-        {"record": f"query:{number}", "expr": one.text}
-        for number, one in enumerate(panel_expressions())
+        {"record": f"query:{number}", "expr": expression.text}
+        for number, expression in enumerate(panel_expressions())
     ]
     (tmp_path / "queries.yml").write_text(
         yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}), encoding="utf-8"
@@ -112,8 +111,8 @@ def test_every_alert_is_played_firing_and_silent() -> None:
     cases = [
         case
         for play in PLAYS
-        for one in yaml.safe_load(play.read_text(encoding="utf-8"))["tests"]
-        for case in one["alert_rule_test"]
+        for test in yaml.safe_load(play.read_text(encoding="utf-8"))["tests"]
+        for case in test["alert_rule_test"]
     ]
     names = {rule["alert"] for rule in read_rules()}
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == names
@@ -149,8 +148,8 @@ def test_prometheus_keeps_what_an_alert_looks_back_at() -> None:
     kept = re.findall(r"--storage\.tsdb\.retention\.time=(\w+)", STACK["prometheus"]["command"][0])
     spans = [
         _span(each[0]) + _span(each[1])
-        for one in alert_expressions()
-        for each in re.findall(r"\[(\w+)\](?: offset (\w+))?", one.text)
+        for expression in alert_expressions()
+        for each in re.findall(r"\[(\w+)\](?: offset (\w+))?", expression.text)
     ]
     assert timedelta(days=90) < max(spans) < _span(kept[0])
 
@@ -206,11 +205,12 @@ def test_a_panel_has_an_id_of_its_own_and_asks_the_provisioned_source() -> None:
     assert dashboard["uid"] == "closedloop"
     asked = [
         *panels,
-        *(one for panel in panels for one in panel["targets"]),
+        *(query for panel in panels for query in panel["targets"]),
         *dashboard["templating"]["list"],
         *dashboard["annotations"]["list"],
     ]
-    assert all(one["datasource"] == {"type": source["type"], "uid": source["uid"]} for one in asked)
+    wanted = {"type": source["type"], "uid": source["uid"]}
+    assert all(part["datasource"] == wanted for part in asked)
 
 
 def test_no_panel_lies_on_another() -> None:

@@ -112,13 +112,16 @@ def test_the_scanner_reads_keys_that_mean_something() -> None:
     settings = yaml.safe_load((SCANNING / "grype.yaml").read_text(encoding="utf-8"))
     assert settings["fail-on-severity"] == "high"
     assert settings["only-fixed"] is True
-    assert all(one["vulnerability"] and one["reason"] for one in settings["ignore"])
+    assert all(rule["vulnerability"] and rule["reason"] for rule in settings["ignore"])
 
 
 def test_every_variable_that_the_stack_asks_for_gets_a_value(tmp_path: Path) -> None:
-    """Before the images are built, each variable that Compose insists on is set, once; one with a
-    default is left alone."""
-    file = '{"services": {"a": {"environment": ["${DB_PASSWORD:?say}", "${DB_PASSWORD:?say}", "${S3_KEY?say}", "${PORT:-80}", "${LEFT}"]}}}'
+    """Before the images are built, each variable that Compose requires is set, once; a variable
+    with a default is not."""
+    asked = (
+        '"${DB_PASSWORD:?say}", "${DB_PASSWORD:?say}", "${S3_KEY?say}", "${PORT:-80}", "${LEFT}"'
+    )
+    file = '{"services": {"a": {"environment": [' + asked + "]}}}"
     (tmp_path / "docker-compose.yml").write_text(file, encoding="utf-8")
     for command in (["git", "init", "--quiet"], ["git", "add", "--all"]):
         subprocess.run(command, cwd=tmp_path, check=True)
@@ -168,18 +171,18 @@ def test_the_audit_is_strict_and_locked() -> None:
 def test_dependabot_looks_weekly_at_all_that_is_pinned_and_waits_a_week() -> None:
     """Actions, packages, base images and the stack's images are renewed, in groups, once a week and
     not on the day of their release."""
-    assert {one["package-ecosystem"] for one in UPDATES} == {
+    assert {update["package-ecosystem"] for update in UPDATES} == {
         "github-actions",
         "pip",
         "uv",
         "docker",
         "docker-compose",
     }
-    for one in UPDATES:
-        assert one["schedule"] == {"interval": "weekly"}
-        assert one["cooldown"]["default-days"] >= 7
-        assert one["groups"]
-    (compose,) = [one for one in UPDATES if one["package-ecosystem"] == "docker-compose"]
+    for update in UPDATES:
+        assert update["schedule"] == {"interval": "weekly"}
+        assert update["cooldown"]["default-days"] >= 7
+        assert update["groups"]
+    (compose,) = [update for update in UPDATES if update["package-ecosystem"] == "docker-compose"]
     assert f"/{SCANNING.relative_to(ROOT)}" in compose["directories"]
 
 
@@ -190,10 +193,10 @@ def test_dependabot_ignores_what_pyproject_excludes() -> None:
     ranges = {
         Requirement(text).name: Requirement(text).specifier for text in project["dependencies"]
     }
-    (pip,) = [one for one in UPDATES if one["package-ecosystem"] == "pip"]
+    (pip,) = [update for update in UPDATES if update["package-ecosystem"] == "pip"]
     assert pip["ignore"]
-    for one in pip["ignore"]:
-        (version,) = one["versions"]
-        assert not ranges[one["dependency-name"]].contains(
+    for rule in pip["ignore"]:
+        (version,) = rule["versions"]
+        assert not ranges[rule["dependency-name"]].contains(
             version.removeprefix(">="), prereleases=True
-        ), one
+        ), rule

@@ -1,5 +1,4 @@
-"""What docker-compose.yml promises for every service: order, limits, no more rights than it needs,
-nothing open by default."""
+"""What docker-compose.yml promises for every service: order, limits, few rights, closed ports."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def test_every_service_is_confined(name: str) -> None:
     assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
     assert service["logging"]["options"]["max-size"]
     assert "privileged" not in service
-    assert not any("docker.sock" in str(one) for one in service.get("volumes", []))
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -109,19 +108,19 @@ def test_ports_are_published_on_this_machine_only() -> None:
 def test_every_folder_that_is_kept_is_a_volume() -> None:
     """Named volumes, all of them used, and no folder of the tree that a container may write to."""
     used = {
-        str(one).split(":")[0]
+        str(volume).split(":")[0]
         for service in SERVICES.values()
-        for one in service.get("volumes", [])
+        for volume in service.get("volumes", [])
     }
-    named = {one for one in used if re.fullmatch(r"[a-z0-9]+", one)} | {
-        match[1] for one in used if (match := re.search(r":-([a-z]+)$", one))
+    named = {source for source in used if re.fullmatch(r"[a-z0-9]+", source)} | {
+        match[1] for source in used if (match := re.search(r":-([a-z]+)$", source))
     }
     assert set(FILE["volumes"]) - {"windows"} <= named
     for service in SERVICES.values():
         assert all(
-            str(one).endswith(":ro")
-            for one in service.get("volumes", [])
-            if str(one).startswith(".")
+            str(volume).endswith(":ro")
+            for volume in service.get("volumes", [])
+            if str(volume).startswith(".")
         )
 
 

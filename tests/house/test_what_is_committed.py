@@ -1,5 +1,4 @@
-"""What may stand in the tree at all: nothing of the machine it was written on, nothing that is not
-what it says."""
+"""What may be committed: nothing of one machine, a whole lock, documented settings, no secrets."""
 
 from __future__ import annotations
 
@@ -36,18 +35,17 @@ def _found(patterns: list[str]) -> list[str]:
 
 
 def test_no_path_of_a_machine_is_committed() -> None:
-    """A path that exists on one machine only would break on every other."""
+    """A path that exists on a single machine would break on every other."""
     assert _found(MACHINE_PATHS) == []
 
 
 def test_no_address_of_a_package_index_is_committed() -> None:
-    """Which index to install from is the installer's choice: the tree names packages, versions and
-    hashes."""
+    """The installer chooses the index: the tree names packages, versions and hashes."""
     assert _found(INDEX_ADDRESSES) == []
 
 
 def _locked() -> dict[str, list[str]]:
-    """Name -> versions; a package has two when Pythons or systems need different ones."""
+    """Name -> versions; some Pythons or systems need a different version of a package."""
     found: dict[str, list[str]] = {}
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", line):
@@ -56,8 +54,8 @@ def _locked() -> dict[str, list[str]]:
 
 
 def test_the_lock_holds_names_versions_and_hashes_only() -> None:
-    """Every line is a pin, a hash or a comment, and every pin has a hash: pip refuses anything that
-    was exchanged on the way."""
+    """Every line is a pin, a hash or a comment, and every pin has a hash, so that pip refuses a
+    file that was replaced on the way."""
     pin = r"[A-Za-z0-9._-]+(\[[^]]+\])?==[^ ;]+( ; [^\\]+)? \\"
     allowed = re.compile(rf"(#.*|\s+#.*|{pin}|    --hash=sha256:[0-9a-f]{{64}}( \\)?)?")
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
@@ -70,8 +68,7 @@ def test_the_lock_holds_names_versions_and_hashes_only() -> None:
 
 
 def test_the_lock_satisfies_pyproject() -> None:
-    """Each dependency, the developers' too, is locked to a version within its range; `make lock`
-    mends it."""
+    """Each dependency, the developers' included, is locked within its range: run make lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = _locked()
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
@@ -84,8 +81,7 @@ def test_the_lock_satisfies_pyproject() -> None:
 
 
 def _variables_of_the_stack() -> set[str]:
-    """What docker-compose.yml, and what is laid over it for work on the code, take from the
-    environment."""
+    """The variables that docker-compose.yml and stack/development.yml read."""
     texts = [
         (ROOT / name).read_text(encoding="utf-8")
         for name in ("docker-compose.yml", "stack/development.yml")
@@ -94,8 +90,7 @@ def _variables_of_the_stack() -> set[str]:
 
 
 def test_every_variable_is_documented_and_nothing_else() -> None:
-    """.env.example names each field of Settings and each variable of docker-compose.yml once, and
-    none that nobody reads."""
+    """.env.example names each setting and each variable of the stack once, and no other."""
     prefix = Settings.model_config["env_prefix"]
     documented = re.findall(
         r"^# ?([A-Z0-9_]+)=",
@@ -108,8 +103,7 @@ def test_every_variable_is_documented_and_nothing_else() -> None:
 
 
 def test_no_secret_of_the_stack_has_a_default() -> None:
-    """A password that everybody knows is none: docker-compose.yml asks for each, and make-env.sh
-    makes each."""
+    """docker-compose.yml requires every secret, and make-env.sh makes every secret."""
     secret = {
         name for name in _variables_of_the_stack() if re.search("PASSWORD|SECRET|_KEY$|AUTH", name)
     }
@@ -121,7 +115,7 @@ def test_no_secret_of_the_stack_has_a_default() -> None:
 
 
 def test_the_documented_defaults_are_the_defaults() -> None:
-    """A line of .env.example shows the default of its setting, where the setting has one."""
+    """A line of .env.example shows the default of its setting, if there is a default."""
     shown = dict(
         re.findall(
             r"^# ?CLOSEDLOOP_([A-Z_]+)=(.*)$",
@@ -139,21 +133,21 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     sorted(
         {
             name
-            for one in modules()
-            for name in re.findall(r"CLOSEDLOOP_[A-Z_]+", one.path.read_text(encoding="utf-8"))
+            for module in modules()
+            for name in re.findall(r"CLOSEDLOOP_[A-Z_]+", module.path.read_text(encoding="utf-8"))
         }
     ),
 )
 def test_every_variable_that_the_program_names_exists(variable: str) -> None:
-    """A variable in a message, a help text or a call is a setting, or CLOSEDLOOP_DEBUG, which the
-    shell sets to see a traceback."""
+    """A variable in a message, a help text or a call is a setting, or CLOSEDLOOP_DEBUG, which shows
+    tracebacks."""
     assert variable in {f"CLOSEDLOOP_{name}".upper() for name in Settings.model_fields} | {
         "CLOSEDLOOP_DEBUG"
     }
 
 
 def test_the_licence_is_whole() -> None:
-    """LICENSE is the full text that pyproject.toml names."""
+    """LICENSE is the full text of the licence that pyproject.toml names."""
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text

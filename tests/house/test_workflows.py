@@ -1,5 +1,4 @@
-"""What GitHub runs: valid, pinned to the byte, allowed next to nothing, and the same commands that
-people run."""
+"""What GitHub runs: valid, pinned, with few rights, and by the commands that people run."""
 
 from __future__ import annotations
 
@@ -251,7 +250,7 @@ def test_a_complaint_of_compose_fails_the_check(docker: str, passes: bool, tmp_p
     assert (_bash(step["run"], PATH=f"{tmp_path}:/usr/bin:/bin") == 0) is passes
     steps = WORKFLOWS["ci"]["jobs"]["compose-smoke"]["steps"]
     assert "docker compose --profile '*' config --quiet" in step["run"]
-    assert steps.index(step) > steps.index(next(one for one in steps if _made(one) == ["up"]))
+    assert steps.index(step) > steps.index(next(made for made in steps if _made(made) == ["up"]))
 
 
 @pytest.mark.parametrize(

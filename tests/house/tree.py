@@ -1,4 +1,4 @@
-"""The tree as the rules of the house see it: files, imports, names."""
+"""The tree as the rules of the house see it: files, modules, imports, make targets."""
 
 from __future__ import annotations
 
@@ -12,46 +12,33 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"closedloop": ROOT / "src" / "closedloop", "flows": ROOT / "flows", "api": ROOT / "api"}
+# Folders that are made here and never committed, for a tree without git.
+_GENERATED = {
+    ".venv",
+    "var",
+    "generated",
+    "__pycache__",
+    ".git",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+}
 
 
 @cache
 def project_files() -> tuple[Path, ...]:
     """Every file that is, or would be, committed."""
-    listed = None
     if shutil.which("git") and (ROOT / ".git").exists():
-        command = [
-            "git",
-            "-c",
-            f"safe.directory={ROOT}",
-            "-C",
-            str(ROOT),
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
+        words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        paths = [ROOT / name for name in listed.split("\0") if name]
+    else:
+        paths = [
+            path for path in ROOT.rglob("*") if not set(path.relative_to(ROOT).parts) & _GENERATED
         ]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
-            "\0"
-        )
-    if listed is None:
-        made = (
-            ".venv",
-            "var",
-            "generated",
-            "__pycache__",
-            ".git",
-            ".pytest_cache",
-            ".mypy_cache",
-            ".ruff_cache",
-            ".hypothesis",
-        )
-        listed = [
-            str(path.relative_to(ROOT))
-            for path in ROOT.rglob("*")
-            if not set(path.relative_to(ROOT).parts) & set(made)
-        ]
-    return tuple(sorted(ROOT / name for name in listed if name and (ROOT / name).is_file()))
+    return tuple(sorted(path for path in paths if path.is_file()))
 
 
 def texts() -> list[tuple[str, str]]:
@@ -66,11 +53,29 @@ def texts() -> list[tuple[str, str]]:
 
 
 def make_targets() -> set[str]:
-    """What `make` can be asked for."""
-    return set(
-        re.findall(
-            r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
-        )
+    """The targets of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.MULTILINE))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file: its path from the root of the project, its text and its syntax."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    @property
+    def of_tests(self) -> bool:
+        return self.path.startswith("tests/")
+
+
+@cache
+def python_files() -> tuple[Source, ...]:
+    """Every Python file of the project, tests included."""
+    return tuple(
+        Source(path, text, ast.parse(text)) for path, text in texts() if path.endswith(".py")
     )
 
 
@@ -89,11 +94,6 @@ class Module:
     def package(self) -> str:
         return self.name.split(".")[0]
 
-    @property
-    def room(self) -> str:
-        """The name within its package; `__init__` for the package itself."""
-        return self.name.partition(".")[2] or "__init__"
-
 
 @cache
 def modules() -> tuple[Module, ...]:
@@ -108,31 +108,12 @@ def modules() -> tuple[Module, ...]:
 
 
 def imports(module: Module) -> set[str]:
-    """Dotted names that a module imports anywhere, but for annotations only (`if
-    TYPE_CHECKING`)."""
-    tree = module.tree
-    skipped: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            skipped |= {id(inner) for inner in ast.walk(node)}
+    """The dotted names of the modules that a module imports, anywhere in its file."""
     found: set[str] = set()
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.name.split(".")
-                above = parts[: len(parts) - node.level + (module.path.name == "__init__.py")]
-                base = ".".join((*above, *([base] if base else [])))
-            found.add(base)
-            # `from closedloop import drift` imports a module as much as `import closedloop.drift`
-            # does.
-            found |= {
-                f"{base}.{alias.name}"
-                for alias in node.names
-                if f"{base}.{alias.name}" in {one.name for one in modules()}
-            }
+            assert not node.level, f"{module.name}: import by the full name"
+            found.add(str(node.module))
     return found

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.stack.own_stack import OwnStack, require_docker, require_images
-from tests.stack.running import Stack
+from tests.stack.running_stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.stack.running import Stack
+from tests.stack.running_stack import Stack
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.stack.load import Told, asking
-from tests.stack.running import Stack
+from tests.stack.running_stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.nightly, pytest.mark.timeout(1800)]
 NAME = "streamflow"

@@ -20,7 +20,7 @@ from closedloop.turn.open import open_loop
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows
 from tests.stack.pages import Browser, find_browser
-from tests.stack.running import ROOT, Stack
+from tests.stack.running_stack import ROOT, Stack
 
 pytestmark = pytest.mark.stack
 SEEN = ROOT / "var" / "smoke"

@@ -1,5 +1,4 @@
-"""What watches the API, read as data: the alerts, the dashboard, and the names in their
-expressions."""
+"""The alerts and the dashboard read as data, and the names in their expressions."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ _KEYWORDS = {"and", "or", "unless", "offset", "bool", "inf", "nan"}
 
 @dataclass(frozen=True)
 class Expression:
-    """One expression in PromQL, where it stands, and the labels that what is shown of it names."""
+    """A PromQL expression, where it is, and the labels that its text shows."""
 
     where: str
     text: str
@@ -99,18 +98,19 @@ def panel_expressions() -> list[Expression]:
     """One for each query of the dashboard: of a panel, a variable or an annotation."""
     dashboard = read_dashboard()
     found = [
-        (panel["title"], one["expr"], one["legendFormat"])
+        (panel["title"], query["expr"], query["legendFormat"])
         for panel in dashboard["panels"]
-        for one in panel.get("targets", [])
+        for query in panel.get("targets", [])
     ]
     found += [
-        (one["name"], one["target"]["expr"], one["titleFormat"] + one["textFormat"])
-        for one in dashboard["annotations"]["list"]
+        (note["name"], note["target"]["expr"], note["titleFormat"] + note["textFormat"])
+        for note in dashboard["annotations"]["list"]
     ]
     for variable in dashboard["templating"]["list"]:
         match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
         assert match, (
-            f"{variable['name']}: wanted label_values(SERIES, LABEL), got {variable['query']['query']!r}"
+            f"{variable['name']}: wanted label_values(SERIES, LABEL), "
+            f"got {variable['query']['query']!r}"
         )
         found.append((f"${variable['name']}", match[1], f"{{{{{match[2]}}}}}"))
     return [
@@ -126,8 +126,10 @@ def _fill(text: str) -> str:
 
 
 def find_promtool(folder: Path) -> list[str] | str:
-    """How to call promtool on files of `folder`: that of the PATH, or that of the stack's image if
-    it is here; else why there is none."""
+    """The command that runs promtool on `folder`, from the PATH or the stack's image.
+
+    A string says why there is none.
+    """
     if found := shutil.which("promtool"):
         return [found]
     stack = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
