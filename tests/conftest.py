@@ -1,5 +1,4 @@
-"""What every test needs: no telemetry, quiet libraries, and Hypothesis that tries the same examples
-everywhere."""
+"""What every test needs: no telemetry, quiet libraries, the same Hypothesis examples everywhere."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Set before any library is imported: MLflow and Prefect read these once. What the caller has set
-# stays.
+# Set before any library is imported, because MLflow and Prefect read these once.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,8 +26,7 @@ QUIET = {
 }
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
-# A developer's own installation must not leak into a test; a test that wants a variable sets it
-# itself.
+# A developer's own installation must not leak into a test.
 for name in [
     name
     for name in os.environ
@@ -37,8 +34,8 @@ for name in [
 ]:
     del os.environ[name]
 
-# `HYPOTHESIS_PROFILE=searching` looks for new examples; the default fails alike for everyone, and a
-# slow machine is no failure.
+# `HYPOTHESIS_PROFILE=searching` looks for new examples; the default is the same for everyone and
+# has no deadline.
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
@@ -46,9 +43,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 @pytest.fixture(scope="session")
 def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
-    """Put MLflow's tables, empty, into the home given. MLflow makes them by fifty migrations, each
-    with its own write to the disk: seconds for each test that needs a registry of its own, and no
-    test is about them."""
+    """Copy MLflow's empty tables into a home; its fifty migrations would take seconds per test."""
     from closedloop.registry.versions import Registry
 
     folder = tmp_path_factory.mktemp("mlflow-tables")
@@ -66,13 +61,12 @@ def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses a PostgreSQL starts one: `make unit` leaves it out."""
+    """Tests on PostgreSQL start a server, so `make unit` leaves them out."""
     for item in items:
         if "[postgresql" in item.name or "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 
 def pytest_unconfigure() -> None:
-    """A process that can't end is a fault too: after two minutes it says what it waits for, and
-    fails."""
+    """Fail when the process does not end within two minutes, and print what it waits for."""
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)

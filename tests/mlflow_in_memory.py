@@ -49,17 +49,17 @@ class MemoryClient:
     def search_model_versions(self, filter_string: str, max_results: int) -> list[SimpleNamespace]:
         wanted, _, tagged = filter_string.partition(" and ")
         found = [
-            one
+            version
             for name, versions in self._versions.items()
             if wanted == f"name='{name}'"
-            for one in versions
+            for version in versions
         ]
         # Newest first, as MLflow has it.
         return [
-            one
-            for one in reversed(found)
+            version
+            for version in reversed(found)
             if not tagged
-            or tagged in {f"tags.`{tag}` = '{value}'" for tag, value in one.tags.items()}
+            or tagged in {f"tags.`{tag}` = '{value}'" for tag, value in version.tags.items()}
         ]
 
     def get_model_version(self, name: str, version: str) -> SimpleNamespace:

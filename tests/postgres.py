@@ -57,7 +57,10 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off -c max_connections=50"
+        options = (
+            f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' "
+            "-c fsync=off -c max_connections=50"
+        )
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
 
     def stop(self) -> None:
@@ -105,7 +108,8 @@ def postgres(request: pytest.FixtureRequest) -> Cluster:
         programs = find_programs()
         if programs is None:
             pytest.skip(
-                "no PostgreSQL server here (initdb): install it, for instance with apt-get install postgresql"
+                "no PostgreSQL server here (initdb): install one, "
+                "for instance with apt-get install postgresql"
             )
         config.stash[_RUNNING] = _start(programs, config)
     return config.stash[_RUNNING]

@@ -1,5 +1,4 @@
-"""A team's MLflow, as `closedloop migrate` finds it: a real server over HTTP with a login of its
-own, which hands out artifacts itself."""
+"""A team's MLflow for tests of `closedloop migrate`: a real server with a login and artifacts."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ auth_cache_ttl_seconds = 600
 
 @dataclass(frozen=True)
 class TeamMlflow:
-    """Where it answers, and whom: a user who is no administrator."""
+    """Its address and the login of a user without admin rights."""
 
     uri: str
     user: str
@@ -46,8 +45,7 @@ class TeamMlflow:
 
 @pytest.fixture(scope="module")
 def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], TeamMlflow]]:
-    """Started for the tests of a module, which may do something else until it answers; it ends with
-    this process, however this ends."""
+    """Start a server for a module; calling the fixture waits until it answers."""
     home, admin = tmp_path_factory.mktemp("team"), secrets.token_hex(16)
     (home / "login.ini").write_text(_LOGIN.format(home=home))
     with socket.socket() as probe:

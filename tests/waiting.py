@@ -1,4 +1,4 @@
-"""Waiting for what tells nobody when it comes, and ports that are free."""
+"""Polling for what sends no event, and free ports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ PATIENCE_SECONDS = 180.0
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
-    """Probe until something is true; what it was. An AssertionError names `what` did not come
-    within PATIENCE_SECONDS."""
+    """Poll until `holds` is true; returns its value.
+
+    Raises AssertionError, which names `what`, after PATIENCE_SECONDS.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := holds()):
         assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
@@ -21,6 +23,6 @@ def until(holds: Callable[[], Any], what: str) -> Any:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -1,5 +1,4 @@
-"""Run in the stack's image, with a worker's environment: `fill` puts something of everything into
-the stack, `tell` prints what is there.
+"""Runs in the stack's image as a worker: `fill` stores some of everything, `tell` prints it.
 
 It is read from stdin (`python - fill`), so it imports nothing of the tests.
 """
@@ -65,7 +64,7 @@ def _tell_mlflow() -> dict[str, Any]:
     from mlflow import MlflowClient
 
     client, told = MlflowClient(), {}
-    for experiment in sorted(client.search_experiments(), key=lambda one: one.name):
+    for experiment in sorted(client.search_experiments(), key=lambda experiment: experiment.name):
         runs = client.search_runs([experiment.experiment_id])
         told[experiment.name] = [
             {
@@ -113,7 +112,7 @@ def _fill_prefect() -> None:
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="heavy", type="process"))
         client.create_global_concurrency_limit(
-            GlobalConcurrencyLimitCreate(name="one", limit=1, active_slots=1)
+            GlobalConcurrencyLimitCreate(name="single", limit=1, active_slots=1)
         )
         asked = flow(name="asked")(lambda: None)
         client.create_flow_run(asked, name="ended", state=Completed())
@@ -130,7 +129,7 @@ def _tell_prefect() -> dict[str, Any]:
             "pools": [pool.name for pool in client.read_work_pools()],
             "runs": {run.name: run.state_name for run in client.read_flow_runs()},
             "slots": {
-                one.name: one.active_slots for one in client.read_global_concurrency_limits()
+                limit.name: limit.active_slots for limit in client.read_global_concurrency_limits()
             },
             "variable": Variable.get("threshold"),
             "secret": Secret.load("login").get()

@@ -48,7 +48,7 @@ def asking(stack: Stack, row: dict[str, Any], clients: int = 4) -> Iterator[Told
             answer = stack.ask("/predict", row, timeout=20.0)
             told.answers.append((time.monotonic(), answer.status))
             if answer.status == 200:
-                told.ids += [one["id"] for one in answer.json()["predictions"]]
+                told.ids += [prediction["id"] for prediction in answer.json()["predictions"]]
             else:
                 stopping.wait(0.05)  # a client that is refused does not hammer
 

@@ -36,8 +36,7 @@ _PORTS = {
 
 @dataclass(frozen=True)
 class OwnStack:
-    """Written down in its env file, but not started: `up` does that. `remove` takes down whatever
-    there is of it."""
+    """A Compose project and its env file; `up` starts it, `remove` removes whatever exists of it."""
 
     project: str
     env_file: Path
@@ -82,19 +81,22 @@ class OwnStack:
         )
 
     def compose(self, *words: str, given: bytes | None = None, timeout: float = 300) -> str:
-        """What `docker compose WORDS` prints; the test fails, with what was said, when it fails."""
+        """What `docker compose WORDS` prints; the test fails with the output when the command does."""
         done = self.run(
             "docker", "compose", "--progress", "quiet", *words, given=given, timeout=timeout
         )
         if done.returncode:
             pytest.fail(
-                f"docker compose {' '.join(words)} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}"
+                f"docker compose {' '.join(words)} ended with {done.returncode}\n"
+                f"{_tail(done.stdout)}\n{_tail(done.stderr)}"
             )
         return done.stdout.decode()
 
     def up(self, *services: str, timeout: float = 600) -> None:
-        """Start these services and what they need, and wait until they are healthy; the test fails,
-        with the last lines of all logs."""
+        """Start services and what they need, and wait until they are healthy.
+
+        Otherwise the test fails with the last lines of all logs.
+        """
         command = [
             "docker",
             "compose",
@@ -106,15 +108,13 @@ class OwnStack:
             *services,
         ]
         if self.run(*command, timeout=timeout).returncode:
-            pytest.fail(
-                f"{' '.join(services)} did not start\n{self.compose('logs', '--no-color', '--tail', '25')}"
-            )
+            logs = self.compose("logs", "--no-color", "--tail", "25")
+            pytest.fail(f"{' '.join(services)} did not start\n{logs}")
 
     def job(
         self, service: str, *words: str, given: bytes | None = None, timeout: float = 300
     ) -> str:
-        """What a command prints in a container of its own with that service's image, environment
-        and volumes."""
+        """What a command prints in a new container of that service."""
         return self.compose(
             "run", "--rm", "--no-deps", "-T", service, *words, given=given, timeout=timeout
         )
@@ -132,8 +132,7 @@ class OwnStack:
         return dict(json.loads(self.compose("config", "--format", "json")))
 
     def remove(self) -> None:
-        """Take down its containers, networks and volumes, those of a test that was stopped in the
-        middle, too."""
+        """Remove its containers, networks and volumes, even after an interrupted test."""
         label = f"label=com.docker.compose.project={self.project}"
         left = (
             self.run("docker", "ps", "--all", "--quiet", "--filter", label).stdout.decode().split()
@@ -153,8 +152,7 @@ def require_docker() -> None:
 
 
 def require_images(stack: OwnStack) -> None:
-    """The test fails when the stack's own images are not here: who asks for a test of the stack has
-    built it."""
+    """Fail the test when the stack's own images are not built."""
     wanted = {stack.config()["services"][service]["image"] for service in ("databases", "api")}
     missing = [
         image
@@ -173,8 +171,7 @@ def _shared() -> dict[str, str]:
 
 
 def _without_stack() -> dict[str, str]:
-    """The environment without what the Compose file would take from it: it wins over an env
-    file."""
+    """The environment without the variables of the Compose file, which would override env files."""
     named = set(
         re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     )

@@ -90,7 +90,7 @@ class Browser:
                 lambda _: until.lower() in self.text().lower()
             )
         except TimeoutException:
-            said = [one["message"] for one in self._driver.get_log("browser")][-5:]
+            said = [entry["message"] for entry in self._driver.get_log("browser")][-5:]
             raise AssertionError(
                 f"wanted {until!r} on {url}, got {self.text()[:500]!r}; the browser says {said}"
             ) from None

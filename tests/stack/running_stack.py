@@ -1,5 +1,4 @@
-"""A running Compose stack as people and programs meet it: its commands, its API, Prefect's and
-MLflow's servers."""
+"""A running Compose stack as its users see it: commands, API, Prefect's and MLflow's servers."""
 
 from __future__ import annotations
 
@@ -32,8 +31,7 @@ class Answer:
 
 @dataclass
 class Stack:
-    """One stack by its project and the file of its variables; nothing is started or stopped
-    here."""
+    """A stack by its project and env file; nothing is started or stopped here."""
 
     project: str = field(
         default_factory=lambda: os.environ.get("COMPOSE_PROJECT_NAME", "closedloop")

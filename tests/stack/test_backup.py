@@ -1,69 +1,28 @@
-"""A filled stack is backed up while it runs, and another one, with secrets of its own, holds the
-same after the restore."""
+"""A filled stack is backed up while it runs, and the stack restored from it holds the same."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.stack.backups import WINDOW, Copied, copy_stack, read_contents, restore
 from tests.stack.own_stack import OwnStack
 
 # The first test waits for two stacks to start.
 pytestmark = [pytest.mark.stack, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
-CONTENTS = (Path(__file__).parent / "contents.py").read_bytes()
-WINDOW = "id,amount\n1,2.5\n"
-
-
-@dataclass(frozen=True)
-class Copied:
-    """What was told by the stack that was backed up, and by the one that it was restored into; both
-    run."""
-
-    old: OwnStack
-    new: OwnStack
-    backup: Path
-    before: dict[str, Any]
-    after: dict[str, Any]
-    said: str
-
-
-def _tell(stack: OwnStack) -> dict[str, Any]:
-    return dict(json.loads(stack.job("prefect-worker", "python", "-", "tell", given=CONTENTS)))
-
-
-def _restore(stack: OwnStack, backup: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    return stack.run("sh", "stack/restore.sh", str(backup), **variables)
-
-
-def _start_filled(stack: OwnStack) -> None:
-    stack.up("mlflow", "prefect-server")
-    stack.job("prefect-worker", "python", "-", "fill", given=CONTENTS)
-    stack.job("prefect-worker", "sh", "-c", "cat > /windows/month_001.csv", given=WINDOW.encode())
-    stack.job("api", "closedloop", "key", "add", "friend")
-
 
 @pytest.fixture(scope="module")
 def copied(new_stack: Callable[..., OwnStack], tmp_path_factory: pytest.TempPathFactory) -> Copied:
-    old, new, backup = new_stack(), new_stack(), tmp_path_factory.mktemp("backups") / "one"
-    _start_filled(old)
-    done = old.run("sh", "stack/backup.sh", str(backup), WITH_WINDOWS="1")
-    assert done.returncode == 0, done.stderr.decode()
-    restored = _restore(new, backup)
-    assert restored.returncode == 0, restored.stderr.decode()
-    new.up("mlflow", "prefect-server")
-    return Copied(old, new, backup, _tell(old), _tell(new), restored.stdout.decode())
+    """Two running stacks: the one that was backed up, and the one it was restored into."""
+    return copy_stack(new_stack, tmp_path_factory.mktemp("backups") / "copy")
 
 
 @pytest.fixture
@@ -84,12 +43,16 @@ def test_mlflow_is_the_same(copied: Copied) -> None:
 def test_prefect_is_the_same(copied: Copied) -> None:
     """Pools, variables and runs are there, and a secret can still be read: the key that it is
     encrypted with came along."""
-    told = [
-        {name: value for name, value in one["prefect"].items() if name not in ("runs", "slots")}
-        for one in (copied.before, copied.after)
+    held = [
+        {
+            name: value
+            for name, value in contents["prefect"].items()
+            if name not in ("runs", "slots")
+        }
+        for contents in (copied.before, copied.after)
     ]
     assert (
-        told[0] == told[1] == {"pools": ["heavy"], "variable": {"value": 3}, "secret": "as-it-was"}
+        held[0] == held[1] == {"pools": ["heavy"], "variable": {"value": 3}, "secret": "as-it-was"}
     )
     assert copied.after["prefect"]["runs"]["ended"] == "Completed"
 
@@ -100,8 +63,8 @@ def test_a_run_that_was_under_way_does_not_keep_its_place(copied: Copied) -> Non
     assert copied.before["prefect"]["runs"]["under-way"] == "Running"
     assert copied.after["prefect"]["runs"]["under-way"] == "Crashed"
     assert (copied.before["prefect"]["slots"], copied.after["prefect"]["slots"]) == (
-        {"one": 1},
-        {"one": 0},
+        {"single": 1},
+        {"single": 0},
     )
 
 
@@ -175,7 +138,7 @@ def test_a_backup_is_for_its_owner_only_and_says_what_it_is_of(copied: Copied) -
         for path in copied.backup.iterdir()
         if path.name != "SHA256SUMS"
     }
-    assert copied.said == f"restored {manifest.split()[1]}: make up starts it\n"
+    assert copied.printed == f"restored {manifest.split()[1]}: make up starts it\n"
 
 
 def test_a_backup_that_fails_leaves_no_folder(copied: Copied, tmp_path: Path) -> None:
@@ -198,7 +161,7 @@ def test_a_backup_is_never_overwritten(copied: Copied) -> None:
 
 def _refused(stack: OwnStack, backup: Path) -> str:
     """The sentence that a restore is refused with, before anything of the stack was started."""
-    done = _restore(stack, backup)
+    done = restore(stack, backup)
     assert (done.returncode, stack.compose("ps", "--all", "--quiet")) == (1, "")
     (sentence,) = done.stderr.decode().splitlines()
     return sentence.removeprefix("not restored: ").replace(str(backup), "COPY")
@@ -246,9 +209,9 @@ def test_a_backup_of_newer_programs_is_refused(
     digests = [hashlib.sha256(content).hexdigest() for content in (before, manifest.read_bytes())]
     sums.write_text(sums.read_text(encoding="utf-8").replace(*digests), encoding="utf-8")
     said = _refused(new_stack(), damaged)
-    assert (
-        said
-        == "the backup is of newer programs than this stack's: mlflow (alembic_version 0123456789ab); update the stack first"
+    assert said == (
+        "the backup is of newer programs than this stack's: "
+        "mlflow (alembic_version 0123456789ab); update the stack first"
     )
 
 
@@ -257,13 +220,13 @@ def test_a_stack_that_holds_something_is_replaced_only_by_force(copied: Copied) 
     was there is gone, the backup is there."""
     stack = copied.new
     assert (
-        _restore(stack, copied.backup)
+        restore(stack, copied.backup)
         .stderr.decode()
         .startswith("not restored: the stack is in use (mlflow prefect-server): make down")
     )
     stack.job("prefect-worker", "python", "-c", "import mlflow; mlflow.create_experiment('newer')")
     stack.compose("down")
-    refused = _restore(stack, copied.backup)
+    refused = restore(stack, copied.backup)
     assert refused.returncode == 1
     assert (
         refused.stderr.decode()
@@ -281,10 +244,10 @@ def test_a_stack_that_holds_something_is_replaced_only_by_force(copied: Copied) 
         "SELECT name FROM experiments",
         "mlflow",
     )
-    forced = _restore(stack, copied.backup, FORCE="1")
+    forced = restore(stack, copied.backup, FORCE="1")
     assert forced.returncode == 0, forced.stderr.decode()
     stack.up("mlflow", "prefect-server")
-    assert _tell(stack) == copied.after
+    assert read_contents(stack) == copied.after
 
 
 # Takes MLflow's newest revision back, as it was when that was not written yet.
@@ -311,7 +274,7 @@ def test_a_backup_of_an_older_mlflow_is_brought_up(copied: Copied, tmp_path: Pat
         for folder in (copied.backup, older)
     ]
     assert schemas[0] != schemas[1]
-    restored = _restore(stack, older, FORCE="1")
+    restored = restore(stack, older, FORCE="1")
     assert restored.returncode == 0, restored.stderr.decode()
     revision = stack.compose(
         "exec",
@@ -326,4 +289,4 @@ def test_a_backup_of_an_older_mlflow_is_brought_up(copied: Copied, tmp_path: Pat
     )
     assert schemas[0] == [f"schema mlflow alembic_version {revision.strip()}"]
     stack.up("mlflow", "prefect-server")
-    assert _tell(stack) == copied.after
+    assert read_contents(stack) == copied.after

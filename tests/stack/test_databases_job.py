@@ -61,9 +61,9 @@ def test_mlflows_users_follow_the_environment(
     try:
         assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
         store.create_user("friend", "friend-first-password")
-        before = [one.password_hash for one in store.list_users()]
+        before = [user.password_hash for user in store.list_users()]
         run("first")
-        assert [one.password_hash for one in store.list_users()] == before
+        assert [user.password_hash for user in store.list_users()] == before
         run("second")
         assert (lets_in("first"), lets_in("second")) == ([False, False], [True, True])
         assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
@@ -81,7 +81,8 @@ def test_the_job_may_run_again(job: ModuleType, postgres: Cluster) -> None:
         host=str(postgres.folder), user="closedloop", dbname="postgres"
     ) as connection:
         owned = connection.execute(
-            "SELECT datname, pg_get_userbyid(datdba), datacl::text FROM pg_database WHERE datname = ANY(%s)",
+            "SELECT datname, pg_get_userbyid(datdba), datacl::text FROM pg_database "
+            "WHERE datname = ANY(%s)",
             [list(job.NAMES)],
         ).fetchall()
     assert {(name, owner) for name, owner, _ in owned} == {(name, name) for name in job.NAMES}

@@ -68,7 +68,9 @@ def assert_nothing_lost(stack: Stack, told: Told, before: list[str]) -> None:
     still is."""
     recorded = set(stack.sql("select request from answers").splitlines())
     lost = [
-        one for one in told.ids if one.rpartition("-")[0] not in recorded and one not in recorded
+        answer
+        for answer in told.ids
+        if answer.rpartition("-")[0] not in recorded and answer not in recorded
     ]
     assert told.ids
     assert not lost, f"{len(lost)} of {len(told.ids)} answers are not on record: {lost[:3]}"
@@ -162,10 +164,10 @@ def snapshot(stack: Stack) -> dict[str, Any]:
         ),
         "deployments": sorted(
             (
-                one["id"],
-                one["name"],
-                *((when["schedule"]["cron"], when["active"]) for when in one["schedules"]),
+                deployment["id"],
+                deployment["name"],
+                *((when["schedule"]["cron"], when["active"]) for when in deployment["schedules"]),
             )
-            for one in deployments
+            for deployment in deployments
         ),
     }

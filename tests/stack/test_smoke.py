@@ -72,7 +72,7 @@ def test_the_loop_turns_when_prefect_is_asked(stack: Stack) -> None:
     run = stack.complete(f"monitor/{NAME}", window="month_000")
     trained = stack.children(run["id"])
     if live is None:
-        assert [(one["work_pool_name"], one["state_type"]) for one in trained] == [
+        assert [(child["work_pool_name"], child["state_type"]) for child in trained] == [
             ("closedloop-training", "COMPLETED")
         ]
         stack.wait_for_version(1)
@@ -100,7 +100,8 @@ def test_answers_are_recorded_and_labelled(stack: Stack, rows: list[dict[str, An
     told = answer.json()["predictions"]
     assert int(stack.sql("select sum(rows) from answers")) == before + len(rows)
     labels = [
-        {"id": one["id"], "label": row["churn_label"]} for one, row in zip(told, rows, strict=True)
+        {"id": answer["id"], "label": row["churn_label"]}
+        for answer, row in zip(told, rows, strict=True)
     ]
     assert stack.ask("/labels", {"labels": labels}).json() == {"recorded": len(rows)}
     assert stack.ask("/predict", {"rows": asked}, key="no key").status == 401
@@ -115,7 +116,8 @@ def test_the_report_is_in_the_bucket_and_the_reason_in_the_journal(stack: Stack)
     keep("bucket.txt", listed)
     assert "drift_report.html" in listed
     decisions = stack.sql(
-        "select d.kind, d.action, o.outcome from decisions d join outcomes o on o.decision = d.id order by d.id"
+        "select d.kind, d.action, o.outcome "
+        "from decisions d join outcomes o on o.decision = d.id order by d.id"
     )
     keep("decisions.txt", decisions)
     assert "promotion|promote|done" in decisions
@@ -128,9 +130,11 @@ def test_clients_of_mlflow_and_prefect_come_in_with_a_login_only(
     production model and its report as the user that may only look, and is refused a move of
     production; without a login both servers refuse."""
     script = (
-        "import mlflow, sys; model = mlflow.pyfunc.load_model(f'models:/{sys.argv[1]}@production'); "
-        "version = mlflow.MlflowClient().get_model_version_by_alias(sys.argv[1], 'production'); "
-        "print(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path='evidence.json', dst_path=sys.argv[2]))"
+        "import mlflow, sys; name, folder = sys.argv[1:]; "
+        "model = mlflow.pyfunc.load_model(f'models:/{name}@production'); "
+        "version = mlflow.MlflowClient().get_model_version_by_alias(name, 'production'); "
+        "mlflow.artifacts.download_artifacts("
+        "run_id=version.run_id, artifact_path='evidence.json', dst_path=folder)"
     )
     environment = {
         "MLFLOW_TRACKING_URI": stack.mlflow,
@@ -150,7 +154,10 @@ def test_clients_of_mlflow_and_prefect_come_in_with_a_login_only(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "evidence.json").stat().st_size > 100
-    move = "import mlflow, sys; mlflow.MlflowClient().set_registered_model_alias(sys.argv[1], 'production', '1')"
+    move = (
+        "import mlflow, sys; client = mlflow.MlflowClient(); "
+        "client.set_registered_model_alias(sys.argv[1], 'production', '1')"
+    )
     forbidden = subprocess.run(
         [sys.executable, "-c", move, NAME],
         env=environment,
@@ -188,9 +195,9 @@ def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:
         else json.loads(shown)
     )
     published = {
-        (one["Service"], port["URL"])
-        for one in services
-        for port in one.get("Publishers") or []
+        (service["Service"], port["URL"])
+        for service in services
+        for port in service.get("Publishers") or []
         if port["PublishedPort"]
     }
     assert {service for service, _ in published} == {"api", "mlflow", "prefect-server"}
