@@ -1,4 +1,4 @@
-# Two images from one file: `loop` has everything (flows, MLflow's and Prefect's servers, the jobs of the stack), `api` only what answers.
+# Two images: `loop` has everything (flows, MLflow's and Prefect's servers, the jobs of the stack), `api` only the prediction service.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -6,7 +6,7 @@ ENV PIP_CACHE_DIR=/pip-cache PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTIO
 RUN python -m venv /opt/closedloop
 ENV PATH=/opt/closedloop/bin:${PATH}
 
-# Our own wheel: what changes most often is built last, so that the layers of the packages stay.
+# Our own wheel changes most often, so it is installed after the packages, whose layers stay cached.
 FROM build AS wheel
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
@@ -24,7 +24,7 @@ COPY stack/api.lock /locks/
 RUN --mount=type=cache,target=/pip-cache pip install --quiet --no-deps --require-hashes -r /locks/api.lock
 
 FROM ${PYTHON_IMAGE} AS base
-# LightGBM is linked against OpenMP's runtime.
+# LightGBM needs OpenMP's runtime.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/closedloop closedloop \
     && install -d -o closedloop -g closedloop /windows

@@ -1,8 +1,8 @@
--- For Prefect's database of a backup: what was under way when that was made ended there. Nothing carries it on in the restored stack,
--- nothing would ever free its places, and the next run would wait for them for ever.
+-- For a restored Prefect database: runs that were in progress during the backup have no process here. Without this they would keep
+-- their concurrency slots, and the next run would wait for ever.
 WITH ended AS (
   INSERT INTO flow_run_state (flow_run_id, type, name, message)
-  SELECT id, 'CRASHED', 'Crashed', 'it was under way when the backup was made that was restored'
+  SELECT id, 'CRASHED', 'Crashed', 'it was in progress when the restored backup was made'
   FROM flow_run WHERE state_type IN ('PENDING', 'RUNNING', 'CANCELLING')
   RETURNING id, flow_run_id, timestamp
 )

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make-env.sh FILE: gives every secret of the stack that FILE does not hold yet a random value; what is there stays.
+# make-env.sh FILE: adds a random value for each secret that FILE lacks; existing values stay.
 set -eu
 umask 077
 file=$1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# say-where.sh: where each part of the running stack is, and where its keys are.
+# say-where.sh: prints the address of each running service and where its key is.
 set -eu
 at() { docker compose port "$1" "$2" 2>/dev/null | sed 's/^/http:\/\//'; }
 line() { [ -z "$2" ] || printf '%-12s%-32s%s\n' "$1" "$2" "$3"; }

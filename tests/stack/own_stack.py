@@ -36,7 +36,7 @@ _PORTS = {
 
 @dataclass(frozen=True)
 class OwnStack:
-    """A Compose project and its env file; `up` starts it, `remove` removes whatever exists of it."""
+    """A Compose project and its env file; `up` starts it, `remove` removes all of it."""
 
     project: str
     env_file: Path
@@ -81,7 +81,7 @@ class OwnStack:
         )
 
     def compose(self, *words: str, given: bytes | None = None, timeout: float = 300) -> str:
-        """What `docker compose WORDS` prints; the test fails with the output when the command does."""
+        """What `docker compose WORDS` prints; the test fails when the command does."""
         done = self.run(
             "docker", "compose", "--progress", "quiet", *words, given=given, timeout=timeout
         )

@@ -138,7 +138,7 @@ def test_a_backup_is_for_its_owner_only_and_says_what_it_is_of(copied: Copied) -
         for path in copied.backup.iterdir()
         if path.name != "SHA256SUMS"
     }
-    assert copied.printed == f"restored {manifest.split()[1]}: make up starts it\n"
+    assert copied.printed == f"restored {manifest.split()[1]}: run make up to start it\n"
 
 
 def test_a_backup_that_fails_leaves_no_folder(copied: Copied, tmp_path: Path) -> None:
@@ -146,16 +146,16 @@ def test_a_backup_that_fails_leaves_no_folder(copied: Copied, tmp_path: Path) ->
     for a backup."""
     done = copied.old.run("sh", "stack/backup.sh", str(tmp_path / "none"), S3_ACCESS_KEY="another")
     assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
-    assert done.stderr.decode().splitlines()[-1] == "no backup: the bucket was not read"
+    assert done.stderr.decode().splitlines()[-1] == "no backup: the bucket could not be read"
 
 
 def test_a_backup_is_never_overwritten(copied: Copied) -> None:
-    """A folder that is there already is refused before anything is read."""
+    """An existing folder is refused before anything is read."""
     done = copied.old.run("sh", "stack/backup.sh", str(copied.backup))
     assert done.returncode == 1
     assert (
         done.stderr.decode()
-        == f"no backup: {copied.backup} is there already: name another folder\n"
+        == f"no backup: {copied.backup} already exists: choose another folder\n"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_refused(new_stack: Callable[..., OwnStack], damaged: 
     (damaged / "bucket.tar").unlink()
     assert (
         _refused(new_stack(), damaged)
-        == "not as it was saved: bucket.tar mlflow.dump in COPY; take another backup"
+        == "damaged: bucket.tar mlflow.dump in COPY; use another backup"
     )
 
 
@@ -191,11 +191,9 @@ def test_a_list_of_sums_that_lacks_a_file_is_refused(
     sums.write_text(
         "".join("x" + line[1:] if "prefect" in line else line for line in lines), encoding="utf-8"
     )
-    assert (
-        _refused(stack, damaged) == "not as it was saved: SHA256SUMS in COPY; take another backup"
-    )
+    assert _refused(stack, damaged) == "damaged: SHA256SUMS in COPY; use another backup"
     sums.unlink()
-    assert _refused(stack, damaged) == "COPY is no finished backup: it has no SHA256SUMS"
+    assert _refused(stack, damaged) == "COPY is not a finished backup: it has no SHA256SUMS"
 
 
 def test_a_backup_of_newer_programs_is_refused(
@@ -210,7 +208,7 @@ def test_a_backup_of_newer_programs_is_refused(
     sums.write_text(sums.read_text(encoding="utf-8").replace(*digests), encoding="utf-8")
     said = _refused(new_stack(), damaged)
     assert said == (
-        "the backup is of newer programs than this stack's: "
+        "the backup is from newer programs than this stack: "
         "mlflow (alembic_version 0123456789ab); update the stack first"
     )
 
@@ -222,7 +220,7 @@ def test_a_stack_that_holds_something_is_replaced_only_by_force(copied: Copied) 
     assert (
         restore(stack, copied.backup)
         .stderr.decode()
-        .startswith("not restored: the stack is in use (mlflow prefect-server): make down")
+        .startswith("not restored: the stack is running (mlflow prefect-server): run make down")
     )
     stack.job("prefect-worker", "python", "-c", "import mlflow; mlflow.create_experiment('newer')")
     stack.compose("down")
@@ -231,7 +229,7 @@ def test_a_stack_that_holds_something_is_replaced_only_by_force(copied: Copied) 
     assert (
         refused.stderr.decode()
         .splitlines()[-1]
-        .startswith("not restored: this stack holds something: closedloop (")
+        .startswith("not restored: this stack holds data: closedloop (")
     )
     assert "newer" in stack.compose(
         "exec",
