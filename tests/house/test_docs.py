@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from closedloop.decisions.policy import Policy
+from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
+from closedloop.use_case.contract import Column
 from closedloop.use_case.loop_toml import load_use_case
 from docs.make_reference import PAGES, commands, fill
 from tests.house.documents import (
@@ -38,6 +41,34 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_the_readme_is_read_in_two_minutes() -> None:
     """README.md has at most 700 words."""
     assert len(read(README).split()) <= 700
+
+
+def test_the_readme_has_the_default_policy() -> None:
+    """The numbers of README.md's table of triggers and gates are the defaults."""
+    policy, text = Policy(), read(README)
+    retraining, promotion = policy.retraining, policy.promotion
+    column = Column("numeric")
+    for row in (
+        f"over {column.max_bad_rate:.0%} bad or {column.max_null_rate:.0%} null",
+        f"over {retraining.max_drift_share:g}\n",
+        f"down by over {retraining.max_auc_loss:g}\n",
+        f"windows since training | {retraining.max_age_windows}\n",
+        f"{retraining.cooldown_windows} window, {retraining.budget_trainings} trainings in "
+        f"{retraining.budget_windows} windows, {retraining.min_new_labels}\n",
+        f"{promotion.min_val_auc:g}, {promotion.min_f1:g}, {promotion.min_gain_over_baseline:g}\n",
+        f"within {promotion.max_packaging_difference:.5f}\n",
+        f"previous, {policy.rollback.probation_windows} windows",
+    ):
+        assert row in text.replace(" %", "%"), row
+
+
+def test_every_exit_code_is_documented() -> None:
+    """docs/commands.md lists the code of every kind of error."""
+    kinds = [ClosedLoopError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    listed = re.findall(r"^\| (\d) \|", read(ROOT / "docs/commands.md"), re.MULTILINE)
+    assert {int(code) for code in listed} == {0, *(kind.exit_code for kind in kinds)}
 
 
 @each_document
