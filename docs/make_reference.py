@@ -12,7 +12,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -39,7 +39,7 @@ def fill(page: str, block: str) -> str:
     return f"{before}{BEGIN}\n\n{block.strip()}\n\n{END}{after}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
@@ -75,7 +75,11 @@ def tables(kind: type = loop_toml._File, where: str = "") -> Iterator[tuple[str,
         for inner in held:
             if isinstance(inner, type) and is_dataclass(inner):
                 many = inner is not hints[declared.name]
-                named = f"{inside}.NAME" if many and dict in map(get_origin, held) else inside
+                named = (
+                    f"{inside}.NAME"
+                    if many and any(get_origin(hint) is dict for hint in held)
+                    else inside
+                )
                 yield from tables(inner, named)
 
 
