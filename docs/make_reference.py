@@ -124,8 +124,8 @@ def _toml(value: Any) -> str:
 
 
 def _keys(kind: type) -> str:
-    said, hints = meanings(kind), get_type_hints(kind)
-    silent = [declared.name for declared in fields(kind) if declared.name not in said]
+    texts, hints = meanings(kind), get_type_hints(kind)
+    silent = [declared.name for declared in fields(kind) if declared.name not in texts]
     if silent:
         raise ValueError(f"{kind.__name__}: no text below {', '.join(silent)}: say what it means")
     return _table(
@@ -135,7 +135,7 @@ def _keys(kind: type) -> str:
                 f"`{declared.name}`",
                 _type_of(hints[declared.name]),
                 _default_of(declared),
-                said[declared.name],
+                texts[declared.name],
             )
             for declared in fields(kind)
         ],
@@ -143,7 +143,7 @@ def _keys(kind: type) -> str:
 
 
 def write_loop_toml() -> str:
-    """A table a table of loop.toml, and one for golden cases."""
+    """The keys of each table of loop.toml, and those of a golden case."""
     parts = []
     for name, kind in tables():
         heading = "At the top" if not name else f"[[{name}]]" if name == "slices" else f"[{name}]"
@@ -180,7 +180,7 @@ def _flags(command: Any) -> str:
 
 
 def write_commands() -> str:
-    """A section a command: what it does, its example, its arguments and flags."""
+    """A section for each command: what it does, its example, its arguments and flags."""
     parts = []
     for name, command in commands().items():
         help_text = " ".join((command.help or "").split())
@@ -206,14 +206,18 @@ def _variables(text: str) -> str:
     rows = []
     for block in text.strip().split("\n\n"):
         named = re.findall(r"^# ?([A-Z][A-Z0-9_]+)=(.*)$", block, flags=re.MULTILINE)
-        said = " ".join(
+        meaning = " ".join(
             line.removeprefix("#").strip()
             for line in block.splitlines()
             if not re.match(r"# ?[A-Z][A-Z0-9_]+=", line)
         )
         for number, (name, value) in enumerate(named):
             rows.append(
-                (f"`{name}`", f"`{value}`" if value else "", said if number == 0 else "(as above)")
+                (
+                    f"`{name}`",
+                    f"`{value}`" if value else "",
+                    meaning if number == 0 else "(as above)",
+                )
             )
     return _table(("variable", "default or example", "meaning"), rows)
 

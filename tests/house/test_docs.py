@@ -30,7 +30,7 @@ from tests.house.documents import (
     named_paths,
     read,
 )
-from tests.house.tree import ROOT, make_targets
+from tests.house.tree import ROOT, make_targets, modules
 
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -145,6 +145,14 @@ def test_every_call_in_a_document_can_be_made(document: Path) -> None:
         flags = {flag for parameter in known[name].params for flag in parameter.opts} | {"--help"}
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert given <= flags, f"closedloop {name} {given - flags}"
+
+
+def test_every_error_in_the_troubleshooting_exists() -> None:
+    """An error that docs/troubleshooting.md quotes is one that the program raises."""
+    quoted = re.findall(r"`wanted ([^`]+)`", read(ROOT / "docs/troubleshooting.md"))
+    code = "".join(module.path.read_text(encoding="utf-8") for module in modules())
+    assert len(quoted) >= 2
+    assert [wanted for wanted in quoted if f'wanted="{wanted}"' not in code] == []
 
 
 @each_document

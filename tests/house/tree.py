@@ -38,6 +38,7 @@ def project_files() -> tuple[Path, ...]:
         made = (
             ".venv",
             "var",
+            "site",
             "generated",
             "__pycache__",
             ".git",
