@@ -39,8 +39,6 @@ class Reader:
         """Paste a block; what it exports stays for the next."""
         text = block.text.replace("localhost:8080", f"localhost:{self.port}")
         command = ["bash", "-euo", "pipefail", "-c", self._exports + text]
-        if block.language == "python":
-            command = [sys.executable, "-c", text]
         self._exports += "".join(
             f"{line}\n" for line in text.splitlines() if line.startswith("export ")
         )

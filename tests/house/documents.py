@@ -35,7 +35,7 @@ class Block:
 
     @property
     def is_command(self) -> bool:
-        return self.language in ("sh", "python")
+        return self.language == "sh"
 
     @property
     def why_not_run(self) -> str:

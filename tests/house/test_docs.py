@@ -74,7 +74,7 @@ def test_every_exit_code_is_documented() -> None:
 @each_document
 def test_every_block_says_what_it_is(document: Path) -> None:
     """A block names its language, so that commands can be told from what they print."""
-    known = {"sh", "python", "text", "json", "ini", "mermaid"}
+    known = {"sh", "text", "json", "ini", "mermaid"}
     assert [block.text for block in blocks(document) if block.language not in known] == []
     assert read(document).count("\n```") == 2 * len(blocks(document))
 
