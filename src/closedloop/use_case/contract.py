@@ -26,12 +26,19 @@ class Column:
     """
 
     type: Literal["numeric", "categorical"]
+    """What the values are. Booleans are the categories True and False."""
     minimum: float | None = None
+    """The smallest value that can be true, for a numeric column."""
     maximum: float | None = None
+    """The largest value that can be true, for a numeric column."""
     allowed: tuple[str, ...] = ()
+    """The categories that can be true, matched whatever their case; empty allows any."""
     max_null_rate: float = 0.05
+    """Share of nulls above which a window is broken."""
     max_bad_rate: float = 0.01
+    """Share of values out of bounds above which a window is broken."""
     watch: bool = True
+    """Whether the column counts for `drift_share`."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
@@ -56,7 +63,9 @@ class Target:
     """The column to predict. With two classes the second one is the positive one."""
 
     column: str
+    """The column to predict."""
     classes: tuple[str, ...]
+    """Its classes. With two, the second is the one whose probability is scored."""
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
@@ -76,12 +85,19 @@ class Source:
     """
 
     query: str
+    """SQL that reads one window: DuckDB for files; `{root}` and `{window}` are filled in."""
     kind: Literal["files", "sql"] = "files"
+    """Where the rows are: files read by DuckDB, or a database read by SQLAlchemy."""
     root: str = "."
+    """Folder of the files, relative to loop.toml; `CLOSEDLOOP_DATA` replaces it."""
     windows: str | None = None
+    """Pattern of names under `root`: each match is a window, sorted names are time order."""
     windows_query: str | None = None
+    """SQL that lists the windows instead; sorted values are time order."""
     url: str | None = None
+    """SQLAlchemy address of the database, or `$NAME` of a variable that holds it."""
     generator: Literal["streamflow", "iris"] | None = None
+    """Built-in data that `closedloop generate` writes under `root`."""
 
     def __post_init__(self) -> None:
         if (self.windows is None) == (self.windows_query is None):
@@ -96,11 +112,17 @@ class Slice:
     maximum)."""
 
     name: str
+    """What the slice is called in checks."""
     column: str
+    """The feature column that defines it."""
     values: tuple[str, ...] = ()
+    """Categories that belong to the slice."""
     minimum: float | None = None
+    """Smallest value that belongs to the slice."""
     maximum: float | None = None
+    """First value above the slice."""
     protected: bool = False
+    """Whether a candidate that harms this slice is rejected; otherwise it is reported."""
 
     def __post_init__(self) -> None:
         if bool(self.values) == (self.minimum is not None or self.maximum is not None):
@@ -114,10 +136,15 @@ class Training:
     first model when there is one window only."""
 
     recipes: tuple[Literal["logistic", "lightgbm"], ...] = ("logistic", "lightgbm")
+    """Learners to fit."""
     histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
+    """Histories to fit each learner on: all rows alike, or recent rows weighted more."""
     half_life_windows: float = 3.0
+    """Age in windows at which a row of `recent` counts half."""
     holdout_share: float = 0.25
+    """Share of rows that judges the first model when there is only one window."""
     seed: int = 7
+    """Seed of everything random."""
 
     def __post_init__(self) -> None:
         if not self.recipes or not self.histories:
@@ -136,6 +163,7 @@ class Labels:
     brings its own labels."""
 
     delay_windows: int = 0
+    """Windows from a prediction to its label; 0: a window brings its labels."""
 
     def __post_init__(self) -> None:
         if self.delay_windows < 0:
@@ -148,10 +176,15 @@ class GoldenCase:
     in [minimum, maximum]."""
 
     name: str
+    """What the case is called in checks."""
     row: dict[str, Any]
+    """Every feature and its value."""
     label: str
+    """The class whose probability is checked."""
     minimum: float = 0.0
+    """Lowest probability that passes."""
     maximum: float = 1.0
+    """Highest probability that passes."""
 
 
 @dataclass(frozen=True)

@@ -37,17 +37,29 @@ class _File:
     """The file as written; UseCase adds where it was found."""
 
     name: str
+    """Names the model in the registry: letters, digits, - and _."""
     source: Source
+    """Where the windows are."""
     target: Target
+    """What is predicted."""
     columns: dict[str, Column]
+    """The contract, one table a feature, in the order in which the model sees them."""
     description: str = ""
+    """One sentence for people."""
     key: str | None = None
+    """Column that names a row, once in a window; ties predictions to labels."""
     golden: str | None = None
+    """JSON file beside loop.toml with golden cases."""
     slices: tuple[Slice, ...] = ()
+    """Parts of the rows that are compared on their own."""
     training: Training = field(default_factory=Training)
+    """Which candidates are fitted."""
     labels: Labels = field(default_factory=Labels)
+    """When labels come."""
     schedule: Schedule = field(default_factory=Schedule)
+    """When the loop looks by itself."""
     policy: Policy = field(default_factory=Policy)
+    """Every number that can change a decision."""
 
 
 _FILE: TypeAdapter[_File] | None = None

@@ -31,7 +31,9 @@ class Schedule:
     an IANA name such as Europe/Berlin."""
 
     cron: str = DEFAULT_CRON
+    """Minute, hour, day, month and weekday of a turn."""
     timezone: str = "UTC"
+    """Clock that `cron` is read by: an IANA name such as Europe/Berlin."""
 
     def __post_init__(self) -> None:
         check_cron(self.cron)
