@@ -13,7 +13,7 @@ from closedloop.storage.journal import Entry
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
-from closedloop.turn.write_down import decide_probation
+from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe
 
 
@@ -47,17 +47,18 @@ def probation_flow(
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:
+            write_quarantine(history, seen.quarantine)
             entry = decide_probation(history, seen.evidence, seen.details)
         if entry:
-            entry = carry_out_decision(history, entry)
+            entry = carry_out_decision(loop, entry)
     publish(history.window, entry, seen.reason if seen else "")
     return entry.id if entry else 0
 
 
 def publish(window: str, entry: Entry | None, reason: str) -> None:
     """Show the decision in the Prefect UI, or why there was none."""
-    said = entry.decision.action.value if entry else "nothing on probation"
-    page = describe(entry) if entry else f"# {said} ({window})\n\n{reason}\n"
+    title = entry.decision.action.value if entry else "nothing on probation"
+    page = describe(entry) if entry else f"# {title} ({window})\n\n{reason}\n"
     create_markdown_artifact(
-        key="probation-decision", markdown=page, description=f"{said}: {window}"
+        key="probation-decision", markdown=page, description=f"{title}: {window}"
     )

@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closedloop.decisions.checks import Action
-from closedloop.decisions.promotion import decide_promotion
 from closedloop.records.labels import Label
 from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
-from closedloop.turn.carry_out import carry_out, roll_back_by_hand
+from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.history import History
-from closedloop.turn.observe import gather_turn
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
-from closedloop.turn.write_down import decide_turn, write_promotion
+from closedloop.turn.take_turn import retrain, take_turn, write_request
 from closedloop.windows.sources import write_generated
 from closedloop.windows.synthetic import generate_windows
-from flows.monitor_flow import decided_before, keep_report
-from flows.train_and_compare_flow import write_request
+from flows.monitor_flow import keep_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOGISTIC = {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]'}
@@ -53,27 +50,14 @@ def look(loop: Loop, window: str) -> Entry:
     MLflow."""
     with loop.lock():
         history = History(loop, window)
-        entry = decided_before(history)
-        if entry is None:
-            turn = gather_turn(history)
-            entry = decide_turn(history, turn, {**turn.details, **keep_report.fn(history, turn)})
-        return carry_out(loop, entry)
+        return take_turn(history, keep_report=keep_report.fn)
 
 
 def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     """train_and_compare_flow: a candidate, compared, decided about and carried out."""
     with loop.lock():
         history = History(loop, window)
-        asked = asked or write_request(history)
-        entry = write_promotion(
-            history,
-            evidence := propose_candidate(history),
-            decide_promotion(evidence, loop.use_case.policy),
-            asked.id,
-        )
-        entry = carry_out(loop, entry)
-        loop.journal.carried_out(asked)
-        return entry
+        return retrain(history, asked or write_request(history), propose=propose_candidate)
 
 
 def live_a_little(folder: Path) -> Place:

@@ -315,12 +315,12 @@ def test_a_decision_leads_to_its_report(moved: Sides) -> None:
     """The run that a decision names is there, with its report, and the link names this run and its
     experiment there."""
     loop = moved.there.open()
-    named = [one for one in loop.journal.history("iris") if "run" in one.details]
+    named = [one for one in loop.journal.history("iris") if one.turn.run]
     assert len(named) == 2
     for one in named:
-        run, experiment = one.details["run"], loop.registry._experiment()
+        run, experiment = one.turn.run.run, loop.registry._experiment()
         page = f"{moved.team.uri}/#/experiments/{experiment}/runs/{run}/artifacts"
-        assert one.details["report"] in (page, f"{page}/drift_report.html")
+        assert one.turn.run.report in (page, f"{page}/drift_report.html")
         assert (
             json.loads(loop.registry.read_run_file(run, "evidence.json"))["window"]["name"]
             == one.decision.window

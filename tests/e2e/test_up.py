@@ -326,14 +326,14 @@ def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
     run."""
     assert stack.end_of(stack.run_deployment("monitor/customers", window=MONTHS[1])) == "COMPLETED"
     entry = stack.decisions(MONTHS[1])[0]
-    assert entry.details["report"].startswith(f"{stack.address('MLFLOW')}/#/experiments/")
+    assert entry.turn.run.report.startswith(f"{stack.address('MLFLOW')}/#/experiments/")
     with urllib.request.urlopen(artifact_of(stack, entry), timeout=30) as response:
         assert b"visits" in response.read()
 
 
 def artifact_of(stack: Stack, entry: Entry) -> str:
     """Where MLflow serves the drift report as a file."""
-    return f"{stack.address('MLFLOW')}/get-artifact?path=drift_report.html&run_uuid={entry.details['run']}"
+    return f"{stack.address('MLFLOW')}/get-artifact?path=drift_report.html&run_uuid={entry.turn.run.run}"
 
 
 def dom_of(address: str, profile: Path) -> str:

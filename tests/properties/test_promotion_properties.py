@@ -8,10 +8,11 @@ from random import Random
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.checks import Action, Outcome, Role
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, Scores
 from closedloop.decisions.policy import Policy, PromotionPolicy
-from closedloop.decisions.promotion import choose_candidate, decide_promotion
+from closedloop.decisions.promotion import decide_promotion
 from tests.properties.evidence_strategies import comparisons, policies, promotion_evidence
 
 # An easy policy, so that half-way good evidence is promoted often enough for a property to bite.

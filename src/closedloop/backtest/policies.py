@@ -24,13 +24,12 @@ from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
 from closedloop.bundle.files import Facts
 from closedloop.decisions.checks import Action
-from closedloop.decisions.evidence import RetrainingEvidence
+from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
 from closedloop.decisions.policy import Policy
-from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.metrics.scores import measure_auc
-from closedloop.storage.journal import Entry
+from closedloop.storage.details import ComparisonFacts, PromotionDetails
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
 from closedloop.turn.candidate import (
@@ -39,10 +38,9 @@ from closedloop.turn.candidate import (
     make_evidence,
     make_reference,
 )
-from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History
-from closedloop.turn.observe import PREDICTION, gather_turn, measure_window_drift, watched_frame
-from closedloop.turn.write_down import decide_turn, write_promotion
+from closedloop.turn.observe import PREDICTION, measure_window_drift, watched_frame
+from closedloop.turn.take_turn import retrain, take_turn
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
@@ -55,53 +53,43 @@ _EVERY = re.compile(r"every-([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Brain:
-    """The loop itself: gathers, decides and acts as the flows do."""
+    """The loop itself: takes the turns that the flows take, in memory."""
 
     name: str = "loop"
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """As `monitor_flow`, and `train_and_compare_flow` when it asks for a retraining."""
-        history = History(parts, window)
-        found = gather_turn(history)
-        entry = carry_out(parts, decide_turn(history, found, found.details))
-        quarantined = (found.details["realised_on"],) if found.details.get("quarantined") else ()
-        if entry.decision.action is Action.RETRAIN and entry.outcome is None:
-            step = _train(parts, window, entry)
-            return replace(
-                step, quarantined=tuple(dict.fromkeys((*quarantined, *step.quarantined)))
-            )
-        return Step((entry.decision.action.value,), entry.decision.reason, quarantined=quarantined)
+        """One turn, and the retraining that it asks for."""
+        entry = take_turn(History(parts, window))
+        facts, decision = entry.turn.realised, entry.decision
+        kept_out = (facts.realised_on,) if facts and facts.quarantined and facts.realised_on else ()
+        if decision.action is not Action.RETRAIN or entry.outcome is not None:
+            return Step((decision.action.value,), decision.reason, quarantined=kept_out)
+        promotion = retrain(History(parts, window), entry, propose=_propose)
+        assert isinstance(promotion.details, PromotionDetails)
+        compared = promotion.details.comparison or ComparisonFacts()
+        return Step(
+            (decision.action.value, promotion.decision.action.value),
+            promotion.decision.reason,
+            promotion.decision.version,
+            compared.delta,
+            tuple(dict.fromkeys((*kept_out, *compared.quarantined_windows))),
+        )
 
 
-def _train(parts: ReplayParts, window: str, asked: Entry) -> Step:
-    """Fit, compare, register, decide, act; in memory the fitted pipeline is what would serve, so
-    both answer alike."""
-    history = History(parts, window)
-    candidate = fit_candidate(history)
-    facts = describe_candidate(history, candidate)
+def _propose(history: History[ReplayParts]) -> PromotionEvidence:
+    """Fit one candidate and register it. The fitted pipeline is what would serve, so both answer
+    alike."""
+    parts, candidate = history.loop, fit_candidate(history)
     model = FittedModel(
-        facts,
+        describe_candidate(history, candidate),
         parts.use_case,
         candidate.pipeline,
         parts.computing,
         lambda: make_reference(history, candidate),
     )
-    version = parts.registry.add(model, window)
-    evidence = replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
-    entry = write_promotion(
-        history, evidence, decide_promotion(evidence, parts.use_case.policy), asked.id
-    )
-    carry_out(parts, entry)
-    finish_retraining(parts, asked, history.names)
-    delta = candidate.chosen.delta.value if candidate.chosen.delta else None
-    return Step(
-        (asked.decision.action.value, entry.decision.action.value),
-        entry.decision.reason,
-        version,
-        delta,
-        candidate.quarantined,
-    )
+    version = parts.registry.add(model, history.window)
+    return replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
 
 
 @dataclass(frozen=True)

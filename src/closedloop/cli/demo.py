@@ -25,6 +25,7 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.metrics.drift import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE, Settings
+from closedloop.storage.details import TurnDetails
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.sources import write_generated
@@ -117,12 +118,12 @@ def _of_month(month: str, loop: Loop) -> list[Entry]:
 
 def _show_month(console: Console, month: str, loop: Loop) -> None:
     entries = _of_month(month, loop)
-    facts = next((one.details for one in entries if "rows" in one.details), {})
-    seen = [f"{facts.get('rows', 0):,} rows"]
-    if facts.get("drift_share") is not None:
-        seen.append(f"drift_share {facts['drift_share']:.2f}")
-    if facts.get("realised_auc") is not None:
-        seen.append(f"realised AUC {facts['realised_auc']:.3f}")
+    facts = next((entry.turn for entry in entries if entry.turn.window), TurnDetails())
+    seen = [f"{facts.window.rows if facts.window else 0:,} rows"]
+    if facts.drift is not None and facts.drift.drift_share is not None:
+        seen.append(f"drift_share {facts.drift.drift_share:.2f}")
+    if facts.realised is not None and facts.realised.realised_auc is not None:
+        seen.append(f"realised AUC {facts.realised.realised_auc:.3f}")
     table = Table(
         title=f"{month}: {', '.join(seen)}; production is version {loop.registry.production() or 'none'}",
         title_justify="left",
@@ -244,14 +245,12 @@ def _show_outcomes(console: Console, loop: Loop) -> None:
 
 
 def _show_next(console: Console, loop: Loop) -> None:
-    drifted = [
-        one for one in loop.journal.history(loop.use_case.name) if one.details.get("drift_over")
+    runs = [
+        entry.turn.run.run
+        for entry in loop.journal.history(loop.use_case.name)
+        if entry.turn.drift and entry.turn.drift.drift_over and entry.turn.run
     ]
-    report = (
-        loop.registry.local_file(drifted[-1].details["run"], "drift_report.html")
-        if drifted
-        else None
-    )
+    report = loop.registry.local_file(runs[-1], "drift_report.html") if runs and runs[-1] else None
     # No box and no breaks: paths and addresses are clicked and copied.
     places = {
         "closedloop history": "every decision; closedloop why 3 shows one with all its checks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 from closedloop.cli.doctor import Finding
 from closedloop.decisions.checks import Action, Decision, Kind, Outcome, Role
 from closedloop.registry.versions import VersionFacts
+from closedloop.storage.details import EstimateFacts, RealisedFacts, TurnDetails, read_details
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -58,10 +60,10 @@ def brief_reason(decision: Decision) -> str:
 def report_link(loop: Loop, entry: Entry) -> str | None:
     """Where the report of a decision can be seen: at the MLflow server that the environment names
     now, whatever it was then."""
-    link = entry.details.get("report")
+    link = entry.turn.run.report if entry.turn.run else None
     if link is None or "/#/" not in link:
         return link
-    page = str(link).partition("/#/")[2]
+    page = link.partition("/#/")[2]
     # Without it MLflow shows these runs as evaluations of language models.
     return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
 
@@ -75,9 +77,9 @@ def show_decision(
     outcome = entry.outcome or "not carried out yet"
     title = f"decision {entry.id}: {coloured(decision.action.value)} ({decision.kind.value}, {escape(decision.window)}{version}, {outcome})"
     lines = [escape(reason_of(decision))]
-    if entry.outcome_detail:
-        lines.append(escape(entry.outcome_detail))
-    lines += [escape(told) for told in tell_estimates(entry.details)]
+    if str(entry.note):
+        lines.append(escape(str(entry.note)))
+    lines += [escape(told) for told in tell_estimates(entry.turn)]
     if not every_check:
         lines.append(f"[dim]every check: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -119,7 +121,7 @@ def show_history(console: Console, entries: Sequence[Entry]) -> None:
         why = "\n".join(
             (
                 escape(brief_reason(decision)),
-                *(f"[dim]{escape(told)}[/dim]" for told in tell_estimates(one.details)),
+                *(f"[dim]{escape(told)}[/dim]" for told in tell_estimates(one.turn)),
             )
         )
         table.add_row(
@@ -161,18 +163,18 @@ def read_status(loop: Loop) -> dict[str, Any]:
 def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | None:
     """What the newest turn estimated, and how an earlier estimate did; None when it was about
     another production than today's."""
-    turn = next((one for one in reversed(entries) if "estimated_auc" in one.details), None)
-    if turn is None or turn.details.get("production") != live:
+    newest = next((entry for entry in reversed(entries) if entry.turn.estimate), None)
+    if newest is None or newest.production != live:
         return None
-    kept = (
-        "estimated_auc",
-        "estimated_lower",
-        "estimated_upper",
-        "estimated_for_judged",
-        "realised_on",
-        "realised_auc",
-    )
-    return {"window": turn.decision.window, **{name: turn.details.get(name) for name in kept}}
+    estimate = newest.turn.estimate or EstimateFacts()
+    realised = newest.turn.realised or RealisedFacts()
+    return {
+        "window": newest.decision.window,
+        **asdict(estimate),
+        "estimated_for_judged": realised.estimated_for_judged,
+        "realised_on": realised.realised_on,
+        "realised_auc": realised.realised_auc,
+    }
 
 
 def _version_facts(one: VersionFacts) -> dict[str, Any]:
@@ -235,7 +237,7 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
             highlight=False,
         )
     if found := facts["without_labels"]:
-        for told in tell_estimates(found):
+        for told in tell_estimates(read_details(TurnDetails, found)):
             console.print(f"{escape(found['window'])}: {escape(told)}", highlight=False)
     for number in facts["open_decisions"]:
         console.print(

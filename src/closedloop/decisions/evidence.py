@@ -1,7 +1,6 @@
-"""What the loop has seen: facts, frozen, without judgement, clock or I/O.
+"""What the loop has measured and read: frozen facts, without verdict, clock or I/O.
 
-Every class here is what a sense measured or a hand read. Decisions take these and a policy, nothing
-else.
+Decisions take these and a policy, nothing else.
 """
 
 from __future__ import annotations
@@ -132,9 +131,8 @@ class SliceDelta:
     """Candidate against production on one slice; `delta` is None when a class has fewer than two
     rows in it.
 
-    The interval of `delta` is wider than the policy's confidence asks for one, by the number of
-    slices: `scoring.measure_slices`. `rarest` counts the rows of the rarest class, 0 when one is
-    missing.
+    The interval of `delta` is corrected for the number of slices (`metrics.scores.measure_slices`).
+    `rarest` counts the rows of the rarest class, 0 when a class is missing.
     """
 
     name: str
@@ -150,7 +148,8 @@ class Comparison:
 
     `held_out` is True when no newer window existed and a held-out part of the training window was
     used (first model only). `delta` is candidate val_auc minus production val_auc; None without a
-    production model or when it could not be scored.
+    production model or when it could not be scored. `history` says how the candidate weighs its
+    training rows: `all` the same, or `recent` ones more.
     """
 
     recipe: str
@@ -162,11 +161,12 @@ class Comparison:
     production: Scores | None
     delta: Estimate | None
     slices: tuple[SliceDelta, ...]
+    history: str = "all"
 
 
 @dataclass(frozen=True)
 class GoldenResult:
-    """One golden case: what was expected of the candidate and what it answered."""
+    """One golden case: the answer that was wanted of the candidate, and the one it gave."""
 
     name: str
     passed: bool
@@ -238,3 +238,21 @@ class RollbackEvidence:
     window: Window
     state: LoopState
     delta: Estimate | None
+
+
+@dataclass(frozen=True)
+class QuarantineEvidence:
+    """All that `decide_quarantine` looks at: a labelled window that production was not trained on,
+    and the windows before it, oldest first.
+
+    `expected_auc` is the val_auc that production was promoted with. `label_counts` are rows by
+    class.
+    """
+
+    window: str
+    production: int | None
+    realised_auc: Estimate
+    earlier_aucs: tuple[float, ...]
+    expected_auc: float | None
+    label_counts: tuple[int, ...]
+    earlier_label_counts: tuple[tuple[int, ...], ...]

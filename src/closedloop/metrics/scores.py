@@ -305,6 +305,7 @@ def compare(
     held_out: bool,
     same_recipe: bool,
     confidence: float,
+    history: str = "all",
 ) -> Comparison:
     """One candidate and production on the same rows. Without production there is no delta and every
     slice's delta is None."""
@@ -324,6 +325,7 @@ def compare(
         if production is None
         else measure_delta(labels, candidate, production, confidence),
         slices=parts,
+        history=history,
     )
 
 

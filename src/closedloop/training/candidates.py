@@ -169,10 +169,11 @@ def compare_twins(
     )
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
+        learner, history = parse_recipe(recipe)
         if (
             len(split.history) == 1
-            and recipe.endswith("/recent")
-            and recipe.replace("/recent", "/all") in predictions
+            and history == "recent"
+            and recipe_name(learner, "all") in predictions
         ):
             # One window has one age: weighing it changes nothing.
             continue
@@ -181,6 +182,7 @@ def compare_twins(
         comparisons.append(
             compare(
                 recipe=recipe,
+                history=history,
                 window=judged.name,
                 frame=judged.frame,
                 labels=judged.labels,
@@ -191,7 +193,7 @@ def compare_twins(
                 baseline_auc=0.5 if baseline_auc is None else baseline_auc,
                 held_out=split.held_out,
                 same_recipe=production_recipe is not None
-                and parse_recipe(recipe)[0] == parse_recipe(production_recipe)[0],
+                and learner == parse_recipe(production_recipe)[0],
                 confidence=use_case.policy.promotion.confidence,
             )
         )

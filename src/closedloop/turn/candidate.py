@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
+from closedloop.decisions.candidates import choose_candidate
+from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
-from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.metrics.scores import check_golden, estimate_auc
 from closedloop.training.candidates import (
@@ -28,7 +29,7 @@ from closedloop.training.candidates import (
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
-from closedloop.turn.realised import suspect
+from closedloop.turn.realised import judge_labels
 from closedloop.windows.contract_check import measure_statistics, prepare
 
 REFERENCE_ROWS = 20_000
@@ -114,8 +115,10 @@ def _quarantined_now(
     realised = estimate_auc(
         split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence
     )
-    bad = realised is not None and suspect(history, split.evaluation, realised)
-    return {split.evaluation.name} if bad else set()
+    if realised is None:
+        return set()
+    verdict = judge_labels(history, split.evaluation, realised)
+    return {split.evaluation.name} if verdict.action is Action.QUARANTINE else set()
 
 
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:

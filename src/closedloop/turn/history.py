@@ -122,9 +122,9 @@ class History(Generic[P]):
         return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
 
     def key(self, kind: str) -> str:
-        """Under which a decision of this turn is written: use case, window, kind, data and
-        everything in loop.toml."""
-        return f"{self.loop.use_case.name}/{self.window}/{kind}/{self.data_key}/{self.loop.use_case.fingerprint}"
+        """The key of a decision of this turn: use case, window, kind, data and all of loop.toml."""
+        use_case = self.loop.use_case
+        return f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
         """Windows with due labels that are newer than a model's training rows and keep the
@@ -137,26 +137,38 @@ class History(Generic[P]):
         )
         return tuple(name for name in names if not self.read(name).violations)
 
+    def quarantine_key(self, window: str) -> str:
+        """The key of the quarantine of a window: use case, window, its data and all of loop.toml."""
+        use_case, digest = self.loop.use_case, self.read(window).facts.digest[:12]
+        return f"{use_case.name}/{window}/quarantine/{digest}/{use_case.fingerprint}"
+
     def quarantined(self) -> frozenset[str]:
-        """Windows that an earlier turn found too bad to train on."""
-        found = (
-            entry.details.get("realised_on")
+        """Windows that an earlier turn kept out of training."""
+        decided = {
+            entry.decision.window
             for entry in self.entries
-            if entry.details.get("quarantined")
+            if entry.decision.action is Action.QUARANTINE
+        }
+        # Before a quarantine was a decision, the turn that judged the window noted it.
+        noted = (entry.turn.realised for entry in self.entries)
+        return frozenset(decided).union(
+            facts.realised_on
+            for facts in noted
+            if facts and facts.quarantined and facts.realised_on
         )
-        return frozenset(name for name in found if name)
 
     def realised_before(self, name: str) -> tuple[float, ...]:
         """Production's AUC on each judged window before this one, oldest first, as the journal has
         it."""
-        latest: dict[str, float] = {}
+        latest: dict[int, float] = {}
         for entry in self.entries:
-            judged = entry.details.get("realised_on")
-            if judged in self.names and position(self.names, judged) < position(self.names, name):
-                latest[judged] = entry.details["realised_auc"]
-        return tuple(
-            latest[judged] for judged in sorted(latest, key=lambda one: position(self.names, one))
-        )
+            facts = entry.turn.realised
+            if facts is None or facts.realised_auc is None or facts.realised_on not in self.names:
+                continue
+            judged = position(self.names, facts.realised_on)
+            if judged < position(self.names, name):
+                latest[judged] = facts.realised_auc
+        return tuple(latest[judged] for judged in sorted(latest))
 
     def state(self) -> LoopState:
         """Where the loop stood before this turn."""
@@ -179,11 +191,9 @@ class History(Generic[P]):
                     trained.add(index)
                 if entry.decision.action is not Action.ESCALATE and index < self.index:
                     turns[index] = entry
-        in_order = [turns[index].details for index in sorted(turns)]
+        measured = [(index, facts) for index in sorted(turns) if (facts := turns[index].turn.drift)]
         drift_marks = [
-            (index, over)
-            for index in sorted(turns)
-            if (over := turns[index].details.get("drift_over")) is not None
+            (index, facts.drift_over) for index, facts in measured if facts.drift_over is not None
         ]
         episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
         return LoopState(
@@ -195,7 +205,7 @@ class History(Generic[P]):
             trained_at=tuple(sorted(trained)),
             drift_marks=tuple(over for _, over in drift_marks),
             loss_marks=tuple(
-                one["loss_over"] for one in in_order if one.get("loss_over") is not None
+                facts.loss_over for _, facts in measured if facts.loss_over is not None
             ),
             drifting_since=episode[-1][0] if episode else None,
         )

@@ -22,6 +22,7 @@ from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.metrics.plots import draw_scores
+from closedloop.training.recipes import parse_recipe
 from closedloop.turn.candidate import (
     Candidate,
     describe_candidate,
@@ -47,15 +48,20 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     registry, key = history.loop.registry, history.key("promotion")
     known = registry.find_candidate(key)
     if known is not None:
-        return replace(
-            TypeAdapter(PromotionEvidence).validate_json(registry.read_file(known, EVIDENCE_FILE)),
-            version=known,
-        )
+        return replace(_read_evidence(registry.read_file(known, EVIDENCE_FILE)), version=known)
     candidate = fit_candidate(history)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         facts, evidence = _package(history, candidate, folder)
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
+
+
+def _read_evidence(text: str) -> PromotionEvidence:
+    content = json.loads(text)
+    comparison = content["comparison"]
+    if comparison is not None and "history" not in comparison:  # registered by an older version
+        comparison["history"] = parse_recipe(comparison["recipe"])[1]
+    return TypeAdapter(PromotionEvidence).validate_python(content)
 
 
 def _package(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.storage.details import ServingDetails
 from closedloop.storage.journal import Entry, Journal
 
 
@@ -23,7 +24,7 @@ def note_serving(
         f"{use_case}/serving/{where}/{version}/{started}",
         use_case,
         decision,
-        details={"service": where},
+        details=ServingDetails(where),
     )
     journal.carried_out(entry)
     return entry

@@ -349,7 +349,7 @@ def test_a_decision_that_is_open_keeps_its_version(tmp_path: Path) -> None:
     loop = make_loop(tmp_path, Shelf(()))
     entry = loop.journal.write("back", "shop", Decision(Kind.ROLLBACK, Action.ROLLBACK, "w", (), 1))
     assert plan_pruning(loop, Limits(0, 100, 0)).versions == ()
-    loop.journal.carried_out(entry, "superseded")
+    loop.journal.supersede(entry)
     assert plan_pruning(loop, Limits(0, 100, 0)).versions == (1,)
 
 

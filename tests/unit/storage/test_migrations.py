@@ -28,6 +28,7 @@ from closedloop.records.request import describe_answers
 from closedloop.records.store import RecordCounts, Records
 from closedloop.storage import journal as journal_module
 from closedloop.storage import revisions
+from closedloop.storage.details import TurnDetails, WindowFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.revisions import (
@@ -114,8 +115,8 @@ def fill(engine: Engine) -> None:
     """Two decisions, one of which led to the other, with what came of them; an answer with its
     keys; a label."""
     journal, records = Journal(engine, now=lambda: NOON), Records(engine, now=lambda: NOON)
-    first = journal.write("a", "shop", KEEP, details={"rows": 7})
-    journal.carried_out(journal.write("b", "shop", KEEP, cause=first.id), "done", "as said")
+    first = journal.write("a", "shop", KEEP, details=TurnDetails(window=WindowFacts(7)))
+    journal.supersede(journal.write("b", "shop", KEEP, cause=first.id), reason="as said")
     answer = describe_answers(
         "shop",
         3,

@@ -16,6 +16,7 @@ from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, 
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
+from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
 from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
@@ -55,11 +56,10 @@ class Place:
                 f"key-{number}", f"run-{number}", {"window": f"month_{number}"}
             )
 
-    def decide(
-        self, action: Action, version: int | None, key: str = "a key", **details: Any
-    ) -> Entry:
+    def decide(self, action: Action, version: int | None, key: str = "a key") -> Entry:
+        back, live = action is Action.ROLLBACK, self.loop.registry.production()
         decision = Decision(
-            Kind.ROLLBACK if action is Action.ROLLBACK else Kind.PROMOTION,
+            Kind.ROLLBACK if back else Kind.PROMOTION,
             action,
             "month_009",
             BETTER,
@@ -69,7 +69,7 @@ class Place:
             key,
             "shop",
             decision,
-            details={"production": self.loop.registry.production(), **details},
+            details=TurnDetails(live) if back else PromotionDetails(live),
         )
 
     def crash_in(self, work: Callable[[], object], after: int) -> bool:
@@ -172,7 +172,7 @@ def test_a_decision_about_another_production_is_superseded(place: Place) -> None
     place.client.set_registered_model_alias("shop", "production", "3")
     before = place.state()
     carried = carry_out(place.loop, entry)
-    assert (carried.outcome, carried.outcome_detail) == (
+    assert (carried.outcome, str(carried.note)) == (
         "superseded",
         "production is meanwhile version 3",
     )
@@ -191,7 +191,7 @@ def test_a_promotion_cut_short_and_taken_back_is_not_finished_later(place: Place
     roll_back_by_hand(place.loop, None)
     carried = carry_out(place.loop, place.loop.journal.entry(entry.id))
     assert carried.outcome == "superseded"
-    assert "rollback" in carried.outcome_detail
+    assert "rollback" in str(carried.note)
     assert place.state() == (1, None, ("production", "archived"))
 
 
@@ -254,7 +254,7 @@ def test_a_command_repeated_after_a_crash_anywhere_finishes_it(
 class DyingJournal(Journal):
     """A journal whose process ends when it is told what came of a decision."""
 
-    def carried_out(self, entry: Entry, outcome: str = "done", detail: str = "") -> None:
+    def carried_out(self, entry: Entry) -> None:
         raise KeyboardInterrupt
 
 

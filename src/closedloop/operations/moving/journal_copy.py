@@ -9,10 +9,9 @@ keys of what people asked for, which must never come again.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
 from closedloop.storage.journal import DECISIONS, OUTCOMES
+from closedloop.storage.rows import read_note, write_note
 
 _BATCH = 200  # decisions with all their checks, and ids in one query
-_NAMES_ANOTHER = re.compile(r"^decision (\d+) ")  # what the outcome of a superseded decision says
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -209,9 +208,10 @@ def _copied(row: Any, ids: dict[int, int], rewrite: Rewrite) -> dict[str, Any]:
 
 
 def _noted(row: Any, ids: dict[int, int]) -> dict[str, Any]:
-    detail = _NAMES_ANOTHER.sub(
-        lambda named: f"decision {ids.get(int(named[1]), named[1])} ", row["detail"]
-    )
+    detail, note = row["detail"], read_note(row["detail"])
+    if note.superseded_by is not None:
+        copy = ids.get(note.superseded_by, note.superseded_by)
+        detail = write_note(replace(note, superseded_by=copy))
     return {**row, "decision": ids[row["decision"]], "detail": detail, "at": _utc(row["at"])}
 
 
