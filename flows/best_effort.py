@@ -1,4 +1,4 @@
-"""What makes Prefect's pages nicer may fail without failing the turn."""
+"""Steps that only improve Prefect's pages may fail without failing the turn."""
 
 from __future__ import annotations
 

@@ -23,5 +23,6 @@ def describe(entry: Entry) -> str:
         f"| {check.role} | {check.claim} | {check.outcome} | {check.wanted} | {check.got} |"
         for check in decision.checks
     )
-    title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
-    return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"
+    about = f"{decision.kind.value}, {decision.window}, version {decision.version}"
+    head = "| role | check | outcome | wanted | got |\n|---|---|---|---|---|"
+    return f"# {decision.action.value} ({about})\n\n{decision.reason}\n\n{head}\n{rows}\n"

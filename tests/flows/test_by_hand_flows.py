@@ -34,7 +34,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from flows.train_and_compare_flow import train_and_compare_flow
 
     known = (monitor_flow, train_and_compare_flow, rollback_flow, probation_flow, prune_flow)
-    flows: dict[str, Any] = {one.name: one for one in known}
+    flows: dict[str, Any] = {flow.name: flow for flow in known}
 
     def start_flow(place: Any, name: str, **parameters: Any) -> Any:
         monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
@@ -60,9 +60,9 @@ def shown(key: str) -> str:
 def decided(place: Any, window: str) -> list[tuple[str, str]]:
     entries = place.open().journal.history("streamflow")
     return [
-        (one.decision.kind.value, one.decision.action.value)
-        for one in entries
-        if one.decision.window == window
+        (entry.decision.kind.value, entry.decision.action.value)
+        for entry in entries
+        if entry.decision.window == window
     ]
 
 
@@ -169,10 +169,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         history = History(place.open(), window)
         decide_turn(history, observe_window(history))
     first, third, second = place.open().journal.history("streamflow")
-    assert {one.decision.action for one in (first, second, third)} == {Action.RETRAIN}
+    assert {entry.decision.action for entry in (first, second, third)} == {Action.RETRAIN}
     again = start(place, "train-and-compare", window="month_001", cause=second.id)
     found = {
-        one.id: (one.outcome, str(one.note)) for one in place.open().journal.history("streamflow")
+        entry.id: (entry.outcome, str(entry.note))
+        for entry in place.open().journal.history("streamflow")
     }
     assert found == {
         first.id: ("superseded", f"decision {second.id} (retrain) was carried out meanwhile"),
@@ -181,11 +182,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         again: ("done", ""),
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    told = {one.check: one for one in examine(None)}["journal"]
+    told = {finding.check: finding for finding in examine(None)}["journal"]
     assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
-    assert {one.check: one for one in examine(None)}["journal"].ok
+    assert {finding.check: finding for finding in examine(None)}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
@@ -226,7 +227,11 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     assert "- deleted the model files of versions: 1" in shown("pruning")
 
     loop = place.open()
-    assert [one.status for one in loop.registry.versions()] == ["pruned", "archived", "production"]
+    assert [version.status for version in loop.registry.versions()] == [
+        "pruned",
+        "archived",
+        "production",
+    ]
     assert [loop.registry.load(number).measure_self_test() for number in (2, 3)] == [0, 0]
     kept = [
         path.name
@@ -250,7 +255,7 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
         "records_before": None,
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    found = {one.check: one for one in examine(None)}
+    found = {finding.check: finding for finding in examine(None)}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
 
 

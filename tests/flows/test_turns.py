@@ -152,13 +152,8 @@ def test_empty_and_constant_columns_do_not_stop_a_turn(
 ) -> None:
     """A column that is empty, and one that never changes, are looked at like any other; the turn
     ends in a decision."""
-    place = make_place(
-        0,
-        0,
-        changes={
-            '[columns.skips_7d]\ntype = "numeric"': '[columns.skips_7d]\ntype = "numeric"\nmax_null_rate = 1.0'
-        },
-    )
+    column = '[columns.skips_7d]\ntype = "numeric"'
+    place = make_place(0, 0, changes={column: f"{column}\nmax_null_rate = 1.0"})
     turn(place, "month_000")
     usage = place.path.parent / "generated/month_001/usage_agg_30d.csv"
     frame = pd.read_csv(usage, dtype=str)
@@ -193,8 +188,8 @@ def test_the_same_file_runs_on_the_real_snapshots(
     for month in ("month_000", "month_001"):
         monitor_flow(use_case=str(path), window=month)
     loop = open_loop(path, settings=Settings(home=tmp_path, data=REAL))
-    entries = loop.journal.history("streamflow")
-    second = next(entry for entry in entries if entry.decision.window == "month_001")
+    second = loop.journal.history("streamflow")[-1]
+    assert (second.decision.kind, second.decision.window) == (Kind.RETRAINING, "month_001")
     assert loop.registry.production() == 1
     assert loop.registry.local_file(second.turn.run.run, "drift_report.html")
     assert second.turn.realised.realised_auc is not None

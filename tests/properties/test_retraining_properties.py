@@ -101,7 +101,7 @@ def play(
 
 def steps(*, requests: bool) -> st.SearchStrategy[list[Step]]:
     seen = retraining_evidence() | retraining_evidence(broken=True)
-    seen = seen if requests else seen.map(lambda one: replace(one, requested=False))
+    seen = seen if requests else seen.map(lambda evidence: replace(evidence, requested=False))
     return st.lists(
         st.tuples(st.sampled_from([1, 1, 1, 1, 2, 0, -1, -3]), seen, st.booleans()),
         min_size=4,
@@ -119,13 +119,15 @@ def test_cooldown_and_budget_hold_on_any_stream(
     The cooldown begins with the first model: with nothing in production, every window may try for
     one, within the budget.
     """
-    trainings = [one for one in play(stream, rules) if one.trained]
-    trained = [one.index for one in trainings]
+    trainings = [training for training in play(stream, rules) if training.trained]
+    trained = [training.index for training in trainings]
     event(f"trainings: {min(len(trained), 5)}")
     assert len(set(trained)) == len(trained)
-    for place, one in enumerate(trainings):
-        if one.evidence.state.production is not None:
-            assert all(one.index - earlier > rules.cooldown_windows for earlier in trained[:place])
+    for place, training in enumerate(trainings):
+        if training.evidence.state.production is not None:
+            assert all(
+                training.index - earlier > rules.cooldown_windows for earlier in trained[:place]
+            )
     for first in trained:
         assert (
             sum(1 for index in trained if first <= index < first + rules.budget_windows)
@@ -139,10 +141,10 @@ def test_trainings_that_a_person_asked_for_count(
 ) -> None:
     """After a requested training too, the loop by itself keeps the cooldown, the budget, and away
     from windows trained for."""
-    trainings = [one for one in play(stream, rules) if one.trained]
+    trainings = [training for training in play(stream, rules) if training.trained]
     for place, now in enumerate(trainings):
         if not now.evidence.requested:
-            earlier = [one.index for one in trainings[:place]]
+            earlier = [training.index for training in trainings[:place]]
             assert now.index not in earlier
             assert now.evidence.state.production is None or all(
                 now.index - index > rules.cooldown_windows for index in earlier
@@ -167,12 +169,12 @@ def test_nothing_is_trained_without_labels_or_on_a_broken_window(
 ) -> None:
     """On any stream, whoever asks, a training has had enough new labels in all, enough of each
     class, and a window that is whole."""
-    for one in play(stream, rules):
-        if one.trained:
-            counts = [count for _, count in one.evidence.new_labels]
+    for step in play(stream, rules):
+        if step.trained:
+            counts = [count for _, count in step.evidence.new_labels]
             assert sum(counts) >= rules.min_new_labels
             assert min(counts) >= rules.min_new_labels_per_class
-            assert not one.evidence.violations
+            assert not step.evidence.violations
 
 
 # A window's drift: over its limit, below it, not measured, or the window broken.
@@ -225,9 +227,9 @@ def test_drift_trains_when_it_was_seen_in_n_of_m_windows_and_only_then(
     lived = live_through(
         looks, replace(DRIFT_ALONE, needed_windows=needed, memory_windows=remembered)
     )
-    for place, one in enumerate(lived):
+    for place, step in enumerate(lived):
         measured = [look for look, _ in looks[: place + 1] if look in (OVER, BELOW)][-remembered:]
-        assert one.trained == (looks[place][0] == OVER and measured.count(OVER) >= needed)
+        assert step.trained == (looks[place][0] == OVER and measured.count(OVER) >= needed)
 
 
 @given(drifts, st.integers(0, 3))
@@ -238,20 +240,20 @@ def test_drift_trains_once_an_episode(looks: list[tuple[str, bool]], cooldown: i
     lived = live_through(
         looks, replace(DRIFT_ALONE, once_an_episode=True, cooldown_windows=cooldown)
     )
-    for (look, good), one in zip(looks, lived, strict=True):
-        assert one.trained == (look == OVER and not tried and one.index - last > cooldown)
-        if one.trained:
-            tried, last = not good, one.index
+    for (look, good), step in zip(looks, lived, strict=True):
+        assert step.trained == (look == OVER and not tried and step.index - last > cooldown)
+        if step.trained:
+            tried, last = not good, step.index
         elif look == BELOW:
             tried = False
 
 
 # Drift over any limit, since the first window; all trainings that there were promoted nothing.
 in_vain = retraining_evidence().map(
-    lambda one: replace(
-        one,
+    lambda evidence: replace(
+        evidence,
         drift=drifted(0.9, 0.9),
-        state=replace(one.state, production=1, promoted_at=None, drifting_since=0),
+        state=replace(evidence.state, production=1, promoted_at=None, drifting_since=0),
     )
 )
 
@@ -324,7 +326,7 @@ STRICTER = {
 def test_every_number_of_the_retraining_policy_knows_its_strict_direction() -> None:
     """A new number cannot be added to the retraining policy without saying here which way is
     stricter."""
-    assert set(STRICTER) == {one.name for one in fields(RetrainingPolicy)}
+    assert set(STRICTER) == {field.name for field in fields(RetrainingPolicy)}
 
 
 @given(retraining_evidence(), policies, st.sampled_from(sorted(STRICTER)), st.floats(0, 1))

@@ -1,10 +1,10 @@
-"""The policies that a backtest compares: the loop's own, those that never look, and the loop that
-is published most.
+"""The policies that a backtest compares.
 
 `static` never retrains. `always` and `every-k` fit the first recipe on all labels that are due,
-every or every k-th round, and ship it unseen. `naive` trains on the newest labelled window alone
-when drift_share is over its limit, and promotes when the AUC on a random part of that window beats,
-by 0.01, the number logged for production. `loop` is the brain with the use case's policy.
+every or every k-th round, and promote it unchecked. `naive` is what most published loops do: it
+trains on the newest labelled window alone when drift_share is over its limit, and promotes when the
+AUC on a random part of that window beats, by 0.01, the number logged for production. `loop` is the
+loop itself with the use case's policy.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from closedloop.use_case.loop_toml import parse_use_case
 
 DEFAULT = ("static", "always", "every-2", "every-4", "naive", "loop")
 NAIVE_DELTA = 0.01
-# Those who choose nothing check nothing either.
+# Policies without gates check no contract either.
 _NO_STATISTICS: dict[str, Any] = {}
 _EVERY = re.compile(r"every-([1-9]\d*)")
 
@@ -94,20 +94,22 @@ def _propose(history: History[ReplayParts]) -> PromotionEvidence:
 
 @dataclass(frozen=True)
 class Every:
-    """Trains each `rounds`-th round on all labels that are due, and ships what it has fitted;
-    `rounds` 0 never trains."""
+    """Trains every `rounds`-th round on all labels that are due, and promotes the result; `rounds`
+    0 never trains."""
 
     name: str
     rounds: int
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """No gate, no contract: whatever has a label teaches."""
+        """No gate and no contract: every labelled row is trained on."""
         if not self.rounds or number % self.rounds:
             return Step(("keep",), "not its turn")
         history = History(parts, window)
         windows = tuple(
-            one for name in history.due if len((one := history.read(name).labelled).labels)
+            labelled
+            for name in history.due
+            if len((labelled := history.read(name).labelled).labels)
         )
         if not windows:
             raise SourceError(
@@ -123,13 +125,13 @@ class Every:
 
 @dataclass(frozen=True)
 class Naive:
-    """Numbers from different rows, on the newest window alone: what most published loops do."""
+    """Trains on the newest window alone and compares numbers from different rows."""
 
     name: str = "naive"
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Drift over its limit trains; an AUC over the logged one promotes."""
+        """Drift over its limit trains; an AUC above the logged number promotes."""
         history = History(parts, window)
         read = history.read(window)
         drift, _ = measure_window_drift(history, read)
@@ -137,9 +139,9 @@ class Naive:
         evidence = RetrainingEvidence(read.facts, history.state(), drift=drift)
         newest = next(
             (
-                one
+                labelled
                 for name in reversed(history.due)
-                if len((one := history.read(name).labelled).labels)
+                if len((labelled := history.read(name).labelled).labels)
             ),
             None,
         )
@@ -171,8 +173,7 @@ class Naive:
 
 
 def first_recipe(use_case: UseCase) -> str:
-    """The first learner of the use case on all history: what is fitted by those who choose
-    nothing."""
+    """The first learner of the use case on all history, for policies that do not choose."""
     return recipe_name(use_case.training.recipes[0], "all")
 
 
@@ -185,7 +186,7 @@ def _register(
     judged: LabelledWindow | None = None,
 ) -> int:
     parts = history.loop
-    trained = pd.concat([one.frame for one in windows], ignore_index=True)
+    trained = pd.concat([window.frame for window in windows], ignore_index=True)
 
     def make_reference() -> pd.DataFrame:
         frame = watched_frame(trained, None, history)
@@ -201,7 +202,7 @@ def _register(
         key=history.key("promotion"),
         recipe=recipe,
         classes=parts.use_case.target.classes,
-        trained_windows=tuple(one.name for one in windows),
+        trained_windows=tuple(window.name for window in windows),
         evaluation_window=windows[-1].name,
         val_auc=auc,
         statistics=_NO_STATISTICS,
@@ -216,8 +217,7 @@ def _register(
 
 
 def parse_policy(name: str, use_case: UseCase) -> Strategy:
-    """A policy by its name, or from a TOML file with [policy] tables that take the place of the use
-    case's.
+    """A policy by its name, or from a TOML file whose [policy] tables replace the use case's.
 
     Raises UseCaseError when it is neither, or when the file cannot be obeyed.
     """
@@ -237,7 +237,7 @@ def parse_policy(name: str, use_case: UseCase) -> Strategy:
             where="--policy",
             wanted="static, always, every-K, naive, loop or a .toml file",
             got=repr(name),
-            then=f"did you mean {near[0]}?" if near else "choose one of those",
+            then=f"did you mean {near[0]}?" if near else "use one of these",
         )
     return Brain(Path(name).stem, _read_policy(Path(name), use_case))
 
@@ -250,7 +250,7 @@ def _read_policy(path: Path, use_case: UseCase) -> Policy:
             where=str(path),
             wanted="a TOML file with [policy] tables",
             got=str(error),
-            then="mend the path or the file",
+            then="correct the path or the file",
         ) from None
     if set(content) != {"policy"} or not isinstance(content["policy"], dict):
         raise UseCaseError(

@@ -1,9 +1,9 @@
-"""History, window by window, as the live loop would have lived it: the turns are those of the
-flows, the parts are in memory.
+"""Replays history window by window: the same turns as in the flows, with journal and registry in
+memory.
 
-At round t window t has arrived and the labels of the windows up to t - delay are due; nothing newer
-can be read, by anybody. The production that round t leaves answers window t + 1, and all labels of
-t + 1 say how well: that is measured, and never shown to a policy.
+In round t, window t has arrived and the labels of the windows up to t - delay are due; nothing
+newer can be read. The production model after round t is scored on all labels of window t + 1, which
+no policy sees.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class AsOf:
 
 @dataclass(frozen=True)
 class ReplayParts:
-    """What a turn works with (`parts.Parts`), at one moment of history."""
+    """What a turn works with (`turn.ports.Parts`), at one moment of history."""
 
     use_case: UseCase
     source: AsOf
@@ -164,8 +164,9 @@ class Past:
             raise SourceError(
                 where="backtest",
                 wanted=f"at least {max(self.first, 1) + self.delay + 2} windows",
-                got=f"{len(names)} windows, {self.first} of them for the first model, labels {self.delay} late",
-                then="bring more history, or lower --first-windows",
+                got=f"{len(names)} windows, with {self.first} for the first model "
+                f"and labels {self.delay} windows late",
+                then="add more history, or lower --first-windows",
             )
         return tuple(zip(names[start:-1], names[start + 1 :], strict=True))
 
@@ -251,7 +252,7 @@ def _take_round(
         step = strategy.turn(parts, window, number)
     except (
         ModelError
-    ) as error:  # the live turn ends with this sentence too, and the next one goes on
+    ) as error:  # a live turn ends with this sentence too, and the next window goes on
         step, failed = Step((), str(error)), str(error)
     live = registry.production()
     assert before is not None

@@ -57,7 +57,7 @@ class Action(StrEnum):
 class Check:
     """One claim, what was wanted and what the evidence showed.
 
-    `summary` is the finding in a sentence, where there is a better one than wanted and got. The
+    `summary` is the finding in a sentence, where that says more than wanted and got. The
     `headline` checks sum up a decision in which every gate holds.
     """
 

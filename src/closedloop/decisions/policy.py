@@ -41,11 +41,11 @@ class DriftPolicy:
 
 @dataclass(frozen=True)
 class RetrainingPolicy:
-    """When to train. Three triggers, each switchable, and the guards that keep their cost in hand.
+    """When to train: three triggers, each with a switch, and the guards that limit their cost.
 
     A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows`
     windows, the current one included. With `once_an_episode`, drift that goes on after a retraining
-    that promoted nothing does not start another one by itself.
+    that promoted nothing does not start another retraining by itself.
     """
 
     drift_trigger: bool = True
@@ -94,8 +94,8 @@ class RetrainingPolicy:
 class PromotionPolicy:
     """What a candidate must prove. A refit of production's recipe must not be significantly worse
     by more than `max_loss`; another recipe must be significantly better by more than `min_delta`.
-    Of the twins of one learner that on weighted history has to be better than that on all history
-    by more than `min_recent_gain`: the better of two equals is chance, and it knows less."""
+    A recipe on recency-weighted history must beat the same learner on all history by more than
+    `min_recent_gain`: between equals the choice is chance, and it has learned from less."""
 
     confidence: float = 0.95
     """Confidence of the interval around delta; protected slices share it."""
@@ -165,9 +165,9 @@ class RollbackPolicy:
 @dataclass(frozen=True)
 class QuarantinePolicy:
     """Which labelled windows are kept out of training, because their labels are more likely wrong
-    than new: those on which production's AUC is significantly more than `max_auc_drop` below the
-    worst of its last `memory_windows` windows, and those in which the odds of a class are more than
-    `max_odds_ratio` times, or less than that part of, what they were in each of those windows."""
+    than new: production's AUC is significantly more than `max_auc_drop` below the worst of its last
+    `memory_windows` windows, or the odds of a class are more than `max_odds_ratio` times higher or
+    lower than in each of them."""
 
     max_auc_drop: float = 0.10
     """AUC that a window may lie below production's worst recent AUC."""
@@ -184,7 +184,7 @@ class QuarantinePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """All of it. Two policies with the same numbers have the same fingerprint."""
+    """All numbers together. Policies with the same numbers have the same fingerprint."""
 
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     """When a column has drifted."""

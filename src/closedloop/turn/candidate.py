@@ -1,7 +1,6 @@
-"""From the labelled windows to one fitted candidate and the evidence about it: what a live turn and
-a replay of history share.
+"""From the labelled windows to one fitted candidate and the evidence about it.
 
-Nothing is packaged, registered or decided here.
+Shared by live turns and replays: nothing is packaged, registered or decided here.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ REFERENCE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was chosen and why: `refitted` are the windows that the pipeline to be shipped was
-    fitted on."""
+    """What was chosen and why; `refitted` are the windows that `pipeline` was fitted on."""
 
     split: Split
     twins: Twins
@@ -55,8 +53,8 @@ class Candidate:
 
     @property
     def trained(self) -> pd.DataFrame:
-        """The rows that the pipeline to be shipped was fitted on."""
-        return pd.concat([one.frame for one in self.refitted], ignore_index=True)
+        """The rows that `pipeline` was fitted on."""
+        return pd.concat([window.frame for window in self.refitted], ignore_index=True)
 
 
 def fit_candidate(history: History[Parts]) -> Candidate:
@@ -76,7 +74,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
             then="name recipes under [training]",
         )
     quarantined = _quarantined_now(history, split, production)
-    refitted = tuple(one for one in windows if one.name not in quarantined)
+    refitted = tuple(window for window in windows if window.name not in quarantined)
     pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
     return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
 
@@ -85,14 +83,15 @@ def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
     """Labelled windows whose labels are due, that keep the contract and are not quarantined."""
     kept_out = history.quarantined() - set(history.due[-1:])
     reads = (history.read(name) for name in history.due if name not in kept_out)
-    return tuple(one.labelled for one in reads if not one.violations and len(one.labelled.labels))
+    kept = (read.labelled for read in reads if not read.violations)
+    return tuple(window for window in kept if len(window.labels))
 
 
 def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray | None, str | None]:
     """Production's probabilities on the evaluation rows, or why there are none.
 
-    When production has been trained on those rows, its recipe is refitted without them: two recipes
-    are then compared, both on rows that are new to them.
+    If production was trained on those rows, its recipe is refitted without them: two recipes are
+    then compared, on rows that are new to both.
     """
     live, use_case = history.production, history.loop.use_case
     if live is None:
@@ -109,7 +108,7 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
 def _quarantined_now(
     history: History[Parts], split: Split, production: np.ndarray | None
 ) -> set[str]:
-    """The evaluation window, when production does so badly on it that its labels are suspect."""
+    """The evaluation window, if it is to be quarantined."""
     if production is None or split.held_out:
         return set()
     realised = estimate_auc(
@@ -122,7 +121,7 @@ def _quarantined_now(
 
 
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
-    """What the candidate is, as its bundle will say it."""
+    """The facts of the candidate for its bundle."""
     use_case, chosen = history.loop.use_case, candidate.chosen
     statistics = measure_statistics(candidate.trained, use_case)
     return Facts(
@@ -130,13 +129,13 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         key=history.key("promotion"),
         recipe=chosen.recipe,
         classes=use_case.target.classes,
-        trained_windows=tuple(one.name for one in candidate.refitted),
+        trained_windows=tuple(window.name for window in candidate.refitted),
         evaluation_window=chosen.window,
         val_auc=chosen.candidate.val_auc,
         statistics=statistics,
         use_case={name: value for name, value in use_case.content.items() if name != "golden"},
-        rows=sum(len(one.labels) for one in candidate.refitted),
-        data_digest="-".join(one.digest[:12] for one in candidate.refitted),
+        rows=sum(len(window.labels) for window in candidate.refitted),
+        data_digest="-".join(window.digest[:12] for window in candidate.refitted),
     )
 
 
@@ -149,8 +148,8 @@ def make_evidence(
     served_by: str = "",
     served_reason: str = "",
 ) -> PromotionEvidence:
-    """All that the decision looks at, but for the version's number; `ask` is the model that would
-    serve, for the golden cases."""
+    """All that the decision looks at, except the version's number; `ask` gives the probabilities of
+    the model that would serve, for the golden cases."""
     return PromotionEvidence(
         window=history.read(history.window).facts,
         version=None,
@@ -176,13 +175,15 @@ def _check_golden(
 
 
 def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:
-    """A bounded sample of the training rows. Predictions are the twin's on the evaluation rows,
-    which it had not seen: what a model says of its own training rows is too sure of itself to be
-    held against what it says of new ones."""
+    """A bounded sample of the training rows.
+
+    Predictions are the twin's, on the evaluation rows that it had not seen: a model is too sure of
+    its own training rows to compare them with its predictions on new ones.
+    """
     parts, judged = [], candidate.split.evaluation
-    for one in candidate.refitted:
-        frame = watched_frame(one.frame, None, history)
-        if one.name == judged.name:
+    for window in candidate.refitted:
+        frame = watched_frame(window.frame, None, history)
+        if window.name == judged.name:
             seen = watched_frame(judged.frame, candidate.honest_predictions, history)
             frame.loc[frame.index.isin(seen.index), PREDICTION] = seen[PREDICTION].to_numpy()
         parts.append(frame)

@@ -14,11 +14,9 @@ from closedloop.turn.ports import Parts
 
 
 def carry_out(loop: Parts, entry: Entry) -> Entry:
-    """Do what a decision says and note what came of it; a decision that was carried out before is
-    left alone.
+    """Do what a decision says and note its outcome; returns the entry as it then stands.
 
-    A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then
-    stands.
+    A decision with an outcome is left alone. A RETRAIN is carried out, and noted, by `retrain`.
     """
     decision, production = entry.decision, entry.production
     if entry.outcome is not None or decision.action is Action.RETRAIN:
@@ -52,8 +50,8 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
 def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
     """Note that a decision to retrain was carried out with the windows `learnt`.
 
-    Older ones that never were are superseded: what this one learnt includes their windows. One
-    about a window that came later is not.
+    Older open ones are superseded, because this training includes their windows; those about a
+    later window stay open.
     """
     later = set(loop.source.windows()).difference(learnt)
     for entry in loop.journal.history(asked.use_case):
@@ -68,11 +66,10 @@ def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
 
 
 def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
-    """The first later decision that moved `production`: after it, what this one wanted to move is
-    no longer what it looked at.
+    """The first later decision that moved `production`: what this one was about is gone then.
 
-    The version that is live can't tell: a promotion that a crash cut short and a person took back
-    finds production where it began.
+    The live version alone cannot tell: after a promotion that a crash cut short and a person took
+    back, production is where it began.
     """
     moves = (Action.PROMOTE, Action.ROLLBACK)
     if entry.decision.action not in moves:
@@ -86,8 +83,8 @@ def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
 
 
 def promote_by_hand(loop: Loop, version: int) -> Entry:
-    """Move `production` to a version because a person says so; raises RegistryError when there is
-    no such version or it is live."""
+    """Move `production` to a version at a person's request; raises RegistryError when there is no
+    such version or it is live."""
     with loop.lock():
         live = loop.registry.production()
         loop.registry.loadable(version)
@@ -107,7 +104,7 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
 
 
 def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
-    """Move `production` back to `previous`, or to the version given, because a person says so;
+    """Move `production` back to `previous`, or to the version `to`, at a person's request; raises
     RegistryError when there is none."""
     with loop.lock():
         live = loop.registry.production()

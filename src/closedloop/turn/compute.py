@@ -1,5 +1,4 @@
-"""The costly steps of a turn behind one door. Each depends on content alone, so that a replay of
-history may keep what it gave."""
+"""The costly steps of a turn. Each depends only on its arguments, so that a replay may cache it."""
 
 from __future__ import annotations
 
@@ -16,14 +15,14 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, digest, prepare
 from closedloop.windows.sources import WindowSource
 
-# How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40
-# ms for 5,000 rows of two classes.
+# How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
+# take about 40 ms.
 _DRAWS = 20
 
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """A window as read: its facts, its rows, and how it breaks the contract, if it does."""
+    """A window as read: its facts, its rows, and its violations of the contract."""
 
     facts: Window
     prepared: pd.DataFrame
@@ -32,7 +31,7 @@ class ReadWindow:
 
 
 class Computing(Fitting):
-    """Reads, fits, asks and measures when it is told to, and keeps nothing."""
+    """Reads, fits, predicts and measures; caches nothing."""
 
     def read_window(
         self,
@@ -72,9 +71,11 @@ class Computing(Fitting):
     def estimate_unlabelled(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
-        """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m,
-        k)) and from what those on labelled rows, new to it, turned out to be worth (`seen`, shape
-        (n, k)); None and errors as `estimating` has them."""
+        """A model's AUC on rows without labels; None where unknown.
+
+        `unseen` (m, k) are its probabilities there, `seen` (n, k) those on labelled rows that are
+        new to it. Errors as in `metrics.without_labels`.
+        """
         from closedloop.metrics.without_labels import estimate_auc_without_labels, fit_calibration
 
         calibration = fit_calibration(labels, seen, seed, _DRAWS)

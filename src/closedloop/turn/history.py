@@ -1,5 +1,4 @@
-"""The windows up to the current one, and what registry and journal say of them: what a turn reads,
-each thing once."""
+"""What a turn reads, each thing once: the windows up to the current one, registry and journal."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ from closedloop.windows.sources import in_time_order
 
 
 class History(Generic[P]):
-    """The windows up to the current one, each read once, and what registry and journal say of
-    them."""
+    """The windows up to the current one, with what registry and journal say about them."""
 
     def __init__(self, loop: P, window: str | None = None) -> None:
         self._all_names = loop.source.windows()
@@ -48,12 +46,12 @@ class History(Generic[P]):
     @property
     def production(self) -> VersionFacts | None:
         """The version that was live when this history was opened."""
-        return next((one for one in self._versions if PRODUCTION in one.aliases), None)
+        return next((version for version in self._versions if PRODUCTION in version.aliases), None)
 
     @property
     def previous(self) -> VersionFacts | None:
         """The version that production replaced, if there is one to go back to."""
-        return next((one for one in self._versions if PREVIOUS in one.aliases), None)
+        return next((version for version in self._versions if PREVIOUS in version.aliases), None)
 
     @cached_property
     def _loaded(self) -> tuple[Model | None, str | None]:
@@ -72,12 +70,12 @@ class History(Generic[P]):
 
     @property
     def bundle(self) -> Model | None:
-        """Production, loaded; None when there is none or when it cannot be asked any more."""
+        """Production, loaded; None when there is none or it cannot be loaded."""
         return self._loaded[0]
 
     @property
     def production_error(self) -> str | None:
-        """Why production cannot be asked, if so."""
+        """Why production cannot be loaded, if so."""
         return self._loaded[1]
 
     @cached_property
@@ -85,10 +83,10 @@ class History(Generic[P]):
         return self.loop.journal.history(self.loop.use_case.name)
 
     def place(self, name: str | None) -> int | None:
-        """The index of a window, which may be newer than the current one; None when none is named.
+        """The index of a window, which may be newer than the current one; None without a name.
 
-        A window that is gone is older than all that are left when its name says so, and otherwise
-        newer than all: nothing may pass for new to a model when that is not known.
+        A window that no longer exists counts as older than all others if its name sorts first, and
+        otherwise as newer than all: rows must not count as new to a model when that is unknown.
         """
         if name is None or name in self._all_names:
             return None if name is None else position(self._all_names, name)
@@ -104,8 +102,8 @@ class History(Generic[P]):
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
-        """Production's probabilities on a window's rows, or on those with a label, asked once;
-        needs a production that can be asked."""
+        """Production's probabilities on a window's rows, or on its labelled rows only, computed once.
+        Needs a production model that loads."""
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
@@ -128,7 +126,7 @@ class History(Generic[P]):
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
         """Windows with due labels that are newer than a model's training rows and keep the
-        contract."""
+        contract, oldest first."""
         after = self.place(trained_through)
         names = (
             self.due
@@ -138,7 +136,7 @@ class History(Generic[P]):
         return tuple(name for name in names if not self.read(name).violations)
 
     def quarantine_key(self, window: str) -> str:
-        """The key of the quarantine of a window: use case, window, its data and all of loop.toml."""
+        """The key of a window's quarantine: use case, window, its data and all of loop.toml."""
         use_case, digest = self.loop.use_case, self.read(window).facts.digest[:12]
         return f"{use_case.name}/{window}/quarantine/{digest}/{use_case.fingerprint}"
 

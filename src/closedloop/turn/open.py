@@ -1,4 +1,4 @@
-"""Where the real parts of one use case are chosen: everything else gets them as arguments."""
+"""Opens one use case: the only place where its source, stores and registry are chosen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from closedloop.windows.sources import ChainedSource, WindowSource, open_source
 
 @dataclass(frozen=True)
 class Loop:
-    """One use case with its parts, opened."""
+    """One use case, opened: its source, records, journal and registry."""
 
     use_case: UseCase
     settings: Settings

@@ -1,5 +1,4 @@
-"""What a turn of the loop needs of its parts, so that a replay of history can turn with parts of
-its own."""
+"""What a turn needs: a source, a journal and a registry, real ones or those of a replay."""
 
 from __future__ import annotations
 
@@ -59,7 +58,7 @@ class Models(Protocol):
 
 
 class Parts(Protocol):
-    """One use case and what a turn works with: `loop.Loop`, or a replay's own."""
+    """One use case and what a turn works with: `turn.open.Loop`, or a replay's own."""
 
     @property
     def use_case(self) -> UseCase:

@@ -64,7 +64,7 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
 def watch_promotion(
     history: History[Parts], state: LoopState, judged: LabelledWindow | None
 ) -> RollbackEvidence | None:
-    """What a rollback would have to know; None while production is not on probation."""
+    """The evidence for a rollback; None while production is not on probation."""
     since = None if state.promoted_at is None else history.index - state.promoted_at
     # Only while it can matter: production against previous costs loading and asking a second model.
     watched = (

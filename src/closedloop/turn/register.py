@@ -1,8 +1,7 @@
-"""From the labelled windows to one registered candidate and the evidence about it; nothing is
-decided here.
+"""From the labelled windows to one registered candidate and the evidence about it.
 
-Repeating it after a crash finds the candidate that was registered under the same key, with the
-evidence of the first time.
+Nothing is decided here. Repeated after a crash, it finds the candidate that was registered under
+the same key, with the evidence of the first time.
 """
 
 from __future__ import annotations
@@ -67,8 +66,7 @@ def _read_evidence(text: str) -> PromotionEvidence:
 def _package(
     history: History[Loop], candidate: Candidate, folder: Path
 ) -> tuple[Facts, PromotionEvidence]:
-    """Write the bundle, and try what was written: the proof is about the files that will be
-    served."""
+    """Write the bundle and try what was written: the proof is about the files that will serve."""
     use_case, columns = history.loop.use_case, list(history.loop.use_case.columns)
     facts, trained = describe_candidate(history, candidate), candidate.trained
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
@@ -84,7 +82,7 @@ def _package(
         use_case,
         use_case.policy.promotion.max_packaging_difference,
     )
-    _say_what_serves(facts.recipe, proof)
+    _log_what_serves(facts.recipe, proof)
     bundle = read_bundle(folder)
     tried = pd.concat(
         [judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)],
@@ -104,7 +102,7 @@ def _package(
     return facts, evidence
 
 
-def _say_what_serves(recipe: str, proof: Proof) -> None:
+def _log_what_serves(recipe: str, proof: Proof) -> None:
     if proof.served_by == "onnx":
         _LOG.info(
             "%s answers as ONNX like its pipeline: at most %.2g off on %d rows",
@@ -123,8 +121,7 @@ def _register(
     evidence: PromotionEvidence,
     folder: Path,
 ) -> int:
-    """Log everything that was measured, then register the version; the evidence is there before the
-    version is."""
+    """Log everything that was measured, then register the version: the evidence is there first."""
     use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
     picture = draw_scores(
         candidate.split.evaluation.labels,
@@ -147,13 +144,13 @@ def _register(
             "policy": use_case.policy.fingerprint,
         },
         tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
-        data={one.name: one.digest for one in candidate.refitted},
+        data={window.name: window.digest for window in candidate.refitted},
         files={
             EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1),
             "loop.toml": use_case.path.read_text(encoding="utf-8"),
             PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
             "comparisons.json": json.dumps(
-                [asdict(one) for one in candidate.twins.comparisons], indent=1
+                [asdict(comparison) for comparison in candidate.twins.comparisons], indent=1
             ),
             "scores.png": picture,
         },
@@ -180,15 +177,15 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
         "baseline_auc": chosen.baseline_auc,
         "production_val_auc": chosen.production.val_auc if chosen.production else None,
     }
-    for one in scores.classes:
+    for label in scores.classes:
         found |= {
-            f"precision_{one.label}": one.precision,
-            f"recall_{one.label}": one.recall,
-            f"f1_{one.label}": one.f1,
+            f"precision_{label.label}": label.precision,
+            f"recall_{label.label}": label.recall,
+            f"f1_{label.label}": label.f1,
         }
     for name, delta in [
         ("delta", chosen.delta),
-        *((f"delta_{one.name}", one.delta) for one in chosen.slices),
+        *((f"delta_{part.name}", part.delta) for part in chosen.slices),
     ]:
         if delta is not None:
             found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}

@@ -1,4 +1,4 @@
-"""What was live when: a service writes down that it began to answer with a version."""
+"""A service notes in the journal that it began to answer with a version."""
 
 from __future__ import annotations
 

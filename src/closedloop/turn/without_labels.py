@@ -59,11 +59,9 @@ def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> Est
 
 
 def estimated_before(entries: Iterable[Entry], window: str, production: int | None) -> float | None:
-    """What the journal says was estimated for a window when the same production was live, the
-    newest; None when nothing was.
+    """The newest estimate in the journal for a window and this production; None without any.
 
-    An estimate is of one model: what another one was estimated to reach cannot be held against what
-    this one realised.
+    An estimate is about one model: it cannot be compared with what another model realised.
     """
     values = [
         entry.turn.estimate.estimated_auc

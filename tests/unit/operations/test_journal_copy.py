@@ -96,7 +96,9 @@ def test_decisions_come_along_as_they_were(source: Engine, target: Engine) -> No
     has another id there is told anew."""
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 0)
-    assert [vars(one) for one in Journal(target).history("shop")] == [as_moved(one) for one in here]
+    assert [vars(entry) for entry in Journal(target).history("shop")] == [
+        as_moved(entry) for entry in here
+    ]
     assert Journal(target).use_cases() == ("shop",)
 
 
@@ -113,8 +115,8 @@ def test_ids_that_others_have_move_up_together(source: Engine, target: Engine) -
     others = [decide(target, "bank", number) for number in range(3)]
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 3)
-    assert [vars(one) for one in Journal(target).history("shop")] == [
-        as_moved(one, 3) for one in here
+    assert [vars(entry) for entry in Journal(target).history("shop")] == [
+        as_moved(entry, 3) for entry in here
     ]
     assert list(Journal(target).history("bank")) == others
     assert decide(target, "bank", 9).id == here[-1].id + 4
@@ -131,7 +133,7 @@ def test_what_came_since_follows(source: Engine, target: Engine) -> None:
     left = move(source, target)
     assert left == JournalLeft(1, 1, new.id)
     moved = Journal(target).history("shop")
-    assert [one.id for one in moved] == [*(one.id for one in here), 2 * new.id]
+    assert [entry.id for entry in moved] == [*(entry.id for entry in here), 2 * new.id]
     assert (str(moved[-2].note), moved[-1].cause) == ("late", here[-1].id)
     assert move(source, target) == JournalLeft(0, 0, new.id)
     assert Journal(target).history("shop") == moved
@@ -168,7 +170,7 @@ def test_all_or_nothing(source: Engine, target: Engine, monkeypatch: pytest.Monk
 
     def fail(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         inserted.append(statement)
-        if len([one for one in inserted if one.startswith("INSERT")]) == 3:
+        if len([statement for statement in inserted if statement.startswith("INSERT")]) == 3:
             raise ConnectionError("gone")
 
     event.listen(target, "before_cursor_execute", fail)
@@ -197,7 +199,7 @@ def test_nobody_else_decides_meanwhile(source: Engine, postgres_url: str) -> Non
 
     JournalCopy(source, target, "shop").copy(decide_at_once)
     assert len(refused) == 5
-    assert all("lock timeout" in one for one in refused)
+    assert all("lock timeout" in error for error in refused)
     target.dispose()
 
 

@@ -47,7 +47,7 @@ class Place:
         return (
             registry.production(),
             registry.previous(),
-            tuple(one.status for one in registry.versions()),
+            tuple(version.status for version in registry.versions()),
         )
 
     def add(self, count: int) -> None:
@@ -244,7 +244,7 @@ def test_a_command_repeated_after_a_crash_anywhere_finishes_it(
         if crashed:
             assert command(place).outcome == "done"
         assert place.state() == expected, f"after a crash before call {after + 1}"
-        assert [one.outcome for one in place.loop.journal.history("shop")] == ["done"] * 3
+        assert [entry.outcome for entry in place.loop.journal.history("shop")] == ["done"] * 3
         if not crashed:
             break
         after += 1
@@ -332,8 +332,8 @@ def test_the_same_wish_again_is_a_new_decision(place: Place) -> None:
         roll_back_by_hand(place.loop, None),
         promote_by_hand(place.loop, 2),
     ]
-    assert len({one.id for one in wishes}) == 3
-    assert all(one.outcome == "done" for one in wishes)
+    assert len({wish.id for wish in wishes}) == 3
+    assert all(wish.outcome == "done" for wish in wishes)
     assert place.state() == (2, 1, ("archived", "production"))
 
 
@@ -357,5 +357,5 @@ def test_serving_is_noted_once_per_start(place: Place) -> None:
     note = partial(note_serving, place.loop.journal, "shop", 1, window="month_0", where="host-a")
     first, again, later = note(started="09:00"), note(started="09:00"), note(started="10:00")
     assert first.id == again.id != later.id
-    assert [one.outcome for one in place.loop.journal.history("shop")] == ["done", "done"]
+    assert [entry.outcome for entry in place.loop.journal.history("shop")] == ["done", "done"]
     assert (first.decision.window, first.decision.version) == ("month_0", 1)

@@ -176,7 +176,7 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
         )
         for name in ("w3", "w2")
     ]
-    assert [one and one.value for one in expected] == [
+    assert [estimate and estimate.value for estimate in expected] == [
         found[0],
         estimate_of(doubting.turn("w4"))[0],
     ]

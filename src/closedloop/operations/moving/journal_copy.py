@@ -1,9 +1,8 @@
-"""Brings a use case's decisions and their outcomes from one database into another: all of them in
+"""Copies a use case's decisions and their outcomes from one database into another: all of them in
 one transaction, or none.
 
-Their ids stay where they are free. Where another use case's decisions have one of them, all move up
-by one and the same number: their order says what came after what, `cause` names ids, and so do the
-keys of what people asked for, which must never come again.
+Ids stay the same where they are free. Where another use case already uses some of them, all ids are
+shifted by the same number, because their order matters and `cause` and outcomes refer to them.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class JournalCopy:
     def look_here(self) -> tuple[int, int]:
         """How many decisions there are here, and the highest version that one of them names."""
         found = self._list(self._source)
-        return len(found), max((one.version or 0 for one in found), default=0)
+        return len(found), max((row.version or 0 for row in found), default=0)
 
     def tell_newest(self) -> tuple[str, str]:
         """How many decisions there are and which is the newest, here and in the target, in the same
@@ -124,16 +123,19 @@ class JournalCopy:
                 where=f"journal at {_address(self._target)}",
                 wanted=f"of {self._use_case} only copies of the decisions here",
                 got=f"{len(foreign)} made there (ids {some})",
-                then="it turned there, too: go on there, or name another database; nothing was written",
+                then="the loop ran there too: continue there, or name another database; "
+                "nothing was written",
             )
         missing = [row.id for row in mine if row.id not in ids]
         newest = max(ids, default=0)
         shift = ids[newest] - newest if ids else 0
-        if _any_taken(there, [one + shift for one in missing]):
+        if _any_taken(there, [number + shift for number in missing]):
             shift = there.execute(select(func.max(DECISIONS.c.id))).scalar_one()
         copied = _noted_ids(there, self._use_case)
-        ids |= {one: one + shift for one in missing}
-        return _Plan(ids, missing, [one for one in sorted(noted) if ids[one] not in copied], shift)
+        ids |= {number: number + shift for number in missing}
+        return _Plan(
+            ids, missing, [number for number in sorted(noted) if ids[number] not in copied], shift
+        )
 
     def _read(self, table: Any, column: Any, ids: Sequence[int]) -> Iterator[list[Any]]:
         for batch in _batches(ids):
@@ -150,11 +152,11 @@ def _asking(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        message = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         raise StoreError(
             where="journal",
             wanted=f"to reach {_address(engine)}",
-            got=said.splitlines()[0],
+            got=message.splitlines()[0],
             then="check the address and that its server runs, and migrate again",
         ) from error
 
