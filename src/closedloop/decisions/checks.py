@@ -88,7 +88,7 @@ class Decision:
     def reason(self) -> str:
         """The checks that settled it, in one line: the same text in the log, the journal, the
         MLflow tag and the report."""
-        triggers = [str(check) for check in self._of(Role.TRIGGER) if _holds(check)]
+        triggers = [_finding(check) for check in self._of(Role.TRIGGER) if _holds(check)]
         closed = [str(check) for check in self._of(Role.GUARD, Role.GATE) if not _holds(check)]
         if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:
             unknown = [check.claim for check in self._of(Role.TRIGGER) if _is_unknown(check)]
@@ -102,11 +102,16 @@ class Decision:
             return "; ".join(str(check) for check in self._of(Role.TRIGGER))
         gates = self._of(Role.GATE)
         shown = [check for check in gates if check.headline] or list(self.checks)
-        facts = "; ".join(check.summary or f"{check.claim}: {check.got}" for check in shown)
+        facts = "; ".join(map(_finding, shown))
         return (f"all {len(gates)} gates hold; " if gates else "") + facts
 
     def _of(self, *roles: Role) -> list[Check]:
         return [check for check in self.checks if check.role in roles]
+
+
+def _finding(check: Check) -> str:
+    """What a check that holds has found."""
+    return check.summary or f"{check.claim}: {check.got}"
 
 
 def _holds(check: Check) -> bool:

@@ -102,8 +102,8 @@ class History(Generic[P]):
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
-        """Production's probabilities on a window's rows, or on its labelled rows only, computed once.
-        Needs a production model that loads."""
+        """Production's probabilities on a window's rows, or on its labelled rows only, asked once;
+        needs a production model that loads."""
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
