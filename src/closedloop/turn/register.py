@@ -47,7 +47,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     registry, key = history.loop.registry, history.key("promotion")
     known = registry.find_candidate(key)
     if known is not None:
-        return replace(_read_evidence(registry.read_file(known, EVIDENCE_FILE)), version=known)
+        return replace(read_evidence(registry.read_file(known, EVIDENCE_FILE)), version=known)
     candidate = fit_candidate(history)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
@@ -55,7 +55,8 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
 
-def _read_evidence(text: str) -> PromotionEvidence:
+def read_evidence(text: str) -> PromotionEvidence:
+    """The evidence as `EVIDENCE_FILE` holds it, also when an older version wrote it."""
     content = json.loads(text)
     comparison = content["comparison"]
     if comparison is not None and "history" not in comparison:  # registered by an older version
