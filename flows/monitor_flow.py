@@ -67,13 +67,13 @@ def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
-    """Look at one window and do what its evidence asks for. Running it again for the same data
-    finishes what was begun.
+    """Look at one window, decide, and act. Run again for the same data, it finishes what was
+    started.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
         window: Name of the window to look at. Empty: the newest.
-        source: windows: the use case's own source. records: the service's own records follow it.
+        source: windows: the use case's own source. records: the service's records follow it.
 
     Returns:
         The id of the turn's decision in the journal.

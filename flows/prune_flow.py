@@ -33,9 +33,9 @@ def prune_flow(
     never touched. After a crash, run it again: it continues where it stopped.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
         keep_versions: How many of the newest rejected and archived versions keep their files.
-        keep_reports: How many drift reports stay. Empty: what CLOSEDLOOP_KEEP_REPORTS says.
+        keep_reports: How many drift reports to keep. Empty: the value of CLOSEDLOOP_KEEP_REPORTS.
         keep_days_of_records: Delete records older than this that no turn needs. 0: keep all.
         dry_run: Only show what would be deleted. Deleted files cannot be restored.
 

@@ -30,14 +30,14 @@ def train_and_compare_flow(
     cause: int = 0,
     source: Literal["windows", "records"] = "windows",
 ) -> int:
-    """Propose a candidate and promote it if it proves itself. Running it again for the same data
-    finishes what was begun.
+    """Train a candidate and promote it if every gate holds. Run again for the same data, it
+    finishes what was started.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
-        window: Name of the newest window to train for. Empty: the newest there is.
-        cause: Id of the decision to retrain. 0: a person asks.
-        source: windows: the use case's own source. records: the service's own records follow it.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
+        window: Name of the newest window to train for. Empty: the newest.
+        cause: Id of the decision to retrain. 0: you ask for it yourself.
+        source: windows: the use case's own source. records: the service's records follow it.
 
     Returns:
         The id of the promotion decision in the journal.
