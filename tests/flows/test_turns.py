@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.decisions.checks import Action
+from closedloop.decisions.checks import Action, Kind
 from closedloop.settings import Settings
 from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
