@@ -67,8 +67,9 @@ def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
-    """Look at one window, decide, and act. Run again for the same data, it finishes what was
-    started.
+    """Look at one window, decide, and act.
+
+    Run again for the same data, it finishes what was started.
 
     Args:
         use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.

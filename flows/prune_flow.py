@@ -26,8 +26,9 @@ def prune_flow(
     keep_days_of_records: int = 0,
     dry_run: bool = True,
 ) -> dict[str, Any]:
-    """Delete model files, drift reports and records that are no longer needed; decisions and the
-    facts of every version stay.
+    """Delete model files, drift reports and records that are no longer needed.
+
+    Decisions and the facts of every version stay.
 
     Production, the version it replaced, waiting candidates and everything newer than production are
     never touched. After a crash, run it again: it continues where it stopped.

@@ -20,8 +20,9 @@ def go_back(loop: Loop, to: int) -> Entry:
 
 @flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)
 def rollback_flow(use_case: str = "", to: int = 0) -> int:
-    """Move `production` back, whatever the evidence says. Run again after a crash, it finishes what
-    was started.
+    """Move `production` back, whatever the evidence says.
+
+    Run again after a crash, it finishes what was started.
 
     Args:
         use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.

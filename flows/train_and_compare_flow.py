@@ -30,8 +30,9 @@ def train_and_compare_flow(
     cause: int = 0,
     source: Literal["windows", "records"] = "windows",
 ) -> int:
-    """Train a candidate and promote it if every gate holds. Run again for the same data, it
-    finishes what was started.
+    """Train a candidate and promote it if every gate holds.
+
+    Run again for the same data, it finishes what was started.
 
     Args:
         use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.

@@ -94,8 +94,10 @@ def _propose(history: History[ReplayParts]) -> PromotionEvidence:
 
 @dataclass(frozen=True)
 class Every:
-    """Trains every `rounds`-th round on all labels that are due, and promotes the result; `rounds`
-    0 never trains."""
+    """Trains every `rounds`-th round on all labels that are due, and promotes the result.
+
+    `rounds` 0 never trains.
+    """
 
     name: str
     rounds: int

@@ -56,8 +56,9 @@ class Stream:
 
 @dataclass(frozen=True)
 class AsOf:
-    """The stream when `window` was its newest: later windows do not exist, labels that are not due
-    are null.
+    """The stream when `window` was its newest.
+
+    Later windows do not exist, labels that are not due are null.
 
     `replaced` holds other rows for some windows, as a fault would have left them.
     """
@@ -89,8 +90,10 @@ class AsOf:
         )
 
     def mark(self, window: str) -> str:
-        """Tells these rows from others of the same window: hidden labels or not, replaced rows or
-        not."""
+        """Tells these rows from others of the same window.
+
+        Hidden labels or not, replaced rows or not.
+        """
         rows = (
             f"replaced {id(self.replaced[window])}"
             if window in self.replaced
@@ -115,8 +118,10 @@ class ReplayParts:
 
 @dataclass(frozen=True)
 class Step:
-    """What a policy did in one round: its actions with their reason, and the candidate that it
-    fitted, if it did."""
+    """What a policy did in one round.
+
+    Its actions with their reason, and the candidate that it fitted, if it did.
+    """
 
     actions: tuple[str, ...]
     reason: str
@@ -137,8 +142,10 @@ class Strategy(Protocol):
         """The numbers that it obeys, when they are its own."""
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Take the turn of one window; `number` counts rounds from 1. What it fits and promotes is
-        in the registry afterwards."""
+        """Take the turn of one window; `number` counts rounds from 1.
+
+        What it fits and promotes is in the registry afterwards.
+        """
 
 
 @dataclass(frozen=True)
@@ -157,8 +164,10 @@ class Past:
         return self.use_case.labels.delay_windows
 
     def rounds(self) -> tuple[tuple[str, str], ...]:
-        """(window, next window) of every round that is judged; raises SourceError when there is
-        none."""
+        """(window, next window) of every round that is judged.
+
+        Raises SourceError when there is none.
+        """
         names, start = self.stream.names, self.first + self.delay
         if self.first < 1 or len(names) < start + 2:
             raise SourceError(
@@ -181,8 +190,10 @@ class Past:
 
 
 def fit_first(past: Past) -> FittedModel:
-    """The model that every policy starts with: the first recipe on all of the first windows, as a
-    retraining would have fitted it."""
+    """The model that every policy starts with.
+
+    The first recipe on all of the first windows, as a retraining would have fitted it.
+    """
     training = replace(
         past.use_case.training, recipes=past.use_case.training.recipes[:1], histories=("all",)
     )
@@ -223,8 +234,9 @@ def replay(
     *,
     until: int | None = None,
 ) -> tuple[Round, ...]:
-    """Every round under one policy, oldest first, or the first `until` of them; `report` is called
-    after each.
+    """Every round under one policy, oldest first, or the first `until` of them.
+
+    `report` is called after each.
 
     `first` is installed and not judged.
     """

@@ -7,8 +7,10 @@ from closedloop.decisions.policy import Policy
 
 
 def allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
-    """Not significantly worse for production's own recipe, significantly better for another; None
-    when unmeasured."""
+    """Not significantly worse for production's own recipe, significantly better for another.
+
+    None when unmeasured.
+    """
     if comparison.delta is None:
         return None
     if comparison.same_recipe:
@@ -17,8 +19,9 @@ def allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
 
 
 def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Comparison | None:
-    """The best candidate that its own delta rule allows; failing that production's recipe, failing
-    that the best.
+    """The best candidate that its own delta rule allows.
+
+    Failing that production's recipe, failing that the best.
 
     All comparisons are on the same rows; a candidate on recency-weighted history counts for
     `min_recent_gain` less. None when nothing was compared.

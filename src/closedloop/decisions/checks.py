@@ -21,8 +21,11 @@ class Outcome(StrEnum):
 
 
 class Role(StrEnum):
-    """What a check is for: any trigger that holds asks for the action, every guard and gate must
-    hold to allow it, a note only informs."""
+    """What a check is for.
+
+    Any trigger that holds asks for the action, every guard and gate must hold to allow it, a note
+    only informs.
+    """
 
     TRIGGER = "trigger"
     GUARD = "guard"
@@ -75,8 +78,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """An action with every check behind it. `version` is the model version that the action is
-    about, if any."""
+    """An action with every check behind it.
+
+    `version` is the model version that the action is about, if any.
+    """
 
     kind: Kind
     action: Action
@@ -86,8 +91,10 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """The checks that settled it, in one line: the same text in the log, the journal, the
-        MLflow tag and the report."""
+        """The checks that settled it, in one line.
+
+        The same text in the log, the journal, the MLflow tag and the report.
+        """
         triggers = [_finding(check) for check in self._of(Role.TRIGGER) if _holds(check)]
         closed = [str(check) for check in self._of(Role.GUARD, Role.GATE) if not _holds(check)]
         if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Window:
-    """A named stretch of rows. `index` is its place in time order (0 is the oldest), `digest` a
-    sha256 of its content."""
+    """A named stretch of rows.
+
+    `index` is its place in time order (0 is the oldest), `digest` a sha256 of its content.
+    """
 
     name: str
     index: int
@@ -36,8 +38,9 @@ class Violation:
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One watched column held against the reference: a distance (0 is no drift) and the limit it
-    may not reach.
+    """One watched column held against the reference.
+
+    A distance (0 is no drift) and the limit it may not reach.
 
     `score` is None when the column could not be measured; `note` then says why.
     """
@@ -79,8 +82,10 @@ class DriftReport:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value with its confidence interval and the rows behind it. More is better in
-    everything estimated here."""
+    """A measured value with its confidence interval and the rows behind it.
+
+    More is better in everything estimated here.
+    """
 
     value: float
     lower: float
@@ -128,8 +133,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class SliceDelta:
-    """Candidate against production on one slice; `delta` is None when a class has fewer than two
-    rows in it.
+    """Candidate against production on one slice.
+
+    `delta` is None when a class has fewer than two rows in it.
 
     The interval of `delta` is corrected for the number of slices (`metrics.scores.measure_slices`).
     `rarest` counts the rows of the rarest class, 0 when a class is missing.
@@ -197,9 +203,11 @@ class LoopState:
 
 @dataclass(frozen=True)
 class RetrainingEvidence:
-    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than
-    production's training rows; `production_error` says why production could not be loaded or asked,
-    if so."""
+    """All that `decide_retraining` looks at.
+
+    `new_labels` are labelled rows, by class, newer than production's training rows;
+    `production_error` says why production could not be loaded or asked, if so.
+    """
 
     window: Window
     state: LoopState
@@ -213,10 +221,13 @@ class RetrainingEvidence:
 
 @dataclass(frozen=True)
 class PromotionEvidence:
-    """All that `decide_promotion` looks at. `packaging_difference` is the largest difference
-    between a probability of the packaged model and of the fitted one, in every form in which it may
-    be served; None when the package was not tried. `served_by` is the form that will answer, `onnx`
-    or `pipeline`, empty when unknown; `served_reason` says why it is not ONNX."""
+    """All that `decide_promotion` looks at.
+
+    `packaging_difference` is the largest difference between a probability of the packaged model and
+    of the fitted one, in every form in which it may be served; None when the package was not tried.
+    `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
+    `served_reason` says why it is not ONNX.
+    """
 
     window: Window
     version: int | None
@@ -232,8 +243,10 @@ class PromotionEvidence:
 
 @dataclass(frozen=True)
 class RollbackEvidence:
-    """All that `decide_rollback` looks at. `delta` is production's val_auc minus previous's on the
-    same rows of the window."""
+    """All that `decide_rollback` looks at.
+
+    `delta` is production's val_auc minus previous's on the same rows of the window.
+    """
 
     window: Window
     state: LoopState
@@ -242,8 +255,9 @@ class RollbackEvidence:
 
 @dataclass(frozen=True)
 class QuarantineEvidence:
-    """All that `decide_quarantine` looks at: a labelled window that production was not trained on,
-    and the windows before it, oldest first.
+    """All that `decide_quarantine` looks at.
+
+    A labelled window that production was not trained on, and the windows before it, oldest first.
 
     `expected_auc` is the val_auc that production was promoted with. `label_counts` are rows by
     class.

@@ -19,9 +19,11 @@ def _between(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class DriftPolicy:
-    """How column limits are set. A limit is the larger of Evidently's default distance and what
-    same-sized random parts of the reference show between themselves, at `false_alarm_rate` over all
-    columns together."""
+    """How column limits are set.
+
+    A limit is the larger of Evidently's default distance and what same-sized random parts of the
+    reference show between themselves, at `false_alarm_rate` over all columns together.
+    """
 
     min_distance: float = 0.1
     """A column's limit is at least this distance, which is Evidently's default."""
@@ -92,10 +94,13 @@ class RetrainingPolicy:
 
 @dataclass(frozen=True)
 class PromotionPolicy:
-    """What a candidate must prove. A refit of production's recipe must not be significantly worse
-    by more than `max_loss`; another recipe must be significantly better by more than `min_delta`.
-    A recipe on recency-weighted history must beat the same learner on all history by more than
-    `min_recent_gain`: between equals the choice is chance, and it has learned from less."""
+    """What a candidate must prove.
+
+    A refit of production's recipe must not be significantly worse by more than `max_loss`; another
+    recipe must be significantly better by more than `min_delta`. A recipe on recency-weighted
+    history must beat the same learner on all history by more than `min_recent_gain`: between equals
+    the choice is chance, and it has learned from less.
+    """
 
     confidence: float = 0.95
     """Confidence of the interval around delta; protected slices share it."""
@@ -141,8 +146,11 @@ class PromotionPolicy:
 
 @dataclass(frozen=True)
 class RollbackPolicy:
-    """The watch after a promotion: for `probation_windows` labelled windows, production that is
-    significantly worse than the version it replaced, by more than `max_loss`, is taken back."""
+    """The watch after a promotion.
+
+    For `probation_windows` labelled windows, production that is significantly worse than the
+    version it replaced, by more than `max_loss`, is taken back.
+    """
 
     enabled: bool = True
     """Whether a promotion can be taken back by itself."""

@@ -9,8 +9,10 @@ from closedloop.decisions.policy import Policy
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
-    """PROMOTE when every gate holds, ESCALATE when production itself could not be scored, otherwise
-    REJECT."""
+    """PROMOTE when every gate holds, otherwise REJECT.
+
+    ESCALATE when production itself could not be scored.
+    """
     if evidence.comparison is None:
         nothing = make_check(
             "candidate was scored", None, Role.GATE, "scores on the evaluation window", "none"

@@ -8,8 +8,10 @@ from closedloop.decisions.policy import Policy, QuarantinePolicy
 
 
 def decide_quarantine(evidence: QuarantineEvidence, policy: Policy) -> Decision:
-    """QUARANTINE a window on which AUC or class shares are too far from the windows before it,
-    otherwise KEEP it."""
+    """QUARANTINE a window whose labels are not trusted, otherwise KEEP it.
+
+    Not trusted: AUC or class shares are too far from the windows before it.
+    """
     checks = (
         _auc_check(evidence, policy.quarantine),
         _shares_check(evidence, policy.quarantine),

@@ -28,8 +28,10 @@ def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | Non
 
 
 def auc_loss(evidence: RetrainingEvidence) -> float | None:
-    """The AUC that production was promoted with minus the AUC it realised on this window; None
-    without labels or production."""
+    """The AUC that production was promoted with minus the AUC it realised on this window.
+
+    None without labels or production.
+    """
     expected, realised = evidence.state.expected_auc, evidence.realised_auc
     return None if expected is None or realised is None else expected - realised.value
 
@@ -52,8 +54,9 @@ def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bo
 
 
 def tried_in_episode(state: LoopState) -> int | None:
-    """Index of the newest retraining of this drift episode that left production, and so the
-    reference, as it was; None without one.
+    """Index of the newest retraining of this drift episode that changed nothing; None without one.
+
+    It left production, and so the reference, as it was.
 
     An episode is a run of windows whose drift_share is over its limit; a promotion moves the
     reference and begins a new one.
@@ -68,8 +71,10 @@ def tried_in_episode(state: LoopState) -> int | None:
 
 
 def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
-    """ESCALATE a broken window, RETRAIN when a trigger fired and every guard allows it, otherwise
-    KEEP."""
+    """RETRAIN when a trigger fired and every guard allows it, otherwise KEEP.
+
+    ESCALATE a window that breaks the contract.
+    """
     if evidence.violations:
         action, checks = Action.ESCALATE, _contract_checks(evidence)
     else:

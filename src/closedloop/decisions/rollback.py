@@ -16,8 +16,10 @@ from closedloop.decisions.policy import Policy
 
 
 def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
-    """ROLLBACK when production, on probation, is significantly worse than the version it replaced;
-    otherwise KEEP."""
+    """ROLLBACK when production, on probation, is significantly worse than the version it replaced.
+
+    Otherwise KEEP.
+    """
     rules, state, delta = policy.rollback, evidence.state, evidence.delta
     since = None if state.promoted_at is None else evidence.window.index - state.promoted_at
     before = "the version it replaced" if state.previous is None else f"version {state.previous}"

@@ -35,8 +35,10 @@ class DriftFacts:
 
 @dataclass(frozen=True)
 class RealisedFacts:
-    """Production's AUC on the window `realised_on`, whether that window was quarantined, and what
-    an earlier turn had estimated for it."""
+    """Production's AUC on the window `realised_on`.
+
+    With it, whether that window was quarantined, and what an earlier turn had estimated for it.
+    """
 
     realised_on: str | None = None
     realised_auc: float | None = None

@@ -80,9 +80,11 @@ _NO_NOTE = OutcomeNote()
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision as the journal holds it. `details` are the facts behind it; `cause` is the
-    decision that led to it; `outcome` is None until it was carried out, then `done` or
-    `superseded`."""
+    """A decision as the journal holds it.
+
+    `details` are the facts behind it; `cause` is the decision that led to it; `outcome` is None
+    until it was carried out, then `done` or `superseded`.
+    """
 
     id: int
     key: str
@@ -147,8 +149,10 @@ class Journal:
         origin: Origin = Origin.LOOP,
         cause: int | None = None,
     ) -> Entry:
-        """Write a decision down, once: a key that is there already returns its first entry
-        unchanged."""
+        """Write a decision down, once.
+
+        A key that is there already returns its first entry unchanged.
+        """
         facts = write_details(details or record_of(decision.kind)())
         row = {
             "key": key,
@@ -184,8 +188,10 @@ class Journal:
         self._note(entry, "done", OutcomeNote())
 
     def supersede(self, entry: Entry, *, by: Entry | None = None, reason: str = "") -> None:
-        """Note that a decision will not be carried out, because of another one or for a reason;
-        the first outcome stays."""
+        """Note that a decision will not be carried out, because of another one or for a reason.
+
+        The first outcome stays.
+        """
         note = OutcomeNote(reason) if by is None else OutcomeNote("", by.id, by.decision.action)
         self._note(entry, "superseded", note)
 

@@ -29,8 +29,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class OutcomeNote:
-    """Why a decision was not carried out: decision `superseded_by`, with this action, was carried
-    out first; or `reason`."""
+    """Why a decision was not carried out.
+
+    Decision `superseded_by`, with this action, was carried out first; or `reason`.
+    """
 
     reason: str = ""
     superseded_by: int | None = None

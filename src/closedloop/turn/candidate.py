@@ -58,8 +58,10 @@ class Candidate:
 
 
 def fit_candidate(history: History[Parts]) -> Candidate:
-    """Twins on the same rows as production, the choice between them, and the refit of the chosen
-    recipe through the newest labels."""
+    """Fit the twins, choose one, and refit its recipe through the newest labels.
+
+    The twins are scored on the same rows as production.
+    """
     use_case, windows = history.loop.use_case, _trainable(history)
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
@@ -148,8 +150,10 @@ def make_evidence(
     served_by: str = "",
     served_reason: str = "",
 ) -> PromotionEvidence:
-    """All that the decision looks at, except the version's number; `ask` gives the probabilities of
-    the model that would serve, for the golden cases."""
+    """All that the decision looks at, except the version's number.
+
+    `ask` gives the probabilities of the model that would serve, for the golden cases.
+    """
     return PromotionEvidence(
         window=history.read(history.window).facts,
         version=None,

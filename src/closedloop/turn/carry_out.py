@@ -83,8 +83,10 @@ def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
 
 
 def promote_by_hand(loop: Loop, version: int) -> Entry:
-    """Move `production` to a version at a person's request; raises RegistryError when there is no
-    such version or it is live."""
+    """Move `production` to a version at a person's request.
+
+    Raises RegistryError when there is no such version or it is live.
+    """
     with loop.lock():
         live = loop.registry.production()
         loop.registry.loadable(version)
@@ -104,8 +106,10 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
 
 
 def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
-    """Move `production` back to `previous`, or to the version `to`, at a person's request; raises
-    RegistryError when there is none."""
+    """Move `production` back to `previous`, or to the version `to`, at a person's request.
+
+    Raises RegistryError when there is none.
+    """
     with loop.lock():
         live = loop.registry.production()
         target = loop.registry.previous() if to is None else loop.registry.loadable(to).version

@@ -41,8 +41,10 @@ class Computing(Fitting):
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """Read, prepare and check one window; `statistics` are those of production's training rows,
-        None without production."""
+        """Read, prepare and check one window.
+
+        `statistics` are those of production's training rows, None without production.
+        """
         raw = source.read(name)
         prepared = prepare(raw, use_case)
         violations = check_contract(raw, prepared, use_case, statistics)

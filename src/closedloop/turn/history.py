@@ -102,8 +102,10 @@ class History(Generic[P]):
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
-        """Production's probabilities on a window's rows, or on its labelled rows only, asked once;
-        needs a production model that loads."""
+        """Production's probabilities on a window's rows, or on its labelled rows only, asked once.
+
+        Needs a production model that loads.
+        """
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
@@ -114,8 +116,7 @@ class History(Generic[P]):
 
     @cached_property
     def data_key(self) -> str:
-        """Changes when the rows of the current window, or the newest labels that are due,
-        change."""
+        """Changes when the rows of the current window or the newest due labels change."""
         newest = (self.due[-1:] if self.due else ()) + (self.window,)
         return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
 
@@ -156,8 +157,7 @@ class History(Generic[P]):
         )
 
     def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, as the journal has
-        it."""
+        """Production's AUC on each judged window before this one, oldest first, from the journal."""
         latest: dict[int, float] = {}
         for entry in self.entries:
             facts = entry.turn.realised

@@ -23,8 +23,9 @@ PREDICTION, TARGET = "(prediction)", "(target)"
 
 @dataclass(frozen=True)
 class Observation:
-    """What one look at a window showed, with the facts that the journal keeps; `report` is
-    Evidently's page.
+    """What one look at a window showed, with the facts that the journal keeps.
+
+    `report` is Evidently's page.
 
     `rollback` is None while production is not on probation, `quarantine` while no labelled window
     could be judged.
@@ -38,8 +39,10 @@ class Observation:
 
 
 def observe_window(history: History[Parts]) -> Observation:
-    """Look at the current window: contract first, then drift, realised AUC and what a rollback
-    would have to know."""
+    """Look at the current window.
+
+    Contract first, then drift, realised AUC and what a rollback would have to know.
+    """
     policy, window, state = (
         history.loop.use_case.policy,
         history.read(history.window),
@@ -113,8 +116,10 @@ def describe_window(window: ReadWindow) -> WindowFacts:
 def measure_window_drift(
     history: History[Parts], window: ReadWindow
 ) -> tuple[DriftReport, str | None]:
-    """The window compared with production's reference: features, predictions and target. Needs a
-    production model that loads."""
+    """The window compared with production's reference: features, predictions and target.
+
+    Needs a production model that loads.
+    """
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
     answers = history.answers(window.facts.name)
@@ -142,9 +147,11 @@ def measure_window_drift(
 def watched_frame(
     prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]
 ) -> pd.DataFrame:
-    """The columns that drift is measured on: features, production's prediction (the probability of
-    the second of two classes, else the likeliest class) and the target; missing where they are not
-    known."""
+    """The columns that drift is measured on.
+
+    Features, production's prediction (the probability of the second of two classes, else the
+    likeliest class) and the target; missing where they are not known.
+    """
     use_case = history.loop.use_case
     frame = prepared[list(use_case.columns)].copy()
     classes = np.asarray(use_case.target.classes, dtype=object)

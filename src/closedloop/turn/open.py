@@ -76,8 +76,10 @@ def open_loop(
 
 
 def read_git_revision(folder: Path) -> str:
-    """The commit that a folder is at, `-dirty` behind it when files differ; `unknown` outside a
-    repository."""
+    """The commit that a folder is at, `-dirty` behind it when files differ.
+
+    `unknown` outside a repository.
+    """
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

@@ -35,8 +35,10 @@ class Model(Protocol):
 
 
 class Models(Protocol):
-    """Versions and what is live: `registry.Registry`, or a replay's own. Every method promises what
-    the registry's promises."""
+    """Versions and what is live: `registry.Registry`, or a replay's own.
+
+    Every method promises what the registry's promises.
+    """
 
     def versions(self) -> Sequence[VersionFacts]:
         """Every version, oldest first."""

@@ -28,8 +28,10 @@ class Probation:
 
 
 def gather_probation(history: History[Parts]) -> Probation:
-    """The evidence that a turn has for a rollback, without drift: the same rows, the same numbers,
-    None in the same cases."""
+    """The evidence that a turn has for a rollback, without drift.
+
+    The same rows, the same numbers, None in the same cases.
+    """
     window, state = history.read(history.window), history.state()
     details = TurnDetails(window=describe_window(window))
     if window.violations:

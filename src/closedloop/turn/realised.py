@@ -26,8 +26,9 @@ from closedloop.windows.order import position
 
 @dataclass(frozen=True)
 class Realised:
-    """How production did on `judged`, the newest labelled window that it was not trained on; None
-    where there is none or production cannot be asked.
+    """How production did on `judged`, the newest labelled window that it was not trained on.
+
+    None where there is none or production cannot be asked.
 
     `newer` are all such windows, oldest first; `facts` are what the journal keeps; `quarantine`
     says whether the labels of `judged` are trusted.
@@ -41,8 +42,10 @@ class Realised:
 
 
 def judge_production(history: History[Parts], state: LoopState) -> Realised:
-    """Production's AUC on the newest labelled window that it was not trained on, and whether the
-    labels of that window are trusted."""
+    """Production's AUC on the newest labelled window that is new to it.
+
+    With it, whether the labels of that window are trusted.
+    """
     newer = history.newer_than(history.production.trained_through if history.production else None)
     labelled = (history.read(name).labelled for name in reversed(newer))
     judged = next((window for window in labelled if len(window.labels)), None)

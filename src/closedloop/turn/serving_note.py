@@ -10,8 +10,10 @@ from closedloop.storage.journal import Entry, Journal
 def note_serving(
     journal: Journal, use_case: str, version: int, *, window: str, where: str, started: str
 ) -> Entry:
-    """Write down that the service `where`, `started` then, began to answer with a version, which
-    was trained for `window`; once."""
+    """Write down, once, that the service `where` began to answer with a version.
+
+    The service was started at `started`, the version trained for `window`.
+    """
     serving = Check(
         "loaded and tried on its own rows",
         Outcome.HOLDS,

@@ -67,8 +67,10 @@ def retrain(
 
 
 def decided_before(history: History[Parts]) -> Entry | None:
-    """What an earlier run decided on the same data: a rollback ends a turn, otherwise the
-    retraining decision does."""
+    """What an earlier run decided on the same data.
+
+    A rollback ends a turn, otherwise the retraining decision does.
+    """
     journal = history.loop.journal
     back = journal.find(history.key("rollback"))
     if back is not None and back.decision.action is Action.ROLLBACK:

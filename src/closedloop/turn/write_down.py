@@ -22,8 +22,9 @@ from closedloop.turn.ports import Parts
 
 
 def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None = None) -> Entry:
-    """Decide on a quarantine, a rollback and a retraining, and write each down with the facts
-    behind it; a rollback ends the turn.
+    """Decide on quarantine, rollback and retraining, and write each down with its facts.
+
+    A rollback ends the turn.
 
     `run` is where the evidence was logged. What needs nothing more is carried out at once; anything
     else is left to the caller.
@@ -41,15 +42,16 @@ def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None
 def decide_probation(
     history: History[Parts], evidence: RollbackEvidence, details: TurnDetails
 ) -> Entry:
-    """Decide whether production stays, and write that down with `details`, once for the same data,
-    whoever asks."""
+    """Decide whether production stays, and write that down, once for the same data."""
     decision = decide_rollback(evidence, history.loop.use_case.policy)
     return _write_down(history, history.key("rollback"), decision, details)
 
 
 def write_quarantine(history: History[Parts], decision: Decision | None) -> None:
-    """Write down that a window is quarantined, once for its data; a window that is trusted leaves
-    no entry."""
+    """Write down that a window is quarantined, once for its data.
+
+    A window that is trusted leaves no entry.
+    """
     if decision is not None and decision.action is Action.QUARANTINE:
         key = history.quarantine_key(decision.window)
         _write_down(history, key, decision, TurnDetails())

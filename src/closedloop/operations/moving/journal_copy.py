@@ -27,8 +27,11 @@ Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class JournalLeft:
-    """Decisions that are not in the copy, outcomes that decisions got since they were copied, and
-    by how much the newest ids are higher there."""
+    """What is not in the copy yet.
+
+    Decisions, outcomes noted since they were copied, and by how much the newest ids are higher
+    there.
+    """
 
     decisions: int
     outcomes: int
@@ -65,8 +68,10 @@ class JournalCopy:
         )
 
     def copy(self, rewrite: Rewrite) -> None:
-        """Bring what is missing; `rewrite` turns a decision's details into those of its copy. The
-        tables have to be there."""
+        """Bring what is missing; `rewrite` turns a decision's details into those of its copy.
+
+        The tables have to be there.
+        """
         with _asking(self._target) as there:
             postgresql = (
                 there.dialect.name == "postgresql"
@@ -96,8 +101,7 @@ class JournalCopy:
         return len(found), max((row.version or 0 for row in found), default=0)
 
     def tell_newest(self) -> tuple[str, str]:
-        """How many decisions there are and which is the newest, here and in the target, in the same
-        words."""
+        """The number of decisions and the newest one, here and in the target, in the same words."""
         return _tell(self._list(self._source)), _tell(self._list(self._target))
 
     # Inside
