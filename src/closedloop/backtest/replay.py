@@ -118,10 +118,7 @@ class ReplayParts:
 
 @dataclass(frozen=True)
 class Step:
-    """What a policy did in one round.
-
-    Its actions with their reason, and the candidate that it fitted, if it did.
-    """
+    """What a policy did in one round, why, and the candidate that it fitted, if any."""
 
     actions: tuple[str, ...]
     reason: str
@@ -142,10 +139,7 @@ class Strategy(Protocol):
         """The numbers that it obeys, when they are its own."""
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Take the turn of one window; `number` counts rounds from 1.
-
-        What it fits and promotes is in the registry afterwards.
-        """
+        """Take the turn of one window, in `parts.registry`; `number` counts rounds from 1."""
 
 
 @dataclass(frozen=True)

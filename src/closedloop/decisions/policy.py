@@ -172,10 +172,12 @@ class RollbackPolicy:
 
 @dataclass(frozen=True)
 class QuarantinePolicy:
-    """Which labelled windows are kept out of training, because their labels are more likely wrong
-    than new: production's AUC is significantly more than `max_auc_drop` below the worst of its last
+    """Which labelled windows are kept out of training: their labels look wrong rather than new.
+
+    Production's AUC is significantly more than `max_auc_drop` below the worst of its last
     `memory_windows` windows, or the odds of a class are more than `max_odds_ratio` times higher or
-    lower than in each of them."""
+    lower than in each of them.
+    """
 
     max_auc_drop: float = 0.10
     """AUC that a window may lie below production's worst recent AUC."""

@@ -37,8 +37,7 @@ def auc_loss(evidence: RetrainingEvidence) -> float | None:
 
 
 def loss_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
-    """Is the AUC loss over its limit and beyond its confidence interval? None when it was not
-    measured."""
+    """Is the AUC loss over its limit and beyond its interval? None when it was not measured."""
     loss, realised = auc_loss(evidence), evidence.realised_auc
     if loss is None or realised is None or evidence.state.expected_auc is None:
         return None

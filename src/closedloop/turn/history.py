@@ -126,8 +126,7 @@ class History(Generic[P]):
         return f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
-        """Windows with due labels that are newer than a model's training rows and keep the
-        contract, oldest first."""
+        """Windows with due labels, newer than a model's training rows, that keep the contract."""
         after = self.place(trained_through)
         names = (
             self.due
@@ -157,7 +156,7 @@ class History(Generic[P]):
         )
 
     def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, from the journal."""
+        """Production's AUC on each judged window before this one, oldest first, as written down."""
         latest: dict[int, float] = {}
         for entry in self.entries:
             facts = entry.turn.realised
