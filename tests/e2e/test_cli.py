@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from closedloop.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def closedloop(*arguments: str) -> Result:
     """Run a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(arguments)
+        code = main(arguments, os.environ)
     return Result(code, out.getvalue(), err.getvalue())
 
 
@@ -165,8 +165,8 @@ def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:
 def test_the_doctor_finds_a_new_use_case_well(story: Story) -> None:
     """Before anything was decided nothing is wrong, and the doctor says how to begin."""
     assert story.doctor.code == 0, story.doctor.out
-    assert "2026-03 of 3 (2026-01 first)" in story.doctor.out
-    assert "none yet: closedloop monitor" in story.doctor.out
+    assert "3 windows since 2026-01" in story.doctor.out
+    assert "none yet, train one: closedloop monitor" in story.doctor.out
 
 
 def test_the_doctor_speaks_to_programs(story: Story) -> None:
@@ -245,7 +245,7 @@ def test_what_people_read_fits_their_terminal(
 ) -> None:
     """No line of status and history is wider than the terminal, and no decision of the history is a
     page long."""
-    monkeypatch.setattr("closedloop.cli.app.console._width", int(columns))
+    monkeypatch.setenv("COLUMNS", columns)
     for command in ("status", "history"):
         lines = closedloop(command).out.splitlines()
         assert lines
@@ -309,7 +309,7 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
         from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12
     )
 
-    from closedloop.cli.serve import serving
+    from closedloop.cli.service import serving
     from closedloop.use_case.loop_toml import load_use_case
 
     asked = rows.drop(columns="customer_id").to_dict(orient="records")

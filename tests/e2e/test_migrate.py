@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event, inspect
 
 from closedloop.bundle.files import model_digest
 from closedloop.bundle.skops_model import read_bundle
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.operations.moving.stores import Migration, migrate, opened_target
@@ -151,7 +151,7 @@ def command(
             **variables,
         }.items():
             monkeypatch.setenv(name, value)
-        code = run([*words, "--use-case", str(place.path)])
+        code = main([*words, "--use-case", str(place.path)], os.environ)
         said = capsys.readouterr()
         return (
             json.loads(said.out) if "--json" in words and code == 0 else (code, said.out + said.err)
@@ -228,7 +228,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
         "--to-mlflow",
         str(to.mlflow_url),
     )
-    assert (code, "nothing to do: all of it is there already" in said) == (0, True)
+    assert (code, "nothing to do: the target has everything" in said) == (0, True)
     assert snapshot(sides.here.settings.home) == before
 
 

@@ -363,7 +363,7 @@ def dom_of(address: str, profile: Path) -> str:
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     """MLflow frames the report, the report draws its columns, and Prefect's page works under the
     name `localhost` too."""
-    from closedloop.cli.show import report_link
+    from closedloop.cli.decision_view import report_link
 
     entry = stack.decisions(MONTHS[1])[0]
     link = report_link(stack.loop(), entry)
@@ -386,7 +386,7 @@ def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
     assert second.process.wait(timeout=60) == 1
     said = (stack.folder / "up.err").read_text()
     assert said.count("\n") == 1
-    assert "another one that runs" in said
+    assert "while another runs" in said
 
 
 def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from closedloop.cli.doctor import examine
+from closedloop.cli.examine import examine
+from closedloop.settings import Settings
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
@@ -184,11 +185,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         again: ("done", ""),
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    told = {one.check: one for one in examine(None)}["journal"]
+    told = {one.check: one for one in examine(Settings(), None)}["journal"]
     assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
-    assert {one.check: one for one in examine(None)}["journal"].ok
+    assert {one.check: one for one in examine(Settings(), None)}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
@@ -253,7 +254,7 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
         "records_before": None,
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    found = {one.check: one for one in examine(None)}
+    found = {one.check: one for one in examine(Settings(), None)}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli.show import read_status
+from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.records.labels import Label
@@ -346,7 +346,7 @@ def test_serving_follows_the_registry(
     points at; the journal notes both."""
     import urllib.request
 
-    from closedloop.cli.serve import serving
+    from closedloop.cli.service import serving
 
     place = make_place(0, 2)
     turn(place, "month_000")

@@ -17,7 +17,7 @@ import threading
 GRACE_SECONDS = 10.0
 
 
-def start_attached(
+def start_child(
     command: list[str], *, environment: dict[str, str], log: str | os.PathLike[str]
 ) -> subprocess.Popen[bytes]:
     """Start a command that ends with this process; what it prints goes to `log`. Closing its
@@ -34,8 +34,8 @@ def start_attached(
         )
 
 
-def stop_attached(process: subprocess.Popen[bytes]) -> None:
-    """End a command started by `start_attached` and wait until it is gone."""
+def stop_child(process: subprocess.Popen[bytes]) -> None:
+    """End a command started by `start_child` and wait until it is gone."""
     assert process.stdin is not None
     process.stdin.close()
     try:

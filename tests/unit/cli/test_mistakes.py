@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.cli.app import app, run
+from closedloop.cli.app import main, report_errors
+from closedloop.cli.session import Session
 from closedloop.errors import (
     ClosedLoopError,
     LabelConflict,
@@ -57,7 +58,7 @@ MISTAKES = [
     ("why 1", 6, ["the id of a decision", "got 1", "closedloop history"]),
     ("why 1 --json", 6, ["the id of a decision", "closedloop history"]),
     ("predict rows.csv scores.xlsx", 3, [".csv or .parquet", "got .xlsx"]),
-    ("predict rows.csv rows.csv", 3, ["another file than IN", "choose another OUT"]),
+    ("predict rows.csv rows.csv", 3, ["a file other than IN", "choose another OUT"]),
     ("migrate", 2, ["--to-database: wanted an address", "CLOSEDLOOP_TO_DATABASE_URL"]),
     (
         "migrate --to-database sqlite:///there.db",
@@ -100,7 +101,7 @@ def test_a_mistake_is_one_sentence(
     typed: str, code: int, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What was wanted, what came and what to do, with the exit code of its kind."""
-    assert run(typed.split()) == code
+    assert main(typed.split(), os.environ) == code
     said = sentence(capsys.readouterr())
     assert all(word in said for word in words), said
 
@@ -166,7 +167,7 @@ def test_a_mistake_in_the_environment_names_the_variable(
     """A setting that cannot be obeyed, or a server that is not there, is named as the user wrote
     it; a password is not shown."""
     monkeypatch.setenv(variable, value)
-    assert run(typed.split()) == code
+    assert main(typed.split(), os.environ) == code
     said = sentence(capsys.readouterr())
     assert all(word in said for word in words), said
     assert "hidden" not in said
@@ -181,7 +182,7 @@ def test_a_damaged_database_is_named(
     (place / "home" / "closedloop.db").write_text(
         "this is no database, and long enough to be looked at"
     )
-    assert run(typed.split()) == StoreError.exit_code
+    assert main(typed.split(), os.environ) == StoreError.exit_code
     assert "home/closedloop.db" in sentence(capsys.readouterr())
 
 
@@ -201,7 +202,7 @@ def test_what_cannot_be_understood_is_a_usage_error(
     typed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Words that no command takes end with exit code 2 and the way to the help, on stderr."""
-    assert run(typed.split()) == 2
+    assert main(typed.split(), os.environ) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert "Error" in err
@@ -216,7 +217,7 @@ def test_a_port_that_is_taken_is_named(
         port = taken.getsockname()[1]
         monkeypatch.setenv("CLOSEDLOOP_PORT", str(port))
         monkeypatch.setenv("CLOSEDLOOP_MLFLOW_PORT", str(port))
-        assert run([typed]) == 1
+        assert main([typed], os.environ) == 1
     said = sentence(capsys.readouterr())
     assert f"port {port} on 127.0.0.1" in said
     assert "stop what uses it" in said
@@ -225,7 +226,7 @@ def test_a_port_that_is_taken_is_named(
 
 def test_a_cron_line_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped schedule is noticed before anything is started, not at six in the morning."""
-    assert run(["up", "--cron", "0 25 * * *"]) == UseCaseError.exit_code
+    assert main(["up", "--cron", "0 25 * * *"], os.environ) == UseCaseError.exit_code
     assert (
         "--cron: wanted cron's hour must be between 0 and 23, from low to high, got '0 25 * * *'"
         in sentence(capsys.readouterr())
@@ -233,8 +234,8 @@ def test_a_cron_line_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """An address of another machine is no matter of the port."""
-    assert run(["serve", "--host", "192.0.2.1", "--port", "8080"]) == 1
+    """An address of another machine is not a question of the port."""
+    assert main(["serve", "--host", "192.0.2.1", "--port", "8080"], os.environ) == 1
     assert "an address of this machine" in sentence(capsys.readouterr())
 
 
@@ -251,45 +252,51 @@ def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_each_kind_has_its_exit_code(
-    kind: type[ClosedLoopError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: type[ClosedLoopError], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever command raises it, an error of ours leaves with the code of its kind and its own
     four parts."""
-    assert app.registered_callback is not None
 
     def fail() -> None:
         raise kind(where="here", wanted="this", got="that\nin two lines", then="do so")
 
-    monkeypatch.setattr(app.registered_callback, "callback", fail)
-    assert run(["status"]) == kind.exit_code
+    assert report_errors(fail, debug=False) == kind.exit_code
     assert (
         sentence(capsys.readouterr())
         == "closedloop: here: wanted this, got that in two lines: do so\n"
     )
 
 
-def test_what_nobody_expected_says_how_to_see_more(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A fault of the program itself is one sentence too; CLOSEDLOOP_DEBUG shows where it is."""
-    assert app.registered_callback is not None
+def test_an_unexpected_error_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fault of the program itself is one sentence too; CLOSEDLOOP_DEBUG raises it instead."""
 
     def fail() -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(app.registered_callback, "callback", fail)
-    assert run(["status"]) == 1
+    assert report_errors(fail, debug=Session({}).debug) == 1
     assert "CLOSEDLOOP_DEBUG=1" in sentence(capsys.readouterr())
-    monkeypatch.setenv("CLOSEDLOOP_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
-        run(["status"])
+        report_errors(fail, debug=Session({"CLOSEDLOOP_DEBUG": "1"}).debug)
+
+
+def test_settings_are_read_from_the_given_environment(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`main` obeys the environment it is given, not that of the process."""
+    environment = {"CLOSEDLOOP_HOME": "other", "CLOSEDLOOP_PORT": "abc"}
+    assert main(["key", "list"], environment) == UseCaseError.exit_code
+    assert "CLOSEDLOOP_PORT" in sentence(capsys.readouterr())
+    del environment["CLOSEDLOOP_PORT"]
+    assert main(["key", "add", "shop"], environment) == 0
+    assert (place / "other" / "api_keys.json").exists()
+    assert environment["PREFECT_HOME"] == str(place / "other" / "prefect")
 
 
 def test_a_refused_init_leaves_nothing(place: Path) -> None:
     """A table that does not fit leaves no half-written file behind."""
     before = sorted(place.iterdir())
-    assert run(["init", "rows.csv", "--target", "lfet", "--out", "new.toml"]) == 2
-    assert sorted(one for one in place.iterdir() if one.name != "home") == before
+    assert main(["init", "rows.csv", "--target", "lfet", "--out", "new.toml"], os.environ) == 2
+    assert sorted(path for path in place.iterdir() if path.name != "home") == before
 
 
 @pytest.mark.slow

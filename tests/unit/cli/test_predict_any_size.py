@@ -25,8 +25,9 @@ from api.model.answer import LoadedModel
 from closedloop.bundle.files import MODEL_FILE, Facts
 from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import read_packed, write_facts
-from closedloop.cli.predict import score_table, show_progress
-from closedloop.cli.serve import load_scorer
+from closedloop.cli.progress_bar import show_progress
+from closedloop.cli.score_table import score_table
+from closedloop.cli.service import load_scorer
 from closedloop.errors import ModelError, SourceError
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import parse_use_case
@@ -56,8 +57,8 @@ MOST_GROWTH_KB = 100_000
 CHILD = """
 import re, sys
 from pathlib import Path
-from closedloop.cli.predict import score_table
-from closedloop.cli.serve import load_scorer
+from closedloop.cli.score_table import score_table
+from closedloop.cli.service import load_scorer
 bundle, table, out = map(Path, sys.argv[1:])
 score_table(load_scorer(bundle), 3, table, out)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

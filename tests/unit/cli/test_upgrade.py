@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine
 from closedloop.storage.revisions import OURS, VERSION_TABLE, History
@@ -44,7 +44,7 @@ def later(tmp_path: Path) -> History:
 
 def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     """What a command says on stdout; stderr has to be empty."""
-    assert run(typed.split()) == code
+    assert main(typed.split(), os.environ) == code
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -113,7 +113,7 @@ def test_a_server_waits_for_the_command(
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     assert "upgraded from no tables" in told("upgrade", capsys)
     monkeypatch.setattr(revisions, "OURS", later)
-    assert run(["history"]) == 6
+    assert main(["history"], os.environ) == 6
     assert (
         f"wanted the tables of revision later, got revision {OURS.head}: run: closedloop upgrade\n"
         in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_a_newer_database_is_refused(
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     engine.dispose()
-    assert run(command.split()) == 6
+    assert main(command.split(), os.environ) == 6
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -158,7 +158,7 @@ def test_a_database_that_is_away_is_one_sentence(
     """Its address is named without the password."""
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", "postgresql://someone:hidden@127.0.0.1:9/x")
     for command in ("upgrade", "upgrade --check"):
-        assert run(command.split()) == 6
+        assert main(command.split(), os.environ) == 6
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert "127.0.0.1:9" in err
@@ -175,7 +175,7 @@ def test_the_doctor_says_the_revision(
     """What it is at, what comes by itself, and for an older server the command."""
 
     def tables() -> tuple[bool, str, str]:
-        run(["doctor", "--json"])
+        main(["doctor", "--json"], os.environ)
         found = next(one for one in json.loads(capsys.readouterr().out) if one["check"] == "tables")
         return found["ok"], found["found"], found["next"]
 
@@ -185,7 +185,7 @@ def test_the_doctor_says_the_revision(
     assert tables() == (True, f"revision {OURS.head}: revision later comes with the first use", "")
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     monkeypatch.setattr(revisions, "OURS", OURS)
-    run(["upgrade"])
+    main(["upgrade"], os.environ)
     capsys.readouterr()
     monkeypatch.setattr(revisions, "OURS", later)
     ok, found, then = tables()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 
 PATIENCE_SECONDS = 30.0
 
@@ -32,8 +32,8 @@ while True:
 """
 PARENT = """
 import os, sys
-from closedloop.operations.child_process import start_attached
-start_attached([sys.executable, *sys.argv[2:]], environment=dict(os.environ), log=sys.argv[1])
+from closedloop.operations.child_process import start_child
+start_child([sys.executable, *sys.argv[2:]], environment=dict(os.environ), log=sys.argv[1])
 sys.stdin.read()
 """
 TIDY = """
@@ -101,7 +101,7 @@ def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path, hearing: s
 
 
 def run_attached(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return start_attached(
+    return start_child(
         [sys.executable, *arguments], environment=dict(os.environ), log=tmp_path / "log"
     )
 
@@ -114,7 +114,7 @@ def test_the_exit_code_of_the_command_is_ours(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_SECONDS) == 3
         assert (tmp_path / "log").read_text() == "done\n"
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def test_a_command_that_was_killed_reports_the_signal_as_shells_do(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_command_that_was_killed_reports_the_signal_as_shells_do(tmp_path: Pat
     try:
         assert process.wait(PATIENCE_SECONDS) == 137
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 @pytest.mark.parametrize("way", ["stop", "terminate"])
@@ -136,7 +136,7 @@ def test_a_stopped_command_may_tidy_up(tmp_path: Path, way: str) -> None:
     if way == "terminate":
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
-    stop_attached(process)
+    stop_child(process)
     assert process.returncode == 0
     assert (tmp_path / "tidy").read_text() == "yes"
 
@@ -145,6 +145,6 @@ def test_stopping_what_has_ended_is_no_fault(tmp_path: Path) -> None:
     """A command that is gone can be stopped again and again."""
     process = run_attached(tmp_path, "-c", "pass")
     process.wait(PATIENCE_SECONDS)
-    stop_attached(process)
-    stop_attached(process)
+    stop_child(process)
+    stop_child(process)
     assert process.returncode == 0
