@@ -6,8 +6,9 @@ SQLite. What decides anything stands in loop.toml instead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import (
@@ -22,10 +23,7 @@ DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
 
 
 class Settings(BaseSettings):
-    """Every variable is documented in `.env.example`.
-
-    Read from the mapping `environment` if one is given, otherwise from the process environment.
-    """
+    """Every variable is documented in `.env.example`."""
 
     model_config = SettingsConfigDict(
         env_prefix="CLOSEDLOOP_",
@@ -66,6 +64,12 @@ class Settings(BaseSettings):
     to_mlflow_url: str | None = None
 
     @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings of an environment, and of .env where it is silent."""
+        values: dict[str, Any] = {"environment": environment}
+        return cls(**values)
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -74,7 +78,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Explicit values first, then the environment, then .env."""
+        """Explicit values first, then the environment (of `read` or the process), then .env."""
         assert isinstance(init_settings, InitSettingsSource)
         assert isinstance(env_settings, EnvSettingsSource)
         environment = init_settings.init_kwargs.pop("environment", None)
@@ -122,8 +126,8 @@ class Settings(BaseSettings):
         return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()
 
     def library_environment(self) -> dict[str, str]:
-        """Variables to set before Prefect, MLflow and Evidently are imported: state under `home`, no
-        telemetry, little logging."""
+        """Variables to set before Prefect, MLflow and Evidently are imported: their state under
+        `home`, no telemetry, little logging."""
         return {
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",

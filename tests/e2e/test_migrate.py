@@ -421,7 +421,7 @@ def test_a_wrong_password_is_said_with_where_it_belongs(
 
 def test_where_there_is_nothing_nothing_is_moved(moved: Sides, tmp_path: Path) -> None:
     """A home that nobody has turned in is a mistake of the settings, not an empty migration."""
-    with pytest.raises(StoreError, match="wanted something to move"):
+    with pytest.raises(StoreError, match="wanted something to copy"):
         move(
             Sides(
                 Place(

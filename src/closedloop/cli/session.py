@@ -48,7 +48,7 @@ class Session:
         from closedloop.settings import Settings
 
         try:
-            return Settings(environment=self.environment)
+            return Settings.read(self.environment)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])

@@ -81,7 +81,7 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
-        ("key add shop", 1, ["shop, which has a key", "closedloop key remove shop"]),
+        ("key add shop", 1, ["shop, which is taken", "closedloop key remove shop"]),
         ("key add a/b", 1, ["letters, digits", "'a/b'"]),
         ("key add", 2, ["the name of a key", "closedloop key add NAME"]),
         ("key remove shpo", 1, ["did you mean shop?"]),

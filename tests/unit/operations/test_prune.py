@@ -289,21 +289,21 @@ def make_loop(folder: Path, shelf: Shelf) -> Loop:
             Shelf(("month_1",)),
             "records_2026-11-19",
             0,
-            "turns look at them",
+            "they are monitored",
             id="what production may be trained on stays",
         ),
         pytest.param(
             Shelf((), broken=True),
             "month_1",
             0,
-            "not known: version 2",
+            "trained on: version 2",
             id="production does not say what it was trained on",
         ),
         pytest.param(
             Shelf((), live=None),
             "month_1",
             0,
-            "nothing is in production",
+            "without production",
             id="there is no production",
         ),
     ],
@@ -321,7 +321,7 @@ def test_a_plan_says_what_it_keeps_back(
     if why != "quarantine":
         assert why in found.kept_back
     else:
-        assert "held against the 3 before it" in found.kept_back
+        assert "compared with the 3 before it" in found.kept_back
     assert any("kept, although older: " in line for line in tell_pruning(found, dry_run=True))
 
 

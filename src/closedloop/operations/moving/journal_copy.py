@@ -125,7 +125,8 @@ class JournalCopy:
                 where=f"journal at {_address(self._target)}",
                 wanted=f"of {self._use_case} only copies of the decisions here",
                 got=f"{len(foreign)} made there (ids {some})",
-                then="it turned there, too: go on there, or name another database; nothing was written",
+                then="it turned there, too: go on there, or name another database; nothing "
+                "was written",
             )
         missing = [row.id for row in mine if row.id not in ids]
         newest = max(ids, default=0)
