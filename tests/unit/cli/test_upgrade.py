@@ -37,7 +37,10 @@ def later(tmp_path: Path) -> History:
     """The program as it may be one day, with a revision more."""
     folder = tmp_path / "revisions"
     shutil.copytree(OURS.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    content = f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    op.execute("DELETE FROM record_probes")\n'
+    content = (
+        f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    '
+        'op.execute("DELETE FROM record_probes")\n'
+    )
     (folder / "later_without_probes.py").write_text(content)
     return History(folder, (*OURS.revisions, "later"))
 
@@ -53,9 +56,7 @@ def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
 def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On nothing at all an upgrade is due, checking makes nothing, and after the upgrade none is
     due any more."""
-    assert "an upgrade is due, from no tables to revision" in told(
-        "upgrade --check", capsys, code=1
-    )
+    assert "upgrade needed from no tables to revision" in told("upgrade --check", capsys, code=1)
     assert not home.exists() or list(home.iterdir()) == []
     assert f"upgraded from no tables to revision {OURS.head}\n" in told("upgrade", capsys)
     assert f"nothing to do, revision {OURS.head} is the newest\n" in told("upgrade", capsys)
@@ -97,8 +98,8 @@ def test_people_read_it(
         == f"{database}: an upgrade is due, {way}: closedloop upgrade\n"
     )
     assert (
-        told("upgrade", capsys)
-        == f"{database}: upgraded {way}; the file as it was: {home / 'closedloop.db.before-later'}\n"
+        told("upgrade", capsys) == f"{database}: upgraded {way}; the file as it was: "
+        f"{home / 'closedloop.db.before-later'}\n"
     )
 
 
@@ -118,7 +119,7 @@ def test_a_server_waits_for_the_command(
         f"wanted the tables of revision later, got revision {OURS.head}: run: closedloop upgrade\n"
         in capsys.readouterr().err
     )
-    assert "the file as it was" not in told("upgrade", capsys)
+    assert "backup of the old file" not in told("upgrade", capsys)
     assert told("history --json", capsys) == "[]\n"
 
 
@@ -131,7 +132,7 @@ def test_tables_from_before_the_revisions_are_noted(
     with engine.begin() as connection:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
     if OURS.head == OURS.revisions[0]:
-        assert "upgraded to note that it is at revision 0001\n" in told("upgrade", capsys)
+        assert "upgraded to record that it is at revision 0001\n" in told("upgrade", capsys)
     engine.dispose()
 
 
@@ -179,10 +180,14 @@ def test_the_doctor_says_the_revision(
         found = next(one for one in json.loads(capsys.readouterr().out) if one["check"] == "tables")
         return found["ok"], found["found"], found["next"]
 
-    assert tables() == (True, f"none yet: revision {OURS.head} comes with the first use", "")
+    assert tables() == (True, f"none yet: the next command brings them to revision {OURS.head}", "")
     assert tables() == (True, f"revision {OURS.head}, the newest", "")
     monkeypatch.setattr(revisions, "OURS", later)
-    assert tables() == (True, f"revision {OURS.head}: revision later comes with the first use", "")
+    assert tables() == (
+        True,
+        f"revision {OURS.head}: the next command brings them to revision later",
+        "",
+    )
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     monkeypatch.setattr(revisions, "OURS", OURS)
     main(["upgrade"], os.environ)
