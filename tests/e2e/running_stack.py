@@ -73,7 +73,9 @@ class Stack:
 
     def decisions(self, window: str) -> list[Entry]:
         return [
-            one for one in self.loop().journal.history("customers") if one.decision.window == window
+            entry
+            for entry in self.loop().journal.history("customers")
+            if entry.decision.window == window
         ]
 
 
@@ -92,7 +94,7 @@ def free_ports(*names: str) -> dict[str, int]:
         sockets = {
             name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in names
         }
-        return {name: one.getsockname()[1] for name, one in sockets.items()}
+        return {name: listening.getsockname()[1] for name, listening in sockets.items()}
 
 
 def start(folder: Path, ports: dict[str, int]) -> Stack:
@@ -151,7 +153,7 @@ def processes_of(folder: Path) -> set[int]:
 def end(stack: Stack, number: int) -> int:
     """Send a signal to the command alone and wait until every process of the stack is gone; the
     command's exit code."""
-    watched = {os.pidfd_open(one): one for one in processes_of(stack.folder)}
+    watched = {os.pidfd_open(process): process for process in processes_of(stack.folder)}
     assert stack.process.pid in watched.values()
     os.kill(stack.process.pid, number)
     deadline = time.monotonic() + 60
@@ -159,8 +161,8 @@ def end(stack: Stack, number: int) -> int:
         ended, _, _ = select.select(list(watched), [], [], max(0.0, deadline - time.monotonic()))
         left = (
             {
-                one: Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ")[:120]
-                for one in watched.values()
+                process: Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ")[:120]
+                for process in watched.values()
             }
             if not ended
             else {}

@@ -198,9 +198,9 @@ def processes_of(shop: Shop) -> list[int]:
 def children(parent: int) -> set[int]:
     try:
         return {
-            int(one)
+            int(process)
             for path in Path(f"/proc/{parent}/task").glob("*/children")
-            for one in path.read_text().split()
+            for process in path.read_text().split()
         }
     except OSError:
         return set()

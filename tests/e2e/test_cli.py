@@ -58,9 +58,11 @@ def test_the_doctor_finds_a_new_use_case_well(story: Story) -> None:
 def test_the_doctor_speaks_to_programs(story: Story) -> None:
     """--json lists every check with what was found; all is well after the loop has turned."""
     findings = closedloop("doctor", "--json").json
-    assert all(set(one) == {"check", "ok", "found", "next"} and one["ok"] for one in findings)
+    assert all(
+        set(finding) == {"check", "ok", "found", "next"} and finding["ok"] for finding in findings
+    )
     assert {"use case", "newest window", "tables", "journal", "MLflow", "production"} <= {
-        one["check"] for one in findings
+        finding["check"] for finding in findings
     }
 
 
@@ -77,7 +79,7 @@ def test_the_loop_turns_on_a_table_it_never_saw(story: Story) -> None:
         assert turn.json["window"] == month
         assert set(turn.json) >= {*DECISION_KEYS, "led_to"}
     first = story.turns[0].json
-    assert (first["action"], [one["action"] for one in first["led_to"]]) == (
+    assert (first["action"], [entry["action"] for entry in first["led_to"]]) == (
         "retrain",
         ["promote"],
     ), first["led_to"]
@@ -101,9 +103,9 @@ def test_history_has_the_promised_keys(story: Story) -> None:
     """An array of decisions, oldest first, each with id, kind, action, window, checks and version;
     --last shortens it from the front."""
     entries = closedloop("history", "--json").json
-    assert all(set(one) >= DECISION_KEYS for one in entries)
-    assert all(set(check) == CHECK_KEYS for one in entries for check in one["checks"])
-    assert [one["id"] for one in entries] == sorted(one["id"] for one in entries)
+    assert all(set(entry) >= DECISION_KEYS for entry in entries)
+    assert all(set(check) == CHECK_KEYS for entry in entries for check in entry["checks"])
+    assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
     assert closedloop("history", "--json", "--last", "1").json == entries[-1:]
 
 
@@ -111,9 +113,9 @@ def test_why_tells_the_same_as_history(story: Story) -> None:
     """One decision, with every check: as JSON the journal's own entry, for people the claims, and
     the report's address in one piece."""
     entry = next(
-        one
-        for one in closedloop("history", "--json").json
-        if "drift_report" in str(one["details"].get("report"))
+        entry
+        for entry in closedloop("history", "--json").json
+        if "drift_report" in str(entry["details"].get("report"))
     )
     assert closedloop("why", str(entry["id"]), "--json").json == entry
     shown = closedloop("why", str(entry["id"])).out
@@ -209,11 +211,11 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
             answer = json.load(response)
     assert answer["version"] == said["version"]
     np.testing.assert_allclose(
-        [one["probabilities"]["yes"] for one in answer["predictions"]],
+        [row["probabilities"]["yes"] for row in answer["predictions"]],
         from_csv["probability_yes"],
         atol=1e-9,
     )
-    assert [one["prediction"] for one in answer["predictions"]] == from_csv["prediction"].tolist()
+    assert [row["prediction"] for row in answer["predictions"]] == from_csv["prediction"].tolist()
 
 
 def test_predict_names_what_is_missing_and_warns_of_what_is_odd(story: Story) -> None:
@@ -242,7 +244,11 @@ def test_a_person_moves_production_and_goes_back(story: Story) -> None:
     facts = closedloop("status", "--json").json
     live, other = (
         facts["production"],
-        next(one["version"] for one in facts["versions"] if one["version"] != facts["production"]),
+        next(
+            version["version"]
+            for version in facts["versions"]
+            if version["version"] != facts["production"]
+        ),
     )
     assert closedloop("promote", str(live)).code == 4
     assert "versions 1, 2" in closedloop("promote", "77").err

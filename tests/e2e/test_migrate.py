@@ -92,7 +92,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
     done = command(sides.here, "migrate", "--json", **addresses)
     assert done["same"], done
     assert not done["nothing_to_do"]
-    assert {one["what"]: one["there"] for one in done["compared"]} == {
+    assert {comparison["what"]: comparison["there"] for comparison in done["compared"]} == {
         "versions, their aliases and tags": "1 production, 2 archived, 4 rejected",
         "sha256 of model files": "3 as registered",
         "runs": "6",
@@ -121,9 +121,9 @@ def test_status_history_and_why_say_the_same(moved: Sides, command: Callable[...
         for place in (moved.here, moved.there)
     )
     for said in (here, there):
-        for one in [said[0]["last_decision"], *said[1]]:
+        for entry in [said[0]["last_decision"], *said[1]]:
             for name in ("run", "report"):
-                one["details"].pop(name, None)
+                entry["details"].pop(name, None)
     assert here == there
     assert here[0]["production"] == 1
     for number in (1, 4, 10):
@@ -151,15 +151,15 @@ def test_a_decision_leads_to_its_report(moved: Sides) -> None:
     """The run that a decision names is there, with its report, and the link names this run and its
     experiment there."""
     loop = moved.there.open()
-    named = [one for one in loop.journal.history("iris") if "run" in one.details]
+    named = [entry for entry in loop.journal.history("iris") if "run" in entry.details]
     assert len(named) == 2
-    for one in named:
-        run, experiment = one.details["run"], loop.registry._experiment()
+    for entry in named:
+        run, experiment = entry.details["run"], loop.registry._experiment()
         page = f"{moved.team.uri}/#/experiments/{experiment}/runs/{run}/artifacts"
-        assert one.details["report"] in (page, f"{page}/drift_report.html")
+        assert entry.details["report"] in (page, f"{page}/drift_report.html")
         assert (
             json.loads(loop.registry.read_run_file(run, "evidence.json"))["window"]["name"]
-            == one.decision.window
+            == entry.decision.window
         )
 
 
@@ -277,7 +277,7 @@ def test_the_loop_goes_on_there(moved: Sides) -> None:
     loop = moved.there.open()
     before = loop.journal.history("iris")
     again = look(loop, "window_1")
-    assert again.id in [one.id for one in before]
+    assert again.id in [entry.id for entry in before]
     assert loop.journal.history("iris") == before
     new = train(loop, "window_2")
     assert (new.decision.version, new.decision.action) == (6, Action.PROMOTE)

@@ -55,8 +55,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         wait_until_up(started)
         yield started
     finally:
-        for one in processes_of(folder):
-            os.kill(one, signal.SIGKILL)
+        for process in processes_of(folder):
+            os.kill(process, signal.SIGKILL)
         started.process.wait()
 
 
@@ -88,20 +88,22 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
 
     until(
         lambda: all(
-            "enum" in one["parameter_openapi_schema"]["properties"]["window"] for one in found()
+            "enum" in deployment["parameter_openapi_schema"]["properties"]["window"]
+            for deployment in found()
         ),
         "the windows in the forms",
     )
     monitor, train = found()
     assert [
-        (one["schedule"]["cron"], one["schedule"]["timezone"]) for one in monitor["schedules"]
+        (schedule["schedule"]["cron"], schedule["schedule"]["timezone"])
+        for schedule in monitor["schedules"]
     ] == [("15 4 * * *", "Europe/Berlin")]
     assert train["schedules"] == []
-    for one in (monitor, train):
-        form = one["parameter_openapi_schema"]["properties"]
+    for deployment in (monitor, train):
+        form = deployment["parameter_openapi_schema"]["properties"]
         assert form["window"]["enum"] == ["", *reversed(MONTHS)]
         assert form["source"]["enum"] == ["windows", "records"]
-        assert one["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
+        assert deployment["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
     for name in ("rollback", "probation", "prune"):
         assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {
             "use_case": str(stack.folder / "loop.toml")
@@ -120,7 +122,7 @@ def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
     assert stack.end_of(run) == "COMPLETED", (
         stack.folder / "home/logs/deployments.log"
     ).read_text()[-3000:]
-    assert [one.decision.action.value for one in stack.decisions(MONTHS[0])][:2] == [
+    assert [entry.decision.action.value for entry in stack.decisions(MONTHS[0])][:2] == [
         "retrain",
         "promote",
     ]
@@ -148,7 +150,8 @@ def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
 
 def artifact_of(stack: Stack, entry: Entry) -> str:
     """Where MLflow serves the drift report as a file."""
-    return f"{stack.address('MLFLOW')}/get-artifact?path=drift_report.html&run_uuid={entry.details['run']}"
+    query = f"path=drift_report.html&run_uuid={entry.details['run']}"
+    return f"{stack.address('MLFLOW')}/get-artifact?{query}"
 
 
 def dom_of(address: str, profile: Path) -> str:
@@ -215,7 +218,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
         wait_until_up(again)
         until(lambda: again.state_of(run) == "CRASHED", "the dead run's end")
         limits = ask(f"{again.address('PREFECT')}/api/v2/concurrency_limits/filter", {})
-        assert [one["active_slots"] for one in limits] == [0, 0]
+        assert [limit["active_slots"] for limit in limits] == [0, 0]
         assert end(again, signal.SIGTERM) == 0
     finally:
         again.process.kill()

@@ -73,7 +73,7 @@ def move_and_die(sides: Sides, before: str, let_through: int) -> None:
 def snapshot(home: Path) -> dict[str, str]:
     """Name -> digest of everything under a home: of a database, what is in it."""
     found = {}
-    for path in sorted(one for one in home.rglob("*") if one.is_file()):
+    for path in sorted(path for path in home.rglob("*") if path.is_file()):
         if path.suffix == ".db":
             with closing(sqlite3.connect(path)) as connection:
                 found[path.name] = hashlib.sha256(
@@ -99,8 +99,8 @@ def runs_of(registry: Registry) -> dict[str, tuple[str, dict[str, Any]]]:
         )
         histories = [
             [
-                (one.key, one.value, one.step, one.timestamp)
-                for one in client.get_metric_history(info.run_id, name)
+                (metric.key, metric.value, metric.step, metric.timestamp)
+                for metric in client.get_metric_history(info.run_id, name)
             ]
             for name in sorted(data.metrics)
         ]
@@ -116,8 +116,8 @@ def runs_of(registry: Registry) -> dict[str, tuple[str, dict[str, Any]]]:
                 "parameters": data.params,
                 "tags": tags,
                 "inputs": [
-                    (one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags])
-                    for one in one_run.inputs.dataset_inputs
+                    (used.dataset.to_dictionary(), [(tag.key, tag.value) for tag in used.tags])
+                    for used in one_run.inputs.dataset_inputs
                 ],
                 "files": {
                     str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()

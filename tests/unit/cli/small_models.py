@@ -42,7 +42,7 @@ def make_rows(number: int, seed: int = 1) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
-            "customer": [f"{one:07d}" for one in range(number)],
+            "customer": [f"{place:07d}" for place in range(number)],
             "spend": draw.normal(50, 20, number).round(2),
         }
     )

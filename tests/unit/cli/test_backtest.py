@@ -71,12 +71,12 @@ def test_one_line_of_json_a_policy(place: Path, capsys: pytest.CaptureFixture[st
         == 0
     )
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["policy"] for one in found] == ["loop", "every-3", "always"]
-    assert all(set(one) >= FIGURES for one in found)
+    assert [figures["policy"] for figures in found] == ["loop", "every-3", "always"]
+    assert all(set(figures) >= FIGURES for figures in found)
     assert found[2]["share"] == 1
     kept = json.loads((place / "out/backtest.json").read_text())
     assert kept["windows"] == [str(number) for number in range(12)]
-    assert [one["window"] for one in kept["rounds"]["loop"]] == [
+    assert [round["window"] for round in kept["rounds"]["loop"]] == [
         str(number) for number in range(4, 11)
     ]
     assert {"actions", "reason", "delta", "next_auc", "production", "harmful"} <= set(

@@ -96,9 +96,9 @@ def test_help_shows_an_example_that_works(name: str, capsys: pytest.CaptureFixtu
 def test_help_says_what_every_option_is_for(name: str) -> None:
     """No argument or option is shown without a word on what it does."""
     silent = [
-        one.name
-        for one in GROUP.commands[name].params
-        if not getattr(one, "help", None) and one.name != "help"
+        option.name
+        for option in GROUP.commands[name].params
+        if not getattr(option, "help", None) and option.name != "help"
     ]  # type: ignore[attr-defined]
     assert silent == []
 
@@ -107,7 +107,7 @@ def test_use_case_and_json_are_offered_alike_everywhere() -> None:
     """--use-case is an option of every command that works on one, --json of every command that a
     program may read."""
     options = {
-        name: {word for one in command.params for word in one.opts}
+        name: {word for option in command.params for word in option.opts}
         for name, command in GROUP.commands.items()
     }  # type: ignore[attr-defined]
     assert {name for name, words in options.items() if "--use-case" in words} == ON_A_USE_CASE

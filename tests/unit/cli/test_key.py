@@ -43,11 +43,11 @@ def test_a_key_is_printed_alone_and_kept_as_its_hash(
     assert len(key) > 43
     assert " " not in key
     assert key not in file.read_text()
-    assert [(one.name, one.sha256) for one in read_keys(file)] == [
+    assert [(key.name, key.sha256) for key in read_keys(file)] == [
         ("shop", hashlib.sha256(key.encode()).hexdigest())
     ]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert sorted(one.name for one in home.iterdir()) == ["api_keys.json", "api_keys.json.lock"]
+    assert sorted(path.name for path in home.iterdir()) == ["api_keys.json", "api_keys.json.lock"]
 
 
 def test_keys_are_listed_and_removed_by_name(
@@ -63,7 +63,7 @@ def test_keys_are_listed_and_removed_by_name(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["old", "new"]
     assert main(["key", "remove", "old"], os.environ) == 0
     assert "1 left" in capsys.readouterr().err
-    assert [one.name for one in read_keys(home / "api_keys.json")] == ["new"]
+    assert [key.name for key in read_keys(home / "api_keys.json")] == ["new"]
     assert main(["key", "remove", "new"], os.environ) == 0
     assert "refuses every request" in capsys.readouterr().err
 
@@ -75,7 +75,7 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLOSEDLOOP_API_KEYS_FILE", "link.json")
     assert main(["key", "add", "shop"], os.environ) == 0
     assert (tmp_path / "link.json").is_symlink()
-    assert [one.name for one in read_keys(tmp_path / "real.json")] == ["shop"]
+    assert [key.name for key in read_keys(tmp_path / "real.json")] == ["shop"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_two_who_add_at_once_both_have_their_key(home: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(lambda name: add_key(home / "api_keys.json", name), names))
     assert len(set(keys)) == 16
-    assert sorted(one.name for one in read_keys(home / "api_keys.json")) == sorted(names)
+    assert sorted(key.name for key in read_keys(home / "api_keys.json")) == sorted(names)
 
 
 @pytest.mark.parametrize("typed", ["serve --host 0.0.0.0", "up"])

@@ -120,7 +120,7 @@ def test_every_format_gives_the_scores_of_the_api(
         3,
         table,
         tmp_path / out,
-        lambda *one: heard.append(one),
+        lambda *progress: heard.append(progress),
         chunk_rows=1000,
     )
     assert (done.rows, done.violations) == (3_500, ())
@@ -212,7 +212,9 @@ def test_broken_rows_are_told_with_their_place(bundle: Path, tmp_path: Path) -> 
     parted = score_table(
         scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000
     )
-    assert [(one.column, one.rule) for one in parted.violations] == [("spend", "range")]
+    assert [(violation.column, violation.rule) for violation in parted.violations] == [
+        ("spend", "range")
+    ]
     assert parted.violations[0].got.endswith(", in rows 3001 to 4000")
     rows["spend"] = 5000.0
     rows.to_csv(tmp_path / "table.csv", index=False)
@@ -251,14 +253,14 @@ def test_a_key_is_written_as_it_came(bundle: Path, tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "table.parquet", index=False)
     score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].combine_chunks() == pa.array(rows["customer"])
-    rows["customer"] = pd.Series([f"name {one % 5}" for one in range(300)], dtype="category")
+    rows["customer"] = pd.Series([f"name {place % 5}" for place in range(300)], dtype="category")
     rows.to_parquet(tmp_path / "table.parquet", index=False)
     score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].to_pylist() == rows["customer"].tolist()
     rows.head(0).to_csv(tmp_path / "empty.csv.gz", index=False)
     assert gzip.decompress((tmp_path / "empty.csv.gz").read_bytes()).count(b"\n") == 1
     done = score_table(scorer, 3, tmp_path / "empty.csv.gz", tmp_path / "empty.csv")
-    assert (done.rows, [one.rule for one in done.violations]) == (0, ["empty"])
+    assert (done.rows, [violation.rule for violation in done.violations]) == (0, ["empty"])
     assert list(pd.read_csv(tmp_path / "empty.csv").columns) == SCORES
 
 

@@ -177,7 +177,11 @@ def test_the_doctor_says_the_revision(
 
     def tables() -> tuple[bool, str, str]:
         main(["doctor", "--json"], os.environ)
-        found = next(one for one in json.loads(capsys.readouterr().out) if one["check"] == "tables")
+        found = next(
+            finding
+            for finding in json.loads(capsys.readouterr().out)
+            if finding["check"] == "tables"
+        )
         return found["ok"], found["found"], found["next"]
 
     assert tables() == (True, f"none yet: the next command brings them to revision {OURS.head}", "")

@@ -26,7 +26,7 @@ def shelves(draw: st.DrawFn) -> list[VersionFacts]:
     count = draw(st.integers(1, 12))
     live = draw(st.none() | st.integers(1, count))
     before = (
-        draw(st.none() | st.integers(1, count).filter(lambda one: one != live))
+        draw(st.none() | st.integers(1, count).filter(lambda number: number != live))
         if count > 1
         else None
     )
@@ -45,8 +45,8 @@ def test_what_is_of_use_never_goes(shelf: list[VersionFacts], keep: int, awaited
     """Whatever the versions: none that is live, was before, waits, is newer than production, or
     shares its files with one that stays."""
     gone = choose_versions(shelf, keep, awaited)
-    by_number = {one.version: one for one in shelf}
-    live = next((one.version for one in shelf if "production" in one.aliases), None)
+    by_number = {found.version: found for found in shelf}
+    live = next((found.version for found in shelf if "production" in found.aliases), None)
     assert gone == () or live is not None
     for number in gone:
         assert by_number[number].status in ("rejected", "archived", "pruning")
@@ -54,7 +54,9 @@ def test_what_is_of_use_never_goes(shelf: list[VersionFacts], keep: int, awaited
         assert number not in awaited
         assert live is not None
         assert number < live
-    staying = {one.run_id for one in shelf if one.version not in gone and one.status != "pruned"}
+    staying = {
+        found.run_id for found in shelf if found.version not in gone and found.status != "pruned"
+    }
     assert not staying & {by_number[number].run_id for number in gone}
 
 
@@ -63,7 +65,7 @@ def test_keeping_more_deletes_less(shelf: list[VersionFacts], keep: int) -> None
     """A larger number to keep never lets anything go that a smaller one keeps; at most so many
     given-up versions stay for its sake."""
     assert set(choose_versions(shelf, keep + 1)) <= set(choose_versions(shelf, keep))
-    alone = [version(one.version, one.status, *one.aliases) for one in shelf]
+    alone = [version(found.version, found.status, *found.aliases) for found in shelf]
     left = set(choose_versions(alone, 0)) - set(choose_versions(alone, keep))
     assert len(left) <= keep
 
