@@ -16,8 +16,8 @@ Policies = Annotated[
     typer.Option(
         "--policy",
         metavar="P",
-        help="static, always, every-K, naive, loop (yours), or a TOML file with [policy] "
-        "tables; repeatable.",
+        help="static, always, every-K, naive, loop (yours), or a TOML file with a policy "
+        "table; repeatable.",
         show_default="static, always, every-2, every-4, naive, loop",
     ),
 ]

@@ -180,8 +180,8 @@ def _columns(features: Iterable[Feature]) -> str:
         else:
             kept.append("\n".join([f"[columns.{_key(feature.name)}]", *feature.lines]) + "\n")
     head = (
-        "# The data contract: a window is broken if more than max_bad_rate (default "
-        "0.01) of a column's values are out of bounds, or too many are null."
+        "# The data contract: a window is broken if more than max_bad_rate (default 0.01) of the\n"
+        "# values of a column are out of bounds, or too many are null."
     )
     return "\n".join([head, *left_out, "", *kept])
 

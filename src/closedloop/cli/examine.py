@@ -137,8 +137,9 @@ def _tables(loop: Loop) -> str:
     found = plan_upgrade(loop.engine, asked=False)
     if not found.needed:
         return f"revision {found.after}, the newest"
-    before = "none yet" if found.before is None else f"revision {found.before}"
-    return f"{before}: the next command brings them to revision {found.after}"
+    if found.before is None:
+        return f"none yet: the next command creates them at revision {found.after}"
+    return f"revision {found.before}: the next command upgrades them to {found.after}"
 
 
 def _journal(loop: Loop) -> str:

@@ -14,7 +14,7 @@ Cron = Annotated[
     typer.Option(
         "--cron",
         help="When to monitor: minute hour day month weekday.",
-        show_default="[schedule] of loop.toml",
+        show_default="schedule.cron of loop.toml",
     ),
 ]
 

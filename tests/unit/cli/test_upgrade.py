@@ -184,12 +184,16 @@ def test_the_doctor_says_the_revision(
         )
         return found["ok"], found["found"], found["next"]
 
-    assert tables() == (True, f"none yet: the next command brings them to revision {OURS.head}", "")
+    assert tables() == (
+        True,
+        f"none yet: the next command creates them at revision {OURS.head}",
+        "",
+    )
     assert tables() == (True, f"revision {OURS.head}, the newest", "")
     monkeypatch.setattr(revisions, "OURS", later)
     assert tables() == (
         True,
-        f"revision {OURS.head}: the next command brings them to revision later",
+        f"revision {OURS.head}: the next command upgrades them to later",
         "",
     )
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
