@@ -95,10 +95,10 @@ def test_people_read_it(
     way = f"from revision {OURS.head} to revision later"
     assert (
         told("upgrade --check", capsys, code=1)
-        == f"{database}: an upgrade is due, {way}: closedloop upgrade\n"
+        == f"{database}: upgrade needed {way}: closedloop upgrade\n"
     )
     assert (
-        told("upgrade", capsys) == f"{database}: upgraded {way}; the file as it was: "
+        told("upgrade", capsys) == f"{database}: upgraded {way}; backup of the old file: "
         f"{home / 'closedloop.db.before-later'}\n"
     )
 
