@@ -31,7 +31,7 @@ def show_month(console: Console, month: str, loop: Loop) -> None:
     console.print(f"\n[bold]{month}[/bold]: {', '.join(measured)}", highlight=False)
     table = Table(box=None, pad_edge=False, show_header=False, expand=True)
     table.add_column(width=4, justify="right")
-    table.add_column(width=18, no_wrap=True)
+    table.add_column(width=20, no_wrap=True)
     table.add_column(ratio=1)
     for entry in entries:
         decision = entry.decision

@@ -41,8 +41,8 @@ def play_demo(session: Session) -> None:
     """
     console, loop = session.console, _open_demo(session)
     home = loop.settings.home_folder
-    console.print(f"[bold]{MONTHS} months of a subscription business: who will cancel?[/bold]")
-    console.print(f"use case {DEFAULT_USE_CASE}, everything kept under {home}", soft_wrap=True)
+    session.print_line(f"{MONTHS} months of a subscription business: who will cancel?")
+    session.print_line(f"use case {DEFAULT_USE_CASE}, everything kept under {home}")
     from flows.deployment.embedded_server import embedded_prefect, using
 
     progress = Progress(
