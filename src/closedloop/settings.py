@@ -126,8 +126,10 @@ class Settings(BaseSettings):
         return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()
 
     def library_environment(self) -> dict[str, str]:
-        """Variables to set before Prefect, MLflow and Evidently are imported: their state under
-        `home`, no telemetry, little logging."""
+        """Variables to set before Prefect, MLflow and Evidently are imported.
+
+        They keep state under `home`, send no telemetry and log little.
+        """
         return {
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -82,8 +82,7 @@ class Session:
             self.environment.setdefault(variable, value)
 
     def open_loop(self, use_case: Path | None, *, with_records: bool = False) -> Loop:
-        """Open a use case on these settings, with a spinner: importing its libraries takes a
-        second."""
+        """Open a use case on these settings, with a spinner for the slow imports."""
         with self.working("reading the use case ..."):
             from closedloop.turn.open import open_loop
 

@@ -32,8 +32,7 @@ class StackProcess:
 def list_processes(
     loop: Loop, cron: str, environment: Mapping[str, str]
 ) -> tuple[StackProcess, ...]:
-    """The processes to start. MLflow and Prefect are left out when the environment names servers
-    that run elsewhere."""
+    """The processes to start, without an MLflow or Prefect that the environment names elsewhere."""
     elsewhere = environment.get("PREFECT_API_URL", "")
     return (
         *([] if loop.settings.mlflow_url else [_mlflow(loop)]),

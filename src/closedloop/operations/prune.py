@@ -44,9 +44,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What to delete: the files of `versions`, a number of drift reports, and a number of rows of
-    `records`, all answered before `records_before`. `kept_back` says why older records than asked
-    for are kept, and is empty when none are."""
+    """What to delete: the files of `versions`, and numbers of drift reports and rows of records.
+
+    All these rows were answered before `records_before`. `kept_back` says why records that are old
+    enough to go are kept, and is empty when none are.
+    """
 
     versions: tuple[int, ...]
     reports: int
@@ -109,10 +111,10 @@ def plan_pruning(loop: Loop, limits: Limits) -> Pruning:
 def choose_versions(
     versions: Sequence[VersionFacts], keep: int, awaited: Collection[int] = ()
 ) -> tuple[int, ...]:
-    """The versions whose files to delete, oldest first: rejected or archived, older than
-    production, all but the newest `keep`, and those whose deletion was interrupted.
+    """The versions whose files to delete, oldest first.
 
-    Never a version that has an alias, waits for a decision, belongs to an unfinished decision
+    Rejected or archived, older than production, and not among the newest `keep` of these; also
+    those whose deletion was interrupted. Never a version that has an alias, waits for a decision, belongs to an unfinished decision
     (`awaited`), or shares its files with a version that stays. Without production none.
     """
     live = next((version.version for version in versions if PRODUCTION in version.aliases), None)

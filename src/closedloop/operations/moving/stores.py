@@ -138,10 +138,9 @@ def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
 def migrate(
     loop: Loop, target: Target, show_progress: ShowProgress, *, dry_run: bool = False
 ) -> Migration:
-    """Copy what the target lacks and compare both sides; a dry run only counts. No turn runs
-    meanwhile.
+    """Copy what the target lacks and compare both sides; a dry run only counts.
 
-    Raises RegistryError or StoreError, with nothing written, when the target holds versions or
+    No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the target holds versions or
     decisions of this name that are not copies, when a version here is damaged, or when there is
     nothing to copy.
     """
