@@ -114,8 +114,9 @@ def choose_versions(
     """The versions whose files to delete, oldest first.
 
     Rejected or archived, older than production, and not among the newest `keep` of these; also
-    those whose deletion was interrupted. Never a version that has an alias, waits for a decision, belongs to an unfinished decision
-    (`awaited`), or shares its files with a version that stays. Without production none.
+    those whose deletion was interrupted. Never a version that has an alias, waits for a decision,
+    belongs to an unfinished decision (`awaited`), or shares its files with a version that stays.
+    Without production none.
     """
     live = next((version.version for version in versions if PRODUCTION in version.aliases), None)
     given_up = [

@@ -140,9 +140,9 @@ def migrate(
 ) -> Migration:
     """Copy what the target lacks and compare both sides; a dry run only counts.
 
-    No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the target holds versions or
-    decisions of this name that are not copies, when a version here is damaged, or when there is
-    nothing to copy.
+    No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the
+    target holds versions or decisions of this name that are not copies, when a version here is
+    damaged, or when there is nothing to copy.
     """
     name = loop.use_case.name
     with ExitStack() as stack:
