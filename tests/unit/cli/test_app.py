@@ -21,12 +21,15 @@ from closedloop.errors import (
 )
 from tests.unit.cli.printed import sentence
 
+USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
+    """An empty folder to work in, with a home inside it and the built-in use case."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLOSEDLOOP_HOME", "home")
+    monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(USE_CASE))
     return tmp_path
 
 
