@@ -20,7 +20,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from typer.main import get_command
 
-from closedloop.cli.app import app
+from closedloop.cli.app import build_app
+from closedloop.cli.session import Session
 from closedloop.use_case import loop_toml
 from closedloop.use_case.contract import GoldenCase
 
@@ -157,7 +158,7 @@ def write_loop_toml() -> str:
 
 def commands() -> dict[str, Any]:
     """Every command of closedloop, by name."""
-    return dict(sorted(get_command(app).commands.items()))  # type: ignore[attr-defined]
+    return dict(sorted(get_command(build_app(Session({}))).commands.items()))  # type: ignore[attr-defined]
 
 
 def _flags(command: Any) -> str:

@@ -22,7 +22,7 @@ import pytest
 
 from closedloop.bundle.files import Facts
 from closedloop.bundle.skops_model import write_facts
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 from closedloop.registry.versions import Registry
 from closedloop.training.recipes import fit
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
@@ -107,7 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         str(home / "files"),
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = start_attached(command, environment=environment, log=home / "log")
+    process = start_child(command, environment=environment, log=home / "log")
     try:
         deadline = monotonic() + START_SECONDS
         while not answers(f"http://127.0.0.1:{port}/health"):
@@ -118,7 +118,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
             assert monotonic() < deadline, f"no answer: {(home / 'log').read_text()}"
         yield Backend(f"http://127.0.0.1:{port}", home / "client", home / "files", count(1))
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def answers(address: str) -> bool:

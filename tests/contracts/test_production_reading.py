@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from closedloop.bundle.files import model_digest
-from closedloop.cli.serve import build_service
+from closedloop.cli.service import build_service
 from closedloop.errors import RegistryError
 from closedloop.registry.live import ProductionReader
 from closedloop.registry.versions import Registry
@@ -201,7 +201,7 @@ def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
 def test_the_service_imports_no_library_of_training() -> None:
     """Building the app, reading the registry and loading ONNX bring in neither MLflow, Evidently,
     pandas, scikit-learn nor Alembic."""
-    heavy = "closedloop.cli.serve, api.app, api.model.answer, closedloop.bundle.onnx_model"
+    heavy = "closedloop.cli.service, api.app, api.model.answer, closedloop.bundle.onnx_model"
     asked = f"import json, sys, {heavy}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True

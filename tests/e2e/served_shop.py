@@ -21,7 +21,7 @@ import pandas as pd
 from closedloop.bundle.files import Facts
 from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import read_bundle, write_facts
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 from closedloop.registry.versions import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import load_use_case
@@ -163,7 +163,7 @@ def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
         "--workers",
         str(workers),
     ]
-    process = start_attached(
+    process = start_child(
         command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log
     )
     served = Served(f"http://127.0.0.1:{port}", process, log)
@@ -172,7 +172,7 @@ def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
         assert process.poll() is None, log.read_text()
         yield served
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def is_ready(served: Served) -> bool:
@@ -198,9 +198,9 @@ def processes_of(shop: Shop) -> list[int]:
 def children(parent: int) -> set[int]:
     try:
         return {
-            int(one)
+            int(process)
             for path in Path(f"/proc/{parent}/task").glob("*/children")
-            for one in path.read_text().split()
+            for process in path.read_text().split()
         }
     except OSError:
         return set()

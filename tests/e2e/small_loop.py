@@ -89,7 +89,7 @@ def live_a_little(folder: Path) -> Place:
     client.delete_run(gone.run_id)
     write_loop(path, LOGISTIC)
     answer_some(loop)
-    assert [one.version for one in loop.registry.versions()] == [1, 2, 4]
+    assert [version.version for version in loop.registry.versions()] == [1, 2, 4]
     assert (loop.registry.production(), loop.registry.previous()) == (1, None)
     return place
 
@@ -109,5 +109,5 @@ def answer_some(loop: Loop) -> None:
     ]
     loop.records.append(requests)
     loop.records.label_many(
-        [Label(classes[0], id=id) for one in requests[1:] for id in one.ids[:30]]
+        [Label(classes[0], id=id) for request in requests[1:] for id in request.ids[:30]]
     )

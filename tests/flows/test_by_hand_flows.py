@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from closedloop.cli.doctor import examine
+from closedloop.cli.examine import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
 from closedloop.records.request import describe_answers
+from closedloop.settings import Settings
 from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
 from closedloop.turn.observe import observe_window
@@ -182,11 +183,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         again: ("done", ""),
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    told = {finding.check: finding for finding in examine(None)}["journal"]
+    told = {finding.check: finding for finding in examine(Settings(), None)}["journal"]
     assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
-    assert {finding.check: finding for finding in examine(None)}["journal"].ok
+    assert {finding.check: finding for finding in examine(Settings(), None)}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
@@ -255,7 +256,7 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
         "records_before": None,
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    found = {finding.check: finding for finding in examine(None)}
+    found = {finding.check: finding for finding in examine(Settings(), None)}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from closedloop.cli.show import read_status, show_decision
+from closedloop.cli.decision_view import show_decision
+from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.records.labels import Label

@@ -73,7 +73,7 @@ def test_serving_follows_the_registry(
     points at; the journal notes both."""
     import urllib.request
 
-    from closedloop.cli.serve import serving
+    from closedloop.cli.service import serving
 
     place = make_place(0, 2)
     turn(place, "month_000")

@@ -165,7 +165,7 @@ def test_a_target_that_is_none(tmp_path: Path, target: str, message: str) -> Non
 def test_keys_and_windows_that_are_none(tmp_path: Path) -> None:
     """A repeating key, an absent key and a window column as fine as the rows are refused; a key may
     repeat between windows."""
-    with pytest.raises(UseCaseError, match="comes once in a window"):
+    with pytest.raises(UseCaseError, match="unique within a window"):
         described(table(), tmp_path, key="city")
     with pytest.raises(UseCaseError, match="did you mean customerId"):
         described(table(), tmp_path, key="customerID")

@@ -145,7 +145,7 @@ def test_a_copy_that_was_cut_off_is_finished(
 
     def fail(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         asked.append(statement)
-        if sum("INTO answer_labels" in one for one in asked) == labelled:
+        if sum("INTO answer_labels" in statement for statement in asked) == labelled:
             raise KeyboardInterrupt
 
     event.listen(target, "before_cursor_execute", fail)
@@ -173,7 +173,7 @@ def test_no_more_rows_are_read_at_once_than_fit(
 
     def reading(engine: Engine, group: records_copy.Group) -> list[AnsweredRequest]:
         found = read(engine, group)
-        fetched.append(sum(one.rows for one in found))
+        fetched.append(sum(request.rows for request in found))
         return found
 
     monkeypatch.setattr(records_copy, "_read_requests", reading)

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, fit_first
-from closedloop.cli.show import show_decision, show_history, show_status
+from closedloop.cli.decision_view import show_decision, show_history
+from closedloop.cli.status_view import show_status
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
 from closedloop.metrics.scores import measure_auc
