@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from api.model.scorer import Scorer
 from api.rows.decode import RowReader
 from api.rows.decode_tables import TableReader
 from api.rows.pack import MANY, Packed, Packer
 from api.rows.rows import Rows
 from api.schemas import RowType
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json
 
@@ -57,9 +57,9 @@ class LoadedModel:
     """One version, ready to answer. Never changed: a request that holds it is answered by it
     alone."""
 
-    def __init__(self, version: int, scorer: Scorer, loaded_at: datetime) -> None:
-        self.version, self.scorer, self.loaded_at = version, scorer, loaded_at
-        self.facts, self.use_case = scorer.facts, scorer.use_case
+    def __init__(self, version: int, loaded: LoadedVersion, loaded_at: datetime) -> None:
+        self.version, self.loaded, self.loaded_at = version, loaded, loaded_at
+        self.scorer, self.facts, self.use_case = loaded.scorer, loaded.facts, loaded.use_case
         self.row_type = RowType(self.use_case)
         self.reader = RowReader(self.use_case, self.row_type)
         self.table_reader = TableReader(self.use_case, self.reader)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from api.model.answer import LoadedModel
 from api.model.live import Production, VersionRefusal
-from api.model.scorer import Scorer
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 
 _LOG = logging.getLogger("closedloop.service")
@@ -43,7 +43,7 @@ class Follower:
         self,
         production: Production,
         find_production: Callable[[], int | None],
-        load: Callable[[int], Scorer],
+        load: Callable[[int], LoadedVersion],
         announce: Callable[[int], object],
         *,
         find_last_good: Callable[[], int | None] = lambda: None,
@@ -122,7 +122,7 @@ class Follower:
             _LOG.warning(
                 "version %s answers from now on, by its pipeline, which is slower: %s",
                 version,
-                loaded.scorer.served_reason,
+                loaded.loaded.proof.reason,
             )
         try:
             self._announce(version)
@@ -130,16 +130,16 @@ class Follower:
             _LOG.exception("version %s answers, but it could not be announced", version)
 
     def _load_checked(self, version: int) -> LoadedModel:
-        scorer = self._load(version)
-        difference = scorer.measure_self_test()
-        if not difference <= scorer.self_test_tolerance:  # NaN is no proof either
+        loaded = self._load(version)
+        difference, tolerance = loaded.measure_self_test(), loaded.scorer.self_test_tolerance
+        if not difference <= tolerance:
             raise ModelError(
                 where=f"version {version}",
-                wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
+                wanted=f"its self-test repeated within {tolerance:g}",
                 got=f"a difference of {difference:g}",
                 then="compare the library versions of training and service, or roll back",
             )
-        return LoadedModel(version, scorer, self._now())
+        return LoadedModel(version, loaded, self._now())
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)

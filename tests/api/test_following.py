@@ -45,7 +45,7 @@ def test_nothing_is_loaded_while_production_stays(service: Service) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train"),
+        ModelError(where="bundle 2", wanted="a complete bundle", got="half of it", then="train"),
         MemoryError(),
         KeyError("x"),
     ],
@@ -78,7 +78,7 @@ def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_las
     """A worker that is replaced then has nothing loaded: it takes the version that was last in
     service, and names the other."""
     service.versions.load_faults[2] = ModelError(
-        where="bundle 2", wanted="a whole bundle", got="half of it", then="train"
+        where="bundle 2", wanted="a complete bundle", got="half of it", then="train"
     )
     service.versions.production = 2
     started = Follower(

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from closedloop.bundle.files import model_digest
+from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import Registry
@@ -220,9 +221,8 @@ def test_a_logged_model_comes_back_and_answers_alike(backend: Backend, folder: P
     version = registry.register("a key", run := log(registry, folder), {"window": "month 1"})
     bundle = backend.open(registry.name).load(version)
     assert bundle.measure_self_test() <= SELF_TEST_TOLERANCE
-    assert np.allclose(
-        bundle.probabilities(rows(9)), fit_pipeline().predict_proba(rows(9)), atol=1e-9
-    )
+    expected = fit_pipeline().predict_proba(rows(9))
+    assert np.allclose(score_frame(bundle.scorer, rows(9)), expected, atol=1e-9)
     assert bundle.facts == FACTS
     assert len(bundle.reference()) == 30
     assert registry.read_file(version, "evidence.json") == "{}"
@@ -318,10 +318,10 @@ def test_a_fetched_bundle_is_kept_and_mended(server: Backend, folder: Path) -> N
     is fetched anew."""
     registry = server.new()
     version = registry.register("a key", log(registry, folder), {})
-    kept = registry.load(version).folder
+    kept = registry.fetch(version)
     assert kept.is_relative_to(server.home)
     before = (kept / "facts.json").stat().st_ino
-    assert registry.load(version).folder == kept
+    assert registry.fetch(version) == kept
     assert (kept / "facts.json").stat().st_ino == before
     for harm in (
         lambda: (kept / "facts.json").write_text("{"),
@@ -338,8 +338,8 @@ def test_two_may_fetch_the_same_version_at_once(server: Backend, folder: Path) -
     registry = server.new()
     version = registry.register("a key", log(registry, folder), {})
     with ThreadPoolExecutor(4) as pool:
-        bundles = list(pool.map(lambda _: server.open(registry.name).load(version), range(4)))
-    assert {model_digest(one.folder) for one in bundles} == {model_digest(folder)}
+        folders = list(pool.map(lambda _: server.open(registry.name).fetch(version), range(4)))
+    assert {model_digest(fetched) for fetched in folders} == {model_digest(folder)}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.bundle.files import ONNX_FILE, PROOF_FILE, Proof, write_json
+from closedloop.bundle.frames import pack_frame
+from closedloop.bundle.loaded import load_version
 from closedloop.bundle.onnx_graph import convert, find_split_points
-from closedloop.bundle.onnx_model import load_served
+from closedloop.bundle.scorer import largest_difference
 from closedloop.errors import ModelError
 from closedloop.use_case.contract import MISSING, UseCase
 
@@ -61,7 +63,8 @@ def _try(
             ],
             ignore_index=True,
         )
-        answers = load_served(folder).probabilities(*pack_frame(rows, numeric, categorical))
+        scorer = load_version(folder).scorer
+        answers = scorer.probabilities(*pack_frame(rows, numeric, categorical))
         difference = largest_difference(answers, _ask(pipeline, rows))
     except ModelError as error:
         return Proof("pipeline", None, 0, str(error))
@@ -148,25 +151,3 @@ def _changed(rows: pd.DataFrame, changes: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: pd.Series(values, dtype=rows[name].dtype) for name, values in found.items()}
     )
-
-
-def pack_frame(
-    prepared: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """A prepared frame as the arrays that a served model takes."""
-    return prepared[list(numeric)].to_numpy(dtype=np.float64), prepared[list(categorical)].to_numpy(
-        dtype=object
-    )
-
-
-def largest_difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Infinite when an answer is not a number, or when there are more classes on one side: neither
-    is below any limit."""
-    if ours.shape != theirs.shape:
-        return float("inf")
-    if not ours.size:
-        return 0.0
-    difference = float(
-        np.abs(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)).max()
-    )
-    return difference if np.isfinite(difference) else float("inf")

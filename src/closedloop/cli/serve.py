@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from closedloop.bundle.files import read_proof
+from closedloop.bundle.loaded import LoadedVersion, load_version
 from closedloop.errors import ClosedLoopError
 from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
@@ -34,7 +34,6 @@ from closedloop.use_case.loop_toml import load_use_case
 if TYPE_CHECKING:
     from api.guard.keys import Keys
     from api.guard.middleware import Service
-    from api.model.scorer import Scorer
 
 START_SECONDS = 60.0
 
@@ -60,8 +59,8 @@ def build_service(
         ),
     )
 
-    def load(version: int) -> Scorer:
-        return load_scorer(reader.fetch(version))
+    def load(version: int) -> LoadedVersion:
+        return load_version(reader.fetch(version))
 
     def announce(version: int) -> None:
         reader.remember(version)
@@ -96,18 +95,6 @@ def build_service(
         keys=keys,
         answer_without_records=settings.answer_without_records,
     )
-
-
-def load_scorer(folder: Path) -> Scorer:
-    """What answers for a fetched bundle: its proved ONNX model, else its pipeline. Raises
-    ModelError when the bundle is damaged."""
-    if read_proof(folder).served_by == "onnx":
-        from closedloop.bundle.onnx_model import load_served
-
-        return load_served(folder)
-    from closedloop.bundle.skops_model import read_packed
-
-    return read_packed(folder)
 
 
 def prepare_service(

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle.skops_model import TRUSTED_TYPES, Bundle, pinned_requirements, read_bundle
+from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
+from closedloop.bundle.skops_model import TRUSTED_TYPES, pinned_requirements
 from closedloop.errors import RegistryError
 from closedloop.registry.download import fetch_files, kept_name
 from closedloop.registry.runs import DIGEST, KEY, MODEL_PATH, Tracking, download, is_tagged
@@ -106,10 +107,10 @@ class Registry(Tracking):
             )
         return min((int(one.version) for one in found), default=None)
 
-    def load(self, number: int) -> Bundle:
+    def load(self, number: int) -> LoadedVersion:
         """Fetch a version's bundle and read it; raises as `fetch`, and ModelError when the bundle
         itself is damaged."""
-        return read_bundle(self.fetch(number))
+        return load_with_pipeline(self.fetch(number))
 
     def fetch(self, number: int) -> Path:
         """The folder of a version's bundle on this machine.

@@ -8,11 +8,12 @@ pipelines out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
 from closedloop.metrics.scores import compare, measure_auc
@@ -87,7 +88,9 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
     return Split((teaching,), judging, held_out=True)
 
 
-def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
+def fit_recipe(
+    recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+) -> PipelineScorer:
     """Fit one recipe (`learner/history`) on all rows of the windows; in the history `recent` older
     windows weigh less."""
     learner, history = parse_recipe(recipe)
@@ -102,7 +105,7 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCa
             [np.full(len(one.labels), newest - one.index, dtype=float) for one in windows]
         )
         weights = recency_weights(ages, use_case.training.half_life_windows)
-    return fit(
+    pipeline = fit(
         learner,
         frame,
         labels,
@@ -112,23 +115,17 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCa
         seed=use_case.training.seed,
         classes=use_case.target.classes,
     )
-
-
-def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-    """Class probabilities of a fitted pipeline on prepared rows, shape (n, k)."""
-    return np.asarray(pipeline.predict_proba(frame[list(use_case.columns)]), dtype=float)
+    return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
 
 
 class Fitting:
-    """Fits and asks when it is told to, and keeps nothing."""
+    """Fits recipes; a replay of history has one that caches."""
 
-    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
-        """As `fit_recipe`; what comes back is for `probabilities` only."""
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> PipelineScorer:
+        """As `fit_recipe`."""
         return fit_recipe(recipe, windows, use_case)
-
-    def probabilities(self, fitted: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-        """As the function of that name."""
-        return probabilities(fitted, frame, use_case)
 
 
 @dataclass(frozen=True)
@@ -164,9 +161,7 @@ def compare_twins(
     """
     fitting, judged = fitting or Fitting(), split.evaluation
     baseline = fitting.fit(recipe_name("baseline", "all"), split.history, use_case)
-    baseline_auc = measure_auc(
-        judged.labels, fitting.probabilities(baseline, judged.frame, use_case)
-    )
+    baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
         if (
@@ -177,7 +172,7 @@ def compare_twins(
             # One window has one age: weighing it changes nothing.
             continue
         twin = fitting.fit(recipe, split.history, use_case)
-        predictions[recipe] = fitting.probabilities(twin, judged.frame, use_case)
+        predictions[recipe] = score_frame(twin, judged.frame)
         comparisons.append(
             compare(
                 recipe=recipe,

@@ -1,8 +1,9 @@
 """Recipes: labelled rows + seed -> a fitted scikit-learn pipeline that answers prepared frames.
 
 A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to
-`Recipe` and to `_model`, to `use_case.Training.recipes`, its types to `SERIALISED_TYPES`, and its
-nodes to `converting.py`: without them it is served by its pipeline.
+`Recipe`, to `_model` and to `use_case.contract.Training.recipes`, its types to
+`bundle.skops_model.TRUSTED_TYPES`, and its nodes to `bundle/onnx_graph.py`: without nodes its
+pipeline answers in service.
 """
 
 from __future__ import annotations
@@ -26,14 +27,6 @@ Recipe = Literal["logistic", "lightgbm", "baseline"]
 History = Literal["all", "recent"]
 
 FEW_ROWS = 50_000
-# What a fitted pipeline is made of beyond the types that skops trusts by itself.
-SERIALISED_TYPES = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "numpy.dtype",
-    "sklearn.tree._tree.Tree",
-)
 
 
 def recipe_name(recipe: Recipe, history: History) -> str:

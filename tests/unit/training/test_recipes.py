@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from closedloop.errors import ModelError
 from closedloop.metrics.scores import measure_auc
 from closedloop.training.recipes import (
-    SERIALISED_TYPES,
     Recipe,
     fit,
     parse_recipe,
@@ -213,20 +212,6 @@ def test_impossible_weights_are_refused(weights: NDArray[np.float64]) -> None:
 def test_recency_weights_halve_with_the_half_life() -> None:
     """1 now, 1/2 after one half-life, 1/4 after two."""
     assert recency_weights([0, 3, 6], 3.0).tolist() == [1.0, 0.5, 0.25]
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_pipelines_survive_skops_and_ask_only_for_the_listed_types(recipe: Recipe) -> None:
-    """Written and read back, a pipeline answers the same; it needs no type beyond SERIALISED_TYPES,
-    and no pickle."""
-    import skops.io
-
-    frame, labels = _rows(200, 3)
-    pipeline = fit(recipe, frame, labels, numeric=NUMERIC, categorical=CATEGORICAL, seed=7)
-    content = skops.io.dumps(pipeline)
-    assert set(skops.io.get_untrusted_types(data=content)) <= set(SERIALISED_TYPES)
-    again = skops.io.loads(content, trusted=list(SERIALISED_TYPES))
-    assert np.array_equal(again.predict_proba(frame), pipeline.predict_proba(frame))
 
 
 def test_recipe_names_go_there_and_back() -> None:
