@@ -113,8 +113,8 @@ class Versions:
     unreachable: Exception | None = None
     load_faults: dict[int, Exception] = field(default_factory=dict)
     loads: list[int] = field(default_factory=list)
-    announced: list[int] = field(default_factory=list)
-    announce_fault: Exception | None = None
+    noted: list[int] = field(default_factory=list)
+    note_fault: Exception | None = None
 
     def find_production(self) -> int | None:
         if self.unreachable:
@@ -127,10 +127,10 @@ class Versions:
             raise self.load_faults[version]
         return self.bundles[version]
 
-    def announce(self, version: int) -> None:
-        if self.announce_fault:
-            raise self.announce_fault
-        self.announced.append(version)
+    def note_live(self, version: int) -> None:
+        if self.note_fault:
+            raise self.note_fault
+        self.noted.append(version)
 
 
 @dataclass
@@ -222,7 +222,7 @@ def make_service(
             production,
             versions.find_production,
             versions.load,
-            versions.announce,
+            versions.note_live,
             follow_seconds=follow_seconds,
             now=clock,
         )

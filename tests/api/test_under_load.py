@@ -50,7 +50,7 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(
     version come back, and each answer is on record."""
     service = make_service(follow_seconds=0.01)
     swapped = {version: Event() for version in (1, 2, 3)}
-    service.follower._announce = lambda version: swapped[version].set()
+    service.follower._note_live = lambda version: swapped[version].set()
     service.versions.load_faults[9] = OSError("half a model")
     expected = {}
     for version, bundle in service.versions.bundles.items():

@@ -17,7 +17,7 @@ from closedloop.operations.moving.registry_copy import (
     compare_versions,
     count_runs,
 )
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
 
@@ -82,11 +82,11 @@ def assert_filled(copy: RegistryCopy, source: Registry) -> None:
     assert here == there
     assert (copy.production(), copy.previous()) == (source.production(), source.previous())
     assert copy.count_runs(source) == count_runs(source)
-    assert [one.info.lifecycle_stage for one in all_runs(copy)] == [
-        one.info.lifecycle_stage for one in all_runs(source)
+    assert [run.info.lifecycle_stage for run in all_runs(copy)] == [
+        run.info.lifecycle_stage for run in all_runs(source)
     ]
-    assert [one.info.status for one in all_runs(copy)] == [
-        one.info.status for one in all_runs(source)
+    assert [run.info.status for run in all_runs(copy)] == [
+        run.info.status for run in all_runs(source)
     ]
     assert not any(vars(copy.left_to_copy(source)).values())
 
@@ -97,9 +97,9 @@ def all_runs(registry: Registry) -> list[Any]:
     found = registry._client.search_runs([registry._experiment()], run_view_type=ViewType.ALL)
     return sorted(
         found,
-        key=lambda one: (
-            one.info.start_time,
-            one.data.tags.get("closedloop.migrated_from", one.info.run_id),
+        key=lambda run: (
+            run.info.start_time,
+            run.data.tags.get("closedloop.migrated_from", run.info.run_id),
         ),
     )
 
@@ -162,7 +162,7 @@ def test_a_request_that_was_repeated_makes_nothing_twice(
     copy._client_made._client = copy._client_made._client.client
     fill(copy, source)
     assert copy.count_runs(source) == count_runs(source)
-    assert sum(one.info.lifecycle_stage == "active" for one in all_runs(copy)) == count_runs(source)
+    assert sum(run.info.lifecycle_stage == "active" for run in all_runs(copy)) == count_runs(source)
     here, there = compare_versions(source, copy)
     assert here == there
 
@@ -243,8 +243,8 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     fill(copy, source, through=1)
     assert_filled(copy, source)
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
-    assert model_digest(copy.fetch(1)) == model_digest(folder)
-    assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
+    assert model_digest(copy.download(1)) == model_digest(folder)
+    assert [file.path for file in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
         "plots/roc.png"
     ]
 

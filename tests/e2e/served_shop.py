@@ -24,7 +24,7 @@ from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.operations.child_process import start_attached, stop_attached
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import load_use_case
 from tests.waiting import until

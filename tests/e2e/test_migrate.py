@@ -30,7 +30,7 @@ from closedloop.operations.moving.stores import Migration, migrate, opened_targe
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from tests.e2e.small_loop import Place, live_a_little, look, train
 from tests.flows.conftest import Steps
@@ -341,7 +341,7 @@ def test_the_service_finds_the_same_production_and_it_answers_the_same(
         )
         number = reader.find()
         assert number == 1
-        found[place] = reader.fetch(number)
+        found[place] = reader.download(number)
     here, there = (load_with_pipeline(found[place]) for place in (moved.here, moved.there))
     assert found[moved.here] != found[moved.there]
     assert model_digest(found[moved.here]) == model_digest(found[moved.there])

@@ -87,7 +87,7 @@ def test_the_first_model_is_proved_as_onnx(
     bundle = loop.registry.load(1)
     proof = json.loads(loop.registry.read_file(1, "proof.json"))
     evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
-    folder = loop.registry.fetch(1)
+    folder = loop.registry.download(1)
     assert proof == asdict(read_proof(folder))
     assert proof["served_by"] == evidence["served_by"] == "onnx"
     assert proof["difference"] <= evidence["packaging_difference"] < 1e-6

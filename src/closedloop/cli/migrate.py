@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from closedloop.cli.predict import show_progress
 from closedloop.errors import UseCaseError
 from closedloop.operations.moving.stores import Holdings, Migration, migrate, opened_target
-from closedloop.registry.runs import without_password
+from closedloop.registry.mlflow_client import without_password
 from closedloop.settings import Settings
 from closedloop.turn.open import open_loop
 

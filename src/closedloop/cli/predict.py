@@ -73,7 +73,7 @@ def predict_table(
             got="none",
             then="make one: closedloop monitor",
         )
-    return score_table(load_version(loop.registry.fetch(version)), version, table, out, report)
+    return score_table(load_version(loop.registry.download(version)), version, table, out, report)
 
 
 def score_table(

@@ -60,9 +60,9 @@ def build_service(
     )
 
     def load(version: int) -> LoadedVersion:
-        return load_version(reader.fetch(version))
+        return load_version(reader.download(version))
 
-    def announce(version: int) -> None:
+    def note_live(version: int) -> None:
         reader.remember(version)
         note_serving(
             journal,
@@ -78,7 +78,7 @@ def build_service(
         Production(),
         reader.find,
         load,
-        announce,
+        note_live,
         find_last_good=reader.last_good,
         follow_seconds=settings.follow_seconds,
     )

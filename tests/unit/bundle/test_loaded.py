@@ -1,4 +1,4 @@
-"""A loaded version: it knows what it is, repeats its self-test, and is refused when it is damaged."""
+"""A loaded version knows what it is, repeats its self-test, and is refused when it is damaged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def test_what_is_known_of_a_model_travels_with_it(folder: Path, load: Any) -> No
     assert version.facts == FACTS
     assert version.use_case.target.classes == FACTS.classes
     assert list(version.use_case.columns) == list(version.example) == COLUMNS
-    assert version.example == rows(2, 40).iloc[0].astype(object).where(lambda row: row.notna(), None).to_dict()  # fmt: skip
+    first = rows(2, 40).iloc[0].to_dict()
+    assert version.example == {**first, "spend": None}
     tested = pd.DataFrame(version.self_test.rows).astype(rows(2).dtypes)
     pd.testing.assert_frame_equal(tested, rows(2, 40))
     pd.testing.assert_frame_equal(version.reference()[COLUMNS], rows(3, 50), check_dtype=False)

@@ -123,7 +123,7 @@ def test_a_class_without_rows_is_refused(recipe: Recipe) -> None:
     frame, labels = _rows(100)
     with pytest.raises(
         ModelError,
-        match="wanted rows of all 3 classes, got none of class gone in 100 rows: train on more windows",
+        match="wanted rows of all 3 classes, got none of class gone in 100 rows: train on more",
     ):
         fit(
             recipe,
@@ -156,7 +156,7 @@ def test_a_learners_own_refusal_becomes_ours() -> None:
     frame.loc[0, "fee"] = np.inf
     with pytest.raises(
         ModelError,
-        match=r"recipe logistic: wanted rows that it can learn from, got ValueError.*infinity",
+        match=r"recipe logistic: wanted rows that the learner can fit, got ValueError.*infinity",
     ):
         fit("logistic", frame, labels, numeric=NUMERIC, categorical=CATEGORICAL, seed=7)
 
@@ -220,5 +220,5 @@ def test_recipe_names_go_there_and_back() -> None:
     for recipe in RECIPES:
         assert parse_recipe(recipe_name(recipe, "all")) == (recipe, "all")
     for wrong in ("lightgbm", "xgboost/all", "lightgbm/never", ""):
-        with pytest.raises(ModelError, match="recipe: wanted one of"):
+        with pytest.raises(ModelError, match="recipe: wanted LEARNER/HISTORY"):
             parse_recipe(wrong)

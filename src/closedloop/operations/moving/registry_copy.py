@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from closedloop.errors import RegistryError
-from closedloop.registry.runs import DIGEST, without_password
-from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, STATUS, Registry, VersionFacts
+from closedloop.registry.mlflow_client import without_password
+from closedloop.registry.registry import Registry
+from closedloop.registry.runs import DIGEST
+from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, STATUS, VersionFacts
 
 # ORIGIN: of a run the id of the one it was made from, of a version that of its run, and its number.
 # WHOLE: all of a run is there.
@@ -307,7 +309,7 @@ def _has_files(version: Any) -> bool:
 def _fetch_once(registry: Registry, number: int) -> None:
     """Fetch a version, which looks at its sha256, and forget it: one version is on this disk at a
     time, not all of them."""
-    registry.fetch(number)
+    registry.download(number)
     shutil.rmtree(registry._downloads / registry.name, ignore_errors=True)
 
 
