@@ -226,18 +226,8 @@ def test_numbers_beside_zero_take_the_turn_of_zero() -> None:
     both borders are followed."""
     values = np.repeat([-1e-30, 0.0, 1e-30], 60)
     border = float(np.float32(1e-35))
-    near = [
-        sign * value
-        for sign in (1, -1)
-        for value in (
-            border,
-            np.nextafter(border, 0),
-            np.nextafter(border, 1),
-            5e-324,
-            1e-36,
-            2e-35,
-        )
-    ]
+    beside = (np.nextafter(border, 0), np.nextafter(border, 1))
+    near = [sign * value for sign in (1, -1) for value in (border, *beside, 5e-324, 1e-36, 2e-35)]
     tried = pd.DataFrame({"x": [0.0, -0.0, *near]})
     for positive in (values > 0, values < 0, values == 0):
         pipeline = fit(
