@@ -105,19 +105,19 @@ class Follower:
 
     def _try(self, version: int, refusal: VersionRefusal | None) -> None:
         try:
-            loaded = self._load_checked(version)
+            live = self._load_checked(version)
         except Exception as error:  # a broken version must fail here, not in a request
             self._refuse(version, _one_line(error), refusal)
             return
-        self.production.current = loaded
+        self.production.current = live
         self._forget_refusal(version)
-        if loaded.scorer.served_by == "onnx":
+        if live.scorer.served_by == "onnx":
             _LOG.info("version %s is live, as ONNX", version)
         else:
             _LOG.warning(
                 "version %s is live, with its pipeline, which is slower: %s",
                 version,
-                loaded.loaded.proof.reason,
+                live.loaded.proof.reason,
             )
         try:
             self._note_live(version)
