@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from closedloop.cli.examine import examine
-from closedloop.settings import Settings
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
 from closedloop.records.request import describe_answers
+from closedloop.settings import Settings
 from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
 from closedloop.turn.observe import gather_turn

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ModelError, SourceError
@@ -78,8 +79,7 @@ def test_the_first_model_is_proved_as_onnx(
     """The version says what serves it, the proof is with its run and in its bundle, and the
     decision rests on the larger difference."""
     from closedloop.bundle.files import read_proof
-    from closedloop.bundle.onnx_model import load_served
-    from closedloop.bundle.onnx_proof import pack_frame
+    from closedloop.bundle.loaded import load_version
 
     place = make_place(0)
     turn(place, "month_000")
@@ -87,14 +87,15 @@ def test_the_first_model_is_proved_as_onnx(
     bundle = loop.registry.load(1)
     proof = json.loads(loop.registry.read_file(1, "proof.json"))
     evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
-    assert proof == asdict(read_proof(bundle.folder))
-    assert proof["served_by"] == evidence["served_by"] == bundle.served_by == "onnx"
+    folder = loop.registry.download(1)
+    assert proof == asdict(read_proof(folder))
+    assert proof["served_by"] == evidence["served_by"] == "onnx"
     assert proof["difference"] <= evidence["packaging_difference"] < 1e-6
     assert loop.registry.version(1).served_by == "onnx"
     rows = prepare(loop.source.read("month_000"), loop.use_case)
-    model = load_served(bundle.folder)
-    packed = pack_frame(rows, model.numeric, model.categorical)
-    assert abs(model.probabilities(*packed) - bundle.probabilities(rows)).max() < 1e-6
+    scorer = load_version(folder).scorer
+    assert (scorer.served_by, bundle.scorer.served_by) == ("onnx", "pipeline")
+    assert measure_difference(scorer, bundle.scorer, rows) < 1e-6
 
 
 def test_a_second_look_at_the_same_window_decides_nothing_new(
@@ -239,7 +240,7 @@ def test_the_champions_score_is_its_own(
     compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
     rows = History(loop, "month_002").read("month_002").labelled
     assert compared["production"]["val_auc"] == pytest.approx(
-        measure_auc(rows.labels, loop.registry.load(1).probabilities(rows.frame))
+        measure_auc(rows.labels, score_frame(loop.registry.load(1).scorer, rows.frame))
     )
     assert compared["production"]["val_auc"] != compared["candidate"]["val_auc"]
     assert compared["production"]["rows"] == compared["candidate"]["rows"] == len(rows.labels)
@@ -439,7 +440,7 @@ def test_served_rows_become_a_window(
     rows = prepare(loop.source.read("month_001"), loop.use_case)
     (place.path.parent / "generated/month_001").rename(place.path.parent / "taken")
     bundle = loop.registry.load(1)
-    answers = bundle.probabilities(rows)
+    answers = score_frame(bundle.scorer, rows)
     features = (
         rows[list(loop.use_case.columns)]
         .astype(object)
@@ -612,12 +613,9 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for window in loop.source.windows():
         monitor_flow(use_case=str(path), window=window)
     assert loop.registry.production() is not None
-    assert (
-        loop.registry.load(loop.registry.production())
-        .probabilities(prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case))
-        .shape[1]
-        == 3
-    )
+    scorer = loop.registry.load(loop.registry.production()).scorer
+    rows = prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case)
+    assert score_frame(scorer, rows).shape[1] == 3
 
 
 def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]) -> None:

@@ -6,14 +6,15 @@ Nothing is packaged, registered or decided here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.scorer import Scorer
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
@@ -42,7 +43,7 @@ class Candidate:
     split: Split
     twins: Twins
     chosen: Comparison
-    pipeline: Any
+    scorer: PipelineScorer
     refitted: tuple[LabelledWindow, ...]
     quarantined: tuple[str, ...]
     production_error: str | None
@@ -76,8 +77,8 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         )
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(one for one in windows if one.name not in quarantined)
-    pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
-    return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
+    scorer = history.loop.computing.fit(chosen.recipe, refitted, use_case)
+    return Candidate(split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error)
 
 
 def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
@@ -99,10 +100,10 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
         twin = history.loop.computing.fit(live.recipe, split.history, use_case)
-        return history.loop.computing.probabilities(twin, split.evaluation.frame, use_case), None
+        return score_frame(twin, split.evaluation.frame), None
     if history.bundle is None:
         return None, history.production_error
-    return history.bundle.probabilities(split.evaluation.frame), None
+    return score_frame(history.bundle.scorer, split.evaluation.frame), None
 
 
 def _quarantined_now(
@@ -140,21 +141,21 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
 def make_evidence(
     history: History[Parts],
     candidate: Candidate,
-    ask: Callable[[pd.DataFrame], np.ndarray],
+    scorer: Scorer,
     packaging_difference: float,
     *,
     served_by: str = "",
     served_reason: str = "",
 ) -> PromotionEvidence:
-    """All that the decision looks at, but for the version's number; `ask` is the model that would
-    serve, for the golden cases."""
+    """All that the decision looks at, but for the version's number; `scorer` answers the golden
+    cases."""
     return PromotionEvidence(
         window=history.read(history.window).facts,
         version=None,
         production=history.production.version if history.production else None,
         comparison=candidate.chosen,
         packaging_difference=packaging_difference,
-        golden=_check_golden(history, ask),
+        golden=_check_golden(history, scorer),
         quarantined=candidate.quarantined,
         production_error=candidate.production_error,
         served_by=served_by,
@@ -162,14 +163,12 @@ def make_evidence(
     )
 
 
-def _check_golden(
-    history: History[Parts], ask: Callable[[pd.DataFrame], np.ndarray]
-) -> tuple[GoldenResult, ...]:
+def _check_golden(history: History[Parts], scorer: Scorer) -> tuple[GoldenResult, ...]:
     use_case = history.loop.use_case
     if not use_case.golden:
         return ()
     rows = prepare(pd.DataFrame([case.row for case in use_case.golden]), use_case)
-    return check_golden(use_case.golden, ask(rows), use_case.target.classes)
+    return check_golden(use_case.golden, score_frame(scorer, rows), use_case.target.classes)
 
 
 def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:

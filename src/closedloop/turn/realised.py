@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from closedloop.bundle.frames import score_frame
 from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
 from closedloop.metrics.scores import estimate_auc, measure_delta
@@ -118,6 +119,6 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     return measure_delta(
         judged.labels,
         history.answers(judged.name, labelled=True),
-        previous.probabilities(judged.frame),
+        score_frame(previous.scorer, judged.frame),
         confidence,
     )
