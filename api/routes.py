@@ -179,7 +179,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
         "rows": facts.rows,
         "features": features,
         "served_by": model.scorer.served_by,
-        "served_reason": model.scorer.served_reason or None,
+        "served_reason": model.loaded.proof.reason or None,
         "loaded_at": model.loaded_at.isoformat(),
         "refused": refused,
     }

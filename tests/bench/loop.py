@@ -28,6 +28,7 @@ from closedloop.backtest.figures import Round, measure_share
 from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
+from closedloop.bundle.frames import score_frame
 from closedloop.cli.write_use_case import write_use_case
 from closedloop.metrics.scores import measure_auc
 from closedloop.settings import Settings
@@ -142,7 +143,7 @@ def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
 
 def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
     fitted = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained_on), past.use_case)
-    return past.memo.probabilities(fitted, rows.frame, past.use_case)
+    return score_frame(fitted, rows.frame)
 
 
 def replay_shuffled(

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pytest
 
-from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
+from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.errors import RegistryError
-from closedloop.registry.versions import Registry
-from closedloop.training.candidates import Fitting
+from closedloop.registry.registry import Registry
 from tests.unit.streams import make_use_case
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,8 @@ def in_memory(folder: Path) -> tuple[Any, Callable[[str], int]]:
         facts = Facts(
             "shop", window, "logistic/all", ("no", "yes"), (window,), window, 0.75, {}, {}, 1, ""
         )
-        return registry.add(
-            FittedModel(facts, use_case, None, Fitting(), lambda: np.zeros(0)), window
-        )  # type: ignore[arg-type,return-value]
+        scorer = PipelineScorer(None, use_case.numeric, use_case.categorical)
+        return registry.add(LoadedVersion(facts, use_case, scorer, pd.DataFrame), window)
 
     return registry, add
 
@@ -69,16 +69,16 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Callable
 def seen(registry: Any) -> list[tuple[Any, ...]]:
     return [
         (
-            one.version,
-            one.status,
-            one.aliases,
-            one.key,
-            one.recipe,
-            one.window,
-            one.trained_through,
-            one.val_auc,
+            facts.version,
+            facts.status,
+            facts.aliases,
+            facts.key,
+            facts.recipe,
+            facts.window,
+            facts.trained_through,
+            facts.val_auc,
         )
-        for one in registry.versions()
+        for facts in registry.versions()
     ]
 
 
@@ -95,7 +95,7 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
     registry.reject(2, reason="worse")
     assert registry.promote(3, instead_of=1, reason="better")
     assert not registry.promote(2, instead_of=1, reason="too late")
-    assert [one[:3] for one in seen(registry)] == [
+    assert [facts[:3] for facts in seen(registry)] == [
         (1, "archived", ("previous",)),
         (2, "rejected", ()),
         (3, "production", ("production",)),
@@ -105,7 +105,7 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
     assert (registry.production(), registry.previous()) == (3, 1)
     assert not registry.roll_back(1, instead_of=2, reason="not live")
     assert registry.roll_back(1, instead_of=3, reason="worse")
-    assert [one[:3] for one in seen(registry)] == [
+    assert [facts[:3] for facts in seen(registry)] == [
         (1, "production", ("production",)),
         (2, "rejected", ()),
         (3, "archived", ()),

@@ -17,7 +17,7 @@ from closedloop.operations.moving.registry_contents import (
     describe_versions,
 )
 from closedloop.operations.moving.registry_copy import RegistryCopy
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
 
@@ -244,7 +244,7 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     fill(copy, source, through=1)
     assert_filled(copy, source)
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
-    assert model_digest(copy.fetch(1)) == model_digest(folder)
+    assert model_digest(copy.download(1)) == model_digest(folder)
     assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
         "plots/roc.png"
     ]

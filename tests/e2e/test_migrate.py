@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy import inspect
 
 from closedloop.bundle.files import model_digest
-from closedloop.bundle.skops_model import read_bundle
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.operations.moving.stores import migrate, opened_target
@@ -175,11 +177,12 @@ def test_the_service_finds_the_same_production_and_it_answers_the_same(
         )
         number = reader.find()
         assert number == 1
-        found[place] = reader.fetch(number)
-    here, there = (read_bundle(found[place]) for place in (moved.here, moved.there))
-    assert here.folder != there.folder
-    assert model_digest(here.folder) == model_digest(there.folder)
-    assert np.array_equal(here.probabilities(here.self_test), there.probabilities(here.self_test))
+        found[place] = reader.download(number)
+    here, there = (load_with_pipeline(found[place]) for place in (moved.here, moved.there))
+    assert found[moved.here] != found[moved.there]
+    assert model_digest(found[moved.here]) == model_digest(found[moved.there])
+    rows = pd.DataFrame(here.self_test.rows)
+    assert np.array_equal(score_frame(here.scorer, rows), score_frame(there.scorer, rows))
     assert there.measure_self_test() == 0
 
 

@@ -169,7 +169,7 @@ def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
 def test_a_corrupt_bundle_that_is_promoted_never_answers(shop: Shop) -> None:
     """The version in service goes on, /ready names the other and why; once its files are whole
     again it comes into service."""
-    onnx = Path(shop.registry.fetch(2)) / "model.onnx"
+    onnx = Path(shop.registry.download(2)) / "model.onnx"
     whole = onnx.read_bytes()
     with serving(shop) as served, ExitStack() as mended:
         mended.callback(onnx.write_bytes, whole)

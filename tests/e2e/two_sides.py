@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from closedloop.cli.app import main
 from closedloop.operations.moving.stores import Migration, migrate, opened_target
 from closedloop.records.store import Records
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from tests.e2e.small_loop import Place, live_a_little
 from tests.flows.conftest import Steps

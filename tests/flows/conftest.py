@@ -170,7 +170,7 @@ class Steps:
 def _watch(steps: Steps) -> None:
     from mlflow import MlflowClient
 
-    from closedloop.registry.versions import Registry
+    from closedloop.registry.registry import Registry
     from closedloop.storage.journal import Journal
 
     def watch(owner: type, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.turn.history import History
 from closedloop.windows.contract_check import prepare
 
@@ -39,8 +40,7 @@ def test_the_first_model_is_proved_as_onnx(
     """The version says what serves it, the proof is with its run and in its bundle, and the
     decision rests on the larger difference."""
     from closedloop.bundle.files import read_proof
-    from closedloop.bundle.onnx_model import load_served
-    from closedloop.bundle.onnx_proof import pack_frame
+    from closedloop.bundle.loaded import load_version
 
     place = make_place(0)
     turn(place, "month_000")
@@ -48,14 +48,15 @@ def test_the_first_model_is_proved_as_onnx(
     bundle = loop.registry.load(1)
     proof = json.loads(loop.registry.read_file(1, "proof.json"))
     evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
-    assert proof == asdict(read_proof(bundle.folder))
-    assert proof["served_by"] == evidence["served_by"] == bundle.served_by == "onnx"
+    folder = loop.registry.download(1)
+    assert proof == asdict(read_proof(folder))
+    assert proof["served_by"] == evidence["served_by"] == "onnx"
     assert proof["difference"] <= evidence["packaging_difference"] < 1e-6
     assert loop.registry.version(1).served_by == "onnx"
     rows = prepare(loop.source.read("month_000"), loop.use_case)
-    model = load_served(bundle.folder)
-    packed = pack_frame(rows, model.numeric, model.categorical)
-    assert abs(model.probabilities(*packed) - bundle.probabilities(rows)).max() < 1e-6
+    scorer = load_version(folder).scorer
+    assert (scorer.served_by, bundle.scorer.served_by) == ("onnx", "pipeline")
+    assert measure_difference(scorer, bundle.scorer, rows) < 1e-6
 
 
 def test_the_champions_score_is_its_own(
@@ -72,7 +73,7 @@ def test_the_champions_score_is_its_own(
     compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
     rows = History(loop, "month_002").read("month_002").labelled
     assert compared["production"]["val_auc"] == pytest.approx(
-        measure_auc(rows.labels, loop.registry.load(1).probabilities(rows.frame))
+        measure_auc(rows.labels, score_frame(loop.registry.load(1).scorer, rows.frame))
     )
     assert compared["production"]["val_auc"] != compared["candidate"]["val_auc"]
     assert compared["production"]["rows"] == compared["candidate"]["rows"] == len(rows.labels)

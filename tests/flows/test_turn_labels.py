@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from closedloop.bundle.frames import score_frame
 from closedloop.cli.decision_view import show_decision
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Kind
@@ -40,7 +41,7 @@ def test_served_rows_become_a_window(
     rows = prepare(loop.source.read("month_001"), loop.use_case)
     (place.path.parent / "generated/month_001").rename(place.path.parent / "taken")
     bundle = loop.registry.load(1)
-    answers = bundle.probabilities(rows)
+    answers = score_frame(bundle.scorer, rows)
     features = (
         rows[list(loop.use_case.columns)]
         .astype(object)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Kind
 from closedloop.settings import Settings
 from closedloop.turn.carry_out import promote_by_hand
@@ -214,12 +215,9 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for window in loop.source.windows():
         monitor_flow(use_case=str(path), window=window)
     assert loop.registry.production() is not None
-    assert (
-        loop.registry.load(loop.registry.production())
-        .probabilities(prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case))
-        .shape[1]
-        == 3
-    )
+    scorer = loop.registry.load(loop.registry.production()).scorer
+    rows = prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case)
+    assert score_frame(scorer, rows).shape[1] == 3
 
 
 def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +21,11 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from closedloop.backtest.cache_file import Kept
+from closedloop.bundle.frames import unpack_frame
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
@@ -31,14 +34,6 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A pipeline by what it was fitted on; `make` fits it when somebody has to ask it."""
-
-    key: str
-    make: Callable[[], Any]
 
 
 class Memo(Computing):
@@ -70,13 +65,13 @@ class Memo(Computing):
         place = ("read", id(source) if mark is None else mark(name), name, index)
         # The source and the statistics are kept with what was read, so that no other object takes
         # their identities.
-        first, _ = self._once(
+        first, _ = self.once(
             place,
             lambda: (super(Memo, self).read_window(source, name, index, use_case, None), source),
         )
         if statistics is None:
             return first
-        checked, _ = self._once(
+        checked, _ = self.once(
             (*place, id(statistics)),
             lambda: (
                 replace(first, violations=self._check(source, first, use_case, statistics)),
@@ -96,8 +91,10 @@ class Memo(Computing):
 
         return check_contract(source.read(read.facts.name), read.prepared, use_case, statistics)
 
-    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Fitted:
-        """A pipeline that `probabilities` can ask, fitted now unless it was fitted before."""
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> CachedPipeline:
+        """A pipeline whose answers are cached, fitted now unless it was fitted before."""
         rows = [
             [self._digest(one.frame, use_case), hashlib.sha256(one.labels.tobytes()).hexdigest()]
             for one in windows
@@ -123,32 +120,35 @@ class Memo(Computing):
         )
 
         def make() -> Any:
-            pipeline = super(Memo, self).fit(recipe, windows, use_case)
+            fitted = super(Memo, self).fit(recipe, windows, use_case)
             with self._lock:
                 self.fits += 1
             self._kept.add(key, b"fitted")
-            return pipeline
+            return fitted.pipeline
 
-        fitted = Fitted(key, lambda: self._once(key, make))
+        scorer = CachedPipeline(self, key, make, use_case)
         if self._kept.read(key) is None:
-            fitted.make()
-        return fitted
+            self.once(key, make)
+        return scorer
 
-    def probabilities(self, fitted: Fitted, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-        """As `Computing`, of what `fit` gave."""
-        key = _key("ask", fitted.key, self._digest(frame, use_case))
+    def answer(
+        self, scorer: CachedPipeline, numbers: NDArray[Any], texts: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """The probabilities of a pipeline that `fit` returned, computed once for the same rows."""
+        rows = unpack_frame(numbers, texts, scorer.numeric, scorer.categorical)
+        key = _key("ask", scorer.key, digest_frame(rows))
 
-        def make() -> np.ndarray:
+        def make() -> NDArray[np.float64]:
             known = self._kept.read(key)
             if known is not None:
                 return cast(np.ndarray, np.load(io.BytesIO(known), allow_pickle=False))
-            answers = super(Memo, self).probabilities(fitted.make(), frame, use_case)
+            answers = PipelineScorer.probabilities(scorer, numbers, texts)
             content = io.BytesIO()
             np.save(content, answers, allow_pickle=False)
             self._kept.add(key, content.getvalue())
             return answers
 
-        return self._once(key, make)
+        return self.once(key, make)
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any
@@ -190,12 +190,12 @@ class Memo(Computing):
             self._kept.add(key, json.dumps(asdict(report)).encode())
             return report
 
-        return replace(self._once(key, make), **names), None
+        return replace(self.once(key, make), **names), None
 
     def estimate_unlabelled(self, *_: Any, **__: Any) -> None:
         """Not known: a replay asks what decisions were worth, and none is made by it."""
 
-    def _once(self, key: Any, make: Callable[[], T]) -> T:
+    def once(self, key: Any, make: Callable[[], T]) -> T:
         with self._lock:
             slot = self._slots.setdefault(key, threading.Lock())
         with slot:
@@ -212,6 +212,27 @@ class Memo(Computing):
             digest = digest_frame(frame if columns is None else frame[list(columns)])
             known = self._digests[id(frame), columns] = frame, digest
         return known[1]
+
+
+class CachedPipeline(PipelineScorer):
+    """A pipeline known by what it is fitted on: fitted when a question comes whose answer is not
+    cached."""
+
+    def __init__(self, memo: Memo, key: str, make: Callable[[], Any], use_case: UseCase) -> None:
+        super().__init__(None, use_case.numeric, use_case.categorical)
+        self.key = key
+        self._memo, self._make = memo, make
+
+    @property
+    def pipeline(self) -> Any:
+        """The fitted pipeline."""
+        return self._memo.once(self.key, self._make)
+
+    def probabilities(
+        self, numbers: NDArray[np.floating[Any]], texts: NDArray[Any], /
+    ) -> NDArray[np.float64]:
+        """As `Scorer`, from the cache where it has them."""
+        return self._memo.answer(self, numbers, texts)
 
 
 def digest_frame(frame: pd.DataFrame) -> str:

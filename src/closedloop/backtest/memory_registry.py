@@ -3,42 +3,11 @@ moves aliases as `registry.py` does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import pandas as pd
-
-from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.training.candidates import Fitting
-from closedloop.use_case.contract import UseCase
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A fitted pipeline in the place of its bundle; the reference is made when it is asked for."""
-
-    facts: Facts
-    use_case: UseCase
-    pipeline: Any
-    fitting: Fitting
-    make_reference: Callable[[], pd.DataFrame] = field(repr=False)
-
-    def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
-        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-        return self.fitting.probabilities(self.pipeline, prepared, self.use_case)
-
-    def reference(self) -> pd.DataFrame:
-        """The sample of training rows; the same frame each time."""
-        return self._reference
-
-    @cached_property
-    def _reference(self) -> pd.DataFrame:
-        return self.make_reference()
 
 
 class MemoryRegistry:
@@ -46,11 +15,11 @@ class MemoryRegistry:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._models: dict[int, FittedModel] = {}
+        self._models: dict[int, LoadedVersion] = {}
         self._facts: dict[int, VersionFacts] = {}
         self._aliases: dict[str, int] = {}
 
-    def add(self, model: FittedModel, window: str) -> int:
+    def add(self, model: LoadedVersion, window: str) -> int:
         """Register a model as a candidate; returns its version."""
         number, facts = len(self._models) + 1, model.facts
         self._models[number] = model
@@ -84,7 +53,7 @@ class MemoryRegistry:
         aliases = tuple(sorted(alias for alias, place in self._aliases.items() if place == number))
         return replace(self._facts[number], aliases=aliases)
 
-    def load(self, number: int) -> FittedModel:
+    def load(self, number: int) -> LoadedVersion:
         """The model of a version; raises RegistryError when there is no such version."""
         return self._models[self.version(number).version]
 

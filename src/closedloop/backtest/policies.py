@@ -13,16 +13,18 @@ import difflib
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from closedloop.backtest.cached_compute import Fitted
-from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.scorer import Scorer
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
 from closedloop.decisions.policy import Policy
@@ -78,18 +80,16 @@ class Brain:
 
 
 def _propose(history: History[ReplayParts]) -> PromotionEvidence:
-    """Fit one candidate and register it. The fitted pipeline is what would serve, so both answer
-    alike."""
+    """Fit one candidate and register it; the fitted pipeline is what would serve."""
     parts, candidate = history.loop, fit_candidate(history)
-    model = FittedModel(
+    model = LoadedVersion(
         describe_candidate(history, candidate),
         parts.use_case,
-        candidate.pipeline,
-        parts.computing,
-        lambda: make_reference(history, candidate),
+        candidate.scorer,
+        cache(lambda: make_reference(history, candidate)),
     )
     version = parts.registry.add(model, history.window)
-    return replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
+    return replace(make_evidence(history, candidate, model.scorer, 0.0), version=version)
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ class Naive:
             replace(newest, frame=newest.frame[part], labels=newest.labels[part])
             for part in (~judged, judged)
         )
-        pipeline = computing.fit(recipe, (taught,), use_case)
-        auc = measure_auc(kept.labels, computing.probabilities(pipeline, kept.frame, use_case))
-        version = _register(history, recipe, (newest,), pipeline, auc, kept)
+        scorer = computing.fit(recipe, (taught,), use_case)
+        auc = measure_auc(kept.labels, score_frame(scorer, kept.frame))
+        version = _register(history, recipe, (newest,), scorer, auc, kept)
         logged = history.production.val_auc if history.production else None
         better = auc is not None and (logged is None or auc - logged > NAIVE_DELTA)
         if better:
@@ -183,7 +183,7 @@ def _register(
     history: History[ReplayParts],
     recipe: str,
     windows: tuple[LabelledWindow, ...],
-    pipeline: Fitted,
+    scorer: Scorer,
     auc: float | None,
     judged: LabelledWindow | None = None,
 ) -> int:
@@ -193,8 +193,7 @@ def _register(
     def make_reference() -> pd.DataFrame:
         frame = watched_frame(trained, None, history)
         if judged is not None:
-            asked = parts.computing.probabilities(pipeline, judged.frame, parts.use_case)
-            seen = watched_frame(judged.frame, asked, history)
+            seen = watched_frame(judged.frame, score_frame(scorer, judged.frame), history)
             places = windows[-1].frame.index.get_indexer(seen.index)
             frame.loc[places, PREDICTION] = seen[PREDICTION].to_numpy()
         return frame
@@ -213,7 +212,7 @@ def _register(
         data_digest="",
     )
     return parts.registry.add(
-        FittedModel(facts, parts.use_case, pipeline, parts.computing, make_reference),
+        LoadedVersion(facts, parts.use_case, scorer, cache(make_reference)),
         history.window,
     )
 

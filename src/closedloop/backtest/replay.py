@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 import pandas as pd
 
 from closedloop.backtest.cached_compute import Memo
 from closedloop.backtest.figures import CONFIDENCE, Round
-from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
+from closedloop.backtest.memory_registry import MemoryRegistry
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
@@ -183,7 +186,7 @@ class Past:
         return self.memo.read_window(self.stream, window, index, self.use_case, None).labelled
 
 
-def fit_first(past: Past) -> FittedModel:
+def fit_first(past: Past) -> LoadedVersion:
     """The model that every policy starts with.
 
     The first recipe on all of the first windows, as a retraining would have fitted it.
@@ -202,12 +205,8 @@ def fit_first(past: Past) -> FittedModel:
         )
         candidate = fit_candidate(history)
         facts = describe_candidate(history, candidate)
-    return FittedModel(
-        facts,
-        past.use_case,
-        candidate.pipeline,
-        past.memo,
-        lambda: make_reference(history, candidate),
+    return LoadedVersion(
+        facts, past.use_case, candidate.scorer, cache(lambda: make_reference(history, candidate))
     )
 
 
@@ -223,7 +222,7 @@ def _open_journal() -> Iterator[Journal]:
 def replay(
     past: Past,
     strategy: Strategy,
-    first: FittedModel,
+    first: LoadedVersion,
     report: Callable[[], object] = lambda: None,
     *,
     until: int | None = None,
@@ -274,7 +273,7 @@ def _take_round(
         production=live,
         candidate=candidate,
         trained_on=() if candidate is None else registry.load(candidate).facts.trained_windows,
-        next_auc=measure_auc(rows.labels, registry.load(live).probabilities(rows.frame))
+        next_auc=measure_auc(rows.labels, score_frame(registry.load(live).scorer, rows.frame))
         if len(rows.labels)
         else None,
         delta=step.delta,
@@ -292,7 +291,9 @@ def _take_round(
 def _measure_advantage(
     registry: MemoryRegistry, candidate: int, before: int, rows: LabelledWindow
 ) -> Estimate | None:
-    answers = [registry.load(number).probabilities(rows.frame) for number in (candidate, before)]
+    answers = [
+        score_frame(registry.load(number).scorer, rows.frame) for number in (candidate, before)
+    ]
     return (
         measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE) if len(rows.labels) else None
     )

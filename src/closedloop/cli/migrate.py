@@ -59,7 +59,7 @@ def add(app: typer.Typer, session: Session) -> None:
         )
         loop = session.open_loop(use_case)
         from closedloop.operations.moving import stores
-        from closedloop.registry.runs import without_password
+        from closedloop.registry.mlflow_client import without_password
 
         with stores.opened_target(loop, database, mlflow) as target:
             moved = stores.migrate(

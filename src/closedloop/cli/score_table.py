@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle.onnx_proof import pack_frame
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion, load_version
 from closedloop.cli.progress_bar import Report
-from closedloop.cli.service import load_scorer
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.turn.open import Loop
@@ -24,9 +24,6 @@ from closedloop.windows.chunks import (
     write_whole,
 )
 from closedloop.windows.contract_check import check_contract, prepare
-
-if TYPE_CHECKING:
-    from api.model.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,11 @@ def predict_table(
             got="none",
             then="train one: closedloop monitor",
         )
-    return score_table(load_scorer(loop.registry.fetch(version)), version, table, out, report)
+    return score_table(load_version(loop.registry.download(version)), version, table, out, report)
 
 
 def score_table(
-    scorer: Scorer,
+    model: LoadedVersion,
     version: int,
     table: Path,
     out: Path,
@@ -89,15 +86,15 @@ def score_table(
     in a good year. The first violation of each column is returned, with its rows. Duplicate keys
     are noticed only within a chunk.
     """
-    difference = scorer.measure_self_test()
-    if not difference <= scorer.self_test_tolerance:
+    difference, tolerance = model.measure_self_test(), model.scorer.self_test_tolerance
+    if not difference <= tolerance:
         raise ModelError(
             where=f"version {version}",
-            wanted=f"its self-test reproduced within {scorer.self_test_tolerance:g}",
+            wanted=f"its self-test reproduced within {tolerance:g}",
             got=f"a difference of {difference:g}",
             then="compare the library versions here with those it was trained with",
         )
-    use_case, rows, violations = scorer.use_case, 0, dict[str, Violation]()
+    use_case, rows, violations = model.use_case, 0, dict[str, Violation]()
     features, others = (
         list(use_case.columns),
         [name for name in (use_case.key, use_case.target.column) if name is not None],
@@ -108,7 +105,7 @@ def score_table(
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):
             prepared = prepare(chunk.frame, use_case)
             kept = {name: values for name, values in chunk.columns.items() if name == use_case.key}
-            writer.write({**kept, **score_rows(scorer, prepared, version)})
+            writer.write({**kept, **score_rows(model, prepared, version)})
             for violation in check_contract(chunk.frame, prepared, use_case):
                 violations.setdefault(violation.column, _placed(violation, chunk))
             rows += len(prepared)
@@ -117,18 +114,16 @@ def score_table(
 
 
 def score_rows(
-    scorer: Scorer, prepared: pd.DataFrame, version: int
+    model: LoadedVersion, prepared: pd.DataFrame, version: int
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Columns by name, each of shape (n,): prediction, `probability_CLASS` per class, and version.
 
     Raises ModelError as the API does.
     """
-    classes = scorer.facts.classes
+    classes = model.facts.classes
     answers = np.empty((0, len(classes)))
     if len(prepared):
-        answers = scorer.probabilities(
-            *pack_frame(prepared, scorer.use_case.numeric, scorer.use_case.categorical)
-        ).astype(np.float64)
+        answers = score_frame(model.scorer, prepared)
     if answers.shape != (len(prepared), len(classes)) or not np.isfinite(answers).all():
         raise ModelError(
             where=f"version {version}",

@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from closedloop.bundle.files import read_proof
+from closedloop.bundle.loaded import LoadedVersion, load_version
 from closedloop.errors import ClosedLoopError
 from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
@@ -34,7 +34,6 @@ from closedloop.use_case.loop_toml import load_use_case
 if TYPE_CHECKING:
     from api.guard.keys import Keys
     from api.guard.middleware import Service
-    from api.model.scorer import Scorer
 
 START_SECONDS = 60.0
 
@@ -60,10 +59,10 @@ def build_service(
         ),
     )
 
-    def load(version: int) -> Scorer:
-        return load_scorer(reader.fetch(version))
+    def load(version: int) -> LoadedVersion:
+        return load_version(reader.download(version))
 
-    def announce(version: int) -> None:
+    def note_live(version: int) -> None:
         reader.remember(version)
         note_serving(
             journal,
@@ -79,7 +78,7 @@ def build_service(
         Production(),
         reader.find,
         load,
-        announce,
+        note_live,
         find_last_good=reader.last_good,
         follow_seconds=settings.follow_seconds,
     )
@@ -96,20 +95,6 @@ def build_service(
         keys=keys,
         answer_without_records=settings.answer_without_records,
     )
-
-
-def load_scorer(folder: Path) -> Scorer:
-    """The scorer of a bundle: its ONNX model if that was proved equal, otherwise its pipeline.
-
-    Raises ModelError when the bundle is damaged.
-    """
-    if read_proof(folder).served_by == "onnx":
-        from closedloop.bundle.onnx_model import load_served
-
-        return load_served(folder)
-    from closedloop.bundle.skops_model import read_packed
-
-    return read_packed(folder)
 
 
 def prepare_service(

@@ -1,18 +1,17 @@
-"""Labelled windows -> candidates: every recipe on every history, judged on rows newer than all that
-it and production were trained on.
+"""Candidates: every recipe on every history, compared on rows newer than any training row.
 
-The same functions serve the flows and any replay of history: frames in, comparisons and fitted
-pipelines out.
+The flows and the backtest use the same functions: frames in, comparisons and fitted pipelines out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
 from closedloop.metrics.scores import compare, measure_auc
@@ -23,8 +22,10 @@ from closedloop.windows.order import held_out
 
 @dataclass(frozen=True)
 class LabelledWindow:
-    """A window's prepared rows that carry a label; `index` is its place in time, `labels` are
-    integers in the order of the classes."""
+    """The labelled rows of a window, prepared.
+
+    `index` is the window's place in time; `labels` are integers in the order of the classes.
+    """
 
     name: str
     index: int
@@ -35,8 +36,10 @@ class LabelledWindow:
 
 @dataclass(frozen=True)
 class Split:
-    """What twins are fitted on and what they are judged on. `held_out` when both come from one
-    window."""
+    """The windows that twins are fitted on and the rows that they are scored on.
+
+    `held_out` when both come from the same window.
+    """
 
     history: tuple[LabelledWindow, ...]
     evaluation: LabelledWindow
@@ -46,7 +49,7 @@ class Split:
 def labelled_rows(
     name: str, index: int, prepared: pd.DataFrame, digest: str, use_case: UseCase
 ) -> LabelledWindow:
-    """The labelled rows of a prepared window; none when the target column is absent."""
+    """The labelled rows of a prepared window; empty when the target column is absent."""
     target = use_case.target
     if target.column not in prepared:
         prepared = prepared.assign(**{target.column: None})
@@ -58,12 +61,12 @@ def labelled_rows(
 
 
 def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Split:
-    """The newest labelled window judges, those before it teach; a single window is parted by a hash
-    of its keys.
+    """Evaluate on the newest labelled window and train on those before it.
 
-    Raises SourceError when no window has labels.
+    A single window is split by a hash of its keys. Raises SourceError when no window has labels.
     """
-    usable = tuple(sorted((one for one in windows if len(one.labels)), key=lambda one: one.index))
+    labelled = (window for window in windows if len(window.labels))
+    usable = tuple(sorted(labelled, key=lambda window: window.index))
     if not usable:
         raise SourceError(
             where="training",
@@ -87,22 +90,23 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
     return Split((teaching,), judging, held_out=True)
 
 
-def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
-    """Fit one recipe (`learner/history`) on all rows of the windows; in the history `recent` older
-    windows weigh less."""
+def fit_recipe(
+    recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+) -> PipelineScorer:
+    """Fit a recipe (`learner/history`) on the windows; `recent` weighs older windows less."""
     learner, history = parse_recipe(recipe)
-    frame = pd.concat([one.frame for one in windows], ignore_index=True)
-    labels = np.concatenate([one.labels for one in windows])
+    frame = pd.concat([window.frame for window in windows], ignore_index=True)
+    labels = np.concatenate([window.labels for window in windows])
     weights = None
     if history == "recent":
-        # Weights count relative to each other, so only the ages' differences matter: a twin is then
-        # what was refitted a window earlier.
-        newest = max(one.index for one in windows)
+        # Only differences in age count, because weights are relative: a twin equals what a refit a
+        # window earlier would have been.
+        newest = max(window.index for window in windows)
         ages = np.concatenate(
-            [np.full(len(one.labels), newest - one.index, dtype=float) for one in windows]
+            [np.full(len(window.labels), newest - window.index, dtype=float) for window in windows]
         )
         weights = recency_weights(ages, use_case.training.half_life_windows)
-    return fit(
+    pipeline = fit(
         learner,
         frame,
         labels,
@@ -112,36 +116,29 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCa
         seed=use_case.training.seed,
         classes=use_case.target.classes,
     )
-
-
-def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-    """Class probabilities of a fitted pipeline on prepared rows, shape (n, k)."""
-    return np.asarray(pipeline.predict_proba(frame[list(use_case.columns)]), dtype=float)
+    return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
 
 
 class Fitting:
-    """Fits and asks when it is told to, and keeps nothing."""
+    """Fits recipes; a replay of history has one that caches."""
 
-    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
-        """As `fit_recipe`; what comes back is for `probabilities` only."""
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> PipelineScorer:
+        """As `fit_recipe`."""
         return fit_recipe(recipe, windows, use_case)
-
-    def probabilities(self, fitted: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-        """As the function of that name."""
-        return probabilities(fitted, frame, use_case)
 
 
 @dataclass(frozen=True)
 class Twins:
-    """The twins of all candidates, their comparisons, and their honest predictions on the
-    evaluation window."""
+    """All candidates' comparisons, and their twins' predictions on the evaluation rows."""
 
     comparisons: tuple[Comparison, ...]
     predictions: dict[str, np.ndarray]
 
 
 def recipes_of(use_case: UseCase) -> tuple[str, ...]:
-    """Every recipe on every history, in the order of the file."""
+    """Every recipe on every history, in the order of loop.toml."""
     return tuple(
         recipe_name(recipe, history)
         for recipe in use_case.training.recipes
@@ -156,17 +153,14 @@ def compare_twins(
     use_case: UseCase,
     fitting: Fitting | None = None,
 ) -> Twins:
-    """Fit every candidate's twin before the evaluation window and score it, production and a
-    trivial baseline on the same rows.
+    """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
-    `production` are production's probabilities on the evaluation rows, None when there is none or
-    it could not be scored.
+    A twin is fitted on the windows before them. `production` holds production's probabilities on
+    the same rows; None without production, or when it could not be scored.
     """
     fitting, judged = fitting or Fitting(), split.evaluation
     baseline = fitting.fit(recipe_name("baseline", "all"), split.history, use_case)
-    baseline_auc = measure_auc(
-        judged.labels, fitting.probabilities(baseline, judged.frame, use_case)
-    )
+    baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
@@ -178,7 +172,7 @@ def compare_twins(
             # One window has one age: weighing it changes nothing.
             continue
         twin = fitting.fit(recipe, split.history, use_case)
-        predictions[recipe] = fitting.probabilities(twin, judged.frame, use_case)
+        predictions[recipe] = score_frame(twin, judged.frame)
         comparisons.append(
             compare(
                 recipe=recipe,

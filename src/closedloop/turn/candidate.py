@@ -5,14 +5,15 @@ Shared by live turns and replays: nothing is packaged, registered or decided her
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.scorer import Scorer
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
@@ -41,7 +42,7 @@ class Candidate:
     split: Split
     twins: Twins
     chosen: Comparison
-    pipeline: Any
+    scorer: PipelineScorer
     refitted: tuple[LabelledWindow, ...]
     quarantined: tuple[str, ...]
     production_error: str | None
@@ -77,8 +78,8 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         )
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(window for window in windows if window.name not in quarantined)
-    pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
-    return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
+    scorer = history.loop.computing.fit(chosen.recipe, refitted, use_case)
+    return Candidate(split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error)
 
 
 def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
@@ -101,10 +102,10 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
         twin = history.loop.computing.fit(live.recipe, split.history, use_case)
-        return history.loop.computing.probabilities(twin, split.evaluation.frame, use_case), None
+        return score_frame(twin, split.evaluation.frame), None
     if history.bundle is None:
         return None, history.production_error
-    return history.bundle.probabilities(split.evaluation.frame), None
+    return score_frame(history.bundle.scorer, split.evaluation.frame), None
 
 
 def _quarantined_now(
@@ -144,7 +145,7 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
 def make_evidence(
     history: History[Parts],
     candidate: Candidate,
-    ask: Callable[[pd.DataFrame], np.ndarray],
+    scorer: Scorer,
     packaging_difference: float,
     *,
     served_by: str = "",
@@ -152,7 +153,7 @@ def make_evidence(
 ) -> PromotionEvidence:
     """All that the decision looks at, except the version's number.
 
-    `ask` gives the probabilities of the model that would serve, for the golden cases.
+    `scorer` answers the golden cases.
     """
     return PromotionEvidence(
         window=history.read(history.window).facts,
@@ -160,7 +161,7 @@ def make_evidence(
         production=history.production.version if history.production else None,
         comparison=candidate.chosen,
         packaging_difference=packaging_difference,
-        golden=_check_golden(history, ask),
+        golden=_check_golden(history, scorer),
         quarantined=candidate.quarantined,
         production_error=candidate.production_error,
         served_by=served_by,
@@ -168,14 +169,12 @@ def make_evidence(
     )
 
 
-def _check_golden(
-    history: History[Parts], ask: Callable[[pd.DataFrame], np.ndarray]
-) -> tuple[GoldenResult, ...]:
+def _check_golden(history: History[Parts], scorer: Scorer) -> tuple[GoldenResult, ...]:
     use_case = history.loop.use_case
     if not use_case.golden:
         return ()
     rows = prepare(pd.DataFrame([case.row for case in use_case.golden]), use_case)
-    return check_golden(use_case.golden, ask(rows), use_case.target.classes)
+    return check_golden(use_case.golden, score_frame(scorer, rows), use_case.target.classes)
 
 
 def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:

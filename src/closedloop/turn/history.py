@@ -8,13 +8,15 @@ from typing import Generic
 
 import numpy as np
 
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.journal import Entry
 from closedloop.turn.compute import ReadWindow
-from closedloop.turn.ports import Model, P
+from closedloop.turn.ports import P
 from closedloop.windows.order import mature, position, up_to
 from closedloop.windows.sources import in_time_order
 
@@ -54,7 +56,7 @@ class History(Generic[P]):
         return next((version for version in self._versions if PREVIOUS in version.aliases), None)
 
     @cached_property
-    def _loaded(self) -> tuple[Model | None, str | None]:
+    def _loaded(self) -> tuple[LoadedVersion | None, str | None]:
         if self.production is None:
             return None, None
         try:
@@ -69,7 +71,7 @@ class History(Generic[P]):
         )
 
     @property
-    def bundle(self) -> Model | None:
+    def bundle(self) -> LoadedVersion | None:
         """Production, loaded; None when there is none or it cannot be loaded."""
         return self._loaded[0]
 
@@ -109,8 +111,8 @@ class History(Generic[P]):
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
-            self._answers[name, labelled] = self.bundle.probabilities(
-                read.labelled.frame if labelled else read.prepared
+            self._answers[name, labelled] = score_frame(
+                self.bundle.scorer, read.labelled.frame if labelled else read.prepared
             )
         return self._answers[name, labelled]
 

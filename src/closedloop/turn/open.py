@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

@@ -5,33 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-import numpy as np
-import pandas as pd
-
-from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
 from closedloop.turn.compute import Computing
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
-
-
-class Model(Protocol):
-    """A version that can be asked: `packaging.Bundle`, or a replay's own."""
-
-    @property
-    def facts(self) -> Facts:
-        """What the model is."""
-
-    @property
-    def use_case(self) -> UseCase:
-        """The contract that it was fitted under."""
-
-    def probabilities(self, prepared: pd.DataFrame, /) -> np.ndarray:
-        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-
-    def reference(self) -> pd.DataFrame:
-        """The sample of training rows that drift is held against."""
 
 
 class Models(Protocol):
@@ -43,7 +22,7 @@ class Models(Protocol):
     def versions(self) -> Sequence[VersionFacts]:
         """Every version, oldest first."""
 
-    def load(self, number: int, /) -> Model:
+    def load(self, number: int, /) -> LoadedVersion:
         """One version, ready to answer; raises RegistryError or ModelError."""
 
     def production(self) -> int | None:

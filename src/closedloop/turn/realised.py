@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import (
     Estimate,
@@ -129,6 +130,6 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     return measure_delta(
         judged.labels,
         history.answers(judged.name, labelled=True),
-        previous.probabilities(judged.frame),
+        score_frame(previous.scorer, judged.frame),
         confidence,
     )

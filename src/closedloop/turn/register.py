@@ -17,8 +17,10 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from closedloop.bundle.files import PROOF_FILE, Facts, Proof
+from closedloop.bundle.frames import measure_difference
+from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
-from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
+from closedloop.bundle.skops_model import write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.metrics.plots import draw_scores
 from closedloop.training.recipes import parse_recipe
@@ -72,30 +74,31 @@ def _package(
     facts, trained = describe_candidate(history, candidate), candidate.trained
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
     self_test = trained[columns].iloc[spread].reset_index(drop=True)
-    answers = candidate.pipeline.predict_proba(self_test)
-    history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
+    pipeline = candidate.scorer.pipeline
+    answers = pipeline.predict_proba(self_test)
+    history.loop.registry.save_model(pipeline, folder, self_test, answers)
     write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
     judged = candidate.split.evaluation.frame[columns]
     proof = prove(
         folder,
-        candidate.pipeline,
+        pipeline,
         judged,
         use_case,
         use_case.policy.promotion.max_packaging_difference,
     )
     _log_what_serves(facts.recipe, proof)
-    bundle = read_bundle(folder)
+    packed = load_with_pipeline(folder)
     tried = pd.concat(
         [judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)],
         ignore_index=True,
     )
-    difference = measure_difference(bundle, candidate.pipeline, tried)
+    difference = measure_difference(packed.scorer, candidate.scorer, tried)
     if proof.served_by == "onnx":
         difference = max(difference, proof.difference or 0.0)
     evidence = make_evidence(
         history,
         candidate,
-        bundle.probabilities,
+        packed.scorer,
         difference,
         served_by=proof.served_by,
         served_reason=proof.reason,

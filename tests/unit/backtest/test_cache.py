@@ -12,8 +12,9 @@ import pytest
 
 from closedloop.backtest.cache_file import Kept
 from closedloop.backtest.cached_compute import Memo, digest_frame
+from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
-from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import prepare
 from tests.unit.streams import make_frame, make_use_case
@@ -38,14 +39,10 @@ def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
     fit to the last bit."""
     memo, asked = Memo(), windows(use_case)[2].frame
     answers = [
-        memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), asked, use_case)
-        for _ in range(2)
+        score_frame(memo.fit("logistic/all", windows(use_case), use_case), asked) for _ in range(2)
     ]
     assert memo.fits == 1
-    live = Fitting()
-    expected = live.probabilities(
-        live.fit("logistic/all", windows(use_case), use_case), asked, use_case
-    )
+    expected = score_frame(fit_recipe("logistic/all", windows(use_case), use_case), asked)
     assert all(np.array_equal(one, expected) for one in answers)
 
 
@@ -80,9 +77,9 @@ def test_a_second_run_fits_nothing(use_case: UseCase, tmp_path: Path) -> None:
     rows = [window.frame for window in windows(use_case)]
     for run, fits in ((1, 1), (2, 0)):
         memo = Memo(Kept(tmp_path / "kept.db"))
-        memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), rows[0], use_case)
+        score_frame(memo.fit("logistic/all", windows(use_case), use_case), rows[0])
         assert memo.fits == fits, f"run {run}"
-    memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), rows[1], use_case)
+    score_frame(memo.fit("logistic/all", windows(use_case), use_case), rows[1])
     assert memo.fits == 1
 
 

@@ -13,9 +13,9 @@ import skops.io
 
 from api.model.answer import LoadedModel
 from closedloop.bundle.files import MODEL_FILE, Facts
+from closedloop.bundle.loaded import load_version, load_with_pipeline
 from closedloop.bundle.onnx_proof import prove
-from closedloop.bundle.skops_model import read_packed, write_facts
-from closedloop.cli.service import load_scorer
+from closedloop.bundle.skops_model import write_facts
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.windows.contract_check import prepare
@@ -81,7 +81,7 @@ def ask_api(
 ) -> list[tuple[str, list[float]]]:
     """What the service says of rows that reach it as JSON, 1,000 at a time."""
     model = LoadedModel(
-        3, read_packed(bundle) if pipeline else load_scorer(bundle), datetime.now(UTC)
+        3, load_with_pipeline(bundle) if pipeline else load_version(bundle), datetime.now(UTC)
     )
     asked = json.loads(rows.drop(columns="comment").to_json(orient="records"))
     found = []

@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from closedloop.bundle.skops_model import read_packed
+from closedloop.bundle.loaded import load_version, load_with_pipeline
 from closedloop.cli.progress_bar import show_progress
 from closedloop.cli.score_table import score_table
-from closedloop.cli.service import load_scorer
 from closedloop.errors import ModelError, SourceError
 from tests.house.tree import ROOT
 from tests.unit.cli.small_models import (
@@ -43,9 +42,9 @@ CHILD = """
 import re, sys
 from pathlib import Path
 from closedloop.cli.score_table import score_table
-from closedloop.cli.service import load_scorer
+from closedloop.bundle.loaded import load_version
 bundle, table, out = map(Path, sys.argv[1:])
-score_table(load_scorer(bundle), 3, table, out)
+score_table(load_version(bundle), 3, table, out)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 
@@ -116,7 +115,7 @@ def test_every_format_gives_the_scores_of_the_api(
     else:
         rows.to_csv(table, index=False, sep="\t" if kind == "tsv" else ",")
     done = score_table(
-        load_scorer(bundle),
+        load_version(bundle),
         3,
         table,
         tmp_path / out,
@@ -139,7 +138,7 @@ def test_what_is_not_proved_is_scored_by_its_pipeline(bundle: Path, tmp_path: Pa
     """A pipeline answers in the place of ONNX, as it does in the service."""
     rows, out = make_rows(300), tmp_path / "scores.parquet"
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(read_packed(bundle), 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(load_with_pipeline(bundle), 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert said_of(read_scores(out)) == ask_api(bundle, rows, pipeline=True)
 
 
@@ -157,7 +156,7 @@ def test_a_table_that_breaks_off_leaves_the_old_scores(
     heard: list[int] = []
     with pytest.raises(SourceError, match=r"table\.csv.*got CSV parse error"):
         score_table(
-            load_scorer(bundle),
+            load_version(bundle),
             3,
             table,
             tmp_path / out,
@@ -173,7 +172,7 @@ def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_pat
     """The answers before the failure are not given either, and a model that does not repeat its
     self-test is asked nothing."""
     make_rows(500).to_csv(tmp_path / "table.csv", index=False)
-    scorer = load_scorer(bundle)
+    model = load_version(bundle)
 
     class Tiring:
         """Answers two chunks."""
@@ -181,19 +180,22 @@ def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_pat
         asked = 0
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(scorer, name)
+            return getattr(model.scorer, name)
 
         def probabilities(self, numbers: Any, texts: Any) -> Any:
             self.asked += 1
-            return scorer.probabilities(numbers, texts) * (np.nan if self.asked > 2 else 1)
+            return model.scorer.probabilities(numbers, texts) * (np.nan if self.asked > 2 else 1)
 
     with pytest.raises(ModelError, match="not finite"):
-        score_table(Tiring(), 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=100)  # type: ignore[arg-type]
-    packed = read_packed(bundle)
-    spoilt = replace(
-        packed,
-        bundle=replace(packed.bundle, self_test_answers=packed.bundle.self_test_answers + 0.01),
-    )
+        score_table(
+            replace(model, scorer=Tiring()),  # type: ignore[arg-type]
+            3,
+            tmp_path / "table.csv",
+            tmp_path / "scores.csv",
+            chunk_rows=100,
+        )
+    good = load_with_pipeline(bundle)
+    spoilt = replace(good, self_test=replace(good.self_test, answers=good.self_test.answers + 0.01))
     with pytest.raises(ModelError, match="self-test"):
         score_table(spoilt, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
@@ -208,17 +210,15 @@ def test_broken_rows_are_told_with_their_place(bundle: Path, tmp_path: Path) -> 
         "silver"  # 10 of the last 50 rows, but a hundredth of the last chunk
     )
     rows.to_csv(tmp_path / "table.csv", index=False)
-    scorer = load_scorer(bundle)
-    parted = score_table(
-        scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000
-    )
+    model = load_version(bundle)
+    parted = score_table(model, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000)
     assert [(violation.column, violation.rule) for violation in parted.violations] == [
         ("spend", "range")
     ]
     assert parted.violations[0].got.endswith(", in rows 3001 to 4000")
     rows["spend"] = 5000.0
     rows.to_csv(tmp_path / "table.csv", index=False)
-    whole = score_table(scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
+    whole = score_table(model, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
     assert whole.violations[0].got == "100 % of values outside, median 5000"
 
 
@@ -231,10 +231,10 @@ def test_a_type_does_not_depend_on_its_chunk(bundle: Path, tmp_path: Path) -> No
     rows["code"] = rows["code"].mask(rows.index < 300)
     rows.loc[500, "comment"] = 'two\nlines, "quoted"'
     rows.to_csv(tmp_path / "table.csv", index=False, sep=";")
-    scorer, found = load_scorer(bundle), []
+    model, found = load_version(bundle), []
     for number, size in enumerate((50, 600)):
         score_table(
-            scorer, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size
+            model, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size
         )
         found.append(read_scores(tmp_path / f"{number}.parquet"))
     pd.testing.assert_frame_equal(*found)
@@ -249,17 +249,17 @@ def test_a_key_is_written_as_it_came(bundle: Path, tmp_path: Path) -> None:
     table gives its columns."""
     rows = make_rows(300).drop(columns="comment")
     rows["customer"] = pd.Series(2**53 + np.arange(300), dtype="Int64").mask(rows.index % 7 == 0)
-    scorer, out = load_scorer(bundle), tmp_path / "scores.parquet"
+    model, out = load_version(bundle), tmp_path / "scores.parquet"
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(model, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].combine_chunks() == pa.array(rows["customer"])
     rows["customer"] = pd.Series([f"name {place % 5}" for place in range(300)], dtype="category")
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(model, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].to_pylist() == rows["customer"].tolist()
     rows.head(0).to_csv(tmp_path / "empty.csv.gz", index=False)
     assert gzip.decompress((tmp_path / "empty.csv.gz").read_bytes()).count(b"\n") == 1
-    done = score_table(scorer, 3, tmp_path / "empty.csv.gz", tmp_path / "empty.csv")
+    done = score_table(model, 3, tmp_path / "empty.csv.gz", tmp_path / "empty.csv")
     assert (done.rows, [violation.rule for violation in done.violations]) == (0, ["empty"])
     assert list(pd.read_csv(tmp_path / "empty.csv").columns) == SCORES
 

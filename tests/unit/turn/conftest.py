@@ -11,7 +11,7 @@ import pytest
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.engine import open_engine

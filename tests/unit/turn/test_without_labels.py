@@ -16,6 +16,7 @@ from rich.console import Console
 
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, fit_first
+from closedloop.bundle.frames import score_frame
 from closedloop.cli.decision_view import show_decision, show_history
 from closedloop.cli.status_view import show_status
 from closedloop.decisions.checks import Action, Decision, Kind
@@ -100,7 +101,7 @@ def test_a_window_without_labels_has_an_estimate(tmp_path: Path, classes: int) -
     place = Place(past)
     auc, lower, upper = estimate_of(place.turn("w3"))
     hidden = past.labelled("w3")
-    truth = measure_auc(hidden.labels, place.first.probabilities(hidden.frame))
+    truth = measure_auc(hidden.labels, score_frame(place.first.scorer, hidden.frame))
     assert lower is not None
     assert auc is not None
     assert upper is not None

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from closedloop.errors import RegistryError
+from closedloop.registry.registry import Registry
 from closedloop.registry.runs import DIGEST
-from closedloop.registry.versions import PRUNED, PRUNING, STATUS, Registry, VersionFacts
+from closedloop.registry.versions import PRUNED, PRUNING, STATUS, VersionFacts
 
 # Tags of copies. ORIGIN: the run id of the original, and for a version also its number.
 ORIGIN, WHOLE, NUMBERS = (
@@ -46,7 +47,7 @@ def has_files(version: Any) -> bool:
 
 def fetch_once(registry: Registry, number: int) -> None:
     """Download a version, which checks its sha256, and delete it: the disk holds one at a time."""
-    registry.fetch(number)
+    registry.download(number)
     shutil.rmtree(registry._downloads / registry.name, ignore_errors=True)
 
 

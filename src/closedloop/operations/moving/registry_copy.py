@@ -30,8 +30,9 @@ from closedloop.operations.moving.registry_contents import (
     read_aliases,
     read_digests,
 )
-from closedloop.registry.runs import without_password
-from closedloop.registry.versions import PRODUCTION, Registry
+from closedloop.registry.mlflow_client import without_password
+from closedloop.registry.registry import Registry
+from closedloop.registry.versions import PRODUCTION
 
 _GAP, _NO_FILES = "a deleted version", "deleted:/version"
 # Called with how much is done and how much there is in all.

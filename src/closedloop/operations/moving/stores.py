@@ -24,7 +24,8 @@ from closedloop.operations.moving.registry_contents import (
 )
 from closedloop.operations.moving.registry_copy import RegistryCopy, Report
 from closedloop.records.store import RecordCounts, Records
-from closedloop.registry.versions import Registry, VersionFacts
+from closedloop.registry.registry import Registry
+from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
