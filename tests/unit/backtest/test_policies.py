@@ -130,7 +130,7 @@ def test_a_file_replaces_the_tables_that_it_names(tmp_path: Path) -> None:
     [
         ("allways", None, "did you mean always"),
         ("every-0", None, "every-K"),
-        ("gone.toml", None, "mend the path"),
+        ("gone.toml", None, "correct the path"),
         ("other.toml", "[training]\nseed = 1\n", "policy"),
         ("typo.toml", "[policy.promotion]\nmin_detla = 1\n", "min_delta"),
     ],

@@ -1,4 +1,4 @@
-"""Production on the rows that judge a candidate: it answers itself only when it has not seen them."""
+"""Production on the rows that judge a candidate: asked only when it has not seen them."""
 
 from __future__ import annotations
 
