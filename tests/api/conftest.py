@@ -31,7 +31,7 @@ from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop",

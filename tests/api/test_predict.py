@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py

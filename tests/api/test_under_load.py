@@ -15,7 +15,7 @@ import pandas as pd
 import uvicorn
 
 from closedloop.bundle.frames import score_frame
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 Service = Any  # tests/api/conftest.py
 CLIENTS = 4

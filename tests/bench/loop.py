@@ -33,7 +33,7 @@ from closedloop.cli.write_use_case import write_use_case
 from closedloop.metrics.scores import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
-from closedloop.windows.sources import open_source
+from closedloop.windows.open_source import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")

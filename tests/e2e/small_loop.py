@@ -17,8 +17,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, take_turn, write_request
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.windows.synthetic import generate_windows, write_generated
 from flows.monitor_flow import keep_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import pytest
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import subscription_month
+from closedloop.windows.streamflow_month import subscription_month
+from closedloop.windows.synthetic import write_generated
 from flows.deployment.embedded_server import embedded_prefect, using
 
 REPOSITORY = Path(__file__).resolve().parents[2]

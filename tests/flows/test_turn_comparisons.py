@@ -12,7 +12,7 @@ import pytest
 
 from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.turn.history import History
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

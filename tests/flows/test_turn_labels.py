@@ -22,7 +22,7 @@ from closedloop.records.request import describe_answers
 from closedloop.turn.history import History
 from closedloop.turn.open import open_loop
 from closedloop.turn.register import propose_candidate
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

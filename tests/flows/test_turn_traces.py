@@ -12,7 +12,7 @@ import pytest
 
 from closedloop.decisions.checks import Kind
 from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

@@ -18,7 +18,7 @@ from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
 from closedloop.turn.observe import observe_window
 from closedloop.turn.open import open_loop
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 from tests.flows.conftest import decisions_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -201,8 +201,7 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import shutil
 
     from closedloop.use_case.loop_toml import load_use_case
-    from closedloop.windows.sources import write_generated
-    from closedloop.windows.synthetic import generate_windows
+    from closedloop.windows.synthetic import generate_windows, write_generated
     from flows.monitor_flow import monitor_flow
 
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))

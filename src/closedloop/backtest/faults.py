@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.windows.contract_check import read_numbers
+from closedloop.windows.prepare import read_numbers
 from closedloop.windows.spelling import find_spellings, read_label, read_number
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.errors import UseCaseError
-from closedloop.windows.contract_check import MISSING, read_categories, read_numbers
+from closedloop.use_case.contract import MISSING
+from closedloop.windows.prepare import read_categories, read_numbers
 
 _MAX_CLASSES = 20
 _MAX_ALLOWED = 30

@@ -22,7 +22,8 @@ from closedloop.cli.draft_columns import (
     read_windows,
 )
 from closedloop.errors import UseCaseError
-from closedloop.windows.contract_check import MISSING, read_categories
+from closedloop.use_case.contract import MISSING
+from closedloop.windows.prepare import read_categories
 
 _SCHEDULE = """[schedule]
 cron = "0 6 * * *"  # when `closedloop up` monitors: minute hour day month weekday

@@ -18,7 +18,8 @@ from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
 from closedloop.turn.open import Loop, open_loop
-from closedloop.windows.contract_check import check_contract, prepare
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import prepare
 
 # Newer versions install but fail silently: see pyproject.toml.
 CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}

@@ -30,8 +30,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 then="this use case reads its own data and needs none generated",
             )
         with session.working(f"writing {months} windows ..."):
-            from closedloop.windows.sources import write_generated
-            from closedloop.windows.synthetic import generate_windows
+            from closedloop.windows.synthetic import generate_windows, write_generated
 
             written = write_generated(
                 loop.use_case, loop.settings.data, generate_windows(generator, months)

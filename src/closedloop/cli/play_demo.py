@@ -28,8 +28,7 @@ from closedloop.metrics.drift import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop, open_loop
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.windows.synthetic import generate_windows, write_generated
 
 MONTHS = 7
 

@@ -19,11 +19,12 @@ from closedloop.windows.chunks import (
     CHUNK_ROWS,
     OUT_ENDINGS,
     Chunk,
-    TableReader,
+    ChunkReader,
     open_table,
     write_whole,
 )
-from closedloop.windows.contract_check import check_contract, prepare
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import prepare
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def score_rows(
     }
 
 
-def _refuse_incomplete(reader: TableReader, features: list[str], table: Path) -> None:
+def _refuse_incomplete(reader: ChunkReader, features: list[str], table: Path) -> None:
     if missing := [name for name in features if name not in reader.names]:
         raise SourceError(
             where=str(table),

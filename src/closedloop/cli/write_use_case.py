@@ -8,7 +8,7 @@ from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import read_table
+from closedloop.windows.table_file import read_table
 
 
 def write_use_case(

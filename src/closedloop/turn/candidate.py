@@ -30,7 +30,8 @@ from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
-from closedloop.windows.contract_check import measure_statistics, prepare
+from closedloop.windows.contract_check import measure_statistics
+from closedloop.windows.prepare import prepare
 
 REFERENCE_ROWS = 20_000
 

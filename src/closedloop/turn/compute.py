@@ -12,7 +12,8 @@ import pandas as pd
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
 from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import check_contract, digest, prepare
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.sources import WindowSource
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes

@@ -20,7 +20,8 @@ from closedloop.storage.lock import hold_lock
 from closedloop.turn.compute import Computing
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import ChainedSource, WindowSource, open_source
+from closedloop.windows.open_source import open_source
+from closedloop.windows.sources import ChainedSource, WindowSource
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 from tests.unit.streams import make_frame, make_use_case
 
 

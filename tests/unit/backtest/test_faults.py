@@ -14,7 +14,8 @@ from closedloop.backtest.faults import FAULTS, applicable, inject
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case, parse_use_case
-from closedloop.windows.contract_check import check_contract, measure_statistics, prepare
+from closedloop.windows.contract_check import check_contract, measure_statistics
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "test",

@@ -18,7 +18,7 @@ from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop",

@@ -14,8 +14,10 @@ from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.contract_check import check_contract, prepare
-from closedloop.windows.sources import open_source, read_table
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.open_source import open_source
+from closedloop.windows.prepare import prepare
+from closedloop.windows.table_file import read_table
 
 ROWS = 200
 

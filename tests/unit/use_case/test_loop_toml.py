@@ -16,9 +16,10 @@ from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
 from closedloop.settings import DEFAULT_USE_CASE
 from closedloop.use_case.loop_toml import load_use_case, parse_use_case
-from closedloop.windows.contract_check import check_contract, prepare
-from closedloop.windows.sources import open_source, write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.open_source import open_source
+from closedloop.windows.prepare import prepare
+from closedloop.windows.synthetic import generate_windows, write_generated
 
 REPOSITORY = Path(__file__).parents[3]
 BUILT_IN = [REPOSITORY / "data" / "streamflow", REPOSITORY / "data" / "iris"]
