@@ -32,12 +32,12 @@ from api.model.live import Production
 from api.predict.predictor import _compute
 from closedloop.storage.engine import open_engine
 from closedloop.bundle.loaded import load_with_pipeline
-from closedloop.records.queue import Recorder
+from closedloop.records.queue import RecordQueue
 from closedloop.records.store import Records
 bundle, rows, row = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 production = Production()
 production.current = LoadedModel(int(sys.argv[4]), load_with_pipeline(bundle), datetime.now(UTC))
-metrics = Metrics(production, Recorder(Records(open_engine("sqlite:///records.db"))))
+metrics = Metrics(production, RecordQueue(Records(open_engine("sqlite:///records.db"))))
 read = production.current.reader.read(json.dumps({"rows": [row] * rows}).encode(), 1000)
 metrics.features.count(_compute(production.current, read))
 print(metrics.render().decode())

@@ -216,6 +216,7 @@ def _tell_what_is_not_read(connection: Connection) -> None:
     names = set(sa.inspect(connection).get_table_names())
     if _ONCE in names and "answers" not in names:
         _LOG.warning(
-            "the table %s of an earlier version is not read any more: its rows are no part of the records",
+            "the table %s of an earlier version is no longer read: "
+            "its rows are not part of the records",
             _ONCE,
         )

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.errors import LabelConflict
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
-from closedloop.records.tables import ANSWERS, LABELS, refusal
+from closedloop.records.tables import ANSWERS, LABELS, store_error
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
 MOST_ROWS = 10_000  # in memory at once, unless one request has more
@@ -140,7 +140,7 @@ def _copy_labels(
             with target.begin() as connection:
                 connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
         except SQLAlchemyError as error:
-            raise refusal("copy labels", error) from error
+            raise store_error("copy labels", error) from error
     return len(missing)
 
 
@@ -150,4 +150,4 @@ def _ask(engine: Engine, query: Any) -> list[Any]:
         with engine.begin() as connection:
             return list(connection.execute(query))
     except SQLAlchemyError as error:
-        raise refusal("copy answers", error) from error
+        raise store_error("copy answers", error) from error
