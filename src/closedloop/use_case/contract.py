@@ -1,5 +1,4 @@
-"""What one use case is: its columns, target, source, slices, training, labels and golden cases;
-frozen, every value checked."""
+"""What loop.toml becomes: a frozen use case and its parts, with every value checked."""
 
 from __future__ import annotations
 
@@ -11,8 +10,7 @@ from typing import Any, Literal
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.schedule import Schedule
 
-# How a category that has no value is spelled in a prepared row: models are fitted on it like on any
-# other.
+# How a missing category is spelled in a prepared row: models treat it as a category of its own.
 MISSING = "(missing)"
 
 
@@ -20,9 +18,9 @@ MISSING = "(missing)"
 class Column:
     """One feature and its contract.
 
-    `minimum`, `maximum` and `allowed` bound single values; a window is broken when more than
-    `max_bad_rate` of its non-null values break them, or more than `max_null_rate` of its values are
-    null. `watch` puts it into the drift share.
+    `minimum`, `maximum` and `allowed` limit single values. A window is broken when more than
+    `max_bad_rate` of its non-null values are outside these limits, or more than `max_null_rate` of
+    its values are null. `watch` includes the column in the drift share.
     """
 
     type: Literal["numeric", "categorical"]
@@ -60,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """The column to predict. With two classes the second one is the positive one."""
+    """The column to predict. With two classes, the second is the positive class."""
 
     column: str
     """The column to predict."""
@@ -78,10 +76,11 @@ class Target:
 class Source:
     """Where windows come from.
 
-    `files`: `root` is a folder (relative to loop.toml; CLOSEDLOOP_DATA replaces it), `query` is DuckDB SQL in which
-    `{root}` and `{window}` are filled in; the windows are the names under root that match the pattern `windows`
-    (without their file ending), or the rows of `windows_query`, in sorted order.
-    `sql`: `url` is a SQLAlchemy address (or `$NAME` of an environment variable that holds it).
+    `files`: `root` is a folder relative to loop.toml (CLOSEDLOOP_DATA replaces it). `query` is
+    DuckDB SQL in which `{root}` and `{window}` are filled in. The windows are the names under root
+    that match the pattern `windows`, without their file ending, or the rows of `windows_query`,
+    sorted with numbers as numbers.
+    `sql`: `url` is a SQLAlchemy address, or `$NAME` of an environment variable that holds it.
     """
 
     query: str
@@ -108,8 +107,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Slice:
-    """A named part of the rows: where `column` is one of `values`, or lies in [minimum,
-    maximum)."""
+    """A named part of the rows: where `column` is in `values`, or in [minimum, maximum)."""
 
     name: str
     """What the slice is called in checks."""
@@ -131,9 +129,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Training:
-    """Which candidates are fitted: every recipe on every history. `half_life_windows` is the age at
-    which a row of the history `recent` counts half. `holdout_share` is held out to judge the very
-    first model when there is one window only."""
+    """Which candidates are fitted: every recipe on every history.
+
+    In the history `recent`, a row that is `half_life_windows` old counts half. When there is only
+    one window, `holdout_share` of it is held out to evaluate the first model.
+    """
 
     recipes: tuple[Literal["logistic", "lightgbm"], ...] = ("logistic", "lightgbm")
     """Learners to fit."""
@@ -159,8 +159,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Labels:
-    """`delay_windows` is the time from a prediction to its label, in windows: 0 when a window
-    brings its own labels."""
+    """`delay_windows` is the time to a prediction's label; 0: a window comes with its labels."""
 
     delay_windows: int = 0
     """Windows from a prediction to its label; 0: a window brings its labels."""
@@ -172,8 +171,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A row with the answer that any model worth promoting gives: the probability of `label` lies
-    in [minimum, maximum]."""
+    """A row that any good model answers with a probability of `label` in [minimum, maximum]."""
 
     name: str
     """What the case is called in checks."""
@@ -189,10 +187,9 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class UseCase:
-    """One use case, read and checked. `columns` keeps the order of the file: it is the order of
-    features everywhere.
+    """A use case, read and checked. Features are in the order of `columns` everywhere.
 
-    `content` is the file as parsed; it travels with every model, so that a model knows the contract
+    `content` is the parsed file. It is stored with every model, so that a model knows the contract
     it was fitted under.
     """
 

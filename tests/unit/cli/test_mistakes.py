@@ -211,8 +211,8 @@ def test_a_cron_line_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -
     """A mistyped schedule is noticed before anything is started, not at six in the morning."""
     assert main(["up", "--cron", "0 25 * * *"], os.environ) == UseCaseError.exit_code
     assert (
-        "--cron: wanted cron's hour must be between 0 and 23, from low to high, got '0 25 * * *'"
-        in sentence(capsys.readouterr())
+        "--cron: wanted cron's hour must be between 0 and 23, as *, a number, a range from low to "
+        "high, a step or a list of these, got '0 25 * * *'" in sentence(capsys.readouterr())
     )
 
 

@@ -213,7 +213,7 @@ def test_each_row_of_a_request_has_its_own_id_and_label(
     ],
 )
 def test_an_id_without_a_row_is_unknown(records: Records, id: str) -> None:
-    """A row after the last, another spelling of a row, and an unknown request are no predictions."""
+    """A row after the last, another spelling of a row and an unknown request are refused."""
     records.append([many("r1", 3)])
     with pytest.raises(UnknownPrediction, match="labels: wanted predictions that were recorded"):
         records.label_many([Label("True", id="r1-000001"), Label("True", id=id)], use_case="shop")

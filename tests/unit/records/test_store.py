@@ -97,7 +97,7 @@ def test_tables_of_row_by_row_records_are_left_alone(
 
 
 def test_a_file_that_was_replaced_is_noticed(tmp_path: Path) -> None:
-    """When the database of a running service is removed, the next request goes into the new file."""
+    """When the database of a running service is removed, the next request is in the new file."""
     engine = open_engine(f"sqlite:///{tmp_path / 'records.db'}")
     records = Records(engine, now=lambda: NOON)
     records.append([answered("a")])
