@@ -9,7 +9,6 @@ from pathlib import Path
 
 from closedloop.decisions.checks import Action
 from closedloop.records.labels import Label
-from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
 from closedloop.turn.carry_out import roll_back_by_hand
@@ -19,6 +18,7 @@ from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, take_turn, write_request
 from closedloop.windows.synthetic import generate_windows, write_generated
 from flows.monitor_flow import keep_report
+from tests.answers import describe_answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOGISTIC = {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]'}

@@ -18,11 +18,11 @@ from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Kind
 from closedloop.errors import ModelError, SourceError
 from closedloop.records.labels import Label
-from closedloop.records.request import describe_answers
 from closedloop.turn.history import History
 from closedloop.turn.open import open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.windows.prepare import prepare
+from tests.answers import describe_answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 

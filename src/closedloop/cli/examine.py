@@ -135,7 +135,7 @@ def _newest_window(loop: Loop) -> str:
 
 
 def _tables(loop: Loop) -> str:
-    found = plan_upgrade(loop.engine, asked=False)
+    found = plan_upgrade(loop.engine, requested=False)
     if not found.needed:
         return f"revision {found.after}, the newest"
     if found.before is None:

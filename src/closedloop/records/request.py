@@ -6,7 +6,7 @@ import base64
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,33 +37,6 @@ class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
     def ids(self) -> list[str]:
         """The ids of its predictions, in the order of its rows."""
         return [name_prediction(self.request, row) for row in range(self.rows)]
-
-
-def describe_answers(
-    use_case: str,
-    version: int,
-    features: Mapping[str, Sequence[float | str | None]],
-    probabilities: Mapping[str, Sequence[float]],
-    *,
-    request: str | None = None,
-    keys: Sequence[str | None] = (),
-    at: datetime | None = None,
-) -> AnsweredRequest:
-    """A request from features by column and probabilities by class, one value per row.
-
-    It gets a new id unless `request` is given.
-    """
-    rows = len(next(iter(probabilities.values())))
-    return AnsweredRequest(
-        request or make_request_id(),
-        use_case,
-        version,
-        rows,
-        to_json(features),
-        to_json(probabilities),
-        keys,
-        at,
-    )
 
 
 def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:

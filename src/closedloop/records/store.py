@@ -84,10 +84,6 @@ class Records:
         """Close the connection that is kept for writing; writing again opens a new one."""
         self._writer.close()
 
-    def label(self, prediction_id: str, label: str) -> bool:
-        """Record the label of one prediction; True when it is new. Raises as `label_many` does."""
-        return self.label_many([Label(label, id=prediction_id)]) == 1
-
     def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
         """Record all labels or none; returns how many are new. Repeating a label is no error.
 

@@ -103,25 +103,22 @@ def _check_numeric(
             _bounds(low, high),
             f"{_percent(outside)} of values outside, median {median:.6g}",
         )
-    trained_low, trained_high = (
-        _trained(statistics, "minimum", -math.inf),
-        _trained(statistics, "maximum", math.inf),
-    )
+    return _check_unit(name, median, statistics or {})
+
+
+def _check_unit(name: str, median: float, statistics: Mapping[str, Any]) -> Violation | None:
+    trained_low, trained_high = statistics.get("minimum"), statistics.get("maximum")
     # A column that was constant in training says nothing about its unit. Values a little beyond
     # those of training are drift.
-    if trained_low < trained_high and math.isfinite(trained_low) and math.isfinite(trained_high):
-        smallest, largest = sorted((abs(trained_low), abs(trained_high)))
-        low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
-        if not low <= abs(median) <= largest * _ANOTHER_UNIT:
-            seen = f"what was seen in training, {_bounds(trained_low, trained_high)}"
-            wanted = f"a median within {_ANOTHER_UNIT:g} times {seen}"
-            return Violation(name, "unit", wanted, f"median {median:.6g}")
-    return None
-
-
-def _trained(statistics: Mapping[str, Any] | None, key: str, unknown: float) -> float:
-    value = (statistics or {}).get(key)
-    return unknown if value is None else float(value)
+    if trained_low is None or trained_high is None or not trained_low < trained_high:
+        return None
+    smallest, largest = sorted((abs(trained_low), abs(trained_high)))
+    low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
+    if low <= abs(median) <= largest * _ANOTHER_UNIT:
+        return None
+    seen = f"what was seen in training, {_bounds(trained_low, trained_high)}"
+    wanted = f"a median within {_ANOTHER_UNIT:g} times {seen}"
+    return Violation(name, "unit", wanted, f"median {median:.6g}")
 
 
 def _bounds(low: float, high: float) -> str:

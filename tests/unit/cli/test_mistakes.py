@@ -43,7 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 # What is typed, the exit code, and words of the sentence: what was wanted or came, and what to do.
 MISTAKES = [
     ("status --use-case nowhere", 2, ["nothing at nowhere", "closedloop init"]),
-    ("status --use-case broken.toml", 2, ["a TOML file", "mend that line"]),
+    ("status --use-case broken.toml", 2, ["a TOML file", "fix that line"]),
     ("status --use-case misspelt.toml", 2, ["traget", "did you mean target?"]),
     ("monitor", 3, ["got none", "closedloop generate"]),
     ("monitor --source rows", 2, ["windows or records", "got rows"]),
@@ -63,8 +63,8 @@ MISTAKES = [
         2,
         ["--to-mlflow", "the address of an MLflow server"],
     ),
-    ("init other/sales.csv --target left", 3, ["nothing there", "name a file that exists"]),
-    ("init row.csv --target left", 3, ["nothing there", "did you mean rows.csv?"]),
+    ("init other/sales.csv --target left", 3, ["no such file", "name a file that exists"]),
+    ("init row.csv --target left", 3, ["no such file", "did you mean rows.csv?"]),
     ("init data --target left", 3, ["a CSV or Parquet file", "got a folder"]),
     ("init rows.csv --target lfet", 2, ["a column of the table", "got lfet", "did you mean left?"]),
     ("init rows.csv --target left --out misspelt.toml", 2, ["one that exists", "--force"]),
@@ -119,7 +119,7 @@ def test_a_mistake_is_one_sentence(
             "nonsense",
             "history --json",
             6,
-            ["CLOSEDLOOP_DATABASE_URL", "mend the address"],
+            ["CLOSEDLOOP_DATABASE_URL", "fix the address"],
         ),
         (
             "CLOSEDLOOP_DATABASE_URL",

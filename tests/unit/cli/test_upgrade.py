@@ -14,7 +14,7 @@ from sqlalchemy import text
 from closedloop.cli.app import main
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine
-from closedloop.storage.revisions import OURS, VERSION_TABLE, History
+from closedloop.storage.revisions import OURS, VERSION_TABLE, Revisions
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def later(tmp_path: Path) -> History:
+def later(tmp_path: Path) -> Revisions:
     """The program as it may be one day, with a revision more."""
     folder = tmp_path / "revisions"
     shutil.copytree(OURS.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,7 +42,7 @@ def later(tmp_path: Path) -> History:
         'op.execute("DELETE FROM record_probes")\n'
     )
     (folder / "later_without_probes.py").write_text(content)
-    return History(folder, (*OURS.revisions, "later"))
+    return Revisions(folder, (*OURS.names, "later"))
 
 
 def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
@@ -65,7 +65,7 @@ def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFi
 
 
 def test_programs_read_it(
-    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, later: Revisions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--json says which database, from where, to where, whether that took anything, and where the
     file of before is."""
@@ -86,7 +86,7 @@ def test_programs_read_it(
 
 
 def test_people_read_it(
-    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, later: Revisions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From which revision to which, and where the file of before is, in one line each."""
     told("upgrade", capsys)
@@ -105,7 +105,7 @@ def test_people_read_it(
 
 def test_a_server_waits_for_the_command(
     postgres_url: str,
-    later: History,
+    later: Revisions,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -131,7 +131,7 @@ def test_tables_from_before_the_revisions_are_noted(
     engine = open_engine(f"sqlite:///{home / 'closedloop.db'}")
     with engine.begin() as connection:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-    if OURS.head == OURS.revisions[0]:
+    if OURS.head == OURS.names[0]:
         assert "upgraded to record that it is at revision 0001\n" in told("upgrade", capsys)
     engine.dispose()
 
@@ -169,7 +169,7 @@ def test_a_database_that_is_away_is_one_sentence(
 @pytest.mark.slow
 def test_the_doctor_says_the_revision(
     postgres_url: str,
-    later: History,
+    later: Revisions,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

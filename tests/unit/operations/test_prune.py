@@ -18,13 +18,13 @@ from closedloop.operations.prune import (
     tell_pruning,
 )
 from closedloop.records.labels import Label
-from closedloop.records.request import describe_answers
 from closedloop.records.store import Records
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.open import Loop
 from closedloop.use_case.loop_toml import parse_use_case
+from tests.answers import describe_answers
 from tests.unit.operations.shelf import Shelf
 
 CONTENT = {

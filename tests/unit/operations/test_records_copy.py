@@ -16,10 +16,11 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.operations.moving import records_copy
 from closedloop.operations.moving.records_copy import copy_records
 from closedloop.records.labels import Label
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 from closedloop.storage.engine import open_engine
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 BEGAN = datetime(2026, 11, 1, 6, 0, 0, 250, tzinfo=UTC)
@@ -220,8 +221,8 @@ def test_a_label_that_contradicts_is_named(source: Engine, target: Engine) -> No
     live(source)
     copy_records(source, target, "shop", silent)
     id = answered(3).ids[0]
-    Records(source).label(id, "yes")
-    Records(target).label(id, "no")
+    Records(source).label_many([Label("yes", id=id)])
+    Records(target).label_many([Label("no", id=id)])
     with pytest.raises(LabelConflict, match=f"{id}: wanted 'yes' as here, got 'no' in the target"):
         copy_records(source, target, "shop", silent)
 

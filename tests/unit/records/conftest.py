@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from tests.answers import describe_answers
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ from tests.unit.records.conftest import answered, many
 def test_the_same_label_twice_is_no_error(records: Records) -> None:
     """A repeated label is accepted and counted once."""
     records.append([answered("a")])
-    assert records.label("a-000000", "True") is True
-    assert records.label("a-000000", "True") is False
+    label = Label("True", id="a-000000")
+    assert records.label_many([label]) == 1
+    assert records.label_many([label]) == 0
     assert records.count("shop") == RecordCounts(predictions=1, labels=1)
 
 
@@ -36,7 +37,7 @@ def test_a_contradicting_label_names_both_values_and_changes_nothing(
     """The recorded label stays, no other label of the request is recorded, and the error shows both
     values."""
     records.append([answered("a"), answered("b")])
-    records.label("a-000000", "True")
+    records.label_many([Label("True", id="a-000000")])
     with pytest.raises(LabelConflict, match=r"'True'.*'False'"):
         records.label_many([Label("True", id="b-000000"), Label("False", id="a-000000")])
     assert records.read(use_case)["label"].tolist() == ["True", None]
@@ -250,7 +251,7 @@ def test_two_writers_of_contradicting_labels_leave_one_winner(engine: Engine) ->
         for number in range(20):
             barrier.wait()
             try:
-                won += store.label(f"p{number}-000000", label)
+                won += store.label_many([Label(label, id=f"p{number}-000000")])
             except LabelConflict:
                 continue
         return won

@@ -13,9 +13,10 @@ import pytest
 
 from closedloop.errors import StoreError
 from closedloop.records.queue import QueueFull, RecordQueue
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 LOST = StoreError(where="records", wanted="a database", got="none", then="wait")

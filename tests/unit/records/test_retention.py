@@ -14,9 +14,10 @@ from sqlalchemy import Engine, func, select
 
 from closedloop.records import retention
 from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 

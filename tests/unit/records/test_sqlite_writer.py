@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.sqlite_writer import MAX_ROWS_NOW, SqliteWriter
 from closedloop.storage.engine import open_engine
 from closedloop.storage.upgrade import prepare_tables
+from tests.answers import describe_answers
 
 NOW = datetime(2026, 11, 21, 7, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from sqlalchemy import Engine, MetaData, text
 from closedloop.errors import StoreError
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.request import describe_answers
 from closedloop.records.store import RecordCounts, Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 from tests.unit.records.conftest import answered
@@ -28,7 +28,7 @@ def test_rows_come_back_as_they_were_asked(records: Records, use_case: UseCase) 
     """Features, key and label come back as they were appended, including nulls and missing
     labels."""
     records.append([answered("a", key="c1", spend=0.1 + 0.2), answered("b", key="c2", spend=None)])
-    records.label("a-000000", "False")
+    records.label_many([Label("False", id="a-000000")])
     frame = records.read(use_case)
     assert list(frame.columns) == ["customer", "spend", "plan", "label"]
     assert frame["customer"].tolist() == ["c1", "c2"]
@@ -87,7 +87,7 @@ def test_tables_of_row_by_row_records_are_left_alone(
         connection.execute(text("INSERT INTO predictions VALUES ('old-000000', 'shop')"))
     records = Records(engine, now=lambda: NOON)
     records.append([answered("a")])
-    assert records.label("a-000000", "True")
+    assert records.label_many([Label("True", id="a-000000")])
     assert records.count("shop") == RecordCounts(1, 1)
     warnings = [record.message for record in caplog.records if "earlier" in record.message]
     assert warnings == [
@@ -151,7 +151,7 @@ def test_a_time_without_zone_is_refused(records: Records) -> None:
     "use",
     [
         lambda records, use_case: records.append([answered("b")]),
-        lambda records, use_case: records.label("a-000000", "True"),
+        lambda records, use_case: records.label_many([Label("True", id="a-000000")]),
         lambda records, use_case: records.read(use_case),
         lambda records, use_case: records.count("shop"),
         lambda records, use_case: RecordsSource(records, use_case).windows(),

@@ -171,8 +171,8 @@ def test_a_chain_continues_where_the_first_source_ends() -> None:
 
 
 def test_generated_windows_are_written_once(tmp_path: Path) -> None:
-    """A second run writes nothing, a changed window is replaced whole, and no half-written files are
-    left behind."""
+    """A second run writes nothing, a changed window is replaced whole, and no half-written files
+    stay behind."""
     shop = use_case(tmp_path)
     assert write_generated(shop, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == (
         "m0",
