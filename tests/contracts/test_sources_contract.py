@@ -66,7 +66,7 @@ def database(root: Path, content: Content) -> WindowSource:
             frame.assign(w=name).to_sql("flowers", connection, index=False, if_exists="append")
     connection.close()
     query = (
-        "SELECT id, x, \"odd name\" FROM flowers "
+        'SELECT id, x, "odd name" FROM flowers '
         "WHERE w = '{window}' AND \"odd name\" NOT LIKE '%:none%'"
     )
     source = Source(

@@ -65,7 +65,10 @@ def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFi
 
 
 def test_programs_read_it(
-    home: Path, later: Revisions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    later: Revisions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """--json says which database, from where, to where, whether that took anything, and where the
     file of before is."""
@@ -86,7 +89,10 @@ def test_programs_read_it(
 
 
 def test_people_read_it(
-    home: Path, later: Revisions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    later: Revisions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """From which revision to which, and where the file of before is, in one line each."""
     told("upgrade", capsys)
