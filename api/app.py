@@ -24,8 +24,8 @@ from api.predict.predictor import Predictor
 from api.predict.record_first import Diary
 from api.protocols import mlflow as invocations
 from api.protocols import v2 as open_inference
+from api.refusal import Refusal
 from api.routes import Store, build_router, describe_predict
-from api.schemas import Refusal
 from closedloop.records.queue import Recorder
 
 _LOG = logging.getLogger("closedloop.service")

@@ -13,7 +13,7 @@ from api.guard.limits import OPEN_PATHS, WATCHING_PATHS
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.protocols.openapi import describe_protocols
-from api.schemas import LabelsMessage
+from api.requests import LabelsMessage
 
 _ANY_ROW = {
     "title": "Row",

@@ -11,13 +11,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from api import schemas
+from api import answers
 from api.metrics.service import CONTENT_TYPE, Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import live_model
 from api.predict.record_first import Diary
-from api.schemas import Refusal, read_json, read_labels
+from api.refusal import Refusal
+from api.requests import read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.labels import Label, UnknownPrediction
 from closedloop.records.request import AnsweredRequest
@@ -40,20 +41,20 @@ class Store(Protocol):
 
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    413: {"model": schemas.ErrorAnswer, "description": "Too many rows or bytes for one request"},
-    422: {"model": schemas.RefusedAnswer, "description": "A field that cannot be accepted, named"},
+    413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes for one request"},
+    422: {"model": answers.RefusedAnswer, "description": "A field that cannot be accepted, named"},
     503: {
-        "model": schemas.ErrorAnswer,
+        "model": answers.ErrorAnswer,
         "description": "No model, nothing to record the answer in, too many requests under way, or out of time",
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
     404: {
-        "model": schemas.ErrorAnswer,
+        "model": answers.ErrorAnswer,
         "description": "Predictions that were never recorded, all named",
     },
     409: {
-        "model": schemas.ErrorAnswer,
+        "model": answers.ErrorAnswer,
         "description": "A label that contradicts the one on record, both named",
     },
 }
@@ -65,7 +66,7 @@ def describe_predict(router: APIRouter) -> None:
 
     @router.post(
         "/predict",
-        response_model=schemas.PredictionsAnswer,
+        response_model=answers.PredictionsAnswer,
         responses=_FAULTS,
         summary="Predict one row or many",
     )
@@ -86,21 +87,21 @@ def build_router(
 
     @router.post(
         "/labels",
-        response_model=schemas.LabelsAnswer,
+        response_model=answers.LabelsAnswer,
         responses={**_FAULTS, **_LABEL_FAULTS},
         summary="Tell what was true",
     )
     async def label(request: Request) -> Response:
         return await run_in_threadpool(take_labels, await request.body())
 
-    @router.get("/health", response_model=schemas.HealthAnswer, summary="Is the process alive?")
+    @router.get("/health", response_model=answers.HealthAnswer, summary="Is the process alive?")
     async def health() -> Response:
         return JSONResponse({"alive": True})
 
     @router.get(
         "/ready",
-        response_model=schemas.ReadyAnswer,
-        responses={503: {"model": schemas.ReadyAnswer}},
+        response_model=answers.ReadyAnswer,
+        responses={503: {"model": answers.ReadyAnswer}},
         summary="Can it answer?",
     )
     async def ready() -> Response:
@@ -119,7 +120,7 @@ def build_router(
 
     @router.get(
         "/model",
-        response_model=schemas.ModelAnswer,
+        response_model=answers.ModelAnswer,
         responses={503: _FAULTS[503]},
         summary="Which model answers?",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from api.schemas import Refusal
+from api.refusal import Refusal
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.api_keys import hash_key, read_keys
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.guard.early_close import end_unread
 from api.guard.keys import Keys
-from api.schemas import Refusal
+from api.refusal import Refusal
 
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.guard.limits import Gate, answer_refusal
 from api.metrics.service import Metrics
-from api.schemas import Refusal
+from api.refusal import Refusal
 
 _LOG = logging.getLogger("closedloop.service")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from api.rows.check import RowType
 from api.rows.decode import RowReader
 from api.rows.decode_tables import TableReader
 from api.rows.pack import MANY, Packed, Packer
 from api.rows.rows import Rows
-from api.schemas import RowType
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from api.model.answer import Answered, LoadedModel
 from api.predict.predictor import Predictor
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 
 MOST_ROWS = 256  # of a batch; more of them would hold up the event loop and gain nothing
 

@@ -16,8 +16,8 @@ from api.metrics.service import Metrics
 from api.model.answer import Answered, LoadedModel
 from api.model.live import Production
 from api.predict.record_first import Diary
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 
 _LOG = logging.getLogger("closedloop.service")
 SMALL = 32_768  # bytes; a larger body is worth a thread

@@ -4,7 +4,7 @@ recorder."""
 from __future__ import annotations
 
 from api.metrics.service import Metrics
-from api.schemas import Refusal
+from api.refusal import Refusal
 from closedloop.errors import StoreError
 from closedloop.records.queue import Recorder, RecorderBusy
 from closedloop.records.request import AnsweredRequest

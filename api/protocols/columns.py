@@ -9,8 +9,9 @@ from typing import Any
 
 from api.model.answer import LoadedModel
 from api.protocols.errors import say_all
+from api.refusal import Refusal
+from api.requests import MAX_NUMBER
 from api.rows.rows import Rows
-from api.schemas import MAX_NUMBER, Refusal
 from closedloop.use_case.contract import UseCase
 
 _TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(None)})

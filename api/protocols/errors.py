@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.schemas import Refusal
+from api.refusal import Refusal
 
 _FAULTS_SAID = 5
 

@@ -16,8 +16,8 @@ from api.predict.predictor import SMALL, Predictor
 from api.protocols.columns import MissingColumn, read_table
 from api.protocols.errors import route_that_says, say_all
 from api.protocols.mlflow_bodies import read_csv_table, read_json_table
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 
 JSON, CSV = "application/json", "text/csv"
 MOST_IDS = 100  # in a header: some four kilobytes, half of what servers commonly take

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from api.protocols.columns import Table, known_names, refuse_many
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.windows.spelling import read_category
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from api.model.answer import LoadedModel
 from api.protocols.v2_tensors import BYTES, InferRequest
-from api.schemas import MAX_NUMBER
+from api.requests import MAX_NUMBER
 
 _VALUE: dict[str, Any] = {
     "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]

@@ -16,8 +16,8 @@ from api.protocols.columns import read_table
 from api.protocols.errors import route_that_says, say_all
 from api.protocols.v2_inputs import read_inputs
 from api.protocols.v2_tensors import parse_request
+from api.refusal import Refusal, show
 from api.rows.rows import Rows
-from api.schemas import Refusal, show
 
 BINARY, HEADER_LENGTH = "application/octet-stream", "Inference-Header-Content-Length"
 _BYTES_BEHIND = {

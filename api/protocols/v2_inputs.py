@@ -8,7 +8,7 @@ from typing import Any
 
 from api.protocols.columns import Table, known_names
 from api.protocols.v2_tensors import BYTES, InferRequest, InputTensor, TensorReader, refuse
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import UseCase
 
 NUMBERS, TEXTS = "numbers", "texts"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from api.model.answer import Answered, LoadedModel
 from api.protocols.v2_inputs import packed_columns
 from api.protocols.v2_tensors import BYTES, InferRequest, write_texts
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import UseCase
 
 PROBABILITIES, PREDICTION = "probabilities", "prediction"

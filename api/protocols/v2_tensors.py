@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import from_json
 
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 
 NUMBER_TYPES = {
     "FP64": "<f8",

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from api.requests import MAX_NUMBER, read_json
+from api.rows.check import RowType
 from api.rows.rows import Rows
-from api.schemas import MAX_NUMBER, RowType, read_json
 from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import UseCase
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.guard.limits import Gate, Limits
-from api.schemas import Refusal
+from api.refusal import Refusal
 from tests.api.test_under_load import serve
 from tests.waiting import until
 

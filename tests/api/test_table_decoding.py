@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from api.model.answer import LoadedModel
 from api.protocols.columns import read_with_care, refuse_many, take_plain
 from api.protocols.mlflow_bodies import read_json_table
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 from closedloop.bundle.loaded import LoadedVersion
 
 NAMES = ["monthly spend", "visits", "plan", "returning"]
