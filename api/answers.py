@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class PredictionAnswer(BaseModel):
-    id: str = Field(description="names this prediction, for its label")
-    prediction: str = Field(description="the likeliest class")
-    probabilities: dict[str, float] = Field(description="one per class; they add up to 1")
-    warnings: list[str] = Field(description="values outside the contract; answered all the same")
+    id: str = Field(description="id of the prediction: send its label with it")
+    prediction: str = Field(description="the most probable class")
+    probabilities: dict[str, float] = Field(description="one per class; their sum is 1")
+    warnings: list[str] = Field(
+        description="values outside the contract; the row is answered anyway"
+    )
 
 
 class PredictionsAnswer(BaseModel):
@@ -37,12 +39,14 @@ class PredictionsAnswer(BaseModel):
     )
 
     model: str
-    version: int = Field(description="the one version that answered every row of this request")
+    version: int = Field(description="the version that answered all rows of the request")
     predictions: list[PredictionAnswer]
 
 
 class LabelsAnswer(BaseModel):
-    recorded: int = Field(description="labels that were news; those already known are no fault")
+    recorded: int = Field(
+        description="number of new labels; labels already on record are not counted"
+    )
 
 
 class HealthAnswer(BaseModel):
@@ -52,14 +56,16 @@ class HealthAnswer(BaseModel):
 class ReadyAnswer(BaseModel):
     ready: bool
     version: int | None = Field(description="the version that answers")
-    wanted: int | None = Field(description="the version that production points at, as last seen")
+    wanted: int | None = Field(
+        description="the version that `production` pointed at when last seen"
+    )
     registry: str = Field(description="`reachable`, or what went wrong")
     records: str = Field(description="`writable`, or why answers cannot be recorded")
     reason: str | None = Field(
-        description="why it is not ready, or why another version than the wanted one answers"
+        description="why it is not ready, or why a version other than the wanted one answers"
     )
     refused: dict[int, str] = Field(
-        description="versions that could not be loaded or failed their self-test, with the reason"
+        description="versions that could not be loaded or failed their self-test, and why"
     )
 
 
@@ -80,16 +86,14 @@ class ModelAnswer(BaseModel):
     rows: int
     features: dict[str, FeatureAnswer]
     served_by: Literal["onnx", "pipeline"] = Field(description="what computes the answers")
-    served_reason: str | None = Field(
-        description="why the pipeline answers itself, which is slower"
-    )
+    served_reason: str | None = Field(description="why the slower pipeline answers, not ONNX")
     loaded_at: datetime
     refused: dict[int, str]
 
 
 class FaultAnswer(BaseModel):
     loc: list[str | int] = Field(
-        description="where: body, then rows and the row's number, then the field"
+        description="place of the fault: body, rows, number of the row, field"
     )
     msg: str
     type: str

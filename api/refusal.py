@@ -29,7 +29,7 @@ class Refusal(Exception):
 
 
 def fault(loc: Sequence[str | int], message: str, type: str = "value_error") -> dict[str, Any]:
-    """One entry of a 422's `detail`, in the form that FastAPI documents."""
+    """One entry in the `detail` of a 422, as FastAPI documents it."""
     return {"loc": ["body", *loc], "msg": message, "type": type}
 
 

@@ -29,7 +29,7 @@ MAX_NUMBER = 3.4e38
 
 
 def read_json(body: bytes) -> Any:
-    """Raises Refusal 422 for what is not JSON; NaN and Infinity are not."""
+    """The content of a body. Raises Refusal 422 unless it is JSON, which has no NaN or Infinity."""
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -39,7 +39,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """One spelling per value, the one that `schema.prepare` gives: true is 'True', 1.0 is '1'."""
+    """The spelling that training reads: true is 'True', 1.0 is '1'."""
     if isinstance(value, bool | int):
         return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else value
@@ -47,7 +47,7 @@ def _as_text(value: Any) -> Any:
 
 def _refuse_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a truth value is no number")
+        raise ValueError("a truth value is not a number")
     return value
 
 
@@ -77,35 +77,35 @@ Key = Annotated[
 
 
 def _read_moment(value: Any) -> datetime | None:
-    """An aware UTC time of a text; what pydantic would take besides (a count of seconds, a bare
-    date) could mean several."""
+    """An aware UTC time from a text; numbers and dates, which pydantic takes, are ambiguous."""
     if value is None:
         return None
-    wanted = "wanted an ISO 8601 time with its zone, like 2026-11-20T12:00:00Z"
+    wanted = "wanted an ISO 8601 time with a time zone, like 2026-11-20T12:00:00Z"
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ValueError(f"{wanted}, got {show(value)}") from None
     if moment.tzinfo is None:
-        raise ValueError(f"{wanted}, got {show(value)}, which has no zone")
+        raise ValueError(f"{wanted}, got {show(value)}, which has no time zone")
     try:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(
-            f"wanted a time within the years 1 to 9999 of UTC, got {show(value)}"
+            f"wanted a time in the years 1 to 9999 in UTC, got {show(value)}"
         ) from None
 
 
 def read_list(content: dict[str, Any], name: str, max_rows: int) -> list[Any]:
-    rows = content[name]
-    if not isinstance(rows, list):
-        raise Refusal(422, [fault((name,), f"wanted a list, got {show(rows)}", "list_type")])
-    if not rows:
+    """The list in `{name: [...]}`. Raises Refusal 422, or 413 for more than `max_rows` entries."""
+    entries = content[name]
+    if not isinstance(entries, list):
+        raise Refusal(422, [fault((name,), f"wanted a list, got {show(entries)}", "list_type")])
+    if not entries:
         raise Refusal(422, [fault((name,), "wanted at least one, got an empty list", "too_short")])
-    if len(rows) > max_rows:
+    if len(entries) > max_rows:
         raise Refusal(
             413,
-            f"wanted at most {max_rows} {name} in one request, got {len(rows)}: send them in parts",
+            f"wanted at most {max_rows} {name} in one request, got {len(entries)}: split it",
         )
     for other in content:
         if other != name:
@@ -113,12 +113,11 @@ def read_list(content: dict[str, Any], name: str, max_rows: int) -> list[Any]:
                 422,
                 [fault((other,), f"unknown field {show(other)} beside {name}", "extra_forbidden")],
             )
-    return rows
+    return entries
 
 
 class LabelMessage(BaseModel):
-    """The truth about one prediction, named by its id or by its key (then the newest prediction of
-    that key is meant)."""
+    """The true class of one prediction, found by its id or, as the newest of its key, by key."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -126,21 +125,24 @@ class LabelMessage(BaseModel):
     key: Key | None = None
     at: Moment | None = Field(
         None,
-        description="beside a key: the newest prediction that was answered then or before is meant; ISO 8601 with its zone",
+        description=(
+            "with a key: selects the newest prediction answered at or before this time; "
+            "ISO 8601 with a time zone"
+        ),
     )
     label: Text
 
     @field_validator("at")
     @classmethod
-    def _beside_a_key(cls, at: datetime | None, said: ValidationInfo) -> datetime | None:
-        if at is not None and said.data.get("id") is not None:
+    def _refuse_time_with_id(cls, at: datetime | None, info: ValidationInfo) -> datetime | None:
+        if at is not None and info.data.get("id") is not None:
             raise ValueError(
-                "wanted a time beside a key only, got one beside an id: an id names its prediction alone"
+                "wanted a time only with a key, got one with an id: an id needs no time"
             )
         return at
 
     @model_validator(mode="after")
-    def _one_name(self) -> LabelMessage:
+    def _require_id_or_key(self) -> LabelMessage:
         if (self.id is None) == (self.key is None):
             raise ValueError("wanted either id or key")
         return self
@@ -154,30 +156,36 @@ _LABELS = TypeAdapter(list[LabelMessage])
 
 
 def read_labels(content: Any, classes: Sequence[str], max_rows: int) -> list[Label]:
-    """The labels of `{"labels": [...]}`. Raises Refusal 422 naming field and row, or 413 for too
-    many."""
+    """The labels in `{"labels": [...]}`.
+
+    Raises Refusal 422 naming row and field, or 413 for too many.
+    """
     if not isinstance(content, dict) or "labels" not in content:
         raise Refusal(
             422, [fault(("labels",), 'wanted {"labels": [{"id": ..., "label": ...}]}', "missing")]
         )
-    rows = read_list(content, "labels", max_rows)
+    entries = read_list(content, "labels", max_rows)
     try:
-        checked = _LABELS.validate_python(rows)
+        checked = _LABELS.validate_python(entries)
     except ValidationError as error:
         faults = [
-            fault(("labels", *one["loc"]), one["msg"].removeprefix("Value error, "), one["type"])
-            for one in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
+            fault(
+                ("labels", *found["loc"]), found["msg"].removeprefix("Value error, "), found["type"]
+            )
+            for found in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
         ]
         raise Refusal(422, faults) from None
     unknown = [
         fault(
             ("labels", number, "label"),
-            f"wanted one of {', '.join(classes)}, got {show(one.label)}",
+            f"wanted one of {', '.join(classes)}, got {show(message.label)}",
             "unknown_class",
         )
-        for number, one in enumerate(checked)
-        if one.label not in classes
+        for number, message in enumerate(checked)
+        if message.label not in classes
     ]
     if unknown:
         raise Refusal(422, unknown[:MAX_FAULTS])
-    return [Label(one.label, id=one.id, key=one.key, at=one.at) for one in checked]
+    return [
+        Label(message.label, id=message.id, key=message.key, at=message.at) for message in checked
+    ]

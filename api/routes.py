@@ -1,5 +1,7 @@
-"""The service's routes. Each takes the production model once, so that one request is never answered
-by two versions."""
+"""The routes of the service, except the scoring protocols.
+
+Each takes the production model once, so that no request is answered by two versions.
+"""
 
 from __future__ import annotations
 
@@ -41,34 +43,33 @@ class Store(Protocol):
 
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes for one request"},
-    422: {"model": answers.RefusedAnswer, "description": "A field that cannot be accepted, named"},
+    413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes in one request"},
+    422: {"model": answers.RefusedAnswer, "description": "Invalid fields, each named"},
     503: {
         "model": answers.ErrorAnswer,
-        "description": "No model, nothing to record the answer in, too many requests under way, or out of time",
+        "description": "No model, no store for the record, too many open requests, or out of time",
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
     404: {
         "model": answers.ErrorAnswer,
-        "description": "Predictions that were never recorded, all named",
+        "description": "Predictions that are not on record, each named",
     },
     409: {
         "model": answers.ErrorAnswer,
-        "description": "A label that contradicts the one on record, both named",
+        "description": "A label that contradicts the label on record, both named",
     },
 }
 
 
 def describe_predict(router: APIRouter) -> None:
-    """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route
-    never runs."""
+    """Document /predict. `PredictEndpoint` answers it; the route below never runs."""
 
     @router.post(
         "/predict",
         response_model=answers.PredictionsAnswer,
         responses=_FAULTS,
-        summary="Predict one row or many",
+        summary="Predict one or many rows",
     )
     async def predict() -> None: ...
 
@@ -76,12 +77,15 @@ def describe_predict(router: APIRouter) -> None:
 def build_router(
     production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int
 ) -> APIRouter:
+    """The routes for labels, health, model and metrics."""
     router = APIRouter()
 
-    def take_labels(body: bytes) -> Response:
+    def record_labels(body: bytes) -> Response:
         model = live_model(production)
         labels = read_labels(read_json(body), model.facts.classes, max_rows)
-        recorded = _label(metrics, lambda: records.label_many(labels, use_case=model.use_case.name))
+        recorded = _write_labels(
+            metrics, lambda: records.label_many(labels, use_case=model.use_case.name)
+        )
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
 
@@ -89,10 +93,10 @@ def build_router(
         "/labels",
         response_model=answers.LabelsAnswer,
         responses={**_FAULTS, **_LABEL_FAULTS},
-        summary="Tell what was true",
+        summary="Send true classes",
     )
     async def label(request: Request) -> Response:
-        return await run_in_threadpool(take_labels, await request.body())
+        return await run_in_threadpool(record_labels, await request.body())
 
     @router.get("/health", response_model=answers.HealthAnswer, summary="Is the process alive?")
     async def health() -> Response:
@@ -102,7 +106,7 @@ def build_router(
         "/ready",
         response_model=answers.ReadyAnswer,
         responses={503: {"model": answers.ReadyAnswer}},
-        summary="Can it answer?",
+        summary="Can the service answer?",
     )
     async def ready() -> Response:
         current, following = production.current, production.following
@@ -129,7 +133,7 @@ def build_router(
 
     @router.get(
         "/metrics",
-        summary="Numbers for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
     )
@@ -139,9 +143,11 @@ def build_router(
     return router
 
 
-def _label(metrics: Metrics, write: Callable[[], int]) -> int:
-    """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when
-    nothing can be recorded."""
+def _write_labels(metrics: Metrics, write: Callable[[], int]) -> int:
+    """The number of labels that `write` recorded.
+
+    Raises Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 without a store.
+    """
     try:
         return write()
     except UnknownPrediction as error:

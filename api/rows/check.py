@@ -27,8 +27,7 @@ class Row:
 
 
 class RowType:
-    """The type of one row of one model: every feature named, null written out, nothing else but the
-    key."""
+    """The type of a row of one model: every feature, null where it has no value, maybe the key."""
 
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
@@ -46,15 +45,17 @@ class RowType:
                 Field(
                     None,
                     alias=use_case.key,
-                    description="names the row, so that its label can be sent by key",
+                    description="name of the row: send its label with it",
                 ),
             )
         self.model = create_model("Row", __config__=ConfigDict(extra="forbid"), **fields)
         self._rows: TypeAdapter[list[Any]] = TypeAdapter(list[self.model])  # type: ignore[name-defined]
 
     def read(self, content: Any, max_rows: int) -> list[Row]:
-        """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and
-        row, or 413 for too many."""
+        """The rows of `{"rows": [...]}` or of one bare row.
+
+        Raises Refusal 422 naming row and field, or 413 for too many.
+        """
         if not isinstance(content, dict):
             raise Refusal(
                 422,
@@ -74,9 +75,9 @@ class RowType:
             checked = self._rows.validate_python(rows)
         except ValidationError as error:
             raise Refusal(422, self._faults(error, ("rows",) if many else None)) from None
-        return [self._row(one) for one in checked]
+        return [self._take_row(row) for row in checked]
 
-    def _row(self, checked: BaseModel) -> Row:
+    def _take_row(self, checked: BaseModel) -> Row:
         values = checked.model_dump(by_alias=True)
         key = None if self._use_case.key is None else values.pop(self._use_case.key)
         return Row(values, key)
@@ -85,9 +86,9 @@ class RowType:
         self, error: ValidationError, prefix: tuple[str, ...] | None
     ) -> list[dict[str, Any]]:
         found = []
-        for one in error.errors(include_url=False)[:MAX_FAULTS]:
-            loc = one["loc"][1:] if prefix is None else (*prefix, *one["loc"])
-            found.append(fault(loc, self._explain(one), one["type"]))
+        for details in error.errors(include_url=False)[:MAX_FAULTS]:
+            loc = details["loc"][1:] if prefix is None else (*prefix, *details["loc"])
+            found.append(fault(loc, self._explain(details), details["type"]))
         if error.error_count() > MAX_FAULTS:
             found.append(
                 fault(
@@ -98,11 +99,11 @@ class RowType:
             )
         return found
 
-    def _explain(self, one: ErrorDetails) -> str:
-        name = str(one["loc"][-1])
-        if one["type"] == "missing":
+    def _explain(self, details: ErrorDetails) -> str:
+        name = str(details["loc"][-1])
+        if details["type"] == "missing":
             return f"wanted a value or null for {name}, got nothing: send every feature"
-        if one["type"] == "extra_forbidden":
+        if details["type"] == "extra_forbidden":
             if name == self._use_case.target.column:
                 return f"{name} is what the model predicts: leave it out"
             known = [*self._use_case.columns, *([self._use_case.key] if self._use_case.key else [])]
@@ -111,15 +112,18 @@ class RowType:
                 f"did you mean {near[0]}?" if near else f"the model knows {', '.join(known)[:500]}"
             )
         if name == self._use_case.key:
-            return f"wanted a key of 1 to {MAX_KEY_LENGTH} characters without NUL, or null, got {show(one['input'])}"
-        if len(one["loc"]) == 1:
-            return f"wanted an object of features, got {show(one['input'])}"
+            return (
+                f"wanted a key of 1 to {MAX_KEY_LENGTH} characters without NUL, or null, "
+                f"got {show(details['input'])}"
+            )
+        if len(details["loc"]) == 1:
+            return f"wanted an object of features, got {show(details['input'])}"
         wanted = (
             f"a number up to {MAX_NUMBER:g} or null"
             if self._use_case.columns[name].type == "numeric"
             else "a text or null"
         )
-        return f"wanted {wanted}, got {show(one['input'])}"
+        return f"wanted {wanted}, got {show(details['input'])}"
 
 
 def _describe(column: Column) -> str:

@@ -78,7 +78,7 @@ def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
     no good one unless the server `may_refuse`.
     """
     line = next(
-        (one.removeprefix(_MARK) for one in printed.splitlines() if one.startswith(_MARK)), None
+        (line.removeprefix(_MARK) for line in printed.splitlines() if line.startswith(_MARK)), None
     )
     if line is None:
         raise ClosedLoopError(
@@ -100,7 +100,8 @@ def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
         raise ClosedLoopError(
             where=where,
             wanted="good answers only",
-            got=f"{load.requests} answers, {load.refused} of them 400 or more, {load.broken} broken connections",
+            got=f"{load.requests} answers, {load.refused} of them 400 or more, "
+            f"{load.broken} broken connections",
             then="look into the server's log: figures of a server that fails say nothing",
         )
     return load
