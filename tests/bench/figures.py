@@ -120,7 +120,7 @@ def table_rows(servers: Mapping[str, Figures]) -> list[tuple[str, ...]]:
 
 def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
     """What the ratios say, a sentence each; none for what was not measured."""
-    said = {
+    sentences = {
         "ratio_vs_mlflow": "{:.1f} times the requests a second of `mlflow models serve`",
         "p99_ratio_vs_mlflow": "{:.2f} times its p99",
         "batch_rows_ratio_vs_mlflow": "{:.1f} times its rows a second in requests of 1,000 rows",
@@ -135,7 +135,7 @@ def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
     }
     return [
         sentence.format(content[name])
-        for name, sentence in said.items()
+        for name, sentence in sentences.items()
         if content.get(name) is not None
     ]
 

@@ -118,11 +118,11 @@ def _await_answer(
         with contextlib.suppress(subprocess.TimeoutExpired):
             got = f"its end with code {process.wait(_BETWEEN_QUESTIONS_SECONDS)}"
             break
-    said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+    printed = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
     raise ClosedLoopError(
         where=path,
         wanted="a server that answers 200",
-        got=f"{got}; it said: {said}",
+        got=f"{got}; it printed: {printed}",
         then="start it by hand",
     )
 
