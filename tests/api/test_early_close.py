@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.guard import early_close as unread
+from api.guard import early_close
 from api.guard.keys import Keys
 from api.guard.limits import RequestLimits
 from tests.api.test_under_load import serve
@@ -57,8 +57,7 @@ def send_without_end(connection: socket.socket, head: str, size: str) -> int:
 def test_whoever_sends_without_end_is_answered_and_cut_off(
     make_service: Callable[..., Service], head: str, size: str, status: int
 ) -> None:
-    """A body whose rest is unknown or forbidden is not taken for ever, whoever gave the answer: it
-    says so and the connection ends."""
+    """A body of unknown or forbidden size gets its answer, `connection: close` and an end."""
     service = make_service(limits=RequestLimits(max_body_bytes=MOST))
     service.promote(1)
     with serve(service.app) as url, connect(url) as client:
@@ -143,9 +142,8 @@ def read_answer(client: socket.socket) -> bytes:
 def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the answer a silent client is given its seconds and no more; whoever still reads the
-    body is told that it is gone."""
-    monkeypatch.setattr(unread, "_SECONDS", 0.05)
+    """A silent client gets its seconds after the answer, and readers of the body a disconnect."""
+    monkeypatch.setattr(early_close, "_SECONDS", 0.05)
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -156,7 +154,7 @@ def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(
 
     async def answer() -> Any:
         scope = {"headers": [(b"transfer-encoding", b"chunked")]}
-        read, say = unread.close_early(scope, receive, send, MOST)
+        read, say = early_close.close_early(scope, receive, send, MOST)
         await say({"type": "http.response.start", "status": 404, "headers": []})
         await say({"type": "http.response.body", "body": b"no"})
         return await read()

@@ -162,7 +162,7 @@ def test_what_training_saw_in_part_is_not_called_unseen(
 def test_a_model_of_a_single_feature_is_watched(
     make_bundle: Callable[..., LoadedVersion], empty_service: Service
 ) -> None:
-    """One column is no special case for whoever asks."""
+    """A model of a single column is counted like any other."""
     from tests.api.conftest import CONTENT
 
     content = {**CONTENT, "columns": {"visits": {"type": "numeric"}}}

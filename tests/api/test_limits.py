@@ -90,7 +90,7 @@ def test_more_requests_than_the_bound_are_refused_at_once(
     make_service: Callable[..., Service],
 ) -> None:
     """While two requests wait for their record and two is the most, the third is a 503 that says
-    when to ask again, on every route but those that watch the service; both are answered in the
+    when to retry, on every route except those for monitoring; both are answered in the
     end, and then there is room again."""
     service = make_service(limits=RequestLimits(max_waiting_requests=2))
     service.promote(1)
@@ -149,8 +149,7 @@ def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
 
 
 def test_a_body_that_comes_too_slowly_costs_no_place(make_service: Callable[..., Service]) -> None:
-    """A client that sends half of its body and waits is told so after its seconds, and its place is
-    free again."""
+    """A client that sends half of its body gets a 503 after its seconds, and frees its place."""
     service = make_service(limits=RequestLimits(max_waiting_requests=1, request_seconds=0.2))
     service.promote(1)
     with serve(service.app) as url:

@@ -22,7 +22,7 @@ ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "retu
 EXPRESSIONS = [*alert_expressions(), *panel_expressions()]
 INFER = {"/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"}
 PREDICTING = {"/predict", "/invocations", *INFER}
-WATCHING = {
+MONITORING = {
     "/health",
     "/ready",
     "/ping",
@@ -74,7 +74,7 @@ def labels_of(said: str) -> dict[str, set[str]]:
 def test_every_metric_and_every_label_exists(
     expression: Expression, labels_of: dict[str, set[str]]
 ) -> None:
-    """An alert or a panel on a name that the service does not have would be silent for ever."""
+    """An alert or a panel on a name that the service does not have would never show anything."""
     assert expression.metrics
     assert expression.metrics <= set(labels_of)
     assert not [(name, label) for name, label in expression.matched if label not in labels_of[name]]
@@ -103,7 +103,7 @@ def test_the_names_are_read_out_of_an_expression() -> None:
     ("alert", "is_meant"),
     [
         ("ClosedloopSlow", lambda route: route in PREDICTING),
-        ("ClosedloopErrors", lambda route: route not in WATCHING),
+        ("ClosedloopErrors", lambda route: route not in MONITORING),
     ],
 )
 def test_an_alert_is_about_the_routes_that_it_means(
@@ -114,7 +114,7 @@ def test_an_alert_is_about_the_routes_that_it_means(
     (expression,) = [expression for expression in alert_expressions() if expression.where == alert]
     ways = set(re.findall(r'route(=~|!~)"([^"]*)"', expression.text))
     routes = set(re.findall(r'closedloop_requests_total\{route="([^"]*)"', said))
-    assert routes >= PREDICTING | WATCHING
+    assert routes >= PREDICTING | MONITORING
     assert len(ways) == 1
     for is_in, pattern in ways:
         taken = {

@@ -215,8 +215,7 @@ def test_without_a_model_it_lives_and_is_not_ready(empty_service: Service) -> No
 
 
 def test_it_is_not_ready_while_answers_cannot_be_recorded(service: Service, tmp_path: Path) -> None:
-    """With the database gone nothing is answered, so both protocols tell whoever balances the load,
-    and say why."""
+    """Without the database nothing is answered, and both protocols say so to load balancers."""
     service.engine.dispose()
     shutil.move(tmp_path / "store", tmp_path / "away")
     assert service.client.post(URL, json={"inputs": GOOD}).status_code == 503
