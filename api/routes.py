@@ -5,7 +5,6 @@ Each takes the production model once, so that no request is answered by two vers
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -24,8 +23,6 @@ from api.requests import read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.labels import Label, UnknownPrediction
 from closedloop.records.request import AnsweredRequest
-
-_LOG = logging.getLogger("closedloop.service")
 
 
 class Store(Protocol):

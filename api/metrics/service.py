@@ -73,6 +73,9 @@ class Metrics:
             registry=self._registry,
         )
         self.features = FeatureMetrics(self._registry, production)
+        self._add_gauges(production, recorder)
+
+    def _add_gauges(self, production: Production, recorder: Recorder) -> None:
         self._gauge(
             "records_waiting",
             "Rows waiting for their commit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -19,6 +20,7 @@ from api.protocols.v2_tensors import parse_request
 from api.refusal import Refusal, show
 from api.rows.rows import Rows
 
+_Handler = Callable[[Request], Awaitable[Response]]
 BINARY, HEADER_LENGTH = "application/octet-stream", "Inference-Header-Content-Length"
 _BYTES_BEHIND = {
     HEADER_LENGTH: {
@@ -95,6 +97,13 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
 
         return await predictor.answer(model, read, write, large=len(body) > SMALL)
 
+    _add_model_routes(router, metadata, model_ready, infer)
+    return router
+
+
+def _add_model_routes(
+    router: APIRouter, metadata: _Handler, model_ready: _Handler, infer: _Handler
+) -> None:
     # Documented here, not declared by the functions: FastAPI would promise a 422 that never comes.
     for path, documented in (
         ("/models/{name}", _NAMED),
@@ -125,7 +134,6 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
             openapi_extra=documented,
             summary="Predict rows, sent as tensors",
         )
-    return router
 
 
 def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
