@@ -1,2 +1,1 @@
-"""The service: answers with the production model, records every answer, follows the registry
-without a restart."""
+"""The service: answers with the production model, records every answer, follows the registry."""

@@ -1,11 +1,10 @@
-"""`create_app`: the service from the parts it is given. It chooses none of them."""
+"""`create_app`: the service, put together from the parts it is given."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import chain
 
 from fastapi import APIRouter, FastAPI, Request
@@ -14,21 +13,19 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
 from api.guard.keys import Keys
-from api.guard.limits import Gate, Limits, answer_refusal
-from api.guard.middleware import Service
+from api.guard.limits import Guard, RequestLimits, answer_refusal
+from api.guard.middleware import ServiceApp
 from api.metrics.service import Metrics
 from api.model.follower import Follower
-from api.openapi import follow_model
+from api.openapi import document_live_model
 from api.predict.endpoint import PredictEndpoint
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
-from api.protocols import mlflow as invocations
-from api.protocols import v2 as open_inference
+from api.protocols import mlflow, v2
+from api.refusal import Refusal
 from api.routes import build_router, describe_predict
-from api.schemas import Refusal
 from closedloop.records.queue import RecordQueue, Store
 
-_LOG = logging.getLogger("closedloop.service")
 MAX_ROWS = 10_000
 _REFRESH_SECONDS = 1.0
 
@@ -39,72 +36,81 @@ def create_app(
     *,
     title: str = "closedloop",
     max_rows: int = MAX_ROWS,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     keys: Keys | None = None,
     answer_without_records: bool = False,
-) -> Service:
-    """The service that answers with `follower.production` and records in `records`.
+) -> ServiceApp:
+    """The service that answers with `follower.production` and records every answer in `records`.
 
-    The follower looks once before the first request and runs to the app's end; while there is no
-    model, `/ready` and `/predict` say 503 and why. `answer_without_records` prefers an answer
-    without a record over no answer. Without `keys` nobody needs one.
+    Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
+    `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
+    everyone may ask.
     """
+    production = follower.production
     queue = RecordQueue(records)
+    metrics = Metrics(production, queue)
+    record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
+    predictor = Predictor(production, record_first, metrics)
+    endpoint = PredictEndpoint(predictor, max_rows)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # The first look comes before the first request: a worker that has no model yet must not
-        # take requests that another could answer.
-        await run_in_threadpool(follower.follow_once)
-        follower.start()
-        queue.start()
-        reading = asyncio.create_task(_keep_fresh(metrics))
-        try:
-            yield
-        finally:
-            reading.cancel()
-            follower.stop()
-            await run_in_threadpool(queue.close)  # what was accepted is recorded first
-
-    metrics = Metrics(follower.production, queue)
-    app = Service(
+    app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=lifespan,
+        lifespan=_lifespan(follower, queue, metrics),
     )
-    record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
-    predictor = Predictor(follower.production, record_first, metrics)
-    endpoint = PredictEndpoint(predictor, max_rows)
-    app.router.routes.insert(
-        0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
-    )
+    app.add_exception_handler(Refusal, _answer_refusal)
     routers = [
-        build_router(follower.production, records, record_first, metrics, max_rows=max_rows),
-        invocations.build_router(predictor, max_rows=max_rows),
-        open_inference.build_router(predictor, max_rows=max_rows),
+        build_router(production, records, record_first, metrics, max_rows=max_rows),
+        mlflow.build_router(predictor, max_rows=max_rows),
+        v2.build_router(predictor, max_rows=max_rows),
     ]
+    predict = Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
+    app.router.routes.insert(0, predict)
     for router in routers:
         app.include_router(router)
-    app.add_exception_handler(Refusal, _say_refusal)
-    known = frozenset(
-        path
-        for route in chain(app.routes, *(one.routes for one in routers))
-        if (path := getattr(route, "path", None))
-    )
-    app.watch(metrics, Gate(limits or Limits(), keys), known)
-    app.add_hot(endpoint.path, endpoint)
+    app.guard(metrics, Guard(limits or RequestLimits(), keys), _find_paths(app, routers))
+    app.add_fast_path(endpoint.path, endpoint)
+
     described = APIRouter()
     describe_predict(described)
-    follow_model(app, follower.production, described, keys)
+    document_live_model(app, production, described, keys)
     return app
 
 
-async def _keep_fresh(metrics: Metrics) -> None:
+def _lifespan(
+    follower: Follower, queue: RecordQueue, metrics: Metrics
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What runs beside the requests, from the start of the app to its end."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Before the first request: a worker without a model must not take requests that another
+        # worker could answer.
+        await run_in_threadpool(follower.follow_once)
+        follower.start()
+        queue.start()
+        refreshing = asyncio.create_task(_refresh_metrics(metrics))
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            follower.stop()
+            await run_in_threadpool(queue.close)  # records everything it accepted
+
+    return lifespan
+
+
+async def _refresh_metrics(metrics: Metrics) -> None:
     while True:
         metrics.refresh()
         await asyncio.sleep(_REFRESH_SECONDS)
 
 
-async def _say_refusal(_request: Request, refusal: Exception) -> JSONResponse:
+def _find_paths(app: FastAPI, routers: list[APIRouter]) -> frozenset[str]:
+    routes = chain(app.routes, *(router.routes for router in routers))
+    return frozenset(path for route in routes if (path := getattr(route, "path", None)))
+
+
+async def _answer_refusal(_request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
     return answer_refusal(refusal)

@@ -1,5 +1,4 @@
-"""The OpenAPI page: the request that the live model takes, with one of its own rows as the
-example."""
+"""The OpenAPI page: the requests that the live model takes, with one of its rows as example."""
 
 from __future__ import annotations
 
@@ -9,28 +8,27 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.guard.keys import Keys
-from api.guard.limits import OPEN_PATHS, WATCHING_PATHS
+from api.guard.limits import MONITORING_PATHS, OPEN_PATHS
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.protocols.openapi import describe_protocols
-from api.schemas import LabelsMessage
+from api.requests import LabelsMessage
 
 _ANY_ROW = {
     "title": "Row",
     "type": "object",
-    "description": "Feature name -> number, text or null. The live model names them here.",
+    "description": "Feature -> number, text or null. With a live model, its features are listed.",
     "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
 }
 
 
-def follow_model(
+def document_live_model(
     app: FastAPI, production: Production, described: APIRouter, keys: Keys | None
 ) -> None:
-    """Make the app document the model that answers when the page is asked for; any row while there
-    is none.
+    """Make the app document the model that is live when the page is asked for.
 
-    `described` are routes that the app answers by other means than FastAPI's. Keys are documented
-    while they are wanted.
+    `described` has the routes that are not answered by FastAPI. Keys are documented while requests
+    need one.
     """
     written: dict[tuple[int | None, bool], dict[str, Any]] = {}
 
@@ -84,15 +82,15 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
 
 
 def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
-    """What the gate may answer, for every route that it stands before."""
+    """Document what the guard may answer, at every route behind it."""
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
-    busy = {"description": "Too many requests under way, or out of time", "content": error}
+    busy = {"description": "Too many open requests, or out of time", "content": error}
     if with_keys:
         page["components"]["securitySchemes"] = {
             "bearer": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "A key of: closedloop key add NAME",
+                "description": "A key from: closedloop key add NAME",
             },
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
@@ -102,19 +100,19 @@ def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
             if with_keys:
                 operation["security"] = [{"bearer": []}, {"header": []}]
                 answers["401"] = {
-                    "description": "No key, or one that is not taken",
+                    "description": "No key, or an unknown one",
                     "content": error,
                     "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
                 }
-            if path not in WATCHING_PATHS:
+            if path not in MONITORING_PATHS:
                 after = {
-                    "description": "Seconds to wait, where asking again helps",
+                    "description": "Seconds to wait, where a retry helps",
                     "schema": {"type": "integer"},
                 }
                 answers.setdefault("503", dict(busy))["headers"] = {"Retry-After": after}
             if "requestBody" in operation:
                 answers.setdefault(
-                    "413", {"description": "Too many bytes for one request", "content": error}
+                    "413", {"description": "Too many bytes in one request", "content": error}
                 )
 
 

@@ -1,9 +1,10 @@
-"""The service's routes. Each takes the production model once, so that one request is never answered
-by two versions."""
+"""The routes of the service, except the scoring protocols.
+
+Each takes the production model once, so that no request is answered by two versions.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,48 +12,46 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from api import schemas
+from api import answers
 from api.metrics.service import CONTENT_TYPE, Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import live_model
 from api.predict.record_first import RecordFirst
-from api.schemas import Refusal, read_json, read_labels
+from api.refusal import Refusal
+from api.requests import read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.labels import UnknownPrediction
 from closedloop.records.queue import Store
 
-_LOG = logging.getLogger("closedloop.service")
-
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    413: {"model": schemas.ErrorAnswer, "description": "Too many rows or bytes for one request"},
-    422: {"model": schemas.RefusedAnswer, "description": "A field that cannot be accepted, named"},
+    413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes in one request"},
+    422: {"model": answers.RefusedAnswer, "description": "Invalid fields, each named"},
     503: {
-        "model": schemas.ErrorAnswer,
-        "description": "No model, no record possible, too many requests under way, or out of time",
+        "model": answers.ErrorAnswer,
+        "description": "No model, no store for the record, too many open requests, or out of time",
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
     404: {
-        "model": schemas.ErrorAnswer,
-        "description": "Predictions that were never recorded, all named",
+        "model": answers.ErrorAnswer,
+        "description": "Predictions that are not on record, each named",
     },
     409: {
-        "model": schemas.ErrorAnswer,
-        "description": "A label that contradicts the one on record, both named",
+        "model": answers.ErrorAnswer,
+        "description": "A label that contradicts the label on record, both named",
     },
 }
 
 
 def describe_predict(router: APIRouter) -> None:
-    """Write /predict into the documentation. `predicting.PredictEndpoint` answers it; this route
-    never runs."""
+    """Document /predict. `PredictEndpoint` answers it; the route below never runs."""
 
     @router.post(
         "/predict",
-        response_model=schemas.PredictionsAnswer,
+        response_model=answers.PredictionsAnswer,
         responses=_FAULTS,
-        summary="Predict one row or many",
+        summary="Predict one or many rows",
     )
     async def predict() -> None: ...
 
@@ -65,33 +64,36 @@ def build_router(
     *,
     max_rows: int,
 ) -> APIRouter:
+    """The routes for labels, health, model and metrics."""
     router = APIRouter()
 
-    def take_labels(body: bytes) -> Response:
+    def record_labels(body: bytes) -> Response:
         model = live_model(production)
         labels = read_labels(read_json(body), model.facts.classes, max_rows)
-        recorded = _label(metrics, lambda: records.label_many(labels, use_case=model.use_case.name))
+        recorded = _write_labels(
+            metrics, lambda: records.label_many(labels, use_case=model.use_case.name)
+        )
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
 
     @router.post(
         "/labels",
-        response_model=schemas.LabelsAnswer,
+        response_model=answers.LabelsAnswer,
         responses={**_FAULTS, **_LABEL_FAULTS},
-        summary="Tell what was true",
+        summary="Send true classes",
     )
     async def label(request: Request) -> Response:
-        return await run_in_threadpool(take_labels, await request.body())
+        return await run_in_threadpool(record_labels, await request.body())
 
-    @router.get("/health", response_model=schemas.HealthAnswer, summary="Is the process alive?")
+    @router.get("/health", response_model=answers.HealthAnswer, summary="Is the process alive?")
     async def health() -> Response:
         return JSONResponse({"alive": True})
 
     @router.get(
         "/ready",
-        response_model=schemas.ReadyAnswer,
-        responses={503: {"model": schemas.ReadyAnswer}},
-        summary="Can it answer?",
+        response_model=answers.ReadyAnswer,
+        responses={503: {"model": answers.ReadyAnswer}},
+        summary="Can the service answer?",
     )
     async def ready() -> Response:
         current, following = production.current, production.following
@@ -109,7 +111,7 @@ def build_router(
 
     @router.get(
         "/model",
-        response_model=schemas.ModelAnswer,
+        response_model=answers.ModelAnswer,
         responses={503: _FAULTS[503]},
         summary="Which model answers?",
     )
@@ -118,7 +120,7 @@ def build_router(
 
     @router.get(
         "/metrics",
-        summary="Numbers for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
     )
@@ -128,9 +130,11 @@ def build_router(
     return router
 
 
-def _label(metrics: Metrics, write: Callable[[], int]) -> int:
-    """Do it, or raise Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 when
-    nothing can be recorded."""
+def _write_labels(metrics: Metrics, write: Callable[[], int]) -> int:
+    """The number of labels that `write` recorded.
+
+    Raises Refusal: 404 for an unknown prediction, 409 for a contradiction, 503 without a store.
+    """
     try:
         return write()
     except UnknownPrediction as error:

@@ -1,4 +1,4 @@
-"""The process that serves: its memory, its signals, its server."""
+"""The process that serves: its memory, its signals and its server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from math import ceil
 from starlette.types import ASGIApp
 
 
-def tend_memory() -> None:
-    """For a process that does nothing but serve: look for garbage seldom, and never again among
-    what it was started with.
+def tune_garbage_collection() -> None:
+    """Collect garbage rarely, and never again in what exists now: for a process that only serves.
 
-    A request makes no cycles, but thousands of values; with Python's own settings a sixth of its
-    time went into looking for them.
+    A request creates thousands of values but no cycles. With Python's defaults, the search for
+    cycles took a sixth of its time.
     """
     gc.collect()
     gc.freeze()
@@ -22,15 +21,14 @@ def tend_memory() -> None:
 
 
 def run(app: ASGIApp, host: str, port: int, *, patience_seconds: float = 30.0) -> None:
-    """Serve until SIGTERM or Ctrl-C, and then return: nothing new is taken, what is under way is
-    answered and recorded first.
+    """Serve until SIGTERM or Ctrl-C, then finish and record the open requests, and return.
 
-    `patience_seconds` bounds that wait; it should not be less than a request may take. Call it from
+    `patience_seconds` bounds that wait and should not be less than a request may take. Call it from
     the main thread.
     """
     import uvicorn
 
-    tend_memory()
+    tune_garbage_collection()
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -41,7 +39,7 @@ def run(app: ASGIApp, host: str, port: int, *, patience_seconds: float = 30.0) -
         )
     )
     for number in (signal.SIGINT, signal.SIGTERM):
-        # When it is done, the server raises the signal again for whoever had asked before: the
-        # default would end the process as killed.
+        # uvicorn raises the signal again at its end, for the handler that was set before. The
+        # default handler would then end the process as killed.
         signal.signal(number, server.handle_exit)
     server.run()

@@ -1,1 +1,1 @@
-"""Who and what is let in: keys, limits, early closing."""
+"""What every request passes first: API keys, limits, early closing."""

@@ -1,9 +1,7 @@
-"""An answer that is given before the end of the request's body: what still comes is taken for a
-moment, and then the connection ends.
+"""Closes the connection when a request is answered before the end of its body.
 
-A server goes on reading and throwing away for as long as the client sends. A body of a size that
-was said and allowed has an end; one that is sent in chunks, or says more than is allowed, may have
-none.
+A server goes on reading and discarding for as long as the client sends. A body with an allowed
+Content-Length ends; a chunked body, or one that announces more than is allowed, may never end.
 """
 
 from __future__ import annotations
@@ -16,39 +14,38 @@ _SECONDS = 2.0
 _GONE: Message = {"type": "http.disconnect"}
 
 
-def end_unread(scope: Scope, receive: Receive, send: Send, most: int) -> tuple[Receive, Send]:
-    """`receive` and `send` for one request whose body may hold `most` bytes.
+def close_early(scope: Scope, receive: Receive, send: Send, max_bytes: int) -> tuple[Receive, Send]:
+    """Wrap `receive` and `send` of one request, whose body may have `max_bytes`.
 
-    An answer before the end of a body without a known, allowed size says `connection: close`. Once
-    it is out, what comes within 2 seconds is thrown away, up to twice `most`, so that a client that
-    sends all before it reads finds the answer and no reset. Then it ends.
+    An answer before the end of a body of unknown or forbidden size gets `connection: close`. After
+    it, what arrives within 2 seconds is discarded, up to twice `max_bytes`: a client that sends all
+    before it reads must find the answer, not a reset. Then the connection ends.
     """
-    if _has_an_end(scope, most):
+    if _ends(scope, max_bytes):
         return receive, send
-    read = answering = False
+    read = answered = False
 
     async def receive_until_answered() -> Message:
         nonlocal read
-        message = _GONE if answering else await receive()
-        if answering:  # while it waited: the rest is thrown away, and a body with holes is no body
+        message = _GONE if answered else await receive()
+        if answered:  # while it waited: part of the body has been discarded
             return _GONE
         read = not message.get("more_body", False)
         return message
 
     async def send_and_end(message: Message) -> None:
-        nonlocal answering
+        nonlocal answered
         if message["type"] == "http.response.start" and not read:
-            answering = True
+            answered = True
             message = {
                 **message,
                 "headers": [*message.get("headers", ()), (b"connection", b"close")],
             }
-        elif answering and not message.get("more_body"):
-            await send(
-                {**message, "more_body": True}
-            )  # the client has it all; the server does not close yet
+        elif answered and not message.get("more_body"):
+            # The client has the whole answer, but the server does not close yet.
+            await send({**message, "more_body": True})
             try:
-                await _throw_away(receive, 2 * most)
+                await _discard(receive, 2 * max_bytes)
             finally:
                 await send({"type": "http.response.body"})
             return
@@ -57,17 +54,17 @@ def end_unread(scope: Scope, receive: Receive, send: Send, most: int) -> tuple[R
     return receive_until_answered, send_and_end
 
 
-def _has_an_end(scope: Scope, most: int) -> bool:
+def _ends(scope: Scope, max_bytes: int) -> bool:
     for name, value in scope["headers"]:
         if name == b"transfer-encoding" or (
-            name == b"content-length" and not (value.isdigit() and int(value) <= most)
+            name == b"content-length" and not (value.isdigit() and int(value) <= max_bytes)
         ):
             return False
     return True
 
 
-async def _throw_away(receive: Receive, most: int) -> None:
-    left = most
+async def _discard(receive: Receive, max_bytes: int) -> None:
+    left = max_bytes
     try:
         async with asyncio.timeout(_SECONDS):
             while left > 0:

@@ -1,4 +1,4 @@
-"""Who may ask: the keys of a file, which may change while the service runs."""
+"""API keys: read from a file, which may change while the service runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from api.schemas import Refusal
+from api.refusal import Refusal
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.api_keys import hash_key, read_keys
 
@@ -25,15 +25,11 @@ _Stamp = tuple[int, int, int] | None
 
 
 class Keys:
-    """Takes the keys of the file at `path`, looked at again at most once a second; any of them is
-    as good as the others.
+    """Accepts the keys of the file at `path`, which is checked for changes at most once a second.
 
-    `given`, if any, is one more key, which the environment names: nobody has to write a file for
-    it.
-
-    A key is `wanted` when `needed` says so or a key exists, and from then on: a file that is
-    emptied or lost locks the service and does not open it. One that cannot be understood leaves the
-    keys as they were. Raises ClosedLoopError when that is so at the start.
+    `given` is one more key, from the environment. Requests need a key when `needed` is set or any
+    key exists, and from then on: an emptied or deleted file locks the service instead of opening
+    it. A file that cannot be read leaves the keys as they are, but raises ClosedLoopError here.
     """
 
     def __init__(
@@ -56,7 +52,7 @@ class Keys:
         return len(self._hashes)
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises Refusal 401 unless a key is among them, or none is wanted."""
+        """Raises Refusal 401 when a key is wanted and the headers hold no valid one."""
         if self._now() >= self._next_look:
             self.look()
         if not self.wanted:
@@ -75,40 +71,38 @@ class Keys:
         if given:
             raise Refusal(
                 401,
-                "the key is none that this service takes: it was mistyped or removed",
+                "unknown key: it was mistyped or removed",
                 headers=_BAD_TOKEN,
             )
         raise Refusal(
             401,
-            f"wanted a key ({HOW_TO_SEND}), got none: closedloop key add NAME makes one",
+            f"wanted a key ({HOW_TO_SEND}), got none: create one with closedloop key add NAME",
             headers=_CHALLENGE,
         )
 
     def look(self) -> None:
-        """Read the file again if it is another one than before."""
+        """Read the file again if it has changed."""
         self._next_look = self._now() + LOOK_SECONDS
         try:
             stamp = _stamp_of(self._path)
             if stamp == self._stamp:
                 return
-            # Taken before reading: what is written in between has another stamp, and is read the
-            # next time.
+            # The stamp is older than the content: a change in between is read the next time.
             self._stamp = stamp
             self._hashes = (*self._given, *_read_hashes(self._path))
         except (ClosedLoopError, OSError) as error:
-            _LOG.error("the API keys stay as they were: %s", error)
+            _LOG.error("the API keys stay as they are: %s", error)
             return
         self._accepted.clear()
         self.wanted = self.wanted or bool(self._hashes)
         _LOG.info("%s API keys read from %s", len(self._hashes), self._path)
 
     def _accepts(self, digest: bytes) -> bool:
-        # A set of hashes tells nothing about keys by the time it takes: nobody can choose the hash
-        # of what he sends.
+        # Looking up a hash leaks nothing by its timing: a client cannot choose the hash of a key.
         if digest in self._accepted:
             return True
         found = False
-        for known in self._hashes:  # all of them, each in constant time
+        for known in self._hashes:  # all, each in constant time
             found |= hmac.compare_digest(known, digest)
         if found:
             self._accepted.add(digest)
@@ -116,10 +110,9 @@ class Keys:
 
 
 def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
-    """The keys of the file, and the one that the environment names, for a service that listens on
-    `host`.
+    """The keys of the file and of the environment, for a service that listens on `host`.
 
-    Raises ClosedLoopError for one that others can reach when there is no key.
+    Raises ClosedLoopError when other machines can reach it and there is no key.
     """
     keys = Keys(
         path, needed=not is_loopback(host), given=given.get_secret_value() if given else None
@@ -129,14 +122,13 @@ def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
             where=f"the API on {host}",
             wanted="an API key, because other machines can reach it",
             got=f"none in {path}",
-            then="make one with: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or listen on 127.0.0.1",
+            then="create one: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or use 127.0.0.1",
         )
     return keys
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there; a name other than localhost is taken
-    for one that others reach."""
+    """Whether only this machine can reach `host`; of names, only localhost counts."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -152,4 +144,4 @@ def _stamp_of(path: Path) -> _Stamp:
 
 
 def _read_hashes(path: Path) -> tuple[bytes, ...]:
-    return tuple(bytes.fromhex(one.sha256) for one in read_keys(path))
+    return tuple(bytes.fromhex(key.sha256) for key in read_keys(path))

@@ -1,5 +1,4 @@
-"""Around every request: counted, timed, let in by the gate, and answered with an id to look up when
-something of ours went wrong."""
+"""Around every request: count it, time it, guard it, and give errors of the service an id."""
 
 from __future__ import annotations
 
@@ -15,29 +14,29 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.guard.limits import Gate, answer_refusal
+from api.guard.limits import Guard, answer_refusal
 from api.metrics.service import Metrics
-from api.schemas import Refusal
+from api.refusal import Refusal
 
 _LOG = logging.getLogger("closedloop.service")
 
 
-class Watch:
-    """Counts and times every request, and answers 503 with an id to look up in the log when
-    something of ours went wrong.
+class Guarded:
+    """An app behind the guard: every request is counted and timed, and an error becomes a 503.
 
-    What the gate refuses is counted under its path when that is one of the `known`.
+    That 503 has an id, which is also in the log. Refused requests are counted under their path when
+    it is one of the `known` paths.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate, known: Container[str]) -> None:
-        self._app, self._metrics, self._gate, self._known = app, metrics, gate, known
+    def __init__(self, app: ASGIApp, metrics: Metrics, guard: Guard, known: Container[str]) -> None:
+        self._app, self._metrics, self._guard, self._known = app, metrics, guard, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status, counted = time.perf_counter(), 0, False
-        receive, send = self._gate.end_unread(scope, receive, send)
+        receive, send = self._guard.close_early(scope, receive, send)
 
         def count() -> None:
             nonlocal counted
@@ -47,24 +46,24 @@ class Watch:
                 self._metrics.requests.labels(route, str(status or 499)).inc()
                 self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
 
-        async def send_watched(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             elif not message.get("more_body"):
-                count()  # here, because the work of a request that was out of time goes on after its answer
+                count()  # now: the work of a request out of time goes on after its answer
             await send(message)
 
         try:
-            await self._gate.pass_to(self._app, scope, receive, send_watched)
+            await self._guard.pass_to(self._app, scope, receive, send_counted)
         except ClientDisconnect:
-            return  # nobody is there to be told
-        except Refusal as refusal:  # of the gate or of a path without the framework: those of the others have been said by the app
-            await answer_refusal(refusal)(scope, receive, send_watched)
+            return  # nobody waits for an answer
+        except Refusal as refusal:  # of the guard or a fast path: the app answers its own
+            await answer_refusal(refusal)(scope, receive, send_counted)
         except Exception as error:
             if status:
                 raise
-            await _say_fault(error)(scope, receive, send_watched)
+            await _answer_fault(error)(scope, receive, send_counted)
         finally:
             count()
 
@@ -76,41 +75,40 @@ class Watch:
         )
 
 
-class Service(FastAPI):
-    """FastAPI's app with short cuts: a POST to a hot path skips the framework's layers, which take
-    longer than the model."""
+class ServiceApp(FastAPI):
+    """FastAPI's app with fast paths: their POST requests skip its layers, slower than a model."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._hot: dict[str, ASGIApp] = {}
+        self._fast_paths: dict[str, ASGIApp] = {}
 
-    def watch(self, metrics: Metrics, gate: Gate, known: Container[str]) -> None:
-        """Watch every request; to be called before a hot path is added."""
-        self._watch = partial(Watch, metrics=metrics, gate=gate, known=known)
-        self.add_middleware(Watch, metrics=metrics, gate=gate, known=known)
+    def guard(self, metrics: Metrics, guard: Guard, known: Container[str]) -> None:
+        """Put every request behind `guard`; call it before a fast path is added."""
+        self._guarded = partial(Guarded, metrics=metrics, guard=guard, known=known)
+        self.add_middleware(Guarded, metrics=metrics, guard=guard, known=known)
 
-    def add_hot(self, path: str, endpoint: ASGIApp) -> None:
-        """Answer each POST to `path` by `endpoint`, watched as all others are."""
-        self._hot[path] = self._watch(endpoint)
+    def add_fast_path(self, path: str, endpoint: ASGIApp) -> None:
+        """Answer each POST to `path` with `endpoint`, guarded like every other request."""
+        self._fast_paths[path] = self._guarded(endpoint)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hot = (
-            self._hot.get(scope["path"])
+        endpoint = (
+            self._fast_paths.get(scope["path"])
             if scope["type"] == "http" and scope["method"] == "POST"
             else None
         )
-        if hot is None:
+        if endpoint is None:
             await super().__call__(scope, receive, send)
         else:
-            await hot(scope, receive, send)
+            await endpoint(scope, receive, send)
 
 
-def _say_fault(error: Exception) -> JSONResponse:
+def _answer_fault(error: Exception) -> JSONResponse:
     error_id = uuid4().hex
     _LOG.error("error %s", error_id, exc_info=error)
     return JSONResponse(
         {
-            "detail": f"the service could not answer this: look for error {error_id} in its log",
+            "detail": f"the service failed: look for error {error_id} in its log",
             "error_id": error_id,
         },
         503,

@@ -1,37 +1,33 @@
-"""What was asked and answered, for Prometheus: the spread of the scores, and how often a feature
-was missing or of an unseen category.
+"""Metrics of inputs and outputs: distribution of scores, missing features, unseen categories.
 
-Divide by the rows of `closedloop_predictions_total` for rates. With several workers all of it adds
-up as the other metrics do.
+Divide by the rows of `closedloop_predictions_total` for rates. Workers add up as in `service`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from api.model.answer import Answered, LoadedModel
+from api.model.live import Production
 from api.rows.pack import MANY
 from closedloop.use_case.contract import MISSING
 from closedloop.windows.spelling import read_category
 
-if TYPE_CHECKING:
-    from api.model.answer import Answered, LoadedModel
-    from api.model.live import Production
-
 _BOUNDS = tuple(tenth / 10 for tenth in range(1, 11))
-_FEW = 6  # values; for more of them NumPy is worth its start
-_KEPT, _LONGEST_KEPT = 1_000, 100  # remembered categories of each feature, and their characters
+_FEW = 6  # values; NumPy pays off for more
+_KEPT, _LONGEST_KEPT = 1_000, 100  # remembered categories of a feature; characters of each
 
 
 class ScoreHistogram(Histogram):
     """A histogram that takes the values of many rows at once."""
 
     def observe_many(self, values: Sequence[float]) -> None:
-        """As `observe` of each."""
+        """The same as `observe` for each value."""
         if len(values) <= _FEW:
             for value in values:
                 self._sum.inc(value)
@@ -47,15 +43,15 @@ class ScoreHistogram(Histogram):
 
 
 class FeatureMetrics:
-    """Counts what a request asked and what it was answered; `refresh` says which model answers."""
+    """Counts features and scores of answered rows, and shows which model answers."""
 
     def __init__(self, registry: CollectorRegistry, production: Production) -> None:
         self._production = production
         self._shown: LoadedModel | None = None
-        self._watched: _Watched | None = None
+        self._counters: _ModelCounters | None = None
         self.scores = ScoreHistogram(
             "closedloop_prediction_probability",
-            "Probability of each class, one for each answered row",
+            "Probability of the class, once per answered row",
             ["class"],
             buckets=_BOUNDS,
             registry=registry,
@@ -68,28 +64,30 @@ class FeatureMetrics:
         )
         self.unseen = Counter(
             "closedloop_feature_unseen",
-            "Answered rows whose category the contract, or else the training rows, did not have",
+            "Answered rows whose category is neither in the contract nor in the training rows",
             ["feature"],
             registry=registry,
         )
-        # Not an Info, which several workers cannot join.
+        # A Gauge, because an Info cannot be added up over workers.
         self.info = Gauge(
             "closedloop_model_info",
-            "1 for the model that answers, 0 for those that did; window is the last it was trained on",
+            "1 for the model that answers, 0 for earlier ones; window is the last training window",
             ["version", "recipe", "window", "served_by"],
             registry=registry,
             multiprocess_mode="livemax",
         )
 
     def count(self, answered: Answered) -> None:
-        """Count the rows of one request: 3 to 6 microseconds for a single row of twenty features.
-        Any thread may call it."""
-        if self._watched is None or self._watched.model is not answered.model:
-            self._watched = _Watched(answered.model, self)
-        self._watched.count(answered)
+        """Count the rows of one request, from any thread.
+
+        It takes 3 to 6 microseconds for a single row of twenty features.
+        """
+        if self._counters is None or self._counters.model is not answered.model:
+            self._counters = _ModelCounters(answered.model, self)
+        self._counters.count(answered)
 
     def refresh(self) -> None:
-        """Read which model answers."""
+        """Show the model that answers now."""
         current = self._production.current
         if current is self._shown:
             return
@@ -106,8 +104,8 @@ class FeatureMetrics:
         ).set(value)
 
 
-class _Watched:
-    """One model's classes and features, each with the counters that are its own."""
+class _ModelCounters:
+    """The counters of one model: per class and per feature."""
 
     def __init__(self, model: LoadedModel, metrics: FeatureMetrics) -> None:
         self.model = model
@@ -135,8 +133,7 @@ class _Watched:
 
 
 class _Category:
-    """Counts the values of one feature that are not `usual`: those are remembered ones, neither
-    missing nor unseen."""
+    """Counts missing and unseen values of a feature; `usual` remembers values that are neither."""
 
     def __init__(self, model: LoadedModel, name: str, metrics: FeatureMetrics) -> None:
         self.usual: set[Any] = set()
@@ -155,11 +152,9 @@ class _Category:
 
 
 def find_seen(model: LoadedModel, name: str) -> frozenset[str] | None:
-    """The categories that a feature may have: those of the contract, else those of the training
-    rows.
+    """The known categories of a feature: from the contract, else from the training rows.
 
-    None where that is not known, because the model has no statistics or they list the commonest
-    categories only.
+    None when unknown: the model has no statistics, or they list only the most frequent categories.
     """
     if allowed := model.use_case.columns[name].allowed:
         return frozenset(allowed)

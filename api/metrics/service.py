@@ -1,8 +1,8 @@
-"""What the service tells Prometheus, added up over all of its workers.
+"""The metrics of the service, added up over all workers.
 
-Alone, each app has a registry of its own, so that two apps in one process do not mix. With
-PROMETHEUS_MULTIPROC_DIR, which the parent of several workers sets, every worker keeps its numbers
-in files there, and whichever is asked adds up those of all.
+Each app has its own registry, so two apps in one process do not mix. With PROMETHEUS_MULTIPROC_DIR,
+which the parent of several workers sets, each worker keeps its numbers in files there, and the
+worker that is asked adds them up.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from closedloop.records.queue import RecordQueue
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# How the values of several workers become one; those of a worker that ended do not count.
+# How the values of several workers become one; workers that have ended do not count.
 _Join = Literal["livesum", "livemin", "livemax"]
 
 
 class Metrics:
-    """Counters that the routes raise, and gauges that read `production` and `queue` in
-    `refresh`."""
+    """Counters that the routes raise, and gauges that `refresh` reads."""
 
     def __init__(self, production: Production, queue: RecordQueue) -> None:
         self._registry = CollectorRegistry()
@@ -74,46 +73,49 @@ class Metrics:
             registry=self._registry,
         )
         self.features = FeatureMetrics(self._registry, production)
+        self._add_gauges(production, queue)
+
+    def _add_gauges(self, production: Production, queue: RecordQueue) -> None:
         self._gauge(
             "records_waiting",
-            "Rows that wait for their commit",
+            "Rows waiting for their commit",
             lambda: queue.waiting,
             "livesum",
         )
         self._gauge(
             "records_writable",
-            "0 since the last try to record failed",
+            "0 when the last attempt to record failed",
             lambda: queue.fault is None,
             "livemin",
         )
-        # The lowest: a version is live when every worker answers with it.
+        # The minimum: a version is live when every worker answers with it.
         self._gauge(
             "model_version",
-            "Version that answers; 0 when none does",
+            "Version that answers; 0 for none",
             lambda: production.current.version if production.current else 0,
             "livemin",
         )
         self._gauge(
             "model_wanted_version",
-            "Version that production pointed at when the registry was last reached; 0 when at none",
+            "Version that `production` pointed at when the registry was last reached; 0 for none",
             lambda: production.following.wanted or 0,
             "livemax",
         )
         self._gauge(
             "model_loaded_timestamp_seconds",
-            "When that version was loaded",
+            "When the version that answers was loaded",
             lambda: production.current.loaded_at.timestamp() if production.current else 0,
             "livemin",
         )
         self._gauge(
             "registry_reachable",
-            "1 when the registry answered the last time it was asked",
+            "1 when the registry answered the last request",
             lambda: production.following.asked and production.following.registry_fault is None,
             "livemin",
         )
         self._gauge(
             "versions_refused",
-            "Versions that failed to load or to repeat their self-test",
+            "Versions that failed to load or failed their self-test",
             lambda: len(production.following.refused),
             "livemax",
         )
@@ -129,14 +131,13 @@ class Metrics:
         )
 
     def refresh(self) -> None:
-        """Read the gauges; with several workers each does so every second, for whoever of them is
-        asked."""
+        """Read the gauges. Every worker does this each second, whichever worker is asked."""
         for gauge, read in self._read:
             gauge.set(float(read()))
         self.features.refresh()
 
     def render(self) -> bytes:
-        """The Prometheus text format."""
+        """All metrics in the Prometheus text format."""
         self.refresh()
         if self._shared is None:
             return generate_latest(self._registry)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from api.rows.check import RowType
 from api.rows.decode import RowReader
-from api.rows.decode_tables import TableReader
+from api.rows.decode_tables import TableDecoder
 from api.rows.pack import MANY, Packed, Packer
 from api.rows.rows import Rows
-from api.schemas import RowType
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json
@@ -65,7 +65,7 @@ class LoadedModel:
         self.scorer, self.facts, self.use_case = loaded.scorer, loaded.facts, loaded.use_case
         self.row_type = RowType(self.use_case)
         self.reader = RowReader(self.use_case, self.row_type)
-        self.table_reader = TableReader(self.use_case, self.reader)
+        self.table_decoder = TableDecoder(self.use_case, self.reader)
         self._packer = Packer(self.use_case)
         self.format = AnswerFormat(
             self.facts.name,

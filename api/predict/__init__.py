@@ -1,1 +1,1 @@
-"""The hot path of /predict: batched, answered, recorded first."""
+"""/predict: rows are batched, answered, recorded, and only then sent."""

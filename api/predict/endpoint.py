@@ -1,7 +1,6 @@
-"""POST /predict, the hot path: decode, pack, compute, record, encode, with nothing in between.
+"""POST /predict: decode, pack, compute, record, encode, and nothing in between.
 
-A plain ASGI endpoint beside the app's routes; its documentation is written in `routes.py` as for
-any other route.
+A plain ASGI endpoint, because FastAPI's layers take longer than a model. `routes.py` documents it.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class PredictEndpoint:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body. Raises ClientDisconnect when the client left before its end."""
+    """The whole body. Raises ClientDisconnect when the client leaves before its end."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         whole: bytes = message.get("body", b"")

@@ -1,5 +1,4 @@
-"""Rows in, answers of the production model out, recorded and counted: the way that every protocol
-takes."""
+"""Rows in, recorded and counted answers of the production model out, for every protocol."""
 
 from __future__ import annotations
 
@@ -16,28 +15,27 @@ from api.metrics.service import Metrics
 from api.model.answer import Answered, LoadedModel
 from api.model.live import Production
 from api.predict.record_first import RecordFirst
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 
 _LOG = logging.getLogger("closedloop.service")
-SMALL = 32_768  # bytes; a larger body is worth a thread
+SMALL = 32_768  # bytes; a larger body is answered in a thread
 
 Written = TypeVar("Written")
 
 
 class Predictor:
-    """Answers rows with the production model, records them, counts them. Every protocol answers
-    through it."""
+    """Answers rows with the production model, records the answers and counts them."""
 
     def __init__(self, production: Production, record_first: RecordFirst, metrics: Metrics) -> None:
         self._production, self._record_first, self._metrics = production, record_first, metrics
         self._counters: dict[tuple[int, int], Counter] = {}
-        # One: several would only take turns with Python's lock, and each turn costs.
+        # One thread: several would only compete for Python's lock.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
 
     @property
     def model(self) -> LoadedModel:
-        """The model that answers now. Raises Refusal 503 while there is none."""
+        """The live model. Raises Refusal 503 while there is none."""
         return live_model(self._production)
 
     @property
@@ -59,11 +57,10 @@ class Predictor:
         *,
         large: bool,
     ) -> Written:
-        """What `write` makes of the rows of `read`, answered by `model` and recorded. Raises as
-        both do, and Refusal 503.
+        """Read rows with `read`, answer them with `model`, encode them with `write`, record them.
 
-        Those of a `large` request do all their work in one visit to a thread, so that it does not
-        hold up the others.
+        A `large` request does all of this in a thread, so that it does not block the others. Raises
+        what `read` and `write` raise, and Refusal 503.
         """
         if large:
             loop = asyncio.get_running_loop()
@@ -74,21 +71,25 @@ class Predictor:
             answered, written = _answer_whole(model, read, write)
         else:
             answered, written = await run_in_threadpool(_answer_whole, model, read, write)
-        await self.keep(answered)
+        await self.record(answered)
         return written
 
     async def compute(self, model: LoadedModel, rows: Rows) -> Answered:
-        """The rows answered by `model`; not yet to be said. Raises Refusal 503 when it fails on
-        them."""
+        """Rows answered by `model`, not to be sent before they are recorded.
+
+        Raises Refusal 503 when the model fails on them.
+        """
         return (
             _compute(model, rows)
             if model.scorer.quick
             else await run_in_threadpool(_compute, model, rows)
         )
 
-    async def keep(self, answered: Answered) -> None:
-        """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when
-        it cannot be recorded."""
+    async def record(self, answered: Answered) -> None:
+        """Record and count answers: only then may they be sent.
+
+        Raises Refusal 503 when they cannot be recorded.
+        """
         await self._record_first.record(answered.record)
         version, best, classes = answered.model.version, answered.best, answered.model.facts.classes
         for number in set(best):
@@ -104,16 +105,15 @@ class Predictor:
 
 
 def live_model(production: Production) -> LoadedModel:
-    """Raises Refusal 503 while nothing answers."""
+    """The model that answers now. Raises Refusal 503 while there is none."""
     current = production.current
     if current is None:
-        raise Refusal(503, production.reason or "no model is loaded: ask again in a moment")
+        raise Refusal(503, production.reason or "no model is loaded: retry in a moment")
     return current
 
 
 def _compute(model: LoadedModel, rows: Rows) -> Answered:
-    """Raises Refusal 503 for rows that keep to the contract and that the model fails on all the
-    same."""
+    """Rows answered by `model`. Raises Refusal 503 for valid rows that it fails on."""
     try:
         return model.answer(rows)
     except Exception as error:
@@ -128,5 +128,5 @@ def _answer_whole(
     model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written]
 ) -> tuple[Answered, Written]:
     answered = _compute(model, read())
-    _ = answered.record  # written down here, where it holds up nobody
+    _ = answered.record  # built here, where it blocks no other request
     return answered, write(answered)

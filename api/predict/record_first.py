@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.metrics.service import Metrics
-from api.schemas import Refusal
+from api.refusal import Refusal
 from closedloop.errors import StoreError
 from closedloop.records.queue import QueueFull, RecordQueue
 from closedloop.records.request import AnsweredRequest

@@ -1,1 +1,1 @@
-"""MLflow's scoring protocol and Open Inference v2."""
+"""MLflow's scoring protocol and the Open Inference Protocol v2."""

@@ -1,5 +1,4 @@
-"""Whole columns of values -> checked rows, for protocols that send columns. Values are read by the
-careful reader of /predict."""
+"""Columns of values -> checked rows, for protocols that send columns."""
 
 from __future__ import annotations
 
@@ -8,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.model.answer import LoadedModel
-from api.protocols.errors import say_all
+from api.protocols.errors import describe_refusal
+from api.refusal import Refusal
+from api.requests import MAX_NUMBER
 from api.rows.rows import Rows
-from api.schemas import MAX_NUMBER, Refusal
 from closedloop.use_case.contract import UseCase
 
 _TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(None)})
@@ -18,8 +18,7 @@ _TEXTS, _NUMBERS = frozenset({str, type(None)}), frozenset({float, int, type(Non
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, each of `rows` values as JSON has them, NaN for null. `ignored` came too,
-    and no model column is named so."""
+    """Columns by name, each of `rows` JSON values, NaN for null; `ignored`: unknown columns."""
 
     columns: Mapping[str, Sequence[Any]]
     rows: int
@@ -27,17 +26,20 @@ class Table:
 
 
 class MissingColumn(Refusal):
-    """A column of the model did not come."""
+    """The request lacks a column of the model."""
 
 
 def known_names(use_case: UseCase) -> tuple[str, ...]:
-    """The columns of a model, then its key: all that a table can hold."""
+    """The columns of a model, then its key: what a table can hold."""
     return (*use_case.columns, *([use_case.key] if use_case.key is not None else []))
 
 
 def read_table(model: LoadedModel, table: Table, max_rows: int) -> Rows:
-    """The rows of a table. Raises Refusal 400 naming column and row (MissingColumn for one that did
-    not come), or 413 for too many."""
+    """The rows of a table.
+
+    Raises Refusal 400 naming column and row, MissingColumn for a missing column, or 413 for too
+    many rows.
+    """
     _refuse_missing(model.use_case, table)
     if not table.rows:
         raise Refusal(400, "wanted at least one row, got none")
@@ -46,7 +48,7 @@ def read_table(model: LoadedModel, table: Table, max_rows: int) -> Rows:
 
 
 def read_with_care(model: LoadedModel, table: Table, max_rows: int) -> Rows:
-    """The same of any values: by the careful reader of /predict."""
+    """The rows of a table of any values, checked by the careful reader of /predict."""
     names = [name for name in known_names(model.use_case) if name in table.columns]
     # Only NaN differs from itself.
     columns = [
@@ -56,15 +58,13 @@ def read_with_care(model: LoadedModel, table: Table, max_rows: int) -> Rows:
     try:
         return model.reader.read_carefully({"rows": rows}, max_rows)
     except Refusal as refusal:
-        raise Refusal(400, say_all(refusal)) from None
+        raise Refusal(400, describe_refusal(refusal)) from None
 
 
 def refuse_many(rows: int, max_rows: int) -> None:
-    """Raises Refusal 413 for more rows than one request may have."""
+    """Raises Refusal 413 for more rows than a request may have."""
     if rows > max_rows:
-        raise Refusal(
-            413, f"wanted at most {max_rows} rows in one request, got {rows}: send them in parts"
-        )
+        raise Refusal(413, f"wanted at most {max_rows} rows in one request, got {rows}: split it")
 
 
 def _refuse_missing(use_case: UseCase, table: Table) -> None:
@@ -78,8 +78,10 @@ def _refuse_missing(use_case: UseCase, table: Table) -> None:
 
 
 def take_plain(use_case: UseCase, table: Table) -> Rows | None:
-    """The rows when all numbers are numbers, all texts texts and no keys came; None for what the
-    careful reader has to look at."""
+    """The rows when numbers are numbers, texts are texts and there is no key.
+
+    None for everything else, which the careful reader must check.
+    """
     if use_case.key in table.columns:
         return None
     numbers = [_plain_numbers(table.columns[name]) for name in use_case.numeric]

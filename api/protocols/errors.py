@@ -1,5 +1,4 @@
-"""Refusals in the words of a protocol: one sentence for a body that holds only a text, and routes
-that know how to say it."""
+"""Refusals in the form of a protocol: one sentence, and routes that answer with it."""
 
 from __future__ import annotations
 
@@ -9,32 +8,32 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.schemas import Refusal
+from api.refusal import Refusal
 
-_FAULTS_SAID = 5
+_MAX_DESCRIBED = 5
 
 
-def say_all(refusal: Refusal) -> str:
-    """The faults of a refusal as one line: where in the rows, what was wanted, what came."""
+def describe_refusal(refusal: Refusal) -> str:
+    """The faults of a refusal in one line: place, what was wanted, what came."""
     if isinstance(refusal.detail, str):
         return refusal.detail
-    said = [_say(one) for one in refusal.detail[:_FAULTS_SAID]]
-    if len(refusal.detail) > _FAULTS_SAID:
-        said.append(f"and {len(refusal.detail) - _FAULTS_SAID} more faults")
-    return "; ".join(said)
+    described = [_describe(fault) for fault in refusal.detail[:_MAX_DESCRIBED]]
+    if len(refusal.detail) > _MAX_DESCRIBED:
+        described.append(f"and {len(refusal.detail) - _MAX_DESCRIBED} more faults")
+    return "; ".join(described)
 
 
-def _say(one: dict[str, Any]) -> str:
+def _describe(fault: dict[str, Any]) -> str:
     place = [
         f"row {part}" if isinstance(part, int) else str(part)
-        for part in one["loc"]
+        for part in fault["loc"]
         if part not in ("body", "rows")
     ]
-    return f"{', '.join(reversed(place))}: {one['msg']}" if place else str(one["msg"])
+    return f"{', '.join(reversed(place))}: {fault['msg']}" if place else str(fault["msg"])
 
 
-def route_that_says(say: Callable[[Refusal], Response]) -> type[APIRoute]:
-    """The class of routes that answer a Refusal with `say`."""
+def route_with_refusals(refuse: Callable[[Refusal], Response]) -> type[APIRoute]:
+    """A class of routes that answer a Refusal with `refuse`."""
 
     class Route(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -44,7 +43,7 @@ def route_that_says(say: Callable[[Refusal], Response]) -> type[APIRoute]:
                 try:
                     return await answer(request)
                 except Refusal as refusal:
-                    return say(refusal)
+                    return refuse(refusal)
 
             return handle
 

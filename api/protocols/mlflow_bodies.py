@@ -1,7 +1,6 @@
-"""The bodies that MLflow's scoring server takes -> columns. As there, columns may come in any order
-and unknown ones are left out.
+"""The bodies of MLflow's scoring server -> columns, in any order; unknown columns are ignored.
 
-Only the form is checked here; the values are read as those of /predict.
+Only the form is checked here. The values are checked as for /predict.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from api.protocols.columns import Table, known_names, refuse_many
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.windows.spelling import read_category
 
@@ -22,10 +21,12 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 def read_json_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
-    """The table of an object with one of FORMS. Raises Refusal 400 for another form, or 413 for too
-    many rows."""
+    """The table in an object with one of FORMS.
+
+    Raises Refusal 400 for another form, or 413 for too many rows.
+    """
     try:
-        content = from_json(body)  # NaN too: it is how pandas and json.dumps write a null
+        content = from_json(body)  # with NaN, which pandas and json.dumps write for null
     except ValueError as error:
         raise Refusal(400, f"wanted JSON, got something else: {error}") from None
     found = [form for form in FORMS if form in content] if isinstance(content, dict) else []
@@ -49,7 +50,7 @@ def read_json_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
         form != "dataframe_records"
         and len(use_case.columns) == 1
         and given
-        and not any(isinstance(one, dict) for one in given)
+        and not any(isinstance(value, dict) for value in given)
     ):
         return Table({next(iter(use_case.columns)): given}, len(given))
     return _read_records(form, given, names)
@@ -64,7 +65,7 @@ def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
     ):
         raise _refusal(
             form,
-            "columns, data and perhaps index",
+            "columns, data and, if any, index",
             list(given) if isinstance(given, dict) else given,
         )
     columns, data, index = given.get("columns") or [], given["data"], given.get("index")
@@ -74,7 +75,7 @@ def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
         raise _refusal(form, "a list of lists as data", data)
     refuse_many(len(data), max_rows)
     if index is not None and (not isinstance(index, list) or len(index) != len(data)):
-        raise _refusal(form, f"an index of {len(data)}", index)
+        raise _refusal(form, f"an index of {len(data)} entries", index)
     places = _find_places(form, columns, names)
     for number, row in enumerate(data):
         if columns and len(row) != len(columns):
@@ -89,7 +90,7 @@ def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
 
 
 def _read_columns(form: str, given: dict[str, Any], names: Sequence[str], max_rows: int) -> Table:
-    """Column -> values; a single value counts for every row."""
+    """The table of column -> values; a single value applies to every row."""
     known = {name: given[name] for name in names if name in given}
     lengths = {name: len(values) for name, values in known.items() if isinstance(values, list)}
     rows = max(lengths.values(), default=1)
@@ -98,7 +99,8 @@ def _read_columns(form: str, given: dict[str, Any], names: Sequence[str], max_ro
         if length != rows:
             raise Refusal(
                 400,
-                f"{form}: wanted as many values in each column, got {length} for {name} and {rows} for another",
+                f"{form}: wanted columns of equal length, got {length} values for {name} "
+                f"and {rows} for another",
             )
     columns = {
         name: values if isinstance(values, list) else [values] * rows
@@ -114,8 +116,7 @@ def _read_records(form: str, given: list[Any], names: Sequence[str]) -> Table:
                 400, f"{form}: wanted a list of objects, got {show(record)} as row {number}"
             )
     came = {name for record in given for name in record}
-    # A value that only some rows lack is null, but `instances` stands for tensors, which have no
-    # gaps.
+    # A value that some rows lack is null, except in `instances`: tensors have no gaps.
     for name in names if form == "instances" else ():
         lacking = [number for number, record in enumerate(given) if name not in record]
         if name in came and lacking:
@@ -127,8 +128,10 @@ def _read_records(form: str, given: list[Any], names: Sequence[str]) -> Table:
 
 
 def read_csv_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
-    """The table of a CSV whose first line names the columns. Raises Refusal 400 for what is not, or
-    413 for too many rows."""
+    """The table of a CSV file whose first line names the columns.
+
+    Raises Refusal 400 for anything else, or 413 for too many rows.
+    """
     try:
         lines = [
             line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if line
@@ -144,22 +147,23 @@ def read_csv_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
         if len(row) > len(header):
             raise Refusal(
                 400,
-                f"CSV: wanted at most {len(header)} values in each row, got {len(row)} in row {number}",
+                f"CSV: wanted at most {len(header)} values in each row, "
+                f"got {len(row)} in row {number}",
             )
     columns = {}
     for name, place in places.items():
-        is_null = _says_nothing if name in use_case.numeric else _is_empty
+        has_no_value = _is_null if name in use_case.numeric else _is_empty
         values = (row[place] if place < len(row) else "" for row in rows)
-        columns[name] = [None if is_null(value) else value for value in values]
+        columns[name] = [None if has_no_value(value) else value for value in values]
     return Table(columns, len(rows), [name for name in header if name and name not in places])
 
 
-def _says_nothing(value: str) -> bool:
+def _is_null(value: str) -> bool:
     return _spell(value) == MISSING
 
 
 def _is_empty(value: str) -> bool:
-    # Other words for null are read with the column, which may have a category that is spelled so.
+    # Other spellings of null are left to the column: one of them may be a category.
     return not value
 
 
@@ -167,8 +171,7 @@ _spell: Callable[[Any], str] = read_category()
 
 
 def _find_places(form: str, columns: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """Name -> place of those columns that the model knows. Raises Refusal 400 for one that came
-    twice."""
+    """Name -> place of the columns that the model knows. Raises Refusal 400 for a duplicate."""
     for name in names:
         if columns.count(name) > 1:
             raise Refusal(

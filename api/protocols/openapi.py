@@ -1,5 +1,4 @@
-"""The requests of the other protocols on the OpenAPI page, with examples that the live model
-accepts."""
+"""The protocols' requests on the OpenAPI page, with examples that the live model accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import Any
 
 from api.model.answer import LoadedModel
 from api.protocols.v2_tensors import BYTES, InferRequest
-from api.schemas import MAX_NUMBER
+from api.requests import MAX_NUMBER
 
 _VALUE: dict[str, Any] = {
     "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]
@@ -44,8 +43,7 @@ _FORMS = {
 def describe_protocols(
     page: dict[str, Any], model: LoadedModel | None, row: Mapping[str, Any]
 ) -> None:
-    """Write the request bodies of /invocations and of /v2's infer into `page`; `row` is a row that
-    the model accepts."""
+    """Add the request bodies of /invocations and /v2 to `page`; `row` is the example."""
     schemas = page["components"]["schemas"]
     schemas["Record"] = _describe_record(model)
     schemas["Invocation"] = {
@@ -62,7 +60,7 @@ def describe_protocols(
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/Invocation"},
-                "examples": _invocations(row),
+                "examples": _mlflow_examples(row),
             },
             "text/csv": {"schema": {"type": "string"}, "example": _write_csv(row)},
         },
@@ -76,7 +74,7 @@ def describe_protocols(
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/InferRequest"},
-                        "examples": {"a tensor per column": {"value": _tensors(model, row)}},
+                        "examples": {"a tensor per column": {"value": _v2_example(model, row)}},
                     }
                 },
             }
@@ -86,7 +84,7 @@ def _describe_record(model: LoadedModel | None) -> dict[str, Any]:
     described: dict[str, Any] = {
         "title": "Record",
         "type": "object",
-        "description": "Column -> value; unknown columns are left out.",
+        "description": "Column -> value; unknown columns are ignored.",
     }
     if model is not None:
         described["required"] = list(model.use_case.columns)
@@ -98,16 +96,16 @@ def _describe_record(model: LoadedModel | None) -> dict[str, Any]:
 
 
 def _name_model(operations: dict[str, Any], model: LoadedModel) -> None:
-    """Only one model and one version are found at these paths: the page says which."""
+    """Name the only model and version that these paths have."""
     only = {"name": model.facts.name, "version": str(model.version)}
     for operation in operations.values():
         operation["parameters"] = [
-            {**one, "schema": {**one["schema"], "enum": [only[one["name"]]]}}
-            for one in operation["parameters"]
+            {**parameter, "schema": {**parameter["schema"], "enum": [only[parameter["name"]]]}}
+            for parameter in operation["parameters"]
         ]
 
 
-def _invocations(row: Mapping[str, Any]) -> dict[str, Any]:
+def _mlflow_examples(row: Mapping[str, Any]) -> dict[str, Any]:
     columns = {name: [value] for name, value in row.items()}
     return {
         form: {"value": {form: content}}
@@ -126,7 +124,7 @@ def _write_csv(row: Mapping[str, Any]) -> str:
     return written.getvalue()
 
 
-def _tensors(model: LoadedModel | None, row: Mapping[str, Any]) -> dict[str, Any]:
+def _v2_example(model: LoadedModel | None, row: Mapping[str, Any]) -> dict[str, Any]:
     texts = () if model is None else model.use_case.categorical
     return {
         "inputs": [

@@ -1,8 +1,8 @@
-"""The Open Inference Protocol, version 2 (KServe, Triton), answered and recorded as /predict
-does."""
+"""The routes of the Open Inference Protocol, version 2 (KServe, Triton)."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -11,18 +11,20 @@ from fastapi.responses import JSONResponse
 
 from api.model.answer import Answered, LoadedModel
 from api.predict.predictor import SMALL, Predictor
-from api.protocols import v2_outputs as answers
+from api.protocols import v2_answers as answers
+from api.protocols import v2_outputs as outputs
 from api.protocols.columns import read_table
-from api.protocols.errors import route_that_says, say_all
+from api.protocols.errors import describe_refusal, route_with_refusals
 from api.protocols.v2_inputs import read_inputs
 from api.protocols.v2_tensors import parse_request
+from api.refusal import Refusal, show
 from api.rows.rows import Rows
-from api.schemas import Refusal, show
 
+_Handler = Callable[[Request], Awaitable[Response]]
 BINARY, HEADER_LENGTH = "application/octet-stream", "Inference-Header-Content-Length"
 _BYTES_BEHIND = {
     HEADER_LENGTH: {
-        "description": "bytes of JSON, where the values of outputs follow it",
+        "description": "length of the JSON when values follow it as bytes",
         "schema": {"type": "integer"},
     }
 }
@@ -33,7 +35,7 @@ def _fault(description: str) -> dict[str, Any]:
 
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: _fault("Another model or version than the one that answers"),
+    404: _fault("Not the model or version that answers"),
     503: _fault("No model yet"),
 }
 _INFER: dict[int | str, dict[str, Any]] = {
@@ -42,10 +44,10 @@ _INFER: dict[int | str, dict[str, Any]] = {
         "headers": _BYTES_BEHIND,
         "description": "The outputs",
     },
-    400: _fault("A tensor that cannot be accepted, named"),
+    400: _fault("An invalid tensor, named"),
     404: _UNKNOWN[404],
-    413: _fault("Too many rows for one request"),
-    503: _fault("No model, or nothing to record the answer in"),
+    413: _fault("Too many rows in one request"),
+    503: _fault("No model, or no store for the record"),
 }
 _IN_PATH = {"in": "path", "required": True, "schema": {"type": "string"}}
 _NAMED = {"parameters": [{"name": "name", **_IN_PATH}]}
@@ -55,7 +57,7 @@ _VERSIONED = {"parameters": [*_NAMED["parameters"], {"name": "version", **_IN_PA
 def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
     """The routes under /v2."""
     router = APIRouter(
-        prefix="/v2", route_class=route_that_says(_say), tags=["Open Inference Protocol v2"]
+        prefix="/v2", route_class=route_with_refusals(_refuse), tags=["Open Inference Protocol v2"]
     )
     _add_server_routes(router, predictor)
 
@@ -63,7 +65,7 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         return _find(predictor, **request.path_params)
 
     async def metadata(request: Request) -> Response:
-        return JSONResponse(answers.describe_model(find(request)))
+        return JSONResponse(outputs.describe_model(find(request)))
 
     async def model_ready(request: Request) -> Response:
         name = find(request).facts.name
@@ -76,7 +78,7 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
             raise Refusal(
                 400,
-                f"Content-Encoding: wanted a body that is not compressed, got {encoding[:80]!r}",
+                f"Content-Encoding: wanted an uncompressed body, got {encoding[:80]!r}",
             )
         id: str | None = None
         chosen: dict[str, bool] = {}
@@ -84,19 +86,25 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         def read() -> Rows:
             nonlocal id, chosen
             asked, raw = parse_request(body, length)
-            id, chosen = asked.id, answers.choose_outputs(asked)
+            id, chosen = asked.id, outputs.choose_outputs(asked)
             return read_table(model, read_inputs(asked, raw, model.use_case), max_rows)
 
         def write(answered: Answered) -> Response:
-            content, head = answers.encode_answer(answered, id, chosen)
+            content, head = outputs.encode_answer(answered, id, chosen)
             if head is None:
                 return Response(content, media_type="application/json")
             return Response(content, headers={HEADER_LENGTH: str(head)}, media_type=BINARY)
 
         return await predictor.answer(model, read, write, large=len(body) > SMALL)
 
-    # The parameters are documented here and not declared by the functions, for FastAPI would
-    # promise a 422 that never comes.
+    _add_model_routes(router, metadata, model_ready, infer)
+    return router
+
+
+def _add_model_routes(
+    router: APIRouter, metadata: _Handler, model_ready: _Handler, infer: _Handler
+) -> None:
+    # Documented here, not declared by the functions: FastAPI would promise a 422 that never comes.
     for path, documented in (
         ("/models/{name}", _NAMED),
         ("/models/{name}/versions/{version}", _VERSIONED),
@@ -124,9 +132,8 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
             response_model=answers.InferAnswer,
             responses=_INFER,
             openapi_extra=documented,
-            summary="Predict the rows of tensors",
+            summary="Predict rows, sent as tensors",
         )
-    return router
 
 
 def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
@@ -147,8 +154,8 @@ def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
     @router.get(
         "/health/ready",
         response_model=answers.ServerReadyAnswer,
-        responses={503: _fault("Why it cannot")},
-        summary="Can it answer?",
+        responses={503: _fault("The reason why not")},
+        summary="Can the service answer?",
     )
     async def ready() -> Response:
         _refuse_unready(predictor)
@@ -156,17 +163,18 @@ def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
 
 
 def _find(predictor: Predictor, name: str, version: str | None = None) -> LoadedModel:
-    """Raises Refusal 404 for a model or a version that does not answer, 503 while none does."""
+    """The live model. Raises Refusal 404 for another model or version, 503 while there is none."""
     model = predictor.model
     if name != model.facts.name:
         raise Refusal(
             404,
-            f"model {show(name)}: wanted {model.facts.name}, which is the only one here, got another name",
+            f"model {show(name)}: wanted {model.facts.name}, the only model here, got another name",
         )
     if version is not None and version != str(model.version):
         raise Refusal(
             404,
-            f"version {show(version)} of {name}: wanted {model.version}, for only the live version is served, got another",
+            f"version {show(version)} of {name}: wanted {model.version}, the live version, "
+            "got another",
         )
     return model
 
@@ -176,5 +184,5 @@ def _refuse_unready(predictor: Predictor) -> None:
         raise Refusal(503, obstacle)
 
 
-def _say(refusal: Refusal) -> Response:
-    return JSONResponse({"error": say_all(refusal)}, refusal.status, refusal.headers)
+def _refuse(refusal: Refusal) -> Response:
+    return JSONResponse({"error": describe_refusal(refusal)}, refusal.status, refusal.headers)

@@ -1,5 +1,4 @@
-"""The tensors of an inference request -> columns of the model: one tensor per column, or `numbers`
-and `texts` for all of one type."""
+"""The input tensors -> columns: one tensor per column, or `numbers` and `texts` for all columns."""
 
 from __future__ import annotations
 
@@ -7,16 +6,18 @@ import difflib
 from typing import Any
 
 from api.protocols.columns import Table, known_names
-from api.protocols.v2_tensors import BYTES, InferRequest, InputTensor, TensorReader, refuse
-from api.schemas import Refusal, show
+from api.protocols.v2_tensors import BYTES, InferRequest, InputTensor, TensorReader, tensor_refusal
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import UseCase
 
 NUMBERS, TEXTS = "numbers", "texts"
 
 
 def packed_columns(use_case: UseCase) -> dict[str, tuple[str, ...]]:
-    """`numbers` and `texts` with the columns that each holds, in order, as far as nothing of the
-    model has these names."""
+    """`numbers` and `texts` with the columns that each holds, in order.
+
+    A name that a column of the model has is left out.
+    """
     packed = {NUMBERS: use_case.numeric, TEXTS: use_case.categorical}
     return {
         name: columns
@@ -26,8 +27,7 @@ def packed_columns(use_case: UseCase) -> dict[str, tuple[str, ...]]:
 
 
 def read_inputs(request: InferRequest, raw: bytes, use_case: UseCase) -> Table:
-    """The table that the inputs hold. Raises Refusal 400 naming the input, what was wanted and what
-    came."""
+    """The table in the inputs. Raises Refusal 400 naming the input, what it wants and got."""
     reader, known, packed = TensorReader(raw), known_names(use_case), packed_columns(use_case)
     columns: dict[str, list[Any]] = {}
     rows: int | None = None
@@ -38,13 +38,13 @@ def read_inputs(request: InferRequest, raw: bytes, use_case: UseCase) -> Table:
             wanted = near[0] if near else ", ".join([*known, *packed])[:500]
             raise Refusal(
                 400,
-                f"input {show(tensor.name)}: wanted {wanted}, got a name that the model does not know",
+                f"input {show(tensor.name)}: wanted {wanted}, got a name unknown to the model",
             )
-        if twice := [name for name in names if name in columns]:
-            raise refuse(tensor, "each column once", f"{twice[0]} twice")
+        if duplicates := [name for name in names if name in columns]:
+            raise tensor_refusal(tensor, "each column once", f"{duplicates[0]} twice")
         _refuse_shape(tensor, rows, len(names) if tensor.name in packed else None)
         if tensor.datatype == BYTES and names[0] in use_case.numeric:
-            raise refuse(tensor, "numbers, such as FP64", BYTES)
+            raise tensor_refusal(tensor, "numbers, such as FP64", BYTES)
         rows = tensor.shape[0]
         values = reader.read(tensor)
         if tensor.datatype == "BOOL" and names[0] in use_case.numeric:
@@ -60,7 +60,7 @@ def _refuse_shape(tensor: InputTensor, rows: int | None, width: int | None) -> N
     )
     if not fitting or (rows is not None and tensor.shape[0] != rows):
         length = "n" if rows is None else rows
-        raise refuse(
+        raise tensor_refusal(
             tensor,
             f"shape [{length}, {width}]" if width else f"shape [{length}] or [{length}, 1]",
             f"{tensor.shape}"[:80],

@@ -1,5 +1,4 @@
-"""What the Open Inference Protocol answers: the outputs that were asked for, as JSON or as bytes
-after it, and what a model is."""
+"""The outputs of an inference request, as JSON or as bytes after it, and the model's metadata."""
 
 from __future__ import annotations
 
@@ -8,88 +7,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, Field
 
 from api.model.answer import Answered, LoadedModel
 from api.protocols.v2_inputs import packed_columns
 from api.protocols.v2_tensors import BYTES, InferRequest, write_texts
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 from closedloop.use_case.contract import UseCase
 
 PROBABILITIES, PREDICTION = "probabilities", "prediction"
 _PLATFORMS = {"onnx": "onnxruntime_onnx", "pipeline": "sklearn_skops"}
 
 
-class ServerAnswer(BaseModel):
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class LiveAnswer(BaseModel):
-    live: bool
-
-
-class ServerReadyAnswer(BaseModel):
-    ready: bool
-
-
-class ModelReadyAnswer(BaseModel):
-    name: str
-    ready: bool
-
-
-class TensorAnswer(BaseModel):
-    name: str
-    datatype: str
-    shape: list[int] = Field(description="-1 stands for the number of rows")
-
-
-class MetadataParameters(BaseModel):
-    classes: list[str] = Field(description=f"what the columns of `{PROBABILITIES}` stand for")
-    key: str | None = Field(
-        description="an input that may be sent as well: it names the rows, so that their labels can be sent by it"
-    )
-    packed: dict[str, list[str]] = Field(
-        description="inputs that may be sent instead, with the columns that they hold"
-    )
-
-
-class MetadataAnswer(BaseModel):
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorAnswer]
-    outputs: list[TensorAnswer]
-    parameters: MetadataParameters
-
-
-class OutputAnswer(TensorAnswer):
-    data: list[Any] = Field(
-        [], description="row by row; missing where the values follow the JSON as bytes"
-    )
-    parameters: dict[str, int] = Field({}, description="`binary_data_size` where they do")
-
-
-class InferAnswerParameters(BaseModel):
-    model_version: str
-    prediction_ids: str = Field(description="one per row, joined by commas, for /labels")
-
-
-class InferAnswer(BaseModel):
-    model_name: str
-    model_version: str
-    id: str = Field("", description="as in the request, where it had one")
-    parameters: InferAnswerParameters
-    outputs: list[OutputAnswer]
-
-
-class InferenceFault(BaseModel):
-    error: str
-
-
 def describe_model(model: LoadedModel) -> dict[str, Any]:
-    """The metadata of a model, in the form of MetadataAnswer."""
+    """The metadata of a model, as `v2_answers.MetadataAnswer` has it."""
     use_case, classes = model.use_case, model.facts.classes
     inputs = [
         {"name": name, "datatype": _datatype(use_case, name), "shape": [-1]}
@@ -114,24 +44,25 @@ def _datatype(use_case: UseCase, name: str) -> str:
 
 
 def choose_outputs(request: InferRequest) -> dict[str, bool]:
-    """The outputs to answer with, in order, and whether as bytes. Raises Refusal 400 for one that
-    is not offered."""
+    """Output -> whether it is sent as bytes, in order. Raises Refusal 400 for an unknown output."""
     as_bytes = request.parameters.binary_data_output
     chosen: dict[str, bool] = {}
-    for one in request.outputs:
-        if one.name not in (PROBABILITIES, PREDICTION):
+    for output in request.outputs:
+        if output.name not in (PROBABILITIES, PREDICTION):
             raise Refusal(
                 400,
-                f"output {show(one.name)}: wanted {PROBABILITIES} or {PREDICTION}, got another name",
+                f"output {show(output.name)}: wanted {PROBABILITIES} or {PREDICTION}, "
+                "got another name",
             )
-        if one.parameters.classification or one.parameters.shared_memory_region is not None:
-            asked = "classification" if one.parameters.classification else "shared memory"
+        if output.parameters.classification or output.parameters.shared_memory_region is not None:
+            asked = "classification" if output.parameters.classification else "shared memory"
             raise Refusal(
                 400,
-                f"output {one.name}: wanted the parameter binary_data at most, got {asked}, which is not offered",
+                f"output {output.name}: wanted no parameter except binary_data, got {asked}, "
+                "which is not supported",
             )
-        chosen[one.name] = (
-            as_bytes if one.parameters.binary_data is None else one.parameters.binary_data
+        chosen[output.name] = (
+            as_bytes if output.parameters.binary_data is None else output.parameters.binary_data
         )
     return chosen or {PROBABILITIES: as_bytes, PREDICTION: as_bytes}
 
@@ -139,9 +70,9 @@ def choose_outputs(request: InferRequest) -> dict[str, bool]:
 def encode_answer(
     answered: Answered, id: str | None, chosen: dict[str, bool]
 ) -> tuple[bytes, int | None]:
-    """The body, and how many bytes of it are JSON when others follow it."""
+    """The body, and the length of its JSON when bytes follow it, else None."""
     rows, classes = len(answered.best), answered.model.facts.classes
-    outputs, behind = [], b""
+    outputs, following = [], b""
     for name, as_bytes in chosen.items():
         if name == PROBABILITIES:
             shares = list(chain.from_iterable(zip(*answered.shares, strict=True)))
@@ -159,7 +90,7 @@ def encode_answer(
             {"parameters": {"binary_data_size": len(written)}} if as_bytes else {"data": listed}
         )
         outputs.append(output)
-        behind += written
+        following += written
     version = str(answered.model.version)
     head = {
         "model_name": answered.model.facts.name,
@@ -169,4 +100,4 @@ def encode_answer(
         "outputs": outputs,
     }
     written_head = msgspec.json.encode(head)
-    return written_head + behind, len(written_head) if any(chosen.values()) else None
+    return written_head + following, len(written_head) if any(chosen.values()) else None

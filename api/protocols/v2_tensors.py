@@ -1,5 +1,4 @@
-"""Tensors of the Open Inference Protocol <-> values: as JSON, or as bytes that follow the JSON (the
-binary tensor extension)."""
+"""Tensors <-> values, as JSON or as bytes after the JSON (the binary tensor extension)."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import from_json
 
-from api.schemas import Refusal, show
+from api.refusal import Refusal, show
 
 NUMBER_TYPES = {
     "FP64": "<f8",
@@ -35,14 +34,14 @@ _LENGTH = struct.Struct("<I")  # before each text
 
 class TensorParameters(BaseModel):
     binary_data_size: Annotated[StrictInt, Field(ge=0)] | None = Field(
-        default=None, description="its share of the bytes after the JSON"
+        default=None, description="number of its bytes after the JSON"
     )
-    shared_memory_region: str | None = Field(default=None, description="refused: not offered")
+    shared_memory_region: str | None = Field(default=None, description="refused: not supported")
 
 
 class InputTensor(BaseModel):
     name: str = Field(
-        description="a column, the key, or `numbers` or `texts` for all columns of that type"
+        description="a column, the key, or `numbers` or `texts` for all columns of a type"
     )
     shape: list[Annotated[StrictInt, Field(ge=0, le=2**31)]] = Field(
         description="[n] or [n, 1]; [n, columns] for `numbers` and `texts`"
@@ -50,14 +49,16 @@ class InputTensor(BaseModel):
     datatype: str = Field(description=f"{', '.join(NUMBER_TYPES)} or {BYTES}")
     parameters: TensorParameters = TensorParameters()
     data: list[Any] | None = Field(
-        default=None, description="row by row, flat or nested; null or NaN where there is no value"
+        default=None, description="row by row, flat or nested; null or NaN for a missing value"
     )
 
 
 class OutputParameters(BaseModel):
-    binary_data: StrictBool | None = Field(default=None, description="as bytes after the JSON")
-    classification: StrictInt = Field(default=0, description="refused: not offered")
-    shared_memory_region: str | None = Field(default=None, description="refused: not offered")
+    binary_data: StrictBool | None = Field(
+        default=None, description="send it as bytes after the JSON"
+    )
+    classification: StrictInt = Field(default=0, description="refused: not supported")
+    shared_memory_region: str | None = Field(default=None, description="refused: not supported")
 
 
 class RequestedOutput(BaseModel):
@@ -67,22 +68,25 @@ class RequestedOutput(BaseModel):
 
 class InferParameters(BaseModel):
     binary_data_output: StrictBool = Field(
-        default=False, description="outputs as bytes after the JSON, unless one says otherwise"
+        default=False,
+        description="send outputs as bytes after the JSON, unless an output says otherwise",
     )
 
 
 class InferRequest(BaseModel):
-    id: str | None = Field(default=None, description="comes back with the answer")
+    id: str | None = Field(default=None, description="returned with the answer")
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1)
     outputs: list[RequestedOutput] = Field(
-        default=[], description="which outputs, in which order; all when none is named"
+        default=[], description="the outputs to return, in order; all when empty"
     )
 
 
 def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
-    """The JSON of a request and the bytes after it. `header_length` is the JSON's, None when
-    nothing follows it. Raises Refusal 400."""
+    """The JSON of a request and the bytes after it.
+
+    `header_length` is the length of the JSON, None when nothing follows. Raises Refusal 400.
+    """
     length = len(body)
     if header_length is not None:
         if not (
@@ -93,11 +97,12 @@ def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest,
         ):
             raise Refusal(
                 400,
-                f"Inference-Header-Content-Length: wanted at most the body's {len(body)} bytes, got {header_length[:80]!r}",
+                "Inference-Header-Content-Length: wanted at most the "
+                f"{len(body)} bytes of the body, got {header_length[:80]!r}",
             )
         length = int(header_length)
     try:
-        content = from_json(body[:length])  # NaN too: it is how clients write a null
+        content = from_json(body[:length])  # with NaN, which clients write for null
     except ValueError as error:
         raise Refusal(400, f"wanted JSON, got something else: {error}") from None
     try:
@@ -110,41 +115,43 @@ def _describe(error: ValidationError, content: Any) -> str:
     first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]
     if len(place) > 1 and place[0] in ("inputs", "outputs"):
-        one = content[place[0]][int(place[1])]
-        if isinstance(one, dict) and isinstance(one.get("name"), str):
-            place[:2] = [f"{place[0][:-1]} {show(one['name'])}"]
+        tensor = content[place[0]][int(place[1])]
+        if isinstance(tensor, dict) and isinstance(tensor.get("name"), str):
+            place[:2] = [f"{place[0][:-1]} {show(tensor['name'])}"]
     return f"{', '.join(place) or 'body'}: {first['msg']}, got {show(first['input'])}"
 
 
 class TensorReader:
-    """Reads the values of one tensor after the other, and takes each one's share of the bytes."""
+    """Reads the values of the tensors in order; each takes its part of the bytes."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw, self._place = raw, 0
 
     def read(self, tensor: InputTensor) -> list[Any]:
-        """Values row by row: numbers, truth values, texts, or None. Raises Refusal 400 for values
-        that are not what the tensor says."""
+        """Values row by row: numbers, booleans, texts or None.
+
+        Raises Refusal 400 for values that do not match the tensor.
+        """
         if tensor.datatype != BYTES and tensor.datatype not in NUMBER_TYPES:
-            raise refuse(
+            raise tensor_refusal(
                 tensor,
                 f"one of the datatypes {', '.join(NUMBER_TYPES)} and {BYTES}",
                 tensor.datatype[:80],
             )
         if tensor.parameters.shared_memory_region is not None:
-            raise refuse(
-                tensor, "values in the request", "a region of shared memory, which is not offered"
+            raise tensor_refusal(
+                tensor, "values in the request", "shared memory, which is not supported"
             )
         size = tensor.parameters.binary_data_size
         if (size is None) == (tensor.data is None):
-            raise refuse(
+            raise tensor_refusal(
                 tensor, "either data or binary_data_size", "neither" if size is None else "both"
             )
         if tensor.data is not None:
             return _read_listed(tensor, tensor.data)
         share = self._raw[self._place : self._place + (size or 0)]
         if len(share) != size:
-            raise refuse(tensor, f"{size} bytes after the JSON", f"{len(share)}")
+            raise tensor_refusal(tensor, f"{size} bytes after the JSON", f"{len(share)}")
         self._place += len(share)
         return (
             _read_texts(tensor, share) if tensor.datatype == BYTES else _read_packed(tensor, share)
@@ -155,7 +162,7 @@ class TensorReader:
         if left := len(self._raw) - self._place:
             raise Refusal(
                 400,
-                f"wanted the bytes of the tensors after the JSON and no others, got {left} more",
+                f"wanted only the bytes of the tensors after the JSON, got {left} more",
             )
 
 
@@ -163,7 +170,7 @@ def _read_listed(tensor: InputTensor, data: Sequence[Any]) -> list[Any]:
     values = list(data)
     if len(tensor.shape) == 2 and values and all(isinstance(row, list) for row in values):
         if any(len(row) != tensor.shape[1] for row in values):
-            raise refuse(tensor, f"rows of {tensor.shape[1]} values", "others")
+            raise tensor_refusal(tensor, f"rows of {tensor.shape[1]} values", "others")
         values = [value for row in values for value in row]
     _refuse_length(tensor, len(values))
     allowed = {BYTES: (str,), "BOOL": (bool,)}.get(
@@ -171,14 +178,18 @@ def _read_listed(tensor: InputTensor, data: Sequence[Any]) -> list[Any]:
     )
     for number, value in enumerate(values):
         if value is not None and type(value) not in allowed and value == value:
-            raise refuse(tensor, f"{tensor.datatype} values", f"{show(value)} as value {number}")
+            raise tensor_refusal(
+                tensor, f"{tensor.datatype} values", f"{show(value)} as value {number}"
+            )
     return values
 
 
 def _read_packed(tensor: InputTensor, share: bytes) -> list[Any]:
     kind = np.dtype(NUMBER_TYPES[tensor.datatype])
     if len(share) % kind.itemsize:
-        raise refuse(tensor, f"{kind.itemsize} bytes per value", f"{len(share)} bytes in all")
+        raise tensor_refusal(
+            tensor, f"{kind.itemsize} bytes per value", f"{len(share)} bytes in all"
+        )
     _refuse_length(tensor, len(share) // kind.itemsize)
     values: NDArray[Any] = np.frombuffer(share, kind)
     found: list[Any] = (values != 0).tolist() if tensor.datatype == "BOOL" else values.tolist()
@@ -192,22 +203,26 @@ def _read_texts(tensor: InputTensor, share: bytes) -> list[Any]:
         start = place + _LENGTH.size
         place = start + _LENGTH.unpack_from(share, place)[0] if start <= len(share) else start
         if place > len(share):
-            raise refuse(
+            raise tensor_refusal(
                 tensor,
-                "texts that each follow their length in four bytes",
-                f"text {len(values)} longer than the data",
+                "texts, each after its length in four bytes",
+                f"text {len(values)} beyond the end of the data",
             )
         try:
             values.append(share[start:place].decode())
         except UnicodeDecodeError as error:
-            raise refuse(tensor, "texts in UTF-8", f"{error} in text {len(values)}") from None
+            raise tensor_refusal(
+                tensor, "texts in UTF-8", f"{error} in text {len(values)}"
+            ) from None
     _refuse_length(tensor, len(values))
     return values
 
 
 def _refuse_length(tensor: InputTensor, got: int) -> None:
     if got != prod(tensor.shape):
-        raise refuse(tensor, f"{prod(tensor.shape)} values for the shape {tensor.shape}", f"{got}")
+        raise tensor_refusal(
+            tensor, f"{prod(tensor.shape)} values for the shape {tensor.shape}", f"{got}"
+        )
 
 
 def write_texts(texts: Sequence[str]) -> bytes:
@@ -216,6 +231,6 @@ def write_texts(texts: Sequence[str]) -> bytes:
     return b"".join(_LENGTH.pack(len(text)) + text for text in encoded)
 
 
-def refuse(tensor: InputTensor, wanted: str, got: str) -> Refusal:
-    """What a tensor should have been, as a Refusal 400 that names it."""
+def tensor_refusal(tensor: InputTensor, wanted: str, got: str) -> Refusal:
+    """A Refusal 400 that names the tensor, what was wanted and what came."""
     return Refusal(400, f"input {show(tensor.name)}: wanted {wanted}, got {got}")

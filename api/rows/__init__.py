@@ -1,1 +1,1 @@
-"""Rows of a request: decoded, held by column, packed for the model."""
+"""The rows of a request: decoded, checked, packed for the model."""

@@ -1,9 +1,7 @@
-"""Bytes -> checked rows, fast: a decoder compiled from the columns of the model takes the good
-requests.
+"""Bytes -> checked rows, fast: a decoder compiled from the columns of the model.
 
-Whatever it does not take goes to the careful reader (`schemas.RowType`), which accepts some more
-spellings and names every fault. So this module never refuses anything by itself, and what it
-accepts is exactly what the careful reader reads there.
+What it does not take goes to the careful reader (`check.RowType`), which accepts more spellings and
+names every fault. So this module refuses nothing itself, and reads exactly what that one reads.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from api.requests import MAX_NUMBER, read_json
+from api.rows.check import RowType
 from api.rows.rows import Rows
-from api.schemas import MAX_NUMBER, RowType, read_json
 from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import UseCase
 
@@ -23,15 +22,15 @@ NUMBER = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
 TEXT = str | int | float | bool | None
 KEY = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None
 _TEXTS = frozenset({str, type(None)})
-_EXACT = 2.0**53  # from here on a float stands for more than one whole number
+_EXACT = 2.0**53  # from here a float stands for several whole numbers
 
 
 class NotTaken(Exception):
-    """The careful reader has to look at this."""
+    """Only the careful reader can judge this."""
 
 
 class RowReader:
-    """Reads the requests of one model."""
+    """Reads the requests of one model: fast where it can, else carefully."""
 
     def __init__(self, use_case: UseCase, row_type: RowType) -> None:
         self._use_case, self._row_type = use_case, row_type
@@ -40,8 +39,10 @@ class RowReader:
         self._decode = _compile(self._row)
 
     def read(self, body: bytes, max_rows: int) -> Rows:
-        """The rows of `{"rows": [...]}`, or of one bare row. Raises Refusal 422 naming field and
-        row, or 413 for too many."""
+        """The rows of `{"rows": [...]}` or of one bare row.
+
+        Raises Refusal 422 naming row and field, or 413 for too many.
+        """
         try:
             decoded = self._decode(body)
             if 0 < len(decoded) <= max_rows:
@@ -59,7 +60,7 @@ class RowReader:
                 (_as_texts(row[first_text:first_key]),),
                 _check_keys(row[first_key:] or (None,)),
             )
-        # Whole columns: what is done to one costs little more than what is done to a single value.
+        # By column: work on a whole column costs little more than work on one value.
         columns: list[Sequence[Any]] = list(
             zip(*map(msgspec.structs.astuple, decoded), strict=True)
         )
@@ -67,8 +68,10 @@ class RowReader:
         return take_columns(columns[:first_text], columns[first_text:first_key], keys)
 
     def compile_under(self, name: str) -> Callable[[bytes, int], Rows]:
-        """A reader of `{name: [row, ...]}`. It raises MsgspecError or NotTaken for what only the
-        careful reader may judge."""
+        """A reader of `{name: [row, ...]}`.
+
+        It raises MsgspecError or NotTaken for what only the careful reader can judge.
+        """
         decode = _compile_list(self._row, name)
 
         def read(body: bytes, max_rows: int) -> Rows:
@@ -80,7 +83,7 @@ class RowReader:
         return read
 
     def read_carefully(self, content: Any, max_rows: int) -> Rows:
-        """The same from content that is decoded already."""
+        """The rows of decoded JSON, read by the careful reader."""
         rows = self._row_type.read(content, max_rows)
         return Rows(
             [[row.features[name] for name in self._numbers] for row in rows],  # type: ignore[misc]
@@ -92,7 +95,7 @@ class RowReader:
 def take_columns(
     numbers: Sequence[Sequence[Any]], texts: Sequence[Sequence[Any]], keys: Sequence[str | None]
 ) -> Rows:
-    """Rows of decoded columns. Raises NotTaken for what only the careful reader may judge."""
+    """Rows from decoded columns. Raises NotTaken for what only the careful reader can judge."""
     return Rows.of_columns(numbers, [_as_texts(column) for column in texts], _check_keys(keys))
 
 
@@ -103,7 +106,7 @@ def _check_keys(keys: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def _as_texts(values: Sequence[Any]) -> Sequence[str | None]:
-    """One spelling per value, the one that the careful reader gives."""
+    """The spelling that the careful reader gives."""
     return values if _TEXTS.issuperset(map(type, values)) else [_as_text(value) for value in values]
 
 
@@ -118,8 +121,10 @@ def _as_text(value: Any) -> str | None:
 
 
 def _make_row(use_case: UseCase) -> Any:
-    """The struct of one row: numbers, texts, key. None where a name has quotes or control
-    characters: only the careful reader knows it."""
+    """The struct of a row: numbers, texts, key.
+
+    None when a name has quotes or control characters: only the careful reader can read such rows.
+    """
     typed: list[tuple[str, Any]] = [
         *((name, NUMBER) for name in use_case.numeric),
         *((name, TEXT) for name in use_case.categorical),
@@ -137,24 +142,24 @@ def _make_row(use_case: UseCase) -> Any:
 
 
 def _compile(row: Any) -> Callable[[bytes], Sequence[Any]]:
-    """bytes -> structs; raises MsgspecError or NotTaken for what is not exactly that."""
+    """A decoder of bytes to structs, which raises MsgspecError or NotTaken for anything else."""
     if row is None:
         return _take_nothing
-    read_one, read_many = msgspec.json.Decoder(row).decode, _compile_list(row, "rows")
+    read_row, read_many = msgspec.json.Decoder(row).decode, _compile_list(row, "rows")
 
     def decode(body: bytes) -> Sequence[Any]:
         if b'"rows"' in body[:32]:
             try:
                 return read_many(body)
             except msgspec.ValidationError:
-                pass  # a column may be called rows, too
-        return (read_one(body),)
+                pass  # a column may be called rows
+        return (read_row(body),)
 
     return decode
 
 
 def _compile_list(row: Any, name: str) -> Callable[[bytes], Sequence[Any]]:
-    """The same for `{name: [row, ...]}`."""
+    """The same decoder for `{name: [row, ...]}`."""
     if row is None:
         return _take_nothing
     fields: list[Any] = [("rows", list[row])]

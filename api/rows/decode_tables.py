@@ -1,8 +1,7 @@
-"""The bodies that clients of MLflow send most -> checked rows, fast: as `decoding.py` for /predict,
-and with the same modesty.
+"""The usual bodies of MLflow's clients -> checked rows, fast, as `decode.py` does for /predict.
 
-Whatever is not exactly a table of the model's columns goes to `mlflow_tables.py` and the careful
-reader, which accept more and name faults.
+What is not exactly a table of the model's columns goes to `protocols/mlflow_bodies.py` and the
+careful reader, which accept more and name faults.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from api.rows.decode import KEY, NUMBER, TEXT, NotTaken, RowReader, take_columns
 from api.rows.rows import Rows
 from closedloop.use_case.contract import UseCase
 
-_ORDERS_KEPT = 100  # of columns; a client keeps to one
+_ORDERS_KEPT = 100  # orders of columns; each client uses the same one always
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,8 +31,8 @@ class _SplitBody(msgspec.Struct, forbid_unknown_fields=True):
 _read_split = msgspec.json.Decoder(_SplitBody).decode
 
 
-class TableReader:
-    """Reads `dataframe_split`, `dataframe_records` and `instances` of one model."""
+class TableDecoder:
+    """Reads `dataframe_split`, `dataframe_records` and `instances` for one model."""
 
     def __init__(self, use_case: UseCase, reader: RowReader) -> None:
         self._use_case = use_case
@@ -44,7 +43,7 @@ class TableReader:
         self._orders: dict[tuple[str, ...], Callable[[bytes], Sequence[Sequence[Any]]]] = {}
 
     def read(self, body: bytes, max_rows: int) -> Rows | None:
-        """The rows; None for whatever is for the careful reader to accept or refuse."""
+        """The rows; None for what only the careful reader can judge."""
         try:
             if b'"dataframe_split"' in body[:64]:
                 return self._take_split(_read_split(body).dataframe_split, max_rows)
@@ -59,7 +58,7 @@ class TableReader:
         order, key = tuple(split.columns), self._use_case.key
         decode = self._orders.get(order)
         if decode is None:
-            # The key may be left out; all else has to be there, once.
+            # Every column must be there once; the key may be left out.
             if split.index is not None or sorted(order) not in (
                 sorted(self._names),
                 sorted((*self._names, *filter(None, [key]))),

@@ -1,7 +1,7 @@
-"""Checked rows -> the two arrays that a model takes, and the values that lie outside the contract.
+"""Checked rows -> the two arrays that a model takes, and warnings for values outside the contract.
 
-This is `schema.prepare` for values that the API has checked already, without a frame:
-`tests/api/test_packing.py` holds both together.
+It is `windows.contract_check.prepare` without a frame, for values that the API has checked:
+`tests/api/test_row_decoding.py` proves that both give the same.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.windows.spelling import read_category
 
 _SPELLINGS_KEPT, _LONGEST_KEPT = 1_000, 100  # of each column
-MANY = 16  # rows from which on NumPy saves more than it costs
+MANY = 16  # rows; from here NumPy saves more than it costs
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`numbers`: float64, shape (n, f), NaN for null. `texts`: str in an object array, shape (n,
-    c), MISSING for null. Columns in the order of the use case. `kinds` are the different texts of
-    each column, where they are known."""
+    """Rows as a model takes them, columns in the order of the use case.
+
+    `numbers`: float64, shape (n, f), NaN for null. `texts`: str in an object array, shape (n, c),
+    MISSING for null. `kinds`: the distinct texts of each column, where they are known.
+    """
 
     numbers: NDArray[np.float64]
     texts: NDArray[Any]
@@ -77,7 +79,7 @@ class Packer:
         kinds = []
         for place, (spell, column) in enumerate(zip(self._spell, rows.text_columns, strict=True)):
             spelled = {value: spell(value) for value in set(column)}
-            # Most columns are spelled as the contract lists them.
+            # Most columns are already spelled as in the contract.
             texts[:, place] = (
                 column
                 if all(map(eq, spelled, spelled.values()))
@@ -88,41 +90,42 @@ class Packer:
 
     def _pack_numbers(self, rows: Rows) -> NDArray[np.float64]:
         numbers = np.empty((len(rows), len(self._numeric)))
-        write = struct.Struct(
-            f"{len(rows)}d"
-        ).pack  # a third of the time that NumPy needs to look at each value
+        # struct takes a third of the time that NumPy needs to convert each value.
+        write = struct.Struct(f"{len(rows)}d").pack
         for place, column in enumerate(rows.number_columns):
             try:
                 numbers[:, place] = np.frombuffer(write(*column))
-            except struct.error:  # there are nulls
+            except struct.error:  # the column has nulls
                 numbers[:, place] = np.array(column, dtype=np.float64)
         return numbers
 
     def find_warnings(self, rows: Rows, packed: Packed) -> dict[int, list[str]]:
-        """Row number -> the values of that row outside the contract's range or categories, in the
-        order of columns; null is inside."""
-        if (
-            len(rows) < MANY
-        ):  # one row at a time: for the single rows that services are asked most, NumPy would cost more than it saves
-            of_rows = enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True))
+        """Row number -> a sentence for each value outside the contract, in the order of columns.
+
+        Null is inside.
+        """
+        if len(rows) < MANY:
+            numbered = enumerate(zip(rows.numbers, packed.texts.tolist(), strict=True))
             return {
-                row: self._describe(*values) for row, values in of_rows if self._is_strange(*values)
+                row: self._describe(*values)
+                for row, values in numbered
+                if self._is_outside(*values)
             }
-        strange = self._find_strange(packed)
+        outside = self._find_outside(packed)
         return {
             row: self._describe(rows.numbers[row], packed.texts[row].tolist())
-            for row in sorted(strange)
+            for row in sorted(outside)
         }
 
-    def _is_strange(self, numbers: Sequence[float | None], texts: Sequence[str]) -> bool:
+    def _is_outside(self, numbers: Sequence[float | None], texts: Sequence[str]) -> bool:
         for place, low, high in self._bounds:
             number = numbers[place]
             if number is not None and not low <= number <= high:
                 return True
         return any(texts[place] not in known for place, known in self._listed)
 
-    def _find_strange(self, packed: Packed) -> set[int]:
-        """What `_is_strange` says, of all rows at once."""
+    def _find_outside(self, packed: Packed) -> set[int]:
+        """The rows for which `_is_outside` holds."""
         found: set[int] = set()
         if self._bounds:
             places, lows, highs = zip(*self._bounds, strict=True)
@@ -142,10 +145,8 @@ class Packer:
 
     def _describe(self, numbers: Sequence[float | None], texts: Sequence[str]) -> list[str]:
         found = []
-        measured, named = (
-            dict(zip(*one, strict=True))
-            for one in ((self._numeric, numbers), (self._categorical, texts))
-        )
+        measured = dict(zip(self._numeric, numbers, strict=True))
+        named = dict(zip(self._categorical, texts, strict=True))
         for name, column in self._columns.items():
             number = measured.get(name)
             if number is not None and column.minimum is not None and number < column.minimum:
@@ -153,12 +154,14 @@ class Packer:
             if number is not None and column.maximum is not None and number > column.maximum:
                 found.append(f"{name} {number:g} is above its maximum {column.maximum:g}")
             if column.allowed and named[name] not in (*column.allowed, MISSING):
-                found.append(f"{name} {named[name][:80]!r} is none of {', '.join(column.allowed)}")
+                found.append(
+                    f"{name} {named[name][:80]!r} is not one of {', '.join(column.allowed)}"
+                )
         return found
 
 
 def _remembering(allowed: tuple[str, ...]) -> Callable[[str | None], str]:
-    """`read_category` that keeps what it found for the commonest values, in bounded memory."""
+    """`read_category` with a bounded memory of values that were spelled before."""
     read = read_category(allowed)
     kept: dict[str | None, str] = {}
 

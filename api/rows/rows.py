@@ -1,4 +1,4 @@
-"""The rows of one request after they were checked, by row or by column, whichever is asked for."""
+"""The checked rows of a request, by row or by column."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ _SIDES = ("numbers", "texts", "keys")
 
 
 class Rows:
-    """The rows of one request. Per row: numbers, then texts, each in the order of the use case,
-    None for null; and its key.
+    """Numbers, texts and keys of the rows of a request, in the order of the use case.
 
-    They are held as they came, by row or by column, and turned when the other is asked for.
+    None stands for null. Rows are held as they came, by row or by column, and transposed on demand.
     """
 
     __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "keys")
@@ -37,7 +36,7 @@ class Rows:
         texts: Sequence[Sequence[str | None]],
         keys: Sequence[str | None],
     ) -> Rows:
-        """From whole columns, each with one value for every row."""
+        """Rows from columns, each with a value for every row."""
         made = cls((), (), keys)
         made._numbers = made._texts = None
         made._number_columns, made._text_columns = numbers, texts
@@ -45,37 +44,37 @@ class Rows:
 
     @classmethod
     def join(cls, parts: Sequence[Rows]) -> Rows:
-        """All rows of all parts, in their order."""
+        """The rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
         numbers, texts, keys = (
             [*chain.from_iterable(of)]
-            for of in ([getattr(one, name) for one in parts] for name in _SIDES)
+            for of in ([getattr(part, name) for part in parts] for name in _SIDES)
         )
         return cls(numbers, texts, keys)
 
     @property
     def numbers(self) -> Sequence[Sequence[float | None]]:
         if self._numbers is None:
-            self._numbers = _turn(self._number_columns, len(self.keys))
+            self._numbers = _transpose(self._number_columns, len(self.keys))
         return self._numbers
 
     @property
     def texts(self) -> Sequence[Sequence[str | None]]:
         if self._texts is None:
-            self._texts = _turn(self._text_columns, len(self.keys))
+            self._texts = _transpose(self._text_columns, len(self.keys))
         return self._texts
 
     @property
     def number_columns(self) -> Sequence[Sequence[float | None]]:
-        """By column; nothing at all where there is no such column."""
+        """By column; empty when there is no such column."""
         if self._numbers and not self._number_columns:
             self._number_columns = tuple(zip(*self._numbers, strict=True))
         return self._number_columns
 
     @property
     def text_columns(self) -> Sequence[Sequence[str | None]]:
-        """By column; nothing at all where there is no such column."""
+        """By column; empty when there is no such column."""
         if self._texts and not self._text_columns:
             self._text_columns = tuple(zip(*self._texts, strict=True))
         return self._text_columns
@@ -84,5 +83,5 @@ class Rows:
         return len(self.keys)
 
 
-def _turn(columns: Sequence[Sequence[Any]], rows: int) -> Sequence[Sequence[Any]]:
+def _transpose(columns: Sequence[Sequence[Any]], rows: int) -> Sequence[Sequence[Any]]:
     return list(zip(*columns, strict=True)) if columns else [()] * rows

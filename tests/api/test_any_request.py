@@ -57,9 +57,9 @@ def test_any_request_has_a_documented_answer(
     assert found, f"no route of the page begins with {path}"
     # What takes no body cannot be asked wrongly.
     ways = [
-        (one, mode)
-        for one, mode in product(found, GenerationMode)
-        if one.body or mode is GenerationMode.POSITIVE
+        (operation, mode)
+        for operation, mode in product(found, GenerationMode)
+        if operation.body or mode is GenerationMode.POSITIVE
     ]
     for operation, mode in ways:
 
@@ -70,9 +70,9 @@ def test_any_request_has_a_documented_answer(
             case.validate_response(
                 answer,
                 checks=[
-                    one
-                    for one in CHECKS
-                    if one is not not_a_server_error or answer.status_code != 503
+                    check
+                    for check in CHECKS
+                    if check is not not_a_server_error or answer.status_code != 503
                 ],
             )
             assert b"error_id" not in answer.content

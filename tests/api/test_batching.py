@@ -44,21 +44,21 @@ def test_together_they_are_one_record_and_each_has_its_own_answer(service: Servi
     spends[3] = 600.0
     all_rows = rows(spends)
     bodies: list[Any] = [*all_rows[:14], {"rows": all_rows[14:17]}, {"rows": all_rows[17:]}]
-    answers = [one.json()["predictions"] for one in ask_together(service, bodies)]
+    answers = [answer.json()["predictions"] for answer in ask_together(service, bodies)]
     made = count_requests(service)
     assert made < len(bodies)
     alone = [service.client.post("/predict", json=body).json()["predictions"] for body in bodies]
-    for together, one in zip(answers, alone, strict=True):
-        assert [row["prediction"] for row in together] == [row["prediction"] for row in one]
-        assert [row["warnings"] for row in together] == [row["warnings"] for row in one]
-        for row, single in zip(together, one, strict=True):
+    for together, single_rows in zip(answers, alone, strict=True):
+        assert [row["prediction"] for row in together] == [row["prediction"] for row in single_rows]
+        assert [row["warnings"] for row in together] == [row["warnings"] for row in single_rows]
+        for row, single in zip(together, single_rows, strict=True):
             assert np.allclose(
                 list(row["probabilities"].values()),
                 list(single["probabilities"].values()),
                 atol=1e-6,
             )
-    assert [len(row["warnings"]) for one in answers for row in one] == [0, 0, 0, 1] + [0] * 16
-    ids = [row["id"] for one in answers for row in one]
+    assert [len(row["warnings"]) for rows in answers for row in rows] == [0, 0, 0, 1] + [0] * 16
+    ids = [row["id"] for rows in answers for row in rows]
     assert len(set(ids)) == 20
     labels = [{"id": id, "label": str(spend > 40)} for id, spend in zip(ids, spends, strict=True)]
     assert service.client.post("/labels", json={"labels": labels}).status_code == 200
@@ -80,7 +80,7 @@ def test_what_the_model_fails_on_fails_alone(
 
     monkeypatch.setattr(LoadedModel, "answer", answer_most)
     answers = ask_together(service, rows([1.0, 13.0, 3.0, 4.0]))
-    assert [one.status_code for one in answers] == [200, 503, 200, 200]
+    assert [answer.status_code for answer in answers] == [200, 503, 200, 200]
     assert "thirteen" in answers[1].text
 
 
@@ -97,5 +97,5 @@ def test_a_lost_store_refuses_all_of_them(
     monkeypatch.setattr(service.records, "append", fail)
     monkeypatch.setattr(service.records, "append_now", fail)
     answers = ask_together(service, rows([1.0, 2.0, 3.0]))
-    assert [one.status_code for one in answers] == [503] * 3
-    assert all("not recorded, so not answered" in one.text for one in answers)
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert all("not recorded, so not answered" in answer.text for answer in answers)

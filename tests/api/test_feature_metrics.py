@@ -58,12 +58,12 @@ def test_many_values_at_once_are_as_each_by_itself(number: int) -> None:
         if number
         else []
     )
-    one, other = CollectorRegistry(), CollectorRegistry()
+    at_once, other = CollectorRegistry(), CollectorRegistry()
     ours, theirs = (
         ScoreHistogram("score", "as it says", ["class"], buckets=BOUNDS, registry=each).labels(
             "yes"
         )
-        for each in (one, other)
+        for each in (at_once, other)
     )
     ours.observe_many(values)
     for value in values:
@@ -77,7 +77,7 @@ def test_many_values_at_once_are_as_each_by_itself(number: int) -> None:
         ]
         return {name: float(value) for name, value in lines}
 
-    assert read(one) == pytest.approx(read(other))
+    assert read(at_once) == pytest.approx(read(other))
 
 
 @pytest.mark.parametrize("number", [1, 40, 1000])
@@ -90,9 +90,9 @@ def test_every_answered_row_is_in_the_distribution_of_each_class(
         {**ROW, "monthly spend": 10.0 * place, "plan": ["gold", "basic"][place % 2]}
         for place in range(number)
     ]
-    answers = [one["probabilities"] for one in service.predict(*rows)["predictions"]]
+    answers = [prediction["probabilities"] for prediction in service.predict(*rows)["predictions"]]
     for label in ("False", "True"):
-        scores = np.array([one[label] for one in answers])
+        scores = np.array([probabilities[label] for probabilities in answers])
         name = "closedloop_prediction_probability"
         assert service.metric(f'{name}_count{{class="{label}"}}') == number
         assert service.metric(f'{name}_sum{{class="{label}"}}') == pytest.approx(scores.sum())
@@ -125,7 +125,7 @@ def test_missing_and_unseen_values_are_counted_for_each_feature(
         {"returning": None},
     ]
     for _ in range(2):  # the second time from what was remembered
-        empty_service.predict(*[{**ROW, **one} for one in odd] * times)
+        empty_service.predict(*[{**ROW, **values} for values in odd] * times)
     found = {
         (what, name): empty_service.metric(f'closedloop_feature_{what}_total{{feature="{name}"}}')
         for what in ("missing", "unseen")
@@ -162,7 +162,7 @@ def test_what_training_saw_in_part_is_not_called_unseen(
 def test_a_model_of_a_single_feature_is_watched(
     make_bundle: Callable[..., LoadedVersion], empty_service: Service
 ) -> None:
-    """One column is no special case for whoever asks."""
+    """A model of a single column is counted like any other."""
     from tests.api.conftest import CONTENT
 
     content = {**CONTENT, "columns": {"visits": {"type": "numeric"}}}
@@ -175,7 +175,10 @@ def test_a_model_of_a_single_feature_is_watched(
 def test_the_model_that_answers_is_described(service: Service) -> None:
     """1 for what is live with its recipe, last training window and what computes it; 0 for what it
     replaced."""
-    named = 'closedloop_model_info{{recipe="logistic/all",served_by="pipeline",version="{}",window="w1"}}'
+    named = (
+        'closedloop_model_info{{recipe="logistic/all",served_by="pipeline",'
+        'version="{}",window="w1"}}'
+    )
     assert service.metric(named.format(1)) == 1
     service.promote(2)
     assert (service.metric(named.format(1)), service.metric(named.format(2))) == (0, 1)

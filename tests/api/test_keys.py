@@ -52,7 +52,7 @@ def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], p
     routes = [
         ("POST", "/predict"),
         ("POST", "/labels"),
-        *(("GET", one) for one in ("/model", "/metrics", "/openapi.json", "/docs", "/no")),
+        *(("GET", route) for route in ("/model", "/metrics", "/openapi.json", "/docs", "/no")),
     ]
     for method, route in routes:
         answer = service.client.request(method, route, content=b"{}")
@@ -137,7 +137,7 @@ def test_a_damaged_file_changes_nothing_while_the_service_runs(
         for _ in range(2):
             clock.seconds += 1
             assert [ask(service), ask(service, X_API_Key=key)] == [401, 200]
-    assert caplog.text.count("the API keys stay as they were") == 1
+    assert caplog.text.count("the API keys stay as they are") == 1
     with pytest.raises(ClosedLoopError, match="repair or delete it"):
         Keys(path, needed=True)
 
@@ -205,7 +205,7 @@ def test_keys_are_documented_while_they_are_wanted(
     key = add_key(path, "shop")
     clock.seconds += 1
     page = service.client.get("/openapi.json", headers={"X-API-Key": key}).json()
-    assert {one["type"] for one in page["components"]["securitySchemes"].values()} == {
+    assert {scheme["type"] for scheme in page["components"]["securitySchemes"].values()} == {
         "http",
         "apiKey",
     }

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.guard.limits import Gate, Limits
-from api.schemas import Refusal
+from api.guard.limits import Guard, RequestLimits
+from api.refusal import Refusal
 from tests.api.test_under_load import serve
 from tests.waiting import until
 
@@ -31,14 +31,15 @@ def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(
 ) -> None:
     """At the limit a request is answered; beyond it a 413 names both sizes, for every route, and is
     counted under its route."""
-    service = make_service(limits=Limits(max_body_bytes=len(BODY)))
+    service = make_service(limits=RequestLimits(max_body_bytes=len(BODY)))
     service.promote(1)
     assert service.client.post("/predict", content=BODY).status_code == 200
     for path in ("/predict", "/labels"):
         answer = service.client.post(path, content=BODY + b" ")
         assert answer.status_code == 413
         assert answer.json() == {
-            "detail": f"wanted a body of at most {len(BODY)} bytes, got {len(BODY) + 1} bytes: send it in parts"
+            "detail": f"wanted a body of at most {len(BODY)} bytes, "
+            f"got {len(BODY) + 1} bytes: split it"
         }
         assert service.metric(f'closedloop_requests_total{{route="{path}",status="413"}}') == 1
 
@@ -52,7 +53,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
     headers = [(b"content-length", b"11")]
     with pytest.raises(Refusal, match="413"):
         asyncio.run(
-            Gate(Limits(max_body_bytes=10), None).pass_to(
+            Guard(RequestLimits(max_body_bytes=10), None).pass_to(
                 never, {"path": "/x", "headers": headers}, never, never
             )
         )
@@ -62,7 +63,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
 def test_a_body_without_end_is_stopped(make_service: Callable[..., Service], path: str) -> None:
     """A client that sends and sends without saying how much gets its 413 and a closed connection
     after little more than the limit."""
-    service = make_service(limits=Limits(max_body_bytes=100_000))
+    service = make_service(limits=RequestLimits(max_body_bytes=100_000))
     service.promote(1)
     sent = 0
 
@@ -89,9 +90,9 @@ def test_more_requests_than_the_bound_are_refused_at_once(
     make_service: Callable[..., Service],
 ) -> None:
     """While two requests wait for their record and two is the most, the third is a 503 that says
-    when to ask again, on every route but those that watch the service; both are answered in the
+    when to retry, on every route except those for monitoring; both are answered in the
     end, and then there is room again."""
-    service = make_service(limits=Limits(max_waiting_requests=2))
+    service = make_service(limits=RequestLimits(max_waiting_requests=2))
     service.promote(1)
     service.predict()
     with serve(service.app) as url, ThreadPoolExecutor(2) as pool:
@@ -109,8 +110,7 @@ def test_more_requests_than_the_bound_are_refused_at_once(
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"
                 assert (
-                    answer.json()["detail"]
-                    == "2 requests are under way, which is the most: ask again in a moment"
+                    answer.json()["detail"] == "2 requests are open, the maximum: retry in a moment"
                 )
                 assert (
                     service.metric(f'closedloop_requests_total{{route="{path}",status="503"}}') == 1
@@ -129,7 +129,7 @@ def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
     """With the database held, a request gets its 503 after its seconds and not later; its work is
     under way still and counts as such; when it ends there is room again, what was accepted is on
     record, and nobody is answered twice."""
-    service = make_service(limits=Limits(max_waiting_requests=1, request_seconds=0.2))
+    service = make_service(limits=RequestLimits(max_waiting_requests=1, request_seconds=0.2))
     service.promote(1)
     service.predict()
     with serve(service.app) as url:
@@ -137,24 +137,20 @@ def test_a_request_out_of_time_is_answered_and_keeps_its_place_until_it_ends(
             answer = client.post("/predict", json=ROW)
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
-            assert (
-                answer.json()["detail"]
-                == "no answer within 0.2 s, it was given up: ask again in a moment"
-            )
+            assert answer.json()["detail"] == "no answer within 0.2 s: retry in a moment"
             assert service.metric('closedloop_requests_total{route="/predict",status="503"}') == 1
             assert (
-                "under way" in client.post("/predict", json=ROW).json()["detail"]
+                "are open" in client.post("/predict", json=ROW).json()["detail"]
             )  # on the same connection, which is still good
         until(lambda: is_answered(url), "room for another request")
     answered = service.metric('closedloop_requests_total{route="/predict",status="200"}')
     assert service.records.count("shop").predictions == answered + 1
-    assert "ERROR" not in [one.levelname for one in caplog.records]
+    assert "ERROR" not in [record.levelname for record in caplog.records]
 
 
 def test_a_body_that_comes_too_slowly_costs_no_place(make_service: Callable[..., Service]) -> None:
-    """A client that sends half of its body and waits is told so after its seconds, and its place is
-    free again."""
-    service = make_service(limits=Limits(max_waiting_requests=1, request_seconds=0.2))
+    """A client that sends half of its body gets a 503 after its seconds, and frees its place."""
+    service = make_service(limits=RequestLimits(max_waiting_requests=1, request_seconds=0.2))
     service.promote(1)
     with serve(service.app) as url:
         port = int(url.rsplit(":", 1)[1])
@@ -178,11 +174,11 @@ def test_a_client_that_does_not_read_costs_no_place() -> None:
         return {"type": "http.request"}
 
     async def ask() -> int:
-        gate = Gate(Limits(request_seconds=0.05), None)
+        guard = Guard(RequestLimits(request_seconds=0.05), None)
         await asyncio.wait_for(
-            gate.pass_to(app, {"path": "/x", "headers": []}, receive, never_read), 30
+            guard.pass_to(app, {"path": "/x", "headers": []}, receive, never_read), 30
         )
-        return gate.under_way
+        return guard.open_requests
 
     assert asyncio.run(ask()) == 0
 

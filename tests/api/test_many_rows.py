@@ -51,12 +51,13 @@ def test_many_rows_are_packed_and_warned_of_as_each_alone(
     if by_column:
         rows = Rows.of_columns(rows.number_columns, rows.text_columns, keys)
     packed, alone = packer.pack(rows), [Rows([row[:2]], [row[2:]], [None]) for row in values]
-    each = [packer.pack(one) for one in alone]
-    np.testing.assert_array_equal(packed.numbers, np.concatenate([one.numbers for one in each]))
-    assert packed.texts.tolist() == [one.texts.tolist()[0] for one in each]
+    each = [packer.pack(row) for row in alone]
+    np.testing.assert_array_equal(
+        packed.numbers, np.concatenate([single.numbers for single in each])
+    )
+    assert packed.texts.tolist() == [single.texts.tolist()[0] for single in each]
     found = [
-        packer.find_warnings(one, one_packed).get(0)
-        for one, one_packed in zip(alone, each, strict=True)
+        packer.find_warnings(row, single).get(0) for row, single in zip(alone, each, strict=True)
     ]
     assert packer.find_warnings(rows, packed) == {
         row: warnings for row, warnings in enumerate(found) if warnings
@@ -107,7 +108,7 @@ def test_the_answer_is_the_json_of_its_parts(
             ensure_ascii=False,
         )
         assert answered.encode(first, last - first).decode() == part
-    assert sum(bool(one["warnings"]) for one in predictions) == rows // 3
+    assert sum(bool(prediction["warnings"]) for prediction in predictions) == rows // 3
     assert len(predictions) == rows
 
 
@@ -144,7 +145,7 @@ def test_the_metrics_count_rows_and_not_requests(service: Service) -> None:
         *[{**row, "visits": 10.0 * number - 100} for number in range(40)]
     )["predictions"]
     for name in ("False", "True"):
-        wanted = sum(one["prediction"] == name for one in predictions)
+        wanted = sum(prediction["prediction"] == name for prediction in predictions)
         assert (
             service.metric(f'closedloop_predictions_total{{prediction="{name}",version="1"}}') or 0
         ) == wanted

@@ -76,7 +76,7 @@ def refuse_500(service: Service, method: str, route: str, content: bytes) -> Non
     )
     assert answer.status_code in (200, 404, 405, 409, 413, 422), answer.text
     if answer.status_code == 422:
-        assert all(one["loc"][0] == "body" and one["msg"] for one in answer.json()["detail"])
+        assert all(fault["loc"][0] == "body" and fault["msg"] for fault in answer.json()["detail"])
 
 
 @settings(

@@ -65,7 +65,7 @@ def test_model_tells_what_answers(service: Service) -> None:
 def test_metrics_count_what_happened(service: Service) -> None:
     """Requests by route and status, rows by version and class, and the live version, with made-up
     paths under one name."""
-    predicted = [one["prediction"] for one in service.predict(ROW, ROW)["predictions"]]
+    predicted = [row["prediction"] for row in service.predict(ROW, ROW)["predictions"]]
     service.client.post("/predict", json={})
     service.client.get("/made/up")
     assert service.metric('closedloop_requests_total{route="/predict",status="200"}') == 1
@@ -87,9 +87,9 @@ def test_metrics_count_what_happened(service: Service) -> None:
 
 def test_two_apps_in_one_process_count_apart(make_service: Callable[..., Service]) -> None:
     """A request to one app leaves the other's counters alone."""
-    one, other = make_service(), make_service()
-    one.client.get("/health")
-    assert one.metric('closedloop_requests_total{route="/health",status="200"}') == 1
+    asked, other = make_service(), make_service()
+    asked.client.get("/health")
+    assert asked.metric('closedloop_requests_total{route="/health",status="200"}') == 1
     assert other.metric('closedloop_requests_total{route="/health",status="200"}') is None
 
 
@@ -205,7 +205,11 @@ def test_a_fault_of_our_own_is_a_503_with_an_id_that_is_in_the_log(
 
 def test_the_service_needs_neither_mlflow_nor_evidently() -> None:
     """Importing the whole service loads no library that only training and monitoring need."""
-    code = "import api.app, sys; print([name for name in ('mlflow', 'evidently', 'prefect', 'duckdb', 'lightgbm') if name in sys.modules])"
+    code = (
+        "import api.app, sys\n"
+        "heavy = ('mlflow', 'evidently', 'prefect', 'duckdb', 'lightgbm')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

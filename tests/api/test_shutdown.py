@@ -82,11 +82,13 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(
         assert child.exitcode == 0
         with engine.begin() as connection:
             recorded = {
-                name_prediction(one.request, row)
-                for one in connection.execute(RECORDED)
-                for row in range(one.rows)
+                name_prediction(request.request, row)
+                for request in connection.execute(RECORDED)
+                for row in range(request.rows)
             }
-        assert recorded == {one["id"] for answer in answers for one in answer.json()["predictions"]}
+        assert recorded == {
+            prediction["id"] for answer in answers for prediction in answer.json()["predictions"]
+        }
     finally:
         child.kill()
         child.join()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from api.model.answer import LoadedModel
 from api.protocols.columns import read_with_care, refuse_many, take_plain
 from api.protocols.mlflow_bodies import read_json_table
+from api.refusal import Refusal
 from api.rows.rows import Rows
-from api.schemas import Refusal
 from closedloop.bundle.loaded import LoadedVersion
 
 NAMES = ["monthly spend", "visits", "plan", "returning"]
@@ -54,7 +54,7 @@ def columns_of(rows: int) -> st.SearchStrategy[dict[str, list[Any]]]:
     return st.one_of(
         keyed,
         st.fixed_dictionaries(plain),
-        st.builds(lambda one, two: one | two, st.fixed_dictionaries(plain), odd),
+        st.builds(lambda known, unknown: known | unknown, st.fixed_dictionaries(plain), odd),
         odd,
     )
 
@@ -99,7 +99,7 @@ def test_what_is_read_fast_is_what_is_read_with_care(
 ) -> None:
     """Row for row and value for value; what is refused with care is never taken fast."""
     body = write(form, table)
-    fast = model.table_reader.read(body, 100)
+    fast = model.table_decoder.read(body, 100)
     if fast is not None:
         assert repr(show(fast)) == repr(carefully(model, body))
     try:
@@ -117,14 +117,14 @@ def test_good_tables_are_read_fast(model: LoadedModel, form: str, keyed: bool) -
     reader that refuses."""
     table = dict(reversed(GOOD.items())) | ({"customer": ["c1", None, "c3"]} if keyed else {})
     for _ in range(2):
-        rows = model.table_reader.read(write(form, table), 3)
+        rows = model.table_decoder.read(write(form, table), 3)
         assert rows is not None
         assert show(rows) == [
             [[20.5, 3.0], [None, -7.5], [3.0, 0.0]],
             [["gold", "True"], [None, "x"], ["basic", ""]],
             ["c1", None, "c3"] if keyed else [None] * 3,
         ]
-    assert model.table_reader.read(write(form, table), 2) is None
+    assert model.table_decoder.read(write(form, table), 2) is None
     assert (
         take_plain(model.use_case, read_json_table(write(form, GOOD), model.use_case, 3))
         is not None
@@ -143,4 +143,4 @@ def test_other_columns_are_left_to_the_careful_reader(
     body = json.dumps(
         {"dataframe_split": {"columns": columns, "data": [[1] * len(columns)]}}
     ).encode()
-    assert model.table_reader.read(body, 100) is None
+    assert model.table_decoder.read(body, 100) is None

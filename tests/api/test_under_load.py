@@ -93,12 +93,12 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(
         answers = [client.result(60) for client in clients]
 
     for of_client in answers:
-        versions = [one["version"] for one in of_client]
+        versions = [answer["version"] for answer in of_client]
         assert versions == sorted(versions)
-        for one in of_client:
-            got = np.array([list(row["probabilities"].values()) for row in one["predictions"]])
-            np.testing.assert_array_equal(got, expected[one["version"]])
-    assert {one["version"] for of_client in answers for one in of_client} == {1, 2, 3}
+        for answer in of_client:
+            got = np.array([list(row["probabilities"].values()) for row in answer["predictions"]])
+            np.testing.assert_array_equal(got, expected[answer["version"]])
+    assert {answer["version"] for of_client in answers for answer in of_client} == {1, 2, 3}
     assert service.records.count("shop").predictions == sum(
         len(of_client) for of_client in answers
     ) * len(ROWS)

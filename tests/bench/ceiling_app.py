@@ -16,7 +16,7 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.guard.middleware import Service
+from api.guard.middleware import ServiceApp
 
 # As long as a real answer to one row.
 _ANSWER = (
@@ -36,13 +36,13 @@ class Constant:
         await send({"type": "http.response.body", "body": _ANSWER})
 
 
-def add_constant(app: Service) -> None:
+def add_constant(app: ServiceApp) -> None:
     """Put the route where /predict is: first in the router, and among the hot paths."""
     constant = Constant()
     app.router.routes.insert(
         0, Route(constant.path, constant, methods=["POST"], include_in_schema=False)
     )
-    app.add_hot(constant.path, constant)
+    app.add_fast_path(constant.path, constant)
 
 
 def main(options: Sequence[str]) -> int:
@@ -52,7 +52,7 @@ def main(options: Sequence[str]) -> int:
 
     create_app = api.app.create_app
 
-    def create_with_constant(*parts: Any, **limits: Any) -> Service:
+    def create_with_constant(*parts: Any, **limits: Any) -> ServiceApp:
         app = create_app(*parts, **limits)
         add_constant(app)
         return app

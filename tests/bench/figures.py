@@ -23,19 +23,19 @@ Figures = dict[str, float | None]
 def summarise(measurements: Sequence[Measurement], rows: int) -> Figures:
     """Medians over the repetitions; `rows` is how many the large requests had. None for what was
     not measured."""
-    many = [one.many for one in measurements if one.many is not None]
+    many = [run.many for run in measurements if run.many is not None]
     return {
-        "requests_per_second": median(one.one.requests_per_second for one in measurements),
-        "p50_ms": median(one.one.p50_ms for one in measurements),
-        "p99_ms": median(one.one.p99_ms for one in measurements),
-        "batch_rows_per_second": median(one.requests_per_second * rows for one in many)
+        "requests_per_second": median(run.one.requests_per_second for run in measurements),
+        "p50_ms": median(run.one.p50_ms for run in measurements),
+        "p99_ms": median(run.one.p99_ms for run in measurements),
+        "batch_rows_per_second": median(load.requests_per_second * rows for load in many)
         if many
         else None,
-        "batch_p50_ms": median(one.p50_ms for one in many) if many else None,
-        "batch_p99_ms": median(one.p99_ms for one in many) if many else None,
-        "start_seconds": median(one.start_seconds for one in measurements),
-        "worker_mb": _typical_mb(one.workers for one in measurements),
-        "worker_mb_after_batch": _typical_mb(one.workers_after_many for one in measurements),
+        "batch_p50_ms": median(load.p50_ms for load in many) if many else None,
+        "batch_p99_ms": median(load.p99_ms for load in many) if many else None,
+        "start_seconds": median(run.start_seconds for run in measurements),
+        "worker_mb": _typical_mb(run.workers for run in measurements),
+        "worker_mb_after_batch": _typical_mb(run.workers_after_many for run in measurements),
     }
 
 
@@ -73,7 +73,7 @@ def report(
 ) -> dict[str, Any]:
     """The content of serving.json: ratios first, then how and where they were measured, then every
     figure."""
-    found = {name: summarise(ones, rows) for name, ones in measurements.items()}
+    found = {name: summarise(runs, rows) for name, runs in measurements.items()}
     ours = {name: found[name] for name in (OURS, TWO_WORKERS) if name in found}
     return {
         **compare(found),
@@ -83,19 +83,19 @@ def report(
         },
         **circumstances,
         "servers": {
-            name: {**found[name], "runs": [_describe_run(one, rows) for one in ones]}
-            for name, ones in measurements.items()
+            name: {**found[name], "runs": [_describe_run(run, rows) for run in runs]}
+            for name, runs in measurements.items()
         },
     }
 
 
-def _describe_run(one: Measurement, rows: int) -> dict[str, Any]:
+def _describe_run(run: Measurement, rows: int) -> dict[str, Any]:
     many = (
         None
-        if one.many is None
-        else {**_describe_load(one.many), "rows_per_second": one.many.requests_per_second * rows}
+        if run.many is None
+        else {**_describe_load(run.many), "rows_per_second": run.many.requests_per_second * rows}
     )
-    return {**asdict(one), "one": _describe_load(one.one), "many": many}
+    return {**asdict(run), "one": _describe_load(run.one), "many": many}
 
 
 def _describe_load(load: Load) -> dict[str, Any]:
@@ -107,25 +107,27 @@ def table_rows(servers: Mapping[str, Figures]) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            _say(one["requests_per_second"], 0),
-            _say(one["p50_ms"], 2),
-            _say(one["p99_ms"], 2),
-            _say(one["batch_rows_per_second"], 0),
-            _say(one["start_seconds"], 1),
-            _say(one["worker_mb"], 0),
+            _say(figures["requests_per_second"], 0),
+            _say(figures["p50_ms"], 2),
+            _say(figures["p99_ms"], 2),
+            _say(figures["batch_rows_per_second"], 0),
+            _say(figures["start_seconds"], 1),
+            _say(figures["worker_mb"], 0),
         )
-        for name, one in servers.items()
+        for name, figures in servers.items()
     ]
 
 
 def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
     """What the ratios say, a sentence each; none for what was not measured."""
-    said = {
+    sentences = {
         "ratio_vs_mlflow": "{:.1f} times the requests a second of `mlflow models serve`",
         "p99_ratio_vs_mlflow": "{:.2f} times its p99",
         "batch_rows_ratio_vs_mlflow": "{:.1f} times its rows a second in requests of 1,000 rows",
         "batch_rows_ratio_two_workers": "{:.1f} times with two workers",
-        "invocations_ratio_vs_mlflow": "{:.1f} times its requests a second for a client of it that changes only the URL",
+        "invocations_ratio_vs_mlflow": (
+            "{:.1f} times its requests a second for a client of it that changes only the URL"
+        ),
         "invocations_rows_ratio_vs_mlflow": "{:.1f} times its rows a second for such a client",
         "ratio_vs_plain": "{:.1f} times the requests a second of the plain FastAPI route",
         "ratio_vs_ceiling": "{:.2f} of what the same server does when it answers a constant",
@@ -133,7 +135,7 @@ def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
     }
     return [
         sentence.format(content[name])
-        for name, sentence in said.items()
+        for name, sentence in sentences.items()
         if content.get(name) is not None
     ]
 
@@ -152,8 +154,9 @@ def write_block(document: str, content: Mapping[str, Any]) -> str:
         "",
         *(f"- {sentence}" for sentence in ratio_sentences(content)),
         "",
-        f"{content['date']}, {machine['processor']}, {machine['processors']} processors, Python {machine['python']}, "
-        f"load before the start {machine['load_before']}; {content['seconds']} s a run, median of {content['repetitions']}; "
+        f"{content['date']}, {machine['processor']}, {machine['processors']} processors, "
+        f"Python {machine['python']}, load before the start {machine['load_before']}; "
+        f"{content['seconds']} s a run, median of {content['repetitions']}; "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + ".",
     ]

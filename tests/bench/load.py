@@ -22,8 +22,10 @@ wrk.path = {path}
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = [==[{body}]==]
 function done(summary, latency, requests)
-  io.write(string.format('{mark}{{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "refused": %d, "broken": %d}}\\n',
-    summary.requests, summary.duration, latency:percentile(50.0), latency:percentile(99.0), summary.errors.status,
+  io.write(string.format('{mark}{{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, ' ..
+    '"refused": %d, "broken": %d}}\\n',
+    summary.requests, summary.duration, latency:percentile(50.0), latency:percentile(99.0),
+    summary.errors.status,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end
 """
@@ -78,7 +80,7 @@ def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
     no good one unless the server `may_refuse`.
     """
     line = next(
-        (one.removeprefix(_MARK) for one in printed.splitlines() if one.startswith(_MARK)), None
+        (line.removeprefix(_MARK) for line in printed.splitlines() if line.startswith(_MARK)), None
     )
     if line is None:
         raise ClosedLoopError(
@@ -87,20 +89,21 @@ def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
             got=printed.strip()[-500:] or "nothing",
             then="run wrk with this server by hand",
         )
-    said = json.loads(line)
+    figures = json.loads(line)
     load = Load(
-        said["requests"],
-        said["microseconds"] / 1e6,
-        said["p50"] / 1e3,
-        said["p99"] / 1e3,
-        said["refused"],
-        said["broken"],
+        figures["requests"],
+        figures["microseconds"] / 1e6,
+        figures["p50"] / 1e3,
+        figures["p99"] / 1e3,
+        figures["refused"],
+        figures["broken"],
     )
     if (load.refused and not may_refuse) or load.broken or not load.requests:
         raise ClosedLoopError(
             where=where,
             wanted="good answers only",
-            got=f"{load.requests} answers, {load.refused} of them 400 or more, {load.broken} broken connections",
+            got=f"{load.requests} answers, {load.refused} of them 400 or more, "
+            f"{load.broken} broken connections",
             then="look into the server's log: figures of a server that fails say nothing",
         )
     return load

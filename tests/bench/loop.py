@@ -1,5 +1,4 @@
-"""`make bench-loop`: what the loop keeps of always-retraining's gain, and at what cost, on real
-streams and on streams without drift."""
+"""`make bench-loop`: how much of the gain of always retraining the loop keeps, and at what cost."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -17,14 +16,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from closedloop.backtest.cache_file import Kept
 from closedloop.backtest.cached_compute import Memo
 from closedloop.backtest.faults import FAULTS, applicable
-from closedloop.backtest.figures import Round, measure_share
+from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
@@ -34,29 +31,26 @@ from closedloop.metrics.scores import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
 from closedloop.windows.open_source import open_source
+from tests.bench.loop_totals import (
+    describe_controls,
+    describe_faults,
+    describe_shuffled,
+    show,
+    total,
+    total_changes,
+    total_faults,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
 CONTROLS = ("control_elec2_shuffled", "control_bike_shuffled", "control_telco_cohort_shuffled")
 LEARNERS = ("lightgbm", "logistic")
 LABEL_DELAY, FIRST_WINDOWS = 1, 3
-REAL_LOSS = 0.002
 SHUFFLED = ("elec2", "bike", "telco_cohort")
-HEADINGS = (
-    "policy",
-    "share",
-    "trainings",
-    "worst regret",
-    "below static",
-    "promoted",
-    "harmful",
-    "missed",
-    "rejected",
-)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(prog="bench-loop", description=__doc__)
     beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
     parser.add_argument(
@@ -66,18 +60,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a folder of NAME.parquet with the columns window and target",
     )
     parser.add_argument(
-        "--only", action="append", metavar="STREAM", help="this stream only; may be repeated"
+        "--only", action="append", metavar="STREAM", help="only this stream; repeatable"
     )
     parser.add_argument(
         "--faults",
         action="store_true",
-        help="also put every fault into three windows of each drifting stream",
+        help="also inject every fault into three windows of each drifting stream",
     )
     parser.add_argument(
         "--seeds",
         type=int,
         default=0,
-        help="also shuffle the rows of some streams in so many ways, and let the loop run on each",
+        help="also run the loop on this many shuffles of some streams",
     )
     parser.add_argument(
         "--out",
@@ -95,7 +89,7 @@ def replay_stream(
     learner."""
     past = make_past(table, learner, kept)
     return past, run_backtest(
-        past, faults=[one for one in faults if one in applicable(past.use_case)]
+        past, faults=[fault for fault in faults if fault in applicable(past.use_case)]
     )
 
 
@@ -116,28 +110,27 @@ def make_past(table: Path, learner: str, kept: Kept) -> Past:
 
 
 def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
-    """What each promotion of a stream without drift changed in AUC, on all rows that came later:
-    there they are all alike."""
+    """The change in AUC by each promotion of a stream without drift, on all later rows."""
     first = past.stream.names[: past.first]
     models: dict[int, tuple[str, Sequence[str]]] = {1: (first_recipe(past.use_case), first)}
     changes, before = [], 1
-    for one in rounds:
-        if one.candidate is not None:
-            models[one.candidate] = one.recipe, one.trained_on
+    for lived in rounds:
+        if lived.candidate is not None:
+            models[lived.candidate] = lived.recipe, lived.trained_on
         later = [
             past.labelled(name)
-            for name in past.stream.names[past.stream.names.index(one.window) + 1 :]
+            for name in past.stream.names[past.stream.names.index(lived.window) + 1 :]
         ]
-        if one.promoted:
+        if lived.promoted:
             labels = np.concatenate([rows.labels for rows in later])
             aucs = [
                 measure_auc(
                     labels, np.concatenate([_ask(past, *models[number], rows) for rows in later])
                 )
-                for number in (one.production, before)
+                for number in (lived.production, before)
             ]
             changes.append((aucs[0] or 0.0) - (aucs[1] or 0.0))
-        before = one.production
+        before = lived.production
     return changes
 
 
@@ -149,8 +142,7 @@ def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindo
 def replay_shuffled(
     streams: Path, names: Sequence[str], seeds: int, report: Callable[[str], object]
 ) -> dict[str, Any]:
-    """The loop on rows in random order, each order another history without drift: how often it
-    trains, and what it ships for nothing."""
+    """The loop on shuffled rows, each shuffle a history without drift: trainings and promotions."""
     rounds, changes, decisions = [], [], 0
     for name, learner, seed in product(names, LEARNERS, range(seeds)):
         report(f"{name} shuffled, {learner}, {seed + 1} of {seeds} ...")
@@ -168,140 +160,54 @@ def replay_shuffled(
             lived = replay(past, Brain(), fit_first(past))
             changes += true_changes(past, lived)
         rounds += lived
-        decisions += sum(one.candidate is not None for one in lived)
-    harmful = sum(one < -REAL_LOSS for one in changes)
+        decisions += sum(turn.candidate is not None for turn in lived)
     return {
         "histories": len(names) * len(LEARNERS) * seeds,
         "rounds": len(rounds),
-        "decisions": decisions,
-        "promotions": len(changes),
-        "harmful": harmful,
-        "worst": min(changes, default=0.0),
+        **total_changes(changes, decisions),
         "trainings_share": decisions / len(rounds),
     }
 
 
-def total_faults(found: Sequence[Backtest]) -> dict[str, dict[str, Any]]:
-    """The faulty windows of several streams, by policy that looks, or ships all."""
-    totals: dict[str, dict[str, Any]] = {}
-    for policy in (one.policy for one in found[0].faults):
-        cases = [case for one in found for case in one.fault_cases if case.policy == policy]
-        rounds = [one for every in found for one in every.rounds[policy]]
-        quarantined = sum(
-            len({window for one in every.rounds[policy] for window in one.quarantined})
-            for every in found
-        )
-        totals[policy] = {
-            "cases": len(cases),
-            "shipped": sum(one.shipped for one in cases),
-            "harmful": sum(one.harmful for one in cases),
-            "harmful_share": sum(one.harmful for one in cases) / len(cases),
-            "clean_windows": len(rounds),
-            "clean_quarantined": quarantined,
-            "clean_escalated": sum("escalate" in one.actions for one in rounds),
-        }
-    return totals
-
-
-def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Over several streams, by policy: shares of summed gains, sums of counts, and the worst of
-    what must not happen anywhere."""
-    totals = {}
-    for policy in found[0]:
-        ones, static, always = (
-            [one[name] for one in found] for name in (policy, "static", "always")
-        )
-        gain, whole = (
-            sum(a["mean_auc"] - b["mean_auc"] for a, b in zip(side, static, strict=True))
-            for side in (ones, always)
-        )
-        sums = {
-            name: sum(one[name] for one in ones)
-            for name in (
-                "rounds",
-                "trainings",
-                "promotions",
-                "rejected",
-                "rollbacks",
-                "harmful",
-                "missed",
-            )
-        }
-        totals[policy] = {
-            "share": measure_share(gain, whole),
-            "trainings_share": sums["trainings"] / sums["rounds"],
-            "worst_regret": max(one["worst_regret"] for one in ones),
-            "below_static": max(0.0, *(one["below_static"] for one in ones)),
-            "harmful_share": sums["harmful"] / sums["promotions"] if sums["promotions"] else None,
-            "missed_share": sums["missed"] / sums["rounds"],
-            **sums,
-        }
-    return totals
-
-
-def show(console: Console, title: str, totals: Mapping[str, Mapping[str, Any]]) -> None:
-    """A line a policy."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for place, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    for name, one in totals.items():
-        share = "-" if one["share"] is None else f"{one['share']:.3f}"
-        table.add_row(
-            name,
-            share,
-            f"{one['trainings_share']:.0%}",
-            f"{one['worst_regret']:.4f}",
-            f"{max(0.0, one['below_static']):.4f}",
-            str(one["promotions"]),
-            str(one["harmful"]),
-            str(one["missed"]),
-            str(one["rejected"]),
-        )
-    console.print(table)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Replay, show, write; streams that are not there are named and left out, and without any
-    nothing is written."""
-    options, console, began = parse(arguments), Console(), time.perf_counter()
-    if not console.is_terminal:
-        console = Console(width=120)
-    wanted = [one for one in (*DRIFTING, *CONTROLS) if not options.only or one in options.only]
-    there = [one for one in wanted if (options.streams / f"{one}.parquet").is_file()]
-    if missing := [one for one in wanted if one not in there]:
+def find_streams(options: argparse.Namespace, console: Console) -> list[str]:
+    """The streams to replay that have a file; the missing ones are named."""
+    wanted = [name for name in (*DRIFTING, *CONTROLS) if not options.only or name in options.only]
+    found = [name for name in wanted if (options.streams / f"{name}.parquet").is_file()]
+    if missing := [name for name in wanted if name not in found]:
         console.print(
             f"skipped, because {options.streams} has no such file: {', '.join(missing)}",
             highlight=False,
         )
-    if not there:
-        console.print(
-            "nothing was measured: name a folder with the streams in CLOSEDLOOP_STREAMS",
-            highlight=False,
-        )
-        return 0
+    return found
+
+
+def replay_all(
+    options: argparse.Namespace, names: Sequence[str], console: Console
+) -> tuple[dict[str, dict[str, dict[str, Any]]], list[Backtest], list[float]]:
+    """Figures by stream and learner, the backtests with faults, the changes on the controls."""
     kept = Kept(Settings().home_folder / "bench" / "loop.db")
     streams: dict[str, dict[str, dict[str, Any]]] = {}
     faulty: list[Backtest] = []
     changes: list[float] = []
-    for name in there:
-        for learner in LEARNERS:
-            began = time.perf_counter()
-            with console.status(f"{name}, {learner} ..."):
-                tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
-                past, found = replay_stream(
-                    options.streams / f"{name}.parquet", learner, kept, tried
-                )
-            faulty += [found] if found.faults else []
-            if name in CONTROLS:
-                changes += true_changes(past, found.rounds["loop"])
-            figures = {one.policy: asdict(one) for one in found.figures}
-            streams.setdefault(name, {})[learner] = figures
-            show(console, f"{name}, {learner}: {time.perf_counter() - began:.0f} s", figures)
-    content: dict[str, Any] = {
-        "label_delay": LABEL_DELAY,
-        "first_windows": FIRST_WINDOWS,
-        "streams": streams,
-    }
+    for name, learner in product(names, LEARNERS):
+        began = time.perf_counter()
+        with console.status(f"{name}, {learner} ..."):
+            tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
+            past, found = replay_stream(options.streams / f"{name}.parquet", learner, kept, tried)
+        faulty += [found] if found.faults else []
+        if name in CONTROLS:
+            changes += true_changes(past, found.rounds["loop"])
+        figures = {each.policy: asdict(each) for each in found.figures}
+        streams.setdefault(name, {})[learner] = figures
+        show(console, f"{name}, {learner}: {time.perf_counter() - began:.0f} s", figures)
+    return streams, faulty, changes
+
+
+def total_streams(
+    streams: dict[str, dict[str, dict[str, Any]]], changes: Sequence[float], console: Console
+) -> dict[str, Any]:
+    """The totals of the drifting streams and of the controls, shown and returned."""
+    content: dict[str, Any] = {}
     for title, names in (("totals", DRIFTING), ("controls", CONTROLS)):
         replayed = [
             streams[name][learner] for name in names if name in streams for learner in LEARNERS
@@ -310,44 +216,42 @@ def main(arguments: Sequence[str]) -> int:
             content[title] = total(replayed)
             show(console, f"{title}: {len(replayed)} replays", content[title])
     if changes:
-        decisions = (
-            content["controls"]["loop"]["promotions"] + content["controls"]["loop"]["rejected"]
-        )
-        harmful = sum(one < -REAL_LOSS for one in changes)
-        content["controls_harmful"] = {
-            "promotions": len(changes),
-            "decisions": decisions,
-            "harmful": harmful,
-            "worst": min(changes),
-        }
+        loop = content["controls"]["loop"]
+        content["controls_harmful"] = total_changes(changes, loop["promotions"] + loop["rejected"])
+        console.print(describe_controls(content["controls_harmful"]), highlight=False)
+    return content
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Replay the streams, show the totals, write them. Without streams nothing is written."""
+    options, console, began = parse(arguments), Console(), time.perf_counter()
+    if not console.is_terminal:
+        console = Console(width=120)
+    names = find_streams(options, console)
+    if not names:
         console.print(
-            f"without drift: {harmful} of {decisions} decisions promoted what was worse by more than {REAL_LOSS}, "
-            f"on all later rows (worst {min(changes):+.4f})",
+            "nothing was measured: name a folder with the streams in CLOSEDLOOP_STREAMS",
             highlight=False,
         )
+        return 0
+    streams, faulty, changes = replay_all(options, names, console)
+    content: dict[str, Any] = {
+        "label_delay": LABEL_DELAY,
+        "first_windows": FIRST_WINDOWS,
+        "streams": streams,
+        **total_streams(streams, changes, console),
+    }
     if options.seeds:
+        shuffled = [name for name in SHUFFLED if name in names]
         with console.status("shuffling ...") as status:
-            content["shuffled"] = one = replay_shuffled(
-                options.streams,
-                [one for one in SHUFFLED if one in there],
-                options.seeds,
-                status.update,
+            content["shuffled"] = replay_shuffled(
+                options.streams, shuffled, options.seeds, status.update
             )
-        console.print(
-            f"{one['histories']} shuffled histories: {one['trainings_share']:.0%} of {one['rounds']} windows trained; "
-            f"{one['harmful']} of {one['decisions']} decisions promoted what was worse by more than {REAL_LOSS} "
-            f"(worst {one['worst']:+.4f})",
-            highlight=False,
-        )
+        console.print(describe_shuffled(content["shuffled"]), highlight=False)
     if faulty:
         content["faults"] = total_faults(faulty)
-        for policy, one in content["faults"].items():
-            console.print(
-                f"{policy}: {one['shipped']} of {one['cases']} faulty windows taught a model that answered, "
-                f"{one['harmful']} at a cost of more than 0.02 AUC ({one['harmful_share']:.1%}); of {one['clean_windows']} "
-                f"clean ones {one['clean_quarantined']} were quarantined, {one['clean_escalated']} escalated",
-                highlight=False,
-            )
+        for policy, figures in content["faults"].items():
+            console.print(describe_faults(policy, figures), highlight=False)
     content["seconds"] = round(time.perf_counter() - began, 1)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

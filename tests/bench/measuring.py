@@ -45,20 +45,24 @@ def measure(server: Server, subject: Subject, seconds: int, folder: Path) -> Mea
     answered row was not recorded.
     """
     folder.mkdir()
-    port, one, many = free_port(), server.write(subject.rows[:1]), server.write(subject.rows)
+    port, one_row, all_rows = (
+        free_port(),
+        server.write(subject.rows[:1]),
+        server.write(subject.rows),
+    )
     with running(
         server.command(port),
         port,
         server.path,
-        one,
+        one_row,
         folder=folder,
         environment=server_environment(server, subject.home, folder),
     ) as live:
-        loads = [_put(server, live, one, seconds, folder)]
+        loads = [_put(server, live, one_row, seconds, folder)]
         answered, workers = 1 + sum(load.answered for load in loads[0]), weigh_workers(live.pid)
         if server.read is not None:
-            _check_answers(server, live, subject, many)
-            loads.append(_put(server, live, many, seconds, folder))
+            _check_answers(server, live, subject, all_rows)
+            loads.append(_put(server, live, all_rows, seconds, folder))
             answered += len(subject.rows) * (1 + sum(load.answered for load in loads[1]))
         after = weigh_workers(live.pid)
     recorded = _count_records(server, folder, answered) if server.records else None
@@ -96,7 +100,8 @@ def _check_answers(server: Server, live: Running, subject: Subject, body: str) -
     status, content = ask(live.port, server.path, body)
     got = server.read(json.loads(content)) if status == 200 else []
     furthest = max(
-        (abs(one - wanted) for one, wanted in zip(got, subject.answers, strict=False)), default=1.0
+        (abs(answer - wanted) for answer, wanted in zip(got, subject.answers, strict=False)),
+        default=1.0,
     )
     if len(got) != len(subject.answers) or not furthest <= SAME_ANSWER:
         raise ClosedLoopError(

@@ -118,11 +118,11 @@ def _await_answer(
         with contextlib.suppress(subprocess.TimeoutExpired):
             got = f"its end with code {process.wait(_BETWEEN_QUESTIONS_SECONDS)}"
             break
-    said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+    printed = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
     raise ClosedLoopError(
         where=path,
         wanted="a server that answers 200",
-        got=f"{got}; it said: {said}",
+        got=f"{got}; it printed: {printed}",
         then="start it by hand",
     )
 
@@ -133,19 +133,21 @@ def weigh_workers(pid: int, proc: Path = Path("/proc")) -> list[Memory]:
     parents = _read_parents(proc)
     family, waiting = [], [pid]
     while waiting:
-        one = waiting.pop()
-        family.append(one)
-        waiting += [child for child, parent in parents.items() if parent == one]
+        member = waiting.pop()
+        family.append(member)
+        waiting += [child for child, parent in parents.items() if parent == member]
     # Python's own process that tidies up after a pool answers nobody.
     working = [
-        one
-        for one in family
-        if one == pid or b"resource_tracker" not in _read(proc / str(one) / "cmdline")
+        member
+        for member in family
+        if member == pid or b"resource_tracker" not in _read(proc / str(member) / "cmdline")
     ]
     leaves = [
-        one for one in sorted(working) if not any(parents.get(other) == one for other in working)
+        member
+        for member in sorted(working)
+        if not any(parents.get(other) == member for other in working)
     ]
-    return [memory for one in leaves if (memory := _weigh(proc / str(one)))]
+    return [memory for leaf in leaves if (memory := _weigh(proc / str(leaf)))]
 
 
 def _read_parents(proc: Path) -> dict[int, int]:

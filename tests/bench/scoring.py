@@ -93,7 +93,10 @@ def show_times(windows: Sequence[int], repetitions: int) -> None:
             for kind in ("quicksort", "stable", "heapsort"):
                 print(f"| {rows:,} | one argsort, {kind}, {ties} | ", end="")
                 print(
-                    _times(lambda one=scores, how=kind: np.argsort(one, kind=how), repetitions), "|"
+                    _times(
+                        lambda values=scores, how=kind: np.argsort(values, kind=how), repetitions
+                    ),
+                    "|",
                 )
 
 
@@ -101,7 +104,8 @@ def show_errors(comparisons: int) -> None:
     """How often two equally good models differ at 5 %, two-sided, and how often one seems harmed,
     at 2.5 %, which is what gates ask."""
     print(
-        "\n| rows | of the rare class | differ, of 5 % | harmed, of 2.5 % | two good models: no width |\n|--:|--:|--:|--:|--:|"
+        "\n| rows | of the rare class | differ, of 5 % | harmed, of 2.5 % "
+        "| two good models: no width |\n|--:|--:|--:|--:|--:|"
     )
     for rows, rare in SIZES:
         labels = (np.arange(rows) < rare).astype(np.int64)
@@ -113,11 +117,14 @@ def show_errors(comparisons: int) -> None:
             measure_delta(labels, *equal_models(labels, seed, strength=3.0), CONFIDENCE)
             for seed in range(comparisons)
         ]
-        differ = np.mean([not one.lower <= 0 <= one.upper for one in found if one])
-        harmed = np.mean([one.upper < 0 for one in found if one])
-        sure = np.mean([one.lower == one.upper for one in strong if one])
+        differ = np.mean(
+            [not interval.lower <= 0 <= interval.upper for interval in found if interval]
+        )
+        harmed = np.mean([interval.upper < 0 for interval in found if interval])
+        sure = np.mean([interval.lower == interval.upper for interval in strong if interval])
         print(
-            f"| {rows:,} | {rare} | {100 * differ:.1f} % | {100 * harmed:.1f} % | {100 * sure:.1f} % |"
+            f"| {rows:,} | {rare} | {100 * differ:.1f} % | {100 * harmed:.1f} % "
+            f"| {100 * sure:.1f} % |"
         )
 
 
@@ -129,24 +136,24 @@ def show_slices(comparisons: int) -> None:
         at = np.arange(200 * count)
         frame, labels = pd.DataFrame({"plan": at % count}), (at // count % 5 < 2).astype(np.int64)
         slices = tuple(
-            Slice(f"plan {one}", "plan", minimum=one, maximum=one + 1, protected=True)
-            for one in range(count)
+            Slice(f"plan {plan}", "plan", minimum=plan, maximum=plan + 1, protected=True)
+            for plan in range(count)
         )
         together, alone = [], []
         for seed in range(comparisons):
             models = equal_models(labels, seed)
             together.append(
                 any(
-                    one.delta.upper < 0
-                    for one in measure_slices(frame, slices, labels, *models, CONFIDENCE)
-                    if one.delta
+                    measured.delta.upper < 0
+                    for measured in measure_slices(frame, slices, labels, *models, CONFIDENCE)
+                    if measured.delta
                 )
             )
             each = (
-                measure_slices(frame, (one,), labels, *models, CONFIDENCE)[0].delta
-                for one in slices
+                measure_slices(frame, (protected,), labels, *models, CONFIDENCE)[0].delta
+                for protected in slices
             )
-            alone.append(any(one.upper < 0 for one in each if one))
+            alone.append(any(interval.upper < 0 for interval in each if interval))
         print(f"| {count} | {100 * np.mean(together):.1f} % | {100 * np.mean(alone):.1f} % |")
 
 
@@ -154,7 +161,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print everything as the tables of docs/decisions.md."""
     options = parse(arguments)
     print(
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}\n"
+        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}\n"
     )
     show_times(options.rows, options.repetitions)
     show_errors(options.comparisons)

@@ -162,7 +162,7 @@ def _write_split(rows: Rows) -> str:
 
 
 def _read_ours(answer: Any) -> list[float]:
-    return [one["probabilities"]["True"] for one in answer["predictions"]]
+    return [prediction["probabilities"]["True"] for prediction in answer["predictions"]]
 
 
 def _read_mlflow(answer: Any) -> list[float]:

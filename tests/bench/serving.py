@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--only",
         action="append",
         metavar="SERVER",
-        help=f"measure this server (and {OURS!r}) only, and leave the document as it is; may be repeated",
+        help=f"measure only this server and {OURS!r}, do not change the document; repeatable",
     )
     parser.add_argument(
         "--out",
@@ -109,18 +109,19 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         with console.status("training the model ..."):
             subject = register_subject(folder / "home")
         servers = [
-            one
-            for one in list_servers(subject)
-            if not options.only or one.name in (OURS, *options.only)
+            server
+            for server in list_servers(subject)
+            if not options.only or server.name in (OURS, *options.only)
         ]
-        found: dict[str, list[Measurement]] = {one.name: [] for one in servers}
+        found: dict[str, list[Measurement]] = {server.name: [] for server in servers}
         for repetition in range(1, options.repetitions + 1):
             for server in servers:
                 with console.status(f"{server.name}, {repetition} of {options.repetitions} ..."):
                     measured = measure(server, subject, options.seconds, folder / "server")
                 found[server.name].append(measured)
                 console.print(
-                    f"{server.name}: {measured.one.requests_per_second:,.0f} requests/s, p99 {measured.one.p99_ms:.2f} ms"
+                    f"{server.name}: {measured.one.requests_per_second:,.0f} requests/s, "
+                    f"p99 {measured.one.p99_ms:.2f} ms"
                 )
     circumstances = {
         "date": f"{began:%Y-%m-%d}",

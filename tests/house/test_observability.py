@@ -1,6 +1,6 @@
 """The profile `observability`: its files fit together, and promtool plays the alerts as meant.
 
-That every metric exists: tests/api/test_what_is_watched.py.
+That every metric exists: tests/api/test_monitored_metrics.py.
 """
 
 from __future__ import annotations

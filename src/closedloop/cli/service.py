@@ -33,21 +33,21 @@ from closedloop.use_case.loop_toml import load_use_case
 
 if TYPE_CHECKING:
     from api.guard.keys import Keys
-    from api.guard.middleware import Service
+    from api.guard.middleware import ServiceApp
 
 START_SECONDS = 60.0
 
 
 def build_service(
     use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None
-) -> Service:
+) -> ServiceApp:
     """The app on the registry, records and journal of a use case.
 
     The journal identifies this service by `where` it listens and when it `started`. Without `keys`
     requests need none.
     """
     from api.app import create_app
-    from api.guard.limits import Limits
+    from api.guard.limits import RequestLimits
     from api.model.follower import Follower
     from api.model.live import Production
 
@@ -82,7 +82,7 @@ def build_service(
         find_last_good=reader.last_good,
         follow_seconds=settings.follow_seconds,
     )
-    limits = Limits(
+    limits = RequestLimits(
         settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds
     )
     records = Records(engine, sync=settings.records_sync)
@@ -137,7 +137,7 @@ def prepare_service(
 
 
 def _run_in_this_process(
-    build: Callable[[], Service], host: str, port: int, patience_seconds: float
+    build: Callable[[], ServiceApp], host: str, port: int, patience_seconds: float
 ) -> None:
     from api.server import run
 
@@ -145,7 +145,7 @@ def _run_in_this_process(
 
 
 def _run_workers(
-    build: Callable[[], Service], host: str, port: int, workers: int, patience_seconds: float
+    build: Callable[[], ServiceApp], host: str, port: int, workers: int, patience_seconds: float
 ) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
@@ -169,17 +169,17 @@ def _run_workers(
 
 def create_worker(
     settings: Settings, use_case: Path, host: str, where: str, started: str
-) -> Service:
+) -> ServiceApp:
     """The app of one worker process; it stops when its parent is gone, however that ended."""
     from api.guard.keys import open_keys
-    from api.server import tend_memory
+    from api.server import tune_garbage_collection
 
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(
             target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True
         ).start()
-    tend_memory()
+    tune_garbage_collection()
     return build_service(
         load_use_case(use_case),
         settings,

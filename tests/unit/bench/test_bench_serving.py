@@ -1,26 +1,19 @@
-"""The benchmark's own arithmetic: what wrk prints is read right, bad runs are refused, ratios and
-tables say what was measured."""
+"""`make bench-serving`: servers, processes and the figures that it reports."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from api.guard.limits import Gate, Limits
-from api.guard.middleware import Service
+from api.guard.limits import Guard, RequestLimits
+from api.guard.middleware import ServiceApp
 from api.metrics.service import Metrics
 from api.model.live import Production
-from closedloop.errors import ClosedLoopError
 from closedloop.records.queue import RecordQueue
 from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
@@ -36,7 +29,7 @@ from tests.bench.figures import (
     table_rows,
     write_block,
 )
-from tests.bench.load import Load, find_wrk, put_load, read_load, write_script
+from tests.bench.load import Load
 from tests.bench.measuring import Measurement
 from tests.bench.processes import Memory, weigh_workers
 from tests.bench.servers import (
@@ -50,13 +43,6 @@ from tests.bench.servers import (
     server_environment,
 )
 
-PRINTED = """Running 2s test @ http://127.0.0.1:8000
-  1 threads and 16 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency     3.10ms    1.04ms  18.36ms   88.90%
-  8000 requests in 2.00s, 2.80MB read
-measured {"requests": 8000, "microseconds": 2000000, "p50": 2900, "p99": 6460, "refused": 0, "broken": 0}
-"""
 CIRCUMSTANCES = {
     "date": "2026-11-21",
     "seconds": 10,
@@ -78,93 +64,6 @@ def measured(
     one = Load(round(2 * per_second), 2.0, 1.0, p99_ms)
     many = None if large is None else Load(round(2 * large), 2.0, 50.0, 90.0)
     return Measurement(1.5, one, many, [Memory(mb + 20, mb)], [Memory(2 * mb, 2 * mb)], 1, None)
-
-
-def test_what_wrk_printed_is_read() -> None:
-    """Requests a second are over wrk's own time, and microseconds become milliseconds."""
-    load = read_load(PRINTED, "it")
-    assert load == Load(8000, 2.0, 2.9, 6.46)
-    assert (load.requests_per_second, load.answered) == (4000.0, 8000)
-
-
-@pytest.mark.parametrize(
-    ("printed", "said"),
-    [
-        (PRINTED.replace('"refused": 0', '"refused": 3'), "3 of them 400 or more"),
-        (PRINTED.replace('"broken": 0', '"broken": 2'), "2 broken"),
-        (PRINTED.replace('"requests": 8000', '"requests": 0'), "0 answers"),
-        ("unable to connect to 127.0.0.1", "unable to connect"),
-        ("", "nothing"),
-    ],
-)
-def test_a_run_with_bad_answers_is_no_measurement(printed: str, said: str) -> None:
-    """Refused requests, broken connections and silence end the benchmark with an error that names
-    the server."""
-    with pytest.raises(ClosedLoopError, match=f"the server: .*{said}"):
-        read_load(printed, "the server")
-
-
-def test_only_refusals_may_be_allowed() -> None:
-    """Workers that warm up may refuse, and what they refused does not count as answered; a broken
-    connection is a fault even then."""
-    refused = PRINTED.replace('"refused": 0', '"refused": 3')
-    assert read_load(refused, "it", may_refuse=True).answered == 7997
-    with pytest.raises(ClosedLoopError, match="broken"):
-        read_load(refused.replace('"broken": 0', '"broken": 2'), "it", may_refuse=True)
-
-
-def test_without_wrk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A PATH without wrk is said before anything is trained or started."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ClosedLoopError, match="apt-get install wrk"):
-        find_wrk()
-
-
-@contextmanager
-def answering(status: int, asked: list[tuple[str, Any]]) -> Iterator[str]:
-    """The address of a server that answers every POST with `status` and keeps what it was asked."""
-
-    class Answering(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            asked.append(
-                (self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            )
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *parts: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-@pytest.mark.parametrize("status", [200, 503])
-def test_wrk_posts_the_body_and_a_refusal_is_seen(tmp_path: Path, status: int) -> None:
-    """The script is one that wrk takes: the server is asked for the path with the body as it was
-    given; 503 fails the run."""
-    body, asked, script = {"rows": [{'a "quoted" [[name]]': 1.5}]}, [], tmp_path / "load.lua"
-    script.write_text(write_script("/predict", json.dumps(body)))
-    with answering(status, asked) as address:
-        if status == 200:
-            load = put_load(address, script, 1, "it")
-            assert 0 < load.requests <= len(asked)
-            assert 0 < load.p50_ms <= load.p99_ms
-        else:
-            with pytest.raises(ClosedLoopError, match="400 or more"):
-                put_load(address, script, 1, "it")
-    assert asked[0] == ("/predict", body)
 
 
 def test_medians_not_means() -> None:
@@ -245,7 +144,7 @@ def test_only_what_was_measured_is_claimed() -> None:
     """A ratio without a measurement is not in the sentences."""
     said = ratio_sentences(whole_report())
     assert "50.0 times the requests a second of `mlflow models serve`" in said
-    assert not [one for one in said if "plain" in one or "two workers" in one]
+    assert not [sentence for sentence in said if "plain" in sentence or "two workers" in sentence]
 
 
 def test_the_figures_replace_those_that_were_there() -> None:
@@ -294,8 +193,11 @@ def test_the_processes_that_answer_are_weighed(tmp_path: Path) -> None:
 def test_the_constant_goes_the_way_of_predict() -> None:
     """It is answered past the framework, whose layers are not even built, and counted by the same
     watch."""
-    app, metrics = Service(), Metrics(Production(), RecordQueue(Records(open_engine("sqlite://"))))
-    app.watch(metrics, Gate(Limits(), None), frozenset({Constant.path}))
+    app, metrics = (
+        ServiceApp(),
+        Metrics(Production(), RecordQueue(Records(open_engine("sqlite://")))),
+    )
+    app.guard(metrics, Guard(RequestLimits(), None), frozenset({Constant.path}))
     add_constant(app)
     answer = TestClient(app).post(Constant.path, content=b"{}")
     assert answer.json()["model"] == "bench"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from api.guard import early_close as unread
+from api.guard import early_close
 from api.guard.keys import Keys
-from api.guard.limits import Limits
+from api.guard.limits import RequestLimits
 from tests.api.test_under_load import serve
 
 Service = Any  # tests/api/conftest.py
@@ -57,9 +57,8 @@ def send_without_end(connection: socket.socket, head: str, size: str) -> int:
 def test_whoever_sends_without_end_is_answered_and_cut_off(
     make_service: Callable[..., Service], head: str, size: str, status: int
 ) -> None:
-    """A body whose rest is unknown or forbidden is not taken for ever, whoever gave the answer: it
-    says so and the connection ends."""
-    service = make_service(limits=Limits(max_body_bytes=MOST))
+    """A body of unknown or forbidden size gets its answer, `connection: close` and an end."""
+    service = make_service(limits=RequestLimits(max_body_bytes=MOST))
     service.promote(1)
     with serve(service.app) as url, connect(url) as client:
         sent = send_without_end(client, head, size)
@@ -74,7 +73,7 @@ def test_whoever_has_no_key_cannot_send_without_end_either(
 ) -> None:
     """A 401 ends the connection of a body without end."""
     service = make_service(
-        limits=Limits(max_body_bytes=MOST), keys=Keys(tmp_path / "keys.json", needed=True)
+        limits=RequestLimits(max_body_bytes=MOST), keys=Keys(tmp_path / "keys.json", needed=True)
     )
     service.promote(1)
     with serve(service.app) as url, connect(url) as client:
@@ -88,7 +87,7 @@ def test_a_client_that_sends_all_before_it_reads_finds_its_answer(
 ) -> None:
     """A body that is half as large again as allowed is a whole 413 and then an orderly end, not a
     reset."""
-    service = make_service(limits=Limits(max_body_bytes=MOST))
+    service = make_service(limits=RequestLimits(max_body_bytes=MOST))
     service.promote(1)
     size = MOST * 3 // 2
     body = f"{size:x}\r\n".encode() + bytes(size) + b"\r\n0\r\n\r\n" if chunked else bytes(size)
@@ -99,7 +98,7 @@ def test_a_client_that_sends_all_before_it_reads_finds_its_answer(
         while part := client.recv(10_000):
             answer += part
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.endswith(b'send it in parts"}')
+    assert answer.endswith(b'split it"}')
 
 
 def test_a_body_that_was_read_or_has_an_end_costs_no_connection(
@@ -107,7 +106,7 @@ def test_a_body_that_was_read_or_has_an_end_costs_no_connection(
 ) -> None:
     """A chunked row that is answered, and a small body that a 404 leaves unread, leave the
     connection open for the next request."""
-    service = make_service(limits=Limits(max_body_bytes=MOST))
+    service = make_service(limits=RequestLimits(max_body_bytes=MOST))
     service.promote(1)
     row = b'{"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": true}'
     chunked = (
@@ -143,9 +142,8 @@ def read_answer(client: socket.socket) -> bytes:
 def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the answer a silent client is given its seconds and no more; whoever still reads the
-    body is told that it is gone."""
-    monkeypatch.setattr(unread, "_SECONDS", 0.05)
+    """A silent client gets its seconds after the answer, and readers of the body a disconnect."""
+    monkeypatch.setattr(early_close, "_SECONDS", 0.05)
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -156,12 +154,12 @@ def test_a_client_that_waits_in_the_middle_of_its_body_is_not_waited_for(
 
     async def answer() -> Any:
         scope = {"headers": [(b"transfer-encoding", b"chunked")]}
-        read, say = unread.end_unread(scope, receive, send, MOST)
+        read, say = early_close.close_early(scope, receive, send, MOST)
         await say({"type": "http.response.start", "status": 404, "headers": []})
         await say({"type": "http.response.body", "body": b"no"})
         return await read()
 
     assert asyncio.run(asyncio.wait_for(answer(), 30)) == {"type": "http.disconnect"}
     assert sent[0]["headers"] == [(b"connection", b"close")]
-    assert [(one["body"], one["more_body"]) for one in sent[1:2]] == [(b"no", True)]
+    assert [(message["body"], message["more_body"]) for message in sent[1:2]] == [(b"no", True)]
     assert sent[2] == {"type": "http.response.body"}

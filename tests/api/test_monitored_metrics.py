@@ -22,7 +22,7 @@ ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "retu
 EXPRESSIONS = [*alert_expressions(), *panel_expressions()]
 INFER = {"/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"}
 PREDICTING = {"/predict", "/invocations", *INFER}
-WATCHING = {
+MONITORING = {
     "/health",
     "/ready",
     "/ping",
@@ -70,11 +70,11 @@ def labels_of(said: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda one: one.where)
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda expression: expression.where)
 def test_every_metric_and_every_label_exists(
     expression: Expression, labels_of: dict[str, set[str]]
 ) -> None:
-    """An alert or a panel on a name that the service does not have would be silent for ever."""
+    """An alert or a panel on a name that the service does not have would never show anything."""
     assert expression.metrics
     assert expression.metrics <= set(labels_of)
     assert not [(name, label) for name, label in expression.matched if label not in labels_of[name]]
@@ -89,7 +89,10 @@ def test_every_metric_and_every_label_exists(
 def test_the_names_are_read_out_of_an_expression() -> None:
     """The reader finds what the test above relies on: names, compared labels and grouping labels,
     but no functions, texts or times."""
-    text = 'sum by (job, le) (rate(a_total{x=~"by (z)", y!="b_total"}[5m] offset 1d)) / on (job) group_left () c unless d offset 1h > 0.5'
+    text = (
+        'sum by (job, le) (rate(a_total{x=~"by (z)", y!="b_total"}[5m] offset 1d)) '
+        "/ on (job) group_left () c unless d offset 1h > 0.5"
+    )
     read = Expression("here", text, frozenset())
     assert read.metrics == {"a_total", "c", "d"}
     assert read.matched == {("a_total", "x"), ("a_total", "y")}
@@ -100,7 +103,7 @@ def test_the_names_are_read_out_of_an_expression() -> None:
     ("alert", "is_meant"),
     [
         ("ClosedloopSlow", lambda route: route in PREDICTING),
-        ("ClosedloopErrors", lambda route: route not in WATCHING),
+        ("ClosedloopErrors", lambda route: route not in MONITORING),
     ],
 )
 def test_an_alert_is_about_the_routes_that_it_means(
@@ -108,10 +111,10 @@ def test_an_alert_is_about_the_routes_that_it_means(
 ) -> None:
     """How fast predictions are is asked of every route that predicts and of no other; errors of
     health checks are not counted."""
-    (expression,) = [one for one in alert_expressions() if one.where == alert]
+    (expression,) = [expression for expression in alert_expressions() if expression.where == alert]
     ways = set(re.findall(r'route(=~|!~)"([^"]*)"', expression.text))
     routes = set(re.findall(r'closedloop_requests_total\{route="([^"]*)"', said))
-    assert routes >= PREDICTING | WATCHING
+    assert routes >= PREDICTING | MONITORING
     assert len(ways) == 1
     for is_in, pattern in ways:
         taken = {

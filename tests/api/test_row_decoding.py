@@ -12,10 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from api.refusal import Refusal
+from api.requests import read_json
+from api.rows.check import RowType
 from api.rows.decode import RowReader
 from api.rows.pack import Packer
 from api.rows.rows import Rows
-from api.schemas import Refusal, RowType, read_json
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.windows.prepare import prepare

@@ -1,0 +1,107 @@
+"""Answer bodies, as the OpenAPI page documents them.
+
+They are not validated when they are sent: the routes write them directly.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PredictionAnswer(BaseModel):
+    id: str = Field(description="id of the prediction: send its label with it")
+    prediction: str = Field(description="the most probable class")
+    probabilities: dict[str, float] = Field(description="one per class; their sum is 1")
+    warnings: list[str] = Field(
+        description="values outside the contract; the row is answered anyway"
+    )
+
+
+class PredictionsAnswer(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "streamflow",
+                "version": 3,
+                "predictions": [
+                    {
+                        "id": "5f0c…-000000",
+                        "prediction": "True",
+                        "probabilities": {"False": 0.2, "True": 0.8},
+                        "warnings": [],
+                    }
+                ],
+            }
+        }
+    )
+
+    model: str
+    version: int = Field(description="the version that answered all rows of the request")
+    predictions: list[PredictionAnswer]
+
+
+class LabelsAnswer(BaseModel):
+    recorded: int = Field(
+        description="number of new labels; labels already on record are not counted"
+    )
+
+
+class HealthAnswer(BaseModel):
+    alive: bool
+
+
+class ReadyAnswer(BaseModel):
+    ready: bool
+    version: int | None = Field(description="the version that answers")
+    wanted: int | None = Field(
+        description="the version that `production` pointed at when last seen"
+    )
+    registry: str = Field(description="`reachable`, or what went wrong")
+    records: str = Field(description="`writable`, or why answers cannot be recorded")
+    reason: str | None = Field(
+        description="why it is not ready, or why a version other than the wanted one answers"
+    )
+    refused: dict[int, str] = Field(
+        description="versions that could not be loaded or failed their self-test, and why"
+    )
+
+
+class FeatureAnswer(BaseModel):
+    type: str
+    minimum: float | None
+    maximum: float | None
+    allowed: list[str]
+
+
+class ModelAnswer(BaseModel):
+    name: str
+    version: int
+    recipe: str
+    classes: list[str]
+    val_auc: float | None
+    trained_windows: list[str]
+    rows: int
+    features: dict[str, FeatureAnswer]
+    served_by: Literal["onnx", "pipeline"] = Field(description="what computes the answers")
+    served_reason: str | None = Field(description="why the slower pipeline answers, not ONNX")
+    loaded_at: datetime
+    refused: dict[int, str]
+
+
+class FaultAnswer(BaseModel):
+    loc: list[str | int] = Field(
+        description="place of the fault: body, rows, number of the row, field"
+    )
+    msg: str
+    type: str
+
+
+class RefusedAnswer(BaseModel):
+    detail: list[FaultAnswer]
+
+
+class ErrorAnswer(BaseModel):
+    detail: str
