@@ -43,10 +43,9 @@ def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str])
 
 
 def start_training(loop: Loop, entry: Entry, source: str) -> bool:
-    """Start a run of `train-and-compare/NAME` for a decision to retrain, unless one waits or runs;
-    returns whether it did.
+    """Start a run of `train-and-compare/NAME` for a decision; returns whether it did.
 
-    The run is a child of the calling flow run, which does not wait for it. A run that ended without
+    None is started while another waits or runs. The run is a child of the calling flow run, which does not wait for it. A run that ended without
     carrying the decision out is followed by another: the journal says whether it was carried out,
     Prefect only whether a run is under way. Raises ClosedLoopError without the deployment.
     """

@@ -25,8 +25,10 @@ WAIT_SECONDS = 90.0
 
 
 def open_store() -> Any:
-    """An S3 client for S3_ENDPOINT; credentials and region are read from AWS's own variables.
-    Nothing is connected yet."""
+    """An S3 client for S3_ENDPOINT, not connected yet.
+
+    Credentials and region come from AWS's own variables.
+    """
     # By path, because the store has no name of its own for each bucket.
     settings = Config(
         s3={"addressing_style": "path"},
@@ -37,12 +39,14 @@ def open_store() -> Any:
 
 
 def make_bucket(store: Any, bucket: str) -> None:
-    """Wait until the store answers, and make the bucket unless it is there; raises what the store
-    said last when time is up."""
+    """Wait for the store and create the bucket if it is missing.
+
+    Raises the store's last error after WAIT_SECONDS.
+    """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            if bucket not in {one["Name"] for one in store.list_buckets()["Buckets"]}:
+            if bucket not in {known["Name"] for known in store.list_buckets()["Buckets"]}:
                 store.create_bucket(Bucket=bucket)
             return
         except (ClientError, ConnectionError, EndpointConnectionError, HTTPClientError) as error:
@@ -57,7 +61,7 @@ def make_bucket(store: Any, bucket: str) -> None:
 def list_objects(store: Any, bucket: str) -> Iterator[str]:
     """The keys of all objects."""
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        yield from (one["Key"] for one in page.get("Contents", []))
+        yield from (item["Key"] for item in page.get("Contents", []))
 
 
 def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
@@ -87,10 +91,9 @@ def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
 
 
 def load_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
-    """Put what `save_bucket` wrote into the bucket, over what has the same key; other objects stay.
-    Returns how many.
+    """Put what `save_bucket` wrote into the bucket; returns the number of objects.
 
-    Raises tarfile.ReadError when it is no tar, or one that breaks off.
+    An object with the same key is replaced, others stay. Raises tarfile.ReadError when it is no tar, or one that breaks off.
     """
     count = 0
     # One after the other: the pieces of an object are read from one stream, and few fit into the

@@ -12,10 +12,9 @@ NAMES = ("mlflow", "prefect", "closedloop")
 
 
 def prepare_databases() -> None:
-    """Make what is missing; PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each
-    role's password.
+    """Create the roles and databases that are missing.
 
-    Raises KeyError when a password is missing and psycopg.Error when the server refuses.
+    PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each role's password. Raises KeyError when a password is missing and psycopg.Error when the server refuses.
     """
     with psycopg.connect(dbname="postgres", autocommit=True) as connection:
         for name in NAMES:

@@ -13,8 +13,7 @@ USERS = {"admin": True, "reader": False}
 
 
 def set_users(database: str) -> None:
-    """Make the users that are missing in the SQLAlchemy address `database`, and give each the
-    password MLFLOW_NAME_PASSWORD.
+    """Create missing MLflow users in `database` and set each password to MLFLOW_NAME_PASSWORD.
 
     MLflow takes its admin's from the environment only when it makes that user: a changed password,
     or a database that was restored from another stack's, would lock out everybody who has the new

@@ -82,11 +82,11 @@ def assert_filled(copy: RegistryCopy, source: Registry) -> None:
     assert here == there
     assert (copy.production(), copy.previous()) == (source.production(), source.previous())
     assert copy.count_runs(source) == count_runs(source)
-    assert [one.info.lifecycle_stage for one in all_runs(copy)] == [
-        one.info.lifecycle_stage for one in all_runs(source)
+    assert [run.info.lifecycle_stage for run in all_runs(copy)] == [
+        run.info.lifecycle_stage for run in all_runs(source)
     ]
-    assert [one.info.status for one in all_runs(copy)] == [
-        one.info.status for one in all_runs(source)
+    assert [run.info.status for run in all_runs(copy)] == [
+        run.info.status for run in all_runs(source)
     ]
     assert not any(vars(copy.left_to_copy(source)).values())
 
@@ -97,9 +97,9 @@ def all_runs(registry: Registry) -> list[Any]:
     found = registry._client.search_runs([registry._experiment()], run_view_type=ViewType.ALL)
     return sorted(
         found,
-        key=lambda one: (
-            one.info.start_time,
-            one.data.tags.get("closedloop.migrated_from", one.info.run_id),
+        key=lambda run: (
+            run.info.start_time,
+            run.data.tags.get("closedloop.migrated_from", run.info.run_id),
         ),
     )
 
@@ -163,7 +163,7 @@ def test_a_request_that_was_repeated_makes_nothing_twice(
     copy._client_made._client = copy._client_made._client.client
     fill(copy, source)
     assert copy.count_runs(source) == count_runs(source)
-    assert sum(one.info.lifecycle_stage == "active" for one in all_runs(copy)) == count_runs(source)
+    assert sum(run.info.lifecycle_stage == "active" for run in all_runs(copy)) == count_runs(source)
     here, there = describe_versions(source), describe_versions(copy)
     assert here == there
 
@@ -245,7 +245,7 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     assert_filled(copy, source)
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
     assert model_digest(copy.download(1)) == model_digest(folder)
-    assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
+    assert [file.path for file in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
         "plots/roc.png"
     ]
 

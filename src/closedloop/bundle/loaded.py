@@ -70,8 +70,7 @@ class LoadedVersion:
         return {name: self.self_test.rows[0].get(name) for name in self.use_case.columns}
 
     def measure_self_test(self) -> float:
-        """Largest difference between today's answers to the self-test rows and the fitted
-        pipeline's."""
+        """Largest difference between the scorer's and the fitted pipeline's self-test answers."""
         if not self.self_test.rows:
             return 0.0
         packed = pack_rows(self.self_test.rows, self.scorer.numeric, self.scorer.categorical)

@@ -43,8 +43,7 @@ class OnnxScorer:
     def probabilities(
         self, numbers: NDArray[np.floating[Any]], texts: NDArray[Any], /
     ) -> NDArray[np.float32]:
-        """As `Scorer`; raises ModelError when the arrays have another shape or hold something
-        else."""
+        """As `Scorer`; raises ModelError for arrays of another shape or content."""
         if numbers.shape != (len(numbers), len(self.numeric)) or texts.shape != (
             len(numbers),
             len(self.categorical),

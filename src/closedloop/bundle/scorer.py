@@ -32,8 +32,7 @@ class Scorer(Protocol):
 
     @property
     def quick(self) -> bool:
-        """True when a row takes well under a millisecond, so that no thread is needed to keep an
-        event loop free."""
+        """True when a row takes well under a millisecond: no thread is needed for it."""
 
     @property
     def self_test_tolerance(self) -> float:

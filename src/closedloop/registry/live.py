@@ -49,8 +49,7 @@ class ProductionReader:
         self._downloaded: dict[int, tuple[Path, str]] = {}
 
     def find(self) -> int | None:
-        """The version that `production` points at, if any; raises RegistryError when the registry
-        cannot be read."""
+        """The version that `production` points at, if any; raises RegistryError."""
         try:
             return self._registry.aliased(self._name, PRODUCTION)
         except (OSError, ValueError, KeyError, SQLAlchemyError) as error:

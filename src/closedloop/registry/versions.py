@@ -25,8 +25,10 @@ PRUNING, PRUNED = "pruning", "pruned"
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What the registry knows about a version, without loading it; `served_by` is `onnx` or
-    `pipeline`."""
+    """What the registry knows about a version without loading it.
+
+    `served_by` is `onnx` or `pipeline`.
+    """
 
     version: int
     status: str
@@ -104,8 +106,7 @@ class Versions(Runs):
         return min((int(version.version) for version in versions), default=None)
 
     def load(self, number: int) -> LoadedVersion:
-        """Load a version with its pipeline; raises as `download`, and ModelError for a damaged
-        bundle."""
+        """Load a version with its pipeline; raises as `download`, and ModelError if damaged."""
         return load_with_pipeline(self.download(number))
 
     def download(self, number: int) -> Path:
