@@ -29,7 +29,7 @@ class Measurement:
     `workers_after_many` after those. `recorded` rows are None for a server that keeps none."""
 
     start_seconds: float
-    single: Load
+    one: Load
     many: Load | None
     workers: list[Memory]
     workers_after_many: list[Memory]
