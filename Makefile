@@ -104,7 +104,7 @@ bench-scoring: install ## Measure the promotion gate: time, false alarms, slices
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)
 
 bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAMS is their folder, quick: ARGS="--only elec2".
-	@$(BIN)/python -m tests.bench.loop $(ARGS)
+	@$(BIN)/python -m tests.bench.replay_streams $(ARGS)
 
 reference: install ## Write the reference pages of docs/ anew from the code.
 	@$(BIN)/python -m docs.make_reference

@@ -25,9 +25,9 @@ def summarise(measurements: Sequence[Measurement], rows: int) -> Figures:
     not measured."""
     many = [run.many for run in measurements if run.many is not None]
     return {
-        "requests_per_second": median(run.one.requests_per_second for run in measurements),
-        "p50_ms": median(run.one.p50_ms for run in measurements),
-        "p99_ms": median(run.one.p99_ms for run in measurements),
+        "requests_per_second": median(run.single.requests_per_second for run in measurements),
+        "p50_ms": median(run.single.p50_ms for run in measurements),
+        "p99_ms": median(run.single.p99_ms for run in measurements),
         "batch_rows_per_second": median(load.requests_per_second * rows for load in many)
         if many
         else None,
@@ -95,7 +95,9 @@ def _describe_run(run: Measurement, rows: int) -> dict[str, Any]:
         if run.many is None
         else {**_describe_load(run.many), "rows_per_second": run.many.requests_per_second * rows}
     )
-    return {**asdict(run), "one": _describe_load(run.one), "many": many}
+    described = asdict(run)
+    del described["single"]
+    return {**described, "one": _describe_load(run.single), "many": many}
 
 
 def _describe_load(load: Load) -> dict[str, Any]:

@@ -24,12 +24,15 @@ SAME_ANSWER = 1e-5
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one start of a server showed. `many` is of requests of 1,000 rows; None for a server
-    that does not read them. `workers` were weighed after the requests of one row,
-    `workers_after_many` after those. `recorded` rows are None for a server that keeps none."""
+    """What one start of a server showed.
+
+    `single`: requests of one row. `many`: requests of 1,000 rows, None for a server that does not
+    read them. `workers` were weighed after the requests of one row,
+    `workers_after_many` after those of many. `recorded` rows: None for a server that keeps none.
+    """
 
     start_seconds: float
-    one: Load
+    single: Load
     many: Load | None
     workers: list[Memory]
     workers_after_many: list[Memory]

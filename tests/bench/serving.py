@@ -120,8 +120,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                     measured = measure(server, subject, options.seconds, folder / "server")
                 found[server.name].append(measured)
                 console.print(
-                    f"{server.name}: {measured.one.requests_per_second:,.0f} requests/s, "
-                    f"p99 {measured.one.p99_ms:.2f} ms"
+                    f"{server.name}: {measured.single.requests_per_second:,.0f} requests/s, "
+                    f"p99 {measured.single.p99_ms:.2f} ms"
                 )
     circumstances = {
         "date": f"{began:%Y-%m-%d}",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.loop import main
-from tests.bench.loop_totals import total
+from tests.bench.replay_streams import main
+from tests.bench.replay_totals import total
 
 
 def figures(auc: float, static: float, trainings: int = 0, **counts: int) -> dict[str, Any]:

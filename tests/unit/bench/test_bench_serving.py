@@ -61,9 +61,9 @@ def measured(
     per_second: float, p99_ms: float = 5.0, large: float | None = 10.0, mb: float = 100.0
 ) -> Measurement:
     """A measurement of two seconds; `large` is requests of many rows a second."""
-    one = Load(round(2 * per_second), 2.0, 1.0, p99_ms)
+    single = Load(round(2 * per_second), 2.0, 1.0, p99_ms)
     many = None if large is None else Load(round(2 * large), 2.0, 50.0, 90.0)
-    return Measurement(1.5, one, many, [Memory(mb + 20, mb)], [Memory(2 * mb, 2 * mb)], 1, None)
+    return Measurement(1.5, single, many, [Memory(mb + 20, mb)], [Memory(2 * mb, 2 * mb)], 1, None)
 
 
 def test_medians_not_means() -> None:

@@ -31,7 +31,7 @@ from closedloop.metrics.scores import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
 from closedloop.windows.open_source import open_source
-from tests.bench.loop_totals import (
+from tests.bench.replay_totals import (
     describe_controls,
     describe_faults,
     describe_shuffled,
