@@ -8,14 +8,14 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.operations.prune import Limits, Pruning, prune, tell_pruning
+from closedloop.operations.prune import KeepRules, Pruning, prune, tell_pruning
 from closedloop.turn.open import Loop, open_loop
 
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)
-def delete_unneeded(loop: Loop, limits: Limits, dry_run: bool) -> Pruning:
+def delete_unneeded(loop: Loop, rules: KeepRules, dry_run: bool) -> Pruning:
     """Choose what to delete, and delete it unless `dry_run`."""
-    return prune(loop, limits, dry_run=dry_run)
+    return prune(loop, rules, dry_run=dry_run)
 
 
 @flow(name="prune", flow_run_name="prune, keep {keep_versions} versions", validate_parameters=False)
@@ -44,12 +44,12 @@ def prune_flow(
         What was deleted, or would be, as `closedloop prune --json` prints it.
     """
     loop = open_loop(use_case or None)
-    limits = Limits(
+    rules = KeepRules(
         keep_versions,
         loop.settings.keep_reports if keep_reports is None else keep_reports,
         keep_days_of_records,
     )
-    found = delete_unneeded(loop, limits, dry_run)
+    found = delete_unneeded(loop, rules, dry_run)
     told = tell_pruning(found, dry_run=dry_run)
     create_markdown_artifact(
         key="pruning", markdown="\n".join(f"- {line}" for line in told), description=told[0]

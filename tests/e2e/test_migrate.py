@@ -21,7 +21,7 @@ from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
-from closedloop.operations.moving.stores import migrate, opened_target
+from closedloop.operations.moving.stores import migrate, open_destination
 from closedloop.records.labels import Label
 from closedloop.registry.live import ProductionReader
 from closedloop.settings import Settings
@@ -208,7 +208,7 @@ def test_no_turn_is_taken_meanwhile(moved: Sides) -> None:
             tried.append(title)
         return nullcontext(lambda _done, _size: None)
 
-    with opened_target(loop, str(to.database_url), str(to.mlflow_url)) as target:
+    with open_destination(loop, str(to.database_url), str(to.mlflow_url)) as target:
         migrate(loop, target, watch, dry_run=True)
     assert len(tried) == 2
 
@@ -234,7 +234,7 @@ def test_addresses_that_lead_nowhere_are_named(
     ]
     with (
         pytest.raises((UseCaseError, StoreError, RegistryError), match=wanted),
-        opened_target(moved.here.open(), given[0], given[1]),
+        open_destination(moved.here.open(), given[0], given[1]),
     ):
         pass
 

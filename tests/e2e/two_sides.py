@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from closedloop.cli.app import main
-from closedloop.operations.moving.stores import Migration, migrate, opened_target
+from closedloop.operations.moving.stores import Migration, migrate, open_destination
 from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
@@ -37,7 +37,7 @@ class Sides:
 
 def move(sides: Sides, *, dry_run: bool = False) -> Migration:
     loop, to = sides.here.open(), sides.there.settings
-    with opened_target(loop, str(to.database_url), str(to.mlflow_url)) as target:
+    with open_destination(loop, str(to.database_url), str(to.mlflow_url)) as target:
         return migrate(
             loop, target, lambda _title: nullcontext(lambda _done, _size: None), dry_run=dry_run
         )

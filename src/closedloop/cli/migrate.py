@@ -61,7 +61,7 @@ def add(app: typer.Typer, session: Session) -> None:
         from closedloop.operations.moving import stores
         from closedloop.registry.mlflow_client import without_password
 
-        with stores.opened_target(loop, database, mlflow) as target:
+        with stores.open_destination(loop, database, mlflow) as target:
             moved = stores.migrate(
                 loop,
                 target,

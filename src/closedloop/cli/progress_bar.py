@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-# Called with how much is done and how much there is in all.
-Report = Callable[[int, int], object]
+from closedloop.operations.progress import OnProgress
 
 
 @contextmanager
-def show_progress(console: Console, title: str) -> Iterator[Report]:
+def show_progress(console: Console, title: str) -> Iterator[OnProgress]:
     """A bar on `console` for the duration of the block; nothing where `console` is no terminal."""
     columns = (
         TextColumn("{task.description}"),

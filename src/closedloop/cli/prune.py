@@ -47,14 +47,14 @@ def add(app: typer.Typer, session: Session) -> None:
         """Delete model files, drift reports and records nobody needs; decisions are kept."""
         loop = session.open_loop(use_case)
         with session.working("pruning ..."):
-            from closedloop.operations.prune import Limits, prune, tell_pruning
+            from closedloop.operations.prune import KeepRules, prune, tell_pruning
 
-            limits = Limits(
+            rules = KeepRules(
                 keep_versions,
                 loop.settings.keep_reports if keep_reports is None else keep_reports,
                 keep_days_of_records,
             )
-            found = prune(loop, limits, dry_run=dry_run)
+            found = prune(loop, rules, dry_run=dry_run)
         session.show(
             as_json,
             found.as_json(),

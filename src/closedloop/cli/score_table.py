@@ -11,9 +11,9 @@ import pandas as pd
 
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion, load_version
-from closedloop.cli.progress_bar import Report
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
+from closedloop.operations.progress import OnProgress
 from closedloop.turn.open import Loop
 from closedloop.windows.chunks import (
     CHUNK_ROWS,
@@ -37,7 +37,7 @@ class Scored:
 
 
 def predict_table(
-    loop: Loop, table: Path, out: Path, report: Report = lambda done, size: None
+    loop: Loop, table: Path, out: Path, report: OnProgress = lambda done, size: None
 ) -> Scored:
     """Write key, prediction, class probabilities and version of each row to `out`, in order.
 
@@ -76,7 +76,7 @@ def score_table(
     version: int,
     table: Path,
     out: Path,
-    report: Report = lambda done, size: None,
+    report: OnProgress = lambda done, size: None,
     *,
     chunk_rows: int = CHUNK_ROWS,
 ) -> Scored:

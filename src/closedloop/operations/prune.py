@@ -25,7 +25,7 @@ GIVEN_UP = ("rejected", "archived")
 
 
 @dataclass(frozen=True)
-class Limits:
+class KeepRules:
     """How much to keep: rejected and archived versions, drift reports, days of records (0: all)."""
 
     versions: int
@@ -62,19 +62,19 @@ class Pruning:
         return {**asdict(self), "versions": list(self.versions), "records_before": before}
 
 
-def prune(loop: Loop, limits: Limits, *, dry_run: bool = False) -> Pruning:
+def prune(loop: Loop, rules: KeepRules, *, dry_run: bool = False) -> Pruning:
     """Delete what nothing needs, or in a dry run only return it. Waits for a running turn.
 
     After a crash the same call continues. Raises RegistryError or StoreError when MLflow or the
     database cannot be reached.
     """
     with nullcontext() if dry_run else loop.lock():
-        found = plan_pruning(loop, limits)
+        found = plan_pruning(loop, rules)
         if not dry_run:
             for version in found.versions:
                 loop.registry.prune(version)
             if found.reports:
-                loop.registry.drop_files(REPORT, keep=limits.reports)
+                loop.registry.drop_files(REPORT, keep=rules.reports)
             if found.records_before is not None:
                 loop.records.delete_before(loop.use_case.name, found.records_before)
     return found
@@ -93,7 +93,7 @@ def tell_pruning(found: Pruning, *, dry_run: bool) -> list[str]:
     ]
 
 
-def plan_pruning(loop: Loop, limits: Limits) -> Pruning:
+def plan_pruning(loop: Loop, rules: KeepRules) -> Pruning:
     """Choose what to delete; changes nothing."""
     entries = loop.journal.history(loop.use_case.name)
     awaited = {
@@ -101,9 +101,9 @@ def plan_pruning(loop: Loop, limits: Limits) -> Pruning:
         for entry in entries
         if entry.outcome is None and entry.decision.version is not None
     }
-    versions = choose_versions(loop.registry.versions(), limits.versions, awaited)
-    reports = max(loop.registry.count_files(REPORT) - limits.reports, 0)
-    before, kept_back = _choose_records(loop, limits.days_of_records, entries)
+    versions = choose_versions(loop.registry.versions(), rules.versions, awaited)
+    reports = max(loop.registry.count_files(REPORT) - rules.reports, 0)
+    before, kept_back = _choose_records(loop, rules.days_of_records, entries)
     records = 0 if before is None else loop.records.count_before(loop.use_case.name, before)
     return Pruning(versions, reports, records, before if records else None, kept_back)
 

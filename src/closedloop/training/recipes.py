@@ -24,27 +24,27 @@ from sklearn.tree import DecisionTreeClassifier
 from closedloop.errors import ModelError
 
 Recipe = Literal["logistic", "lightgbm", "baseline"]
-History = Literal["all", "recent"]
+HistoryKind = Literal["all", "recent"]
 
 FEW_ROWS = 50_000
 
 
-def recipe_name(recipe: Recipe, history: History) -> str:
+def recipe_name(recipe: Recipe, history: HistoryKind) -> str:
     """`learner/history`, as the journal, the registry and the report name it."""
     return f"{recipe}/{history}"
 
 
-def parse_recipe(name: str) -> tuple[Recipe, History]:
+def parse_recipe(name: str) -> tuple[Recipe, HistoryKind]:
     """The learner and the history of a recipe's name; raises ModelError for an unknown name."""
     learner, _, history = name.partition("/")
-    if learner not in get_args(Recipe) or history not in get_args(History):
+    if learner not in get_args(Recipe) or history not in get_args(HistoryKind):
         raise ModelError(
             where="recipe",
-            wanted=f"LEARNER/HISTORY: {'|'.join(get_args(Recipe))}/{'|'.join(get_args(History))}",
+            wanted=f"LEARNER/HISTORY: {'|'.join(get_args(Recipe))}/{'|'.join(get_args(HistoryKind))}",
             got=repr(name),
             then="check the version's recipe tag",
         )
-    return cast(Recipe, learner), cast(History, history)
+    return cast(Recipe, learner), cast(HistoryKind, history)
 
 
 def recency_weights(

@@ -12,7 +12,7 @@ import pytest
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import UseCaseError
 from closedloop.operations.prune import (
-    Limits,
+    KeepRules,
     plan_pruning,
     prune,
     tell_pruning,
@@ -116,7 +116,7 @@ def test_a_plan_says_what_it_keeps_back(
     why the others stay."""
     loop = make_loop(tmp_path, shelf)
     loop.journal.write("a turn", "shop", Decision(Kind.RETRAINING, Action.KEEP, turned_on, ()))
-    found = plan_pruning(loop, Limits(20, 100, 2))
+    found = plan_pruning(loop, KeepRules(20, 100, 2))
     assert found.records == rows
     assert (found.records_before is None) == (rows == 0)
     if why != "quarantine":
@@ -131,17 +131,17 @@ def test_a_dry_run_says_the_same_and_does_nothing(tmp_path: Path) -> None:
     more."""
     loop = make_loop(tmp_path, Shelf(()))
     shelf: Any = loop.registry
-    limits = Limits(0, 5, 6)
-    planned = prune(loop, limits, dry_run=True)
+    rules = KeepRules(0, 5, 6)
+    planned = prune(loop, rules, dry_run=True)
     assert (planned.versions, planned.reports, planned.records) == ((1,), 2, 3)
     assert (shelf.pruned, loop.records.count("shop").predictions) == ([], 10)
-    assert prune(loop, limits) == planned
+    assert prune(loop, rules) == planned
     assert (shelf.pruned, shelf.dropped, loop.records.count("shop").predictions) == (
         [1],
         ("drift_report.html", 5),
         7,
     )
-    assert prune(loop, limits).records == 0
+    assert prune(loop, rules).records == 0
     assert tell_pruning(planned, dry_run=False)[0] == "deleted the model files of versions: 1"
 
 
@@ -149,13 +149,13 @@ def test_a_decision_that_is_open_keeps_its_version(tmp_path: Path) -> None:
     """A rollback that a crash left half carried out finds the version that it leads to."""
     loop = make_loop(tmp_path, Shelf(()))
     entry = loop.journal.write("back", "shop", Decision(Kind.ROLLBACK, Action.ROLLBACK, "w", (), 1))
-    assert plan_pruning(loop, Limits(0, 100, 0)).versions == ()
+    assert plan_pruning(loop, KeepRules(0, 100, 0)).versions == ()
     loop.journal.supersede(entry)
-    assert plan_pruning(loop, Limits(0, 100, 0)).versions == (1,)
+    assert plan_pruning(loop, KeepRules(0, 100, 0)).versions == (1,)
 
 
-@pytest.mark.parametrize("limits", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])
-def test_negative_numbers_are_refused(limits: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("rules", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])
+def test_negative_numbers_are_refused(rules: tuple[int, int, int]) -> None:
     """A form lets people type anything: less than nothing cannot be kept."""
     with pytest.raises(UseCaseError, match="0 or more"):
-        Limits(*limits)
+        KeepRules(*rules)

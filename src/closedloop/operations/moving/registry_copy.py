@@ -9,7 +9,6 @@ version. So a gap in the numbers is reproduced by creating a version and deletin
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +29,12 @@ from closedloop.operations.moving.registry_contents import (
     read_aliases,
     read_digests,
 )
+from closedloop.operations.progress import OnProgress
 from closedloop.registry.mlflow_client import without_password
 from closedloop.registry.registry import Registry
 from closedloop.registry.versions import PRODUCTION
 
 _GAP, _NO_FILES = "a deleted version", "deleted:/version"
-# Called with how much is done and how much there is in all.
-Report = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class RegistryCopy(Registry):
             changed + len(moved),
         )
 
-    def copy_runs(self, source: Registry, report: Report) -> dict[str, str]:
+    def copy_runs(self, source: Registry, report: OnProgress) -> dict[str, str]:
         """Copy every run with its files, finish interrupted copies; returns original id -> copy.
 
         Name, times, status, metrics, parameters, tags and inputs stay the same; a deleted run is
@@ -109,7 +107,7 @@ class RegistryCopy(Registry):
         return {origin: str(copy.info.run_id) for origin, copy in copies.items()}
 
     def copy_versions(
-        self, source: Registry, runs: dict[str, str], through: int, report: Report
+        self, source: Registry, runs: dict[str, str], through: int, report: OnProgress
     ) -> None:
         """Copy every version under its own number, and update the tags of those already here.
 
@@ -137,7 +135,7 @@ class RegistryCopy(Registry):
             if through > max((int(original.version) for original in originals), default=0):
                 self._use_up_numbers(through)
 
-    def check_files(self, source: Registry, report: Report) -> int:
+    def check_files(self, source: Registry, report: OnProgress) -> int:
         """Download every version that has files from here; returns their number.
 
         Raises RegistryError when files differ from those registered in `source`.

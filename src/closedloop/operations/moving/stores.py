@@ -22,7 +22,8 @@ from closedloop.operations.moving.registry_contents import (
     count_runs,
     describe_versions,
 )
-from closedloop.operations.moving.registry_copy import RegistryCopy, Report
+from closedloop.operations.moving.registry_copy import RegistryCopy
+from closedloop.operations.progress import OnProgress
 from closedloop.records.store import RecordCounts, Records
 from closedloop.registry.registry import Registry
 from closedloop.registry.versions import VersionFacts
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 # Given a title, shows the progress of a block.
-ShowProgress = Callable[[str], AbstractContextManager[Report]]
+ShowProgress = Callable[[str], AbstractContextManager[OnProgress]]
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """The opened stores to copy to."""
 
     engine: Engine
@@ -93,7 +94,7 @@ class Migration:
 
 
 @contextmanager
-def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
+def open_destination(loop: Loop, database: str, mlflow: str) -> Iterator[Destination]:
     """The stores at two addresses, for the use case of `loop`.
 
     Raises UseCaseError when they cannot be a target, RegistryError when MLflow does not answer,
@@ -133,11 +134,11 @@ def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
                 got=error.got,
                 then="check --to-mlflow, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             ) from error
-        yield Target(engine, registry)
+        yield Destination(engine, registry)
 
 
 def migrate(
-    loop: Loop, target: Target, show_progress: ShowProgress, *, dry_run: bool = False
+    loop: Loop, target: Destination, show_progress: ShowProgress, *, dry_run: bool = False
 ) -> Migration:
     """Copy what the target lacks and compare both sides; a dry run only counts.
 
@@ -198,7 +199,11 @@ def _count(loop: Loop, source: Registry, journal: JournalCopy) -> Holdings:
 
 
 def _copy(
-    loop: Loop, source: Registry, target: Target, journal: JournalCopy, show_progress: ShowProgress
+    loop: Loop,
+    source: Registry,
+    target: Destination,
+    journal: JournalCopy,
+    show_progress: ShowProgress,
 ) -> RecordCounts:
     """Copy everything in order; returns the number of answers and labels."""
     with show_progress("copying runs") as report:
@@ -237,7 +242,7 @@ def _file(link: str) -> str:
 
 
 def _compare(
-    loop: Loop, source: Registry, target: Target, journal: JournalCopy
+    loop: Loop, source: Registry, target: Destination, journal: JournalCopy
 ) -> tuple[Compared, ...]:
     name = loop.use_case.name
     here, there = describe_versions(source), describe_versions(target.registry)
