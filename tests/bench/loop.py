@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cached_compute import CachedCompute
 from closedloop.backtest.faults import FAULTS, applicable
 from closedloop.backtest.figures import Round, measure_share
 from closedloop.backtest.policies import Brain, first_recipe
@@ -111,7 +111,7 @@ def make_past(table: Path, learner: str, kept: Kept) -> Past:
         )
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        return Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS)
+        return Past(Stream(open_source(use_case)), use_case, CachedCompute(kept), FIRST_WINDOWS)
 
 
 def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
@@ -141,8 +141,10 @@ def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
 
 
 def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
-    fitted = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained_on), past.use_case)
-    return past.memo.probabilities(fitted, rows.frame, past.use_case)
+    fitted = past.compute.fit(
+        recipe, tuple(past.labelled(name) for name in trained_on), past.use_case
+    )
+    return past.compute.probabilities(fitted, rows.frame, past.use_case)
 
 
 def replay_shuffled(

@@ -14,7 +14,7 @@ from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
 from closedloop.bundle.files import Facts
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import Registry
-from closedloop.training.candidates import Fitting
+from closedloop.training.candidates import Trainer
 from tests.unit.streams import make_use_case
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def in_memory(folder: Path) -> tuple[Any, Callable[[str], int]]:
             "shop", window, "logistic/all", ("no", "yes"), (window,), window, 0.75, {}, {}, 1, ""
         )
         return registry.add(
-            FittedModel(facts, use_case, None, Fitting(), lambda: np.zeros(0)), window
+            FittedModel(facts, use_case, None, Trainer(), lambda: np.zeros(0)), window
         )  # type: ignore[arg-type,return-value]
 
     return registry, add

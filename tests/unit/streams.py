@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cached_compute import CachedCompute
 from closedloop.backtest.replay import Past, Stream
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
@@ -99,6 +99,6 @@ def make_past(
     return Past(
         Stream(Frames(make_frames() if frames is None else frames)),
         use_case,
-        Memo(Kept(kept)),
+        CachedCompute(Kept(kept)),
         first,
     )

@@ -26,7 +26,7 @@ from closedloop.backtest.cache_file import Kept
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
-from closedloop.turn.compute import Computing, ReadWindow
+from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
@@ -34,15 +34,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Fitted:
+class LazyPipeline:
     """A pipeline by what it was fitted on; `make` fits it when somebody has to ask it."""
 
     key: str
     make: Callable[[], Any]
 
 
-class Memo(Computing):
-    """Computes as `Computing` does, without what nothing decides by (Evidently's page, the AUC
+class CachedCompute(Compute):
+    """Computes as `Compute` does, without what nothing decides by (Evidently's page, the AUC
     without labels), and remembers.
 
     Safe across threads; `fits` counts what was really fitted.
@@ -64,7 +64,7 @@ class Memo(Computing):
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """As `Computing`; the rows are known by the source's `mark`, where it has one, and by its
+        """As `Compute`; the rows are known by the source's `mark`, where it has one, and by its
         identity where not."""
         mark = getattr(source, "mark", None)
         place = ("read", id(source) if mark is None else mark(name), name, index)
@@ -72,7 +72,10 @@ class Memo(Computing):
         # their identities.
         first, _ = self._once(
             place,
-            lambda: (super(Memo, self).read_window(source, name, index, use_case, None), source),
+            lambda: (
+                super(CachedCompute, self).read_window(source, name, index, use_case, None),
+                source,
+            ),
         )
         if statistics is None:
             return first
@@ -96,7 +99,9 @@ class Memo(Computing):
 
         return check_contract(source.read(read.facts.name), read.prepared, use_case, statistics)
 
-    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Fitted:
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> LazyPipeline:
         """A pipeline that `probabilities` can ask, fitted now unless it was fitted before."""
         rows = [
             [self._digest(one.frame, use_case), hashlib.sha256(one.labels.tobytes()).hexdigest()]
@@ -123,26 +128,28 @@ class Memo(Computing):
         )
 
         def make() -> Any:
-            pipeline = super(Memo, self).fit(recipe, windows, use_case)
+            pipeline = super(CachedCompute, self).fit(recipe, windows, use_case)
             with self._lock:
                 self.fits += 1
             self._kept.add(key, b"fitted")
             return pipeline
 
-        fitted = Fitted(key, lambda: self._once(key, make))
+        fitted = LazyPipeline(key, lambda: self._once(key, make))
         if self._kept.read(key) is None:
             fitted.make()
         return fitted
 
-    def probabilities(self, fitted: Fitted, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-        """As `Computing`, of what `fit` gave."""
+    def probabilities(
+        self, fitted: LazyPipeline, frame: pd.DataFrame, use_case: UseCase
+    ) -> np.ndarray:
+        """As `Compute`, of what `fit` gave."""
         key = _key("ask", fitted.key, self._digest(frame, use_case))
 
         def make() -> np.ndarray:
             known = self._kept.read(key)
             if known is not None:
                 return cast(np.ndarray, np.load(io.BytesIO(known), allow_pickle=False))
-            answers = super(Memo, self).probabilities(fitted.make(), frame, use_case)
+            answers = super(CachedCompute, self).probabilities(fitted.make(), frame, use_case)
             content = io.BytesIO()
             np.save(content, answers, allow_pickle=False)
             self._kept.add(key, content.getvalue())
@@ -184,7 +191,7 @@ class Memo(Computing):
                         "columns": tuple(ColumnDrift(**one) for one in content["columns"]),
                     }
                 )
-            report, _ = super(Memo, self).measure_drift(
+            report, _ = super(CachedCompute, self).measure_drift(
                 reference, current, **named, with_html=False
             )
             self._kept.add(key, json.dumps(asdict(report)).encode())
@@ -192,7 +199,7 @@ class Memo(Computing):
 
         return replace(self._once(key, make), **names), None
 
-    def estimate_unlabelled(self, *_: Any, **__: Any) -> None:
+    def estimate_without_labels(self, *_: Any, **__: Any) -> None:
         """Not known: a replay asks what decisions were worth, and none is made by it."""
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:

@@ -128,11 +128,13 @@ def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
         model = learned.get(one.production)
         if model is None or one.next_auc is None:
             continue
-        fitted = past.memo.fit(
+        fitted = past.compute.fit(
             model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case
         )
         rows = past.labelled(one.next_window)
-        clean = measure_auc(rows.labels, past.memo.probabilities(fitted, rows.frame, past.use_case))
+        clean = measure_auc(
+            rows.labels, past.compute.probabilities(fitted, rows.frame, past.use_case)
+        )
         if clean is not None:
             losses.append(clean - one.next_auc)
     return max(losses, default=None)

@@ -14,7 +14,7 @@ import pandas as pd
 from closedloop.bundle.files import Facts
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.training.candidates import Fitting
+from closedloop.training.candidates import Trainer
 from closedloop.use_case.contract import UseCase
 
 
@@ -25,12 +25,12 @@ class FittedModel:
     facts: Facts
     use_case: UseCase
     pipeline: Any
-    fitting: Fitting
+    trainer: Trainer
     make_reference: Callable[[], pd.DataFrame] = field(repr=False)
 
     def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
         """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-        return self.fitting.probabilities(self.pipeline, prepared, self.use_case)
+        return self.trainer.probabilities(self.pipeline, prepared, self.use_case)
 
     def reference(self) -> pd.DataFrame:
         """The sample of training rows; the same frame each time."""

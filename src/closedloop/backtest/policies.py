@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.backtest.cached_compute import Fitted
+from closedloop.backtest.cached_compute import LazyPipeline
 from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
 from closedloop.bundle.files import Facts
@@ -84,7 +84,7 @@ def _train(parts: ReplayParts, window: str, asked: Entry) -> Step:
         facts,
         parts.use_case,
         candidate.pipeline,
-        parts.computing,
+        parts.compute,
         lambda: make_reference(history, candidate),
     )
     version = parts.registry.add(model, window)
@@ -127,7 +127,7 @@ class Every:
             )
         recipe = first_recipe(parts.use_case)
         version = _register(
-            history, recipe, windows, parts.computing.fit(recipe, windows, parts.use_case), None
+            history, recipe, windows, parts.compute.fit(recipe, windows, parts.use_case), None
         )
         parts.registry.promote(version, instead_of=parts.registry.production(), reason=self.name)
         return Step(("retrain", "promote"), "its turn", version)
@@ -157,7 +157,7 @@ class Naive:
         )
         if not drift_over_limit(evidence, parts.use_case.policy) or newest is None:
             return Step(("keep",), shown)
-        use_case, computing, recipe = parts.use_case, parts.computing, first_recipe(parts.use_case)
+        use_case, compute, recipe = parts.use_case, parts.compute, first_recipe(parts.use_case)
         judged = (
             np.random.default_rng([use_case.training.seed, newest.index]).random(len(newest.labels))
             < use_case.training.holdout_share
@@ -166,8 +166,8 @@ class Naive:
             replace(newest, frame=newest.frame[part], labels=newest.labels[part])
             for part in (~judged, judged)
         )
-        pipeline = computing.fit(recipe, (taught,), use_case)
-        auc = measure_auc(kept.labels, computing.probabilities(pipeline, kept.frame, use_case))
+        pipeline = compute.fit(recipe, (taught,), use_case)
+        auc = measure_auc(kept.labels, compute.probabilities(pipeline, kept.frame, use_case))
         version = _register(history, recipe, (newest,), pipeline, auc, kept)
         logged = history.production.val_auc if history.production else None
         better = auc is not None and (logged is None or auc - logged > NAIVE_DELTA)
@@ -192,7 +192,7 @@ def _register(
     history: History[ReplayParts],
     recipe: str,
     windows: tuple[LabelledWindow, ...],
-    pipeline: Fitted,
+    pipeline: LazyPipeline,
     auc: float | None,
     judged: LabelledWindow | None = None,
 ) -> int:
@@ -202,7 +202,7 @@ def _register(
     def make_reference() -> pd.DataFrame:
         frame = watched_frame(trained, None, history)
         if judged is not None:
-            asked = parts.computing.probabilities(pipeline, judged.frame, parts.use_case)
+            asked = parts.compute.probabilities(pipeline, judged.frame, parts.use_case)
             seen = watched_frame(judged.frame, asked, history)
             places = windows[-1].frame.index.get_indexer(seen.index)
             frame.loc[places, PREDICTION] = seen[PREDICTION].to_numpy()
@@ -222,7 +222,7 @@ def _register(
         data_digest="",
     )
     return parts.registry.add(
-        FittedModel(facts, parts.use_case, pipeline, parts.computing, make_reference),
+        FittedModel(facts, parts.use_case, pipeline, parts.compute, make_reference),
         history.window,
     )
 

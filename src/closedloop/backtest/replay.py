@@ -15,7 +15,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cached_compute import CachedCompute
 from closedloop.backtest.figures import CONFIDENCE, Round
 from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
 from closedloop.decisions.evidence import Estimate
@@ -110,7 +110,7 @@ class ReplayParts:
     source: AsOf
     journal: Journal
     registry: MemoryRegistry
-    computing: Memo
+    compute: CachedCompute
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Past:
 
     stream: Stream
     use_case: UseCase
-    memo: Memo
+    compute: CachedCompute
     first: int
     replaced: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -176,7 +176,7 @@ class Past:
     def labelled(self, window: str) -> LabelledWindow:
         """A window with all its labels, as it was before any fault: for measuring only."""
         index = self.stream.names.index(window)
-        return self.memo.read_window(self.stream, window, index, self.use_case, None).labelled
+        return self.compute.read_window(self.stream, window, index, self.use_case, None).labelled
 
 
 def fit_first(past: Past) -> FittedModel:
@@ -190,7 +190,7 @@ def fit_first(past: Past) -> FittedModel:
     with _open_journal() as journal:
         history = History(
             ReplayParts(
-                use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.memo
+                use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.compute
             ),
             window,
         )
@@ -200,7 +200,7 @@ def fit_first(past: Past) -> FittedModel:
         facts,
         past.use_case,
         candidate.pipeline,
-        past.memo,
+        past.compute,
         lambda: make_reference(history, candidate),
     )
 
@@ -236,7 +236,7 @@ def replay(
     )
     with _open_journal() as journal:
         for number, (window, following) in enumerate(past.rounds()[:until], start=1):
-            parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.memo)
+            parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.compute)
             rounds.append(_take_round(past, parts, strategy, window, following, number))
             report()
     return tuple(rounds)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cached_compute import CachedCompute
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
 from closedloop.backtest.figures import Figures
@@ -73,7 +73,7 @@ def replay_history(
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
     kept = Kept(home / "kept.db")
     try:
-        past = Past(Stream(loop.source), use_case, Memo(kept), first)
+        past = Past(Stream(loop.source), use_case, CachedCompute(kept), first)
         with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
             found = run_backtest(
                 past, policies or DEFAULT, report, applicable(use_case) if faults else ()

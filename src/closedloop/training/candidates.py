@@ -119,8 +119,8 @@ def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.n
     return np.asarray(pipeline.predict_proba(frame[list(use_case.columns)]), dtype=float)
 
 
-class Fitting:
-    """Fits and asks when it is told to, and keeps nothing."""
+class Trainer:
+    """Fits recipes and asks fitted pipelines, anew each time it is called."""
 
     def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
         """As `fit_recipe`; what comes back is for `probabilities` only."""
@@ -154,7 +154,7 @@ def compare_twins(
     production: np.ndarray | None,
     production_recipe: str | None,
     use_case: UseCase,
-    fitting: Fitting | None = None,
+    trainer: Trainer | None = None,
 ) -> Twins:
     """Fit every candidate's twin before the evaluation window and score it, production and a
     trivial baseline on the same rows.
@@ -162,10 +162,10 @@ def compare_twins(
     `production` are production's probabilities on the evaluation rows, None when there is none or
     it could not be scored.
     """
-    fitting, judged = fitting or Fitting(), split.evaluation
-    baseline = fitting.fit(recipe_name("baseline", "all"), split.history, use_case)
+    trainer, judged = trainer or Trainer(), split.evaluation
+    baseline = trainer.fit(recipe_name("baseline", "all"), split.history, use_case)
     baseline_auc = measure_auc(
-        judged.labels, fitting.probabilities(baseline, judged.frame, use_case)
+        judged.labels, trainer.probabilities(baseline, judged.frame, use_case)
     )
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
@@ -176,8 +176,8 @@ def compare_twins(
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        twin = fitting.fit(recipe, split.history, use_case)
-        predictions[recipe] = fitting.probabilities(twin, judged.frame, use_case)
+        twin = trainer.fit(recipe, split.history, use_case)
+        predictions[recipe] = trainer.probabilities(twin, judged.frame, use_case)
         comparisons.append(
             compare(
                 recipe=recipe,

@@ -65,7 +65,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
-    twins = compare_twins(split, production, recipe, use_case, history.loop.computing)
+    twins = compare_twins(split, production, recipe, use_case, history.loop.compute)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(
@@ -76,7 +76,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         )
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(one for one in windows if one.name not in quarantined)
-    pipeline = history.loop.computing.fit(chosen.recipe, refitted, use_case)
+    pipeline = history.loop.compute.fit(chosen.recipe, refitted, use_case)
     return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
 
 
@@ -98,8 +98,8 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
         return None, None
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
-        twin = history.loop.computing.fit(live.recipe, split.history, use_case)
-        return history.loop.computing.probabilities(twin, split.evaluation.frame, use_case), None
+        twin = history.loop.compute.fit(live.recipe, split.history, use_case)
+        return history.loop.compute.probabilities(twin, split.evaluation.frame, use_case), None
     if history.bundle is None:
         return None, history.production_error
     return history.bundle.probabilities(split.evaluation.frame), None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
-from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.training.candidates import LabelledWindow, Trainer, labelled_rows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, digest, prepare
 from closedloop.windows.sources import WindowSource
@@ -31,8 +31,8 @@ class ReadWindow:
     labelled: LabelledWindow
 
 
-class Computing(Fitting):
-    """Reads, fits, asks and measures when it is told to, and keeps nothing."""
+class Compute(Trainer):
+    """Reads, fits, asks and measures each time it is called."""
 
     def read_window(
         self,
@@ -69,7 +69,7 @@ class Computing(Fitting):
 
         return measure_drift(reference, current, **named)
 
-    def estimate_unlabelled(
+    def estimate_without_labels(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
         """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m,

@@ -15,7 +15,7 @@ from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_production, watch_promotion
-from closedloop.turn.without_labels import estimate_unlabelled
+from closedloop.turn.without_labels import estimate_without_labels
 
 PREDICTION, TARGET = "(prediction)", "(target)"
 
@@ -88,7 +88,7 @@ def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
     mistrusted = history.quarantined() | (
         {details["realised_on"]} if details.get("quarantined") else set()
     )
-    details |= estimate_unlabelled(
+    details |= estimate_without_labels(
         history, () if told else tuple(name for name in newer if name not in mistrusted)
     )
     return Turn(key, evidence, watch_promotion(history, state, realised.judged), details, report)
@@ -118,7 +118,7 @@ def measure_window_drift(
     (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
     if window.facts.labelled_rows and TARGET in reference:
         categorical.append(TARGET)
-    return history.loop.computing.measure_drift(
+    return history.loop.compute.measure_drift(
         reference,
         current,
         numeric=tuple(numeric),

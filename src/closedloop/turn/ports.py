@@ -12,7 +12,7 @@ import pandas as pd
 from closedloop.bundle.files import Facts
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
-from closedloop.turn.compute import Computing
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
@@ -78,7 +78,7 @@ class Parts(Protocol):
         """Where versions are."""
 
     @property
-    def computing(self) -> Computing:
+    def compute(self) -> Compute:
         """Who does the costly steps."""
 
 

@@ -18,7 +18,7 @@ from closedloop.turn.ports import Parts
 _LOG = logging.getLogger("closedloop.unlabelled")
 
 
-def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> dict[str, Any]:
+def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) -> dict[str, Any]:
     """Production's AUC on the current window by its own probabilities: what the journal keeps of
     it, each null when it is not known.
 
@@ -42,7 +42,7 @@ def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> dic
                 history.answers(learnt_on, labelled=True),
                 history.answers(history.window),
             )
-            found = history.loop.computing.estimate_unlabelled(
+            found = history.loop.compute.estimate_without_labels(
                 history.read(learnt_on).labelled.labels,
                 seen,
                 unseen,

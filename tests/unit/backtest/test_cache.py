@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo, digest_frame
+from closedloop.backtest.cached_compute import CachedCompute, digest_frame
 from closedloop.errors import StoreError
-from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.training.candidates import LabelledWindow, Trainer, labelled_rows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import prepare
 from tests.unit.streams import make_frame, make_use_case
@@ -36,13 +36,13 @@ def windows(use_case: UseCase, count: int = 3, first: int = 0) -> tuple[Labelled
 def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
     """Frames made anew with the same content are the same fit, and its answers are those of a live
     fit to the last bit."""
-    memo, asked = Memo(), windows(use_case)[2].frame
+    memo, asked = CachedCompute(), windows(use_case)[2].frame
     answers = [
         memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), asked, use_case)
         for _ in range(2)
     ]
     assert memo.fits == 1
-    live = Fitting()
+    live = Trainer()
     expected = live.probabilities(
         live.fit("logistic/all", windows(use_case), use_case), asked, use_case
     )
@@ -52,7 +52,7 @@ def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
 def test_whatever_changes_the_fit_is_another_fit(use_case: UseCase) -> None:
     """Rows, labels, recipe, seed, and for weighed rows their ages: each makes a fit of its own; the
     place in time alone does not."""
-    memo, given = Memo(), windows(use_case)
+    memo, given = CachedCompute(), windows(use_case)
     flipped = (*given[:2], replace(given[2], labels=1 - given[2].labels))
     other_seed = replace(use_case, training=replace(use_case.training, seed=8))
     memo.fit("logistic/all", given, use_case)
@@ -79,7 +79,7 @@ def test_a_second_run_fits_nothing(use_case: UseCase, tmp_path: Path) -> None:
     once more."""
     rows = [window.frame for window in windows(use_case)]
     for run, fits in ((1, 1), (2, 0)):
-        memo = Memo(Kept(tmp_path / "kept.db"))
+        memo = CachedCompute(Kept(tmp_path / "kept.db"))
         memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), rows[0], use_case)
         assert memo.fits == fits, f"run {run}"
     memo.probabilities(memo.fit("logistic/all", windows(use_case), use_case), rows[1], use_case)

@@ -38,9 +38,9 @@ def test_damage_is_what_the_faulty_rows_cost_the_same_model(tmp_path: Path) -> N
     never answered did no damage."""
     past = replace(make_past(tmp_path, calm(8)), replaced={"w3": make_frame(3).assign(left="yes")})
     trained, recipe = ("w0", "w1", "w2", "w3"), first_recipe(past.use_case)
-    clean = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
+    clean = past.compute.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
     rows = past.labelled("w6")
-    reached = measure_auc(rows.labels, past.memo.probabilities(clean, rows.frame, past.use_case))
+    reached = measure_auc(rows.labels, past.compute.probabilities(clean, rows.frame, past.use_case))
     assert reached is not None
     learned = replace(
         LIVED, window="w5", next_window="w6", candidate=2, trained_on=trained, recipe=recipe

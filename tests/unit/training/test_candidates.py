@@ -15,9 +15,9 @@ import pytest
 from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.scores import measure_auc
 from closedloop.training.candidates import (
-    Fitting,
     LabelledWindow,
     Split,
+    Trainer,
     compare_twins,
     fit_recipe,
     labelled_rows,
@@ -313,7 +313,7 @@ def ask(
     )
     places = {one.name: one.index for one in (*split.history, split.evaluation)}
     bundle = None if answer is None else SimpleNamespace(probabilities=answer)
-    loop = SimpleNamespace(use_case=use_case, computing=Fitting())
+    loop = SimpleNamespace(use_case=use_case, compute=Trainer())
     history: Any = SimpleNamespace(
         loop=loop,
         production=live,
