@@ -21,8 +21,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import CachedCompute
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.faults import FAULTS, applicable
 from closedloop.backtest.figures import Round, measure_share
 from closedloop.backtest.policies import Brain, first_recipe
@@ -88,17 +87,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def replay_stream(
-    table: Path, learner: str, kept: Kept, faults: Sequence[str] = ()
+    table: Path, learner: str, cache: Path, faults: Sequence[str] = ()
 ) -> tuple[Past, Backtest]:
     """All default policies on one table, described as `closedloop init` describes it, with one
     learner."""
-    past = make_past(table, learner, kept)
+    past = make_past(table, learner, cache)
     return past, run_backtest(
         past, faults=[one for one in faults if one in applicable(past.use_case)]
     )
 
 
-def make_past(table: Path, learner: str, kept: Kept) -> Past:
+def make_past(table: Path, learner: str, cache: Path | None) -> Past:
     """One table as `closedloop init` describes it, with one learner and late labels."""
     with tempfile.TemporaryDirectory() as folder:
         use_case = write_use_case(
@@ -111,7 +110,7 @@ def make_past(table: Path, learner: str, kept: Kept) -> Past:
         )
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        return Past(Stream(open_source(use_case)), use_case, CachedCompute(kept), FIRST_WINDOWS)
+        return Past(Stream(open_source(use_case)), use_case, CachedCompute(cache), FIRST_WINDOWS)
 
 
 def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
@@ -165,7 +164,7 @@ def replay_shuffled(
             mixed.assign(window=frame["window"].to_numpy()).to_parquet(
                 Path(folder) / f"{name}.parquet"
             )
-            past = make_past(Path(folder) / f"{name}.parquet", learner, Kept())
+            past = make_past(Path(folder) / f"{name}.parquet", learner, None)
             lived = replay(past, Brain(), fit_first(past))
             changes += true_changes(past, lived)
         rounds += lived
@@ -280,7 +279,7 @@ def main(arguments: Sequence[str]) -> int:
             highlight=False,
         )
         return 0
-    kept = Kept(Settings().home_folder / "bench" / "loop.db")
+    cache = Settings().home_folder / "bench" / "loop_cache"
     streams: dict[str, dict[str, dict[str, Any]]] = {}
     faulty: list[Backtest] = []
     changes: list[float] = []
@@ -290,7 +289,7 @@ def main(arguments: Sequence[str]) -> int:
             with console.status(f"{name}, {learner} ..."):
                 tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
                 past, found = replay_stream(
-                    options.streams / f"{name}.parquet", learner, kept, tried
+                    options.streams / f"{name}.parquet", learner, cache, tried
                 )
             faulty += [found] if found.faults else []
             if name in CONTROLS:

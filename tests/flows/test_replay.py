@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.backtest.cached_compute import CachedCompute
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Kind

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.backtest.cached_compute import LazyPipeline
+from closedloop.backtest.cache import LazyPipeline
 from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
 from closedloop.bundle.files import Facts

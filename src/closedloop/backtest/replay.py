@@ -15,7 +15,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from closedloop.backtest.cached_compute import CachedCompute
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.figures import CONFIDENCE, Round
 from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
 from closedloop.decisions.evidence import Estimate

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from rich.markup import escape
 from rich.table import Table
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import CachedCompute
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
 from closedloop.backtest.figures import Figures
@@ -71,15 +70,11 @@ def replay_history(
     )
     if delay is not None:
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
-    kept = Kept(home / "kept.db")
-    try:
-        past = Past(Stream(loop.source), use_case, CachedCompute(kept), first)
-        with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
-            found = run_backtest(
-                past, policies or DEFAULT, report, applicable(use_case) if faults else ()
-            )
-    finally:
-        kept.close()
+    past = Past(Stream(loop.source), use_case, CachedCompute(home / "cache"), first)
+    with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
+        found = run_backtest(
+            past, policies or DEFAULT, report, applicable(use_case) if faults else ()
+        )
     return found, _write(found, out or home)
 
 
