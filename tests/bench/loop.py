@@ -28,7 +28,7 @@ from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli.init import write_use_case
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
 from closedloop.windows.sources import open_source

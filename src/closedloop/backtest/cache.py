@@ -178,7 +178,13 @@ class CachedCompute(Compute):
             digest_frame(current),
             described,
             _library_versions(),
-            _code("metrics/drift", "decisions/evidence"),
+            _code(
+                "metrics/drift",
+                "metrics/drift_comparisons",
+                "metrics/drift_limits",
+                "metrics/evidently_report",
+                "decisions/evidence",
+            ),
         )
 
         def measure() -> DriftReport:

@@ -16,7 +16,7 @@ from closedloop.backtest.figures import Round
 from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import Past, Strategy, replay
 from closedloop.errors import ClosedLoopError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
 
 # How many rounds are lived on after the labels of a faulty window are due.

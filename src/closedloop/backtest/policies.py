@@ -29,7 +29,7 @@ from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.storage.journal import Entry
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name

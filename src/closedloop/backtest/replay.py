@@ -21,7 +21,7 @@ from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.scores import measure_auc, measure_delta
+from closedloop.metrics.auc import measure_auc, measure_delta
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.training.candidates import LabelledWindow

@@ -23,7 +23,7 @@ from closedloop.bundle.skops_model import load_libraries
 from closedloop.cli.show import coloured
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError, StoreError
-from closedloop.metrics.drift import load_evidently
+from closedloop.metrics.evidently_report import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE, Settings
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop, open_loop

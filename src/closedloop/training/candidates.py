@@ -15,7 +15,8 @@ import pandas as pd
 
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
-from closedloop.metrics.scores import compare, measure_auc
+from closedloop.metrics.auc import measure_auc
+from closedloop.metrics.comparison import compare
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.order import held_out

@@ -17,7 +17,8 @@ from closedloop.bundle.files import Facts
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
-from closedloop.metrics.scores import check_golden, estimate_auc
+from closedloop.metrics.auc import estimate_auc
+from closedloop.metrics.scores import check_golden
 from closedloop.training.candidates import (
     LabelledWindow,
     Split,

@@ -75,7 +75,8 @@ class Compute(Trainer):
         """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m,
         k)) and from what those on labelled rows, new to it, turned out to be worth (`seen`, shape
         (n, k)); None and errors as `estimating` has them."""
-        from closedloop.metrics.without_labels import estimate_auc_without_labels, fit_calibration
+        from closedloop.metrics.calibration import fit_calibration
+        from closedloop.metrics.without_labels import estimate_auc_without_labels
 
         calibration = fit_calibration(labels, seen, seed, _DRAWS)
         return (

@@ -10,7 +10,7 @@ import numpy as np
 
 from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
 from closedloop.decisions.quarantine import is_quarantined, labels_shifted
-from closedloop.metrics.scores import estimate_auc, measure_delta
+from closedloop.metrics.auc import estimate_auc, measure_delta
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts

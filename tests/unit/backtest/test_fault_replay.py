@@ -19,7 +19,7 @@ from closedloop.backtest.fault_replay import (
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import first_recipe
 from closedloop.backtest.run import run_backtest
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_past
 

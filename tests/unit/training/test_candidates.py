@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.training.candidates import (
     LabelledWindow,
     Split,

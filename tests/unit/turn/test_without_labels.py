@@ -19,7 +19,7 @@ from closedloop.backtest.replay import Past, ReplayParts, fit_first
 from closedloop.cli.show import show_decision, show_history, show_status
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
 from closedloop.turn.compute import Compute
