@@ -69,16 +69,16 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Callable
 def seen(registry: Any) -> list[tuple[Any, ...]]:
     return [
         (
-            one.version,
-            one.status,
-            one.aliases,
-            one.key,
-            one.recipe,
-            one.window,
-            one.trained_through,
-            one.val_auc,
+            facts.version,
+            facts.status,
+            facts.aliases,
+            facts.key,
+            facts.recipe,
+            facts.window,
+            facts.trained_through,
+            facts.val_auc,
         )
-        for one in registry.versions()
+        for facts in registry.versions()
     ]
 
 
@@ -95,7 +95,7 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
     registry.reject(2, reason="worse")
     assert registry.promote(3, instead_of=1, reason="better")
     assert not registry.promote(2, instead_of=1, reason="too late")
-    assert [one[:3] for one in seen(registry)] == [
+    assert [facts[:3] for facts in seen(registry)] == [
         (1, "archived", ("previous",)),
         (2, "rejected", ()),
         (3, "production", ("production",)),
@@ -105,7 +105,7 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
     assert (registry.production(), registry.previous()) == (3, 1)
     assert not registry.roll_back(1, instead_of=2, reason="not live")
     assert registry.roll_back(1, instead_of=3, reason="worse")
-    assert [one[:3] for one in seen(registry)] == [
+    assert [facts[:3] for facts in seen(registry)] == [
         (1, "production", ("production",)),
         (2, "rejected", ()),
         (3, "archived", ()),

@@ -208,7 +208,7 @@ class CachedCompute(Compute):
             return cast(T, self._results[key])
 
     def _digest(self, frame: pd.DataFrame, use_case: UseCase | None = None) -> str:
-        """Of a frame, or of its features. The frame stays here, so that no other one gets its id."""
+        """Of a frame, or of its features; the frame stays here, so that no other gets its id."""
         columns = None if use_case is None else tuple(use_case.columns)
         known = self._digests.get((id(frame), columns))
         if known is None:

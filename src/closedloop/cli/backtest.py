@@ -17,7 +17,7 @@ from rich.table import Table
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
-from closedloop.backtest.figures import Figures
+from closedloop.backtest.figures import PolicyFigures
 from closedloop.backtest.figures import recommend as recommend
 from closedloop.backtest.plots import draw_policies
 from closedloop.backtest.policies import DEFAULT
@@ -118,7 +118,7 @@ def list_figures(found: Backtest) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(one: Figures) -> tuple[str, ...]:
+def _cells(one: PolicyFigures) -> tuple[str, ...]:
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 

@@ -1,5 +1,4 @@
-"""The costly steps of a turn behind one door. Each depends on content alone, so that a replay of
-history may keep what it gave."""
+"""The costly steps of a turn. Each depends on content alone, so a replay may cache its results."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, digest, prepare
 from closedloop.windows.sources import WindowSource
 
-# How often a calibration is learnt again for the width of its band: with 20 the whole takes some 40
-# ms for 5,000 rows of two classes.
+# How often a calibration is learnt again for the width of its band: with 20 an estimate takes about
+# 40 ms for 5,000 rows of two classes.
 _DRAWS = 20
 
 
@@ -42,8 +41,10 @@ class Compute(Trainer):
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """Read, prepare and check one window; `statistics` are those of production's training rows,
-        None without production."""
+        """Read, prepare and check one window.
+
+        `statistics` are those of production's training rows, None without production.
+        """
         raw = source.read(name)
         prepared = prepare(raw, use_case)
         violations = check_contract(raw, prepared, use_case, statistics)
@@ -62,19 +63,21 @@ class Compute(Trainer):
         )
 
     def measure_drift(
-        self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any
+        self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
     ) -> tuple[DriftReport, str | None]:
-        """As `drift.measure_drift`, with Evidently's page."""
+        """As `metrics.drift.measure_drift`."""
         from closedloop.metrics.drift import measure_drift
 
-        return measure_drift(reference, current, **named)
+        return measure_drift(reference, current, **options)
 
     def estimate_without_labels(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
-        """A model's AUC on rows without labels, from its probabilities there (`unseen`, shape (m,
-        k)) and from what those on labelled rows, new to it, turned out to be worth (`seen`, shape
-        (n, k)); None and errors as `estimating` has them."""
+        """A model's AUC on rows without labels, from its probabilities there, `unseen` (m, k).
+
+        They are calibrated on labelled rows that the model was not trained on, `seen` (n, k). None
+        and errors as in `metrics.without_labels`.
+        """
         from closedloop.metrics.calibration import fit_calibration
         from closedloop.metrics.without_labels import estimate_auc_without_labels
 

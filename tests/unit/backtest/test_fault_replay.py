@@ -87,12 +87,12 @@ def test_always_ships_what_the_loop_keeps_out(tmp_path: Path) -> None:
     found = run_backtest(
         make_past(tmp_path, calm(14)), ("always", "loop"), faults=("classes_swapped",)
     )
-    figures = {one.policy: one for one in found.faults}
+    figures = {policy.policy: policy for policy in found.faults}
     assert figures["always"].shipped == figures["always"].cases == 3
     assert figures["loop"].harmful == 0
     assert figures["loop"].shipped < 3
     shown = found.as_json()
-    assert {one["window"] for one in shown["fault_cases"]} == {"w3", "w5", "w7"}
+    assert {case["window"] for case in shown["fault_cases"]} == {"w3", "w5", "w7"}
 
 
 def test_false_alarms_are_counted_without_any_fault() -> None:

@@ -183,8 +183,8 @@ def test_a_thousandfold_of_text_is_text() -> None:
     assert after["fee"].dtype == before["fee"].dtype
     statistics = measure_statistics(prepare(before, use_case), use_case)
     broken = {
-        one.column: one.rule
-        for one in check_contract(after, prepare(after, use_case), use_case, statistics)
+        violation.column: violation.rule
+        for violation in check_contract(after, prepare(after, use_case), use_case, statistics)
     }
     assert broken == {"fee": "unit", "visits": "missing"}
 
