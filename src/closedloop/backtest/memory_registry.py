@@ -98,7 +98,7 @@ class MemoryRegistry:
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
         """Move `production` forward; what it replaces becomes `previous`.
 
-        False when production is neither of the two.
+        False when `production` is at neither version.
         """
         live = self.production()
         if live not in (number, instead_of):
@@ -114,7 +114,7 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back and archive what it leaves; False when it is neither of both."""
+        """Move `production` back and archive what it leaves; False when it is at neither version."""
         if self.production() not in (to, instead_of):
             return False
         self.version(to)

@@ -146,7 +146,8 @@ def test_a_share_of_next_to_nothing_is_not_quoted() -> None:
     assert recommend(
         [replace(figures, share=20.0) if figures.policy == "loop" else figures for figures in small]
     ) == (
-        "your policy (loop) ends +0.0200 AUC against never retraining, with 19% of always-retrain's trainings"
+        "your policy (loop) ends +0.0200 AUC against never retraining, "
+        "with 19% of always-retrain's trainings"
     )
     assert "hardly anything here, 0.0010 AUC" in recommend(compared(0.001))
     assert "0.0000 AUC at most" in recommend(compared(-0.1))
