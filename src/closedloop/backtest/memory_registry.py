@@ -114,7 +114,7 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back and archive what it leaves; False when it is at neither version."""
+        """Move `production` back, archive what it leaves; False when it is at neither version."""
         if self.production() not in (to, instead_of):
             return False
         self.version(to)

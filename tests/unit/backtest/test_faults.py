@@ -89,15 +89,10 @@ def test_a_fault_is_the_same_every_time_and_leaves_its_input_alone(fault: str) -
 @pytest.mark.parametrize("fault", ["labels_flipped", "rows_repeated", "column_shifted"])
 def test_another_seed_is_another_draw(fault: str) -> None:
     """Where chance chooses, it is the seed's."""
-    assert (
-        len(
-            {
-                str(inject(window(), fault, three_classes(), seed).values.tolist())
-                for seed in range(5)
-            }
-        )
-        > 1
-    )
+    drawn = {
+        str(inject(window(), fault, three_classes(), seed).values.tolist()) for seed in range(5)
+    }
+    assert len(drawn) > 1
 
 
 @pytest.mark.parametrize(
@@ -108,11 +103,8 @@ def test_flipped_labels_are_40_percent_and_each_another_class(use_case: UseCase)
     null, no other column moves."""
     before = window(use_case.target.classes)
     after = inject(before, "labels_flipped", use_case, seed=1)
-    moved = [
-        (old, new)
-        for old, new in zip(labels_of(before), labels_of(after), strict=True)
-        if old != new
-    ]
+    pairs = zip(labels_of(before), labels_of(after), strict=True)
+    moved = [(old, new) for old, new in pairs if old != new]
     assert changed(before, after) == ["label"]
     assert len(moved) == round(0.4 * (ROWS - 10))
     classes = use_case.target.classes
