@@ -20,7 +20,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke bench-serving bench-scoring \
-	bench-loop clean
+	bench-loop reference pictures docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,17 @@ bench-scoring: install ## Measure the promotion gate: time, false alarms, slices
 
 bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAMS is their folder, quick: ARGS="--only elec2".
 	@$(BIN)/python -m tests.bench.loop $(ARGS)
+
+reference: install ## Write the reference pages of docs/ anew from the code.
+	@$(BIN)/python -m docs.make_reference
+
+pictures: install ## Draw the pictures of README.md from what make demo left; needs Chromium.
+	@$(BIN)/python -m docs.make_pictures
+
+# The variable silences a notice about the next generation of mkdocs.
+docs: install ## Build the documentation into site/, and check its links.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "built site/index.html"
 
 clean: ## Delete .venv and all caches; var/ (models and journal) stays.
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache site

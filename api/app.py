@@ -21,12 +21,12 @@ from api.model.follower import Follower
 from api.openapi import follow_model
 from api.predict.endpoint import PredictEndpoint
 from api.predict.predictor import Predictor
-from api.predict.record_first import Diary
+from api.predict.record_first import RecordFirst
 from api.protocols import mlflow as invocations
 from api.protocols import v2 as open_inference
-from api.routes import Store, build_router, describe_predict
+from api.routes import build_router, describe_predict
 from api.schemas import Refusal
-from closedloop.records.queue import Recorder
+from closedloop.records.queue import RecordQueue, Store
 
 _LOG = logging.getLogger("closedloop.service")
 MAX_ROWS = 10_000
@@ -49,7 +49,7 @@ def create_app(
     model, `/ready` and `/predict` say 503 and why. `answer_without_records` prefers an answer
     without a record over no answer. Without `keys` nobody needs one.
     """
-    recorder = Recorder(records)
+    queue = RecordQueue(records)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,29 +57,29 @@ def create_app(
         # take requests that another could answer.
         await run_in_threadpool(follower.follow_once)
         follower.start()
-        recorder.start()
+        queue.start()
         reading = asyncio.create_task(_keep_fresh(metrics))
         try:
             yield
         finally:
             reading.cancel()
             follower.stop()
-            await run_in_threadpool(recorder.close)  # what was accepted is recorded first
+            await run_in_threadpool(queue.close)  # what was accepted is recorded first
 
-    metrics = Metrics(follower.production, recorder)
+    metrics = Metrics(follower.production, queue)
     app = Service(
         title=title,
         description="Answers with the production model and records every answer.",
         lifespan=lifespan,
     )
-    diary = Diary(recorder, metrics, answer_without_records=answer_without_records)
-    predictor = Predictor(follower.production, diary, metrics)
+    record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
+    predictor = Predictor(follower.production, record_first, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
     app.router.routes.insert(
         0, Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
     )
     routers = [
-        build_router(follower.production, records, diary, metrics, max_rows=max_rows),
+        build_router(follower.production, records, record_first, metrics, max_rows=max_rows),
         invocations.build_router(predictor, max_rows=max_rows),
         open_inference.build_router(predictor, max_rows=max_rows),
     ]

@@ -132,4 +132,4 @@ def _row_schema(model: LoadedModel | None) -> dict[str, Any]:
 def _example(model: LoadedModel | None) -> dict[str, Any]:
     if model is None:
         return {"feature": 1.5}
-    return model.scorer.example or dict.fromkeys(model.use_case.columns)
+    return model.loaded.example or dict.fromkeys(model.use_case.columns)

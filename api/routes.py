@@ -4,8 +4,8 @@ by two versions."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -16,35 +16,20 @@ from api.metrics.service import CONTENT_TYPE, Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import live_model
-from api.predict.record_first import Diary
+from api.predict.record_first import RecordFirst
 from api.schemas import Refusal, read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.request import AnsweredRequest
+from closedloop.records.labels import UnknownPrediction
+from closedloop.records.queue import Store
 
 _LOG = logging.getLogger("closedloop.service")
-
-
-class Store(Protocol):
-    """What the service needs of `closedloop.records.store.Records`."""
-
-    def append(self, requests: Sequence[AnsweredRequest]) -> None: ...
-
-    def append_now(self, requests: Sequence[AnsweredRequest]) -> bool: ...
-
-    def probe(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def label_many(self, labels: list[Label], use_case: str) -> int: ...
-
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
     413: {"model": schemas.ErrorAnswer, "description": "Too many rows or bytes for one request"},
     422: {"model": schemas.RefusedAnswer, "description": "A field that cannot be accepted, named"},
     503: {
         "model": schemas.ErrorAnswer,
-        "description": "No model, nothing to record the answer in, too many requests under way, or out of time",
+        "description": "No model, no record possible, too many requests under way, or out of time",
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
@@ -73,7 +58,12 @@ def describe_predict(router: APIRouter) -> None:
 
 
 def build_router(
-    production: Production, records: Store, diary: Diary, metrics: Metrics, *, max_rows: int
+    production: Production,
+    records: Store,
+    record_first: RecordFirst,
+    metrics: Metrics,
+    *,
+    max_rows: int,
 ) -> APIRouter:
     router = APIRouter()
 
@@ -105,14 +95,14 @@ def build_router(
     )
     async def ready() -> Response:
         current, following = production.current, production.following
-        is_ready = current is not None and diary.obstacle is None
+        is_ready = current is not None and record_first.obstacle is None
         state = {
             "ready": is_ready,
             "version": current.version if current else None,
             "wanted": following.wanted,
             "registry": following.registry,
-            "records": diary.state,
-            "reason": production.reason or diary.fault,
+            "records": record_first.state,
+            "reason": production.reason or record_first.fault,
             "refused": _refused(production),
         }
         return JSONResponse(state, 200 if is_ready else 503)
@@ -179,7 +169,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
         "rows": facts.rows,
         "features": features,
         "served_by": model.scorer.served_by,
-        "served_reason": model.scorer.served_reason or None,
+        "served_reason": model.loaded.proof.reason or None,
         "loaded_at": model.loaded_at.isoformat(),
         "refused": refused,
     }

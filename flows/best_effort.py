@@ -1,4 +1,4 @@
-"""What makes Prefect's pages nicer may fail without failing the turn."""
+"""Steps that only improve Prefect's pages may fail without failing the turn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from prefect.logging import get_logger, get_run_logger
 
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """An error of the block is logged with what was tried, in the flow run if there is one, and
-    goes no further."""
+    """Log an error of the block and go on.
+
+    It is logged with what was tried, in the flow run if there is one.
+    """
     try:
         yield
     except Exception as error:  # whatever it is, the loop's own work comes first

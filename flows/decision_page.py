@@ -1,4 +1,4 @@
-"""What every flow does with a decision that was written down: carry it out, and show it."""
+"""What every flow does with a decision in the journal: carry it out, and show it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.storage.journal import Entry
 from closedloop.turn.carry_out import carry_out
-from closedloop.turn.history import History
 from closedloop.turn.open import Loop
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
-def carry_out_decision(history: History[Loop], entry: Entry) -> Entry:
-    """Move or leave `production`, and note that."""
-    return carry_out(history.loop, entry)
+def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
+    """Move `production` or leave it, and note that in the journal."""
+    return carry_out(loop, entry)
 
 
 def describe(entry: Entry) -> str:
     """A decision as a page: the action, the reason, and every check."""
     decision = entry.decision
     rows = "\n".join(
-        f"| {one.role} | {one.claim} | {one.outcome} | {one.wanted} | {one.got} |"
-        for one in decision.checks
+        f"| {check.role} | {check.claim} | {check.outcome} | {check.wanted} | {check.got} |"
+        for check in decision.checks
     )
-    title = f"# {decision.action.value} ({decision.kind.value}, {decision.window}, version {decision.version})"
-    return f"{title}\n\n{decision.reason}\n\n| role | check | outcome | wanted | got |\n|---|---|---|---|---|\n{rows}\n"
+    about = f"{decision.kind.value}, {decision.window}, version {decision.version}"
+    head = "| role | check | outcome | wanted | got |\n|---|---|---|---|---|"
+    return f"# {decision.action.value} ({about})\n\n{decision.reason}\n\n{head}\n{rows}\n"

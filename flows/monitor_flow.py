@@ -1,4 +1,4 @@
-"""Hold the current window against the reference, decide, write the decision down, and act on it."""
+"""Compare the current window with the reference, decide, write the decision down, and act on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
 from closedloop.registry.runs import HAS_FILE, REPORT
+from closedloop.storage.details import RunFacts
 from closedloop.storage.journal import Entry
 from closedloop.turn.history import History
-from closedloop.turn.observe import Turn, gather_turn
+from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
+from closedloop.turn.take_turn import take_turn
 from closedloop.turn.without_labels import tell_estimates
-from closedloop.turn.write_down import decide_turn
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe
 from flows.prefect_client.lookup import this_run
@@ -28,28 +29,29 @@ from flows.train_and_compare_flow import train_and_compare_flow
 
 
 @task(name="look at the window", cache_policy=NO_CACHE, persist_result=False)
-def look_at_window(history: History[Loop]) -> Turn:
-    """Contract, drift, realised performance: facts, no verdict."""
-    return gather_turn(history)
+def look_at_window(history: History[Loop]) -> Observation:
+    """Measure contract, drift and realised AUC; nothing is decided."""
+    return observe_window(history)
 
 
 @task(name="keep the report", cache_policy=NO_CACHE, persist_result=False)
-def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
-    """Log what was measured, and Evidently's page, to MLflow; where to find them."""
-    registry, drift = history.loop.registry, turn.evidence.drift
+def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
+    """Log what was measured, and Evidently's page, to MLflow; returns where they are."""
+    registry, details = history.loop.registry, seen.details
     found = {
-        "drift_share": drift.drift_share if drift else None,
-        **{name: turn.details.get(name) for name in ("realised_auc", "estimated_auc")},
+        "drift_share": details.drift.drift_share if details.drift else None,
+        "realised_auc": details.realised.realised_auc if details.realised else None,
+        "estimated_auc": details.estimate.estimated_auc if details.estimate else None,
     }
     metrics = {name: value for name, value in found.items() if value is not None}
-    facts = json.dumps(asdict(turn.evidence), indent=1)
+    facts = json.dumps(asdict(seen.evidence), indent=1)
     files: dict[str, str | bytes] = {
         "evidence.json": facts,
-        **({REPORT: turn.report} if turn.report else {}),
+        **({REPORT: seen.report} if seen.report else {}),
     }
-    tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if turn.report else {})}
+    tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if seen.report else {})}
     run_id = registry.log_run(
-        turn.key,
+        history.key("retraining"),
         f"monitor {history.window}",
         metrics=metrics,
         parameters={"window": history.window},
@@ -58,20 +60,21 @@ def keep_report(history: History[Loop], turn: Turn) -> dict[str, str]:
     )
     registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
-    return {"run": run_id, "report": f"{page}/{REPORT}" if turn.report else page}
+    return RunFacts(run_id, f"{page}/{REPORT}" if seen.report else page)
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
-    """Look at one window and do what its evidence asks for. Running it again for the same data
-    finishes what was begun.
+    """Look at one window, decide, and act.
+
+    Run again for the same data, it finishes what was started.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
         window: Name of the window to look at. Empty: the newest.
-        source: windows: the use case's own source. records: the service's own records follow it.
+        source: windows: the use case's own source. records: the service's records follow it.
 
     Returns:
         The id of the turn's decision in the journal.
@@ -82,8 +85,9 @@ def monitor_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
         history = History(loop, window or None)
-        entry = decided_before(history) or look_and_decide(history)
-        entry = carry_out_decision(history, entry)
+        entry = take_turn(
+            history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
+        )
     publish(entry)
     if run is not None and run.deployment_id is not None:
         with best_effort(LIST_WINDOWS):
@@ -96,38 +100,20 @@ def monitor_flow(
         ) is not None:
             start_training(loop, untrained, source)
     elif entry.decision.action is Action.RETRAIN and entry.outcome is None:
-        with tags(*(run.tags if run else ())):  # by which it is found when it dies with us
+        with tags(*(run.tags if run else ())):  # the run is found by them if it dies with this one
             train_and_compare_flow(
                 use_case=use_case, window=history.window, cause=entry.id, source=source
             )
     return entry.id
 
 
-def decided_before(history: History[Loop]) -> Entry | None:
-    """What an earlier run decided on the same data: a rollback ends a turn, otherwise the
-    retraining decision does."""
-    journal = history.loop.journal
-    back = journal.find(history.key("rollback"))
-    return (
-        back
-        if back and back.decision.action is Action.ROLLBACK
-        else journal.find(history.key("retraining"))
-    )
-
-
-def look_and_decide(history: History[Loop]) -> Entry:
-    """Gather, keep the report, decide, and write down what was decided."""
-    turn = look_at_window(history)
-    return decide_turn(history, turn, {**turn.details, **keep_report(history, turn)})
-
-
 def publish(entry: Entry) -> None:
-    """Show the decision and the way to the drift report in the Prefect UI."""
-    report = entry.details.get("report")
-    way = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
-    told = "".join(f"\n{sentence}\n" for sentence in tell_estimates(entry.details))
+    """Show the decision and the link to the drift report in the Prefect UI."""
+    report = entry.turn.run.report if entry.turn.run else None
+    link = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
+    estimates = "".join(f"\n{sentence}\n" for sentence in tell_estimates(entry.turn))
     create_markdown_artifact(
         key="turn-decision",
-        markdown=describe(entry) + told + way,
+        markdown=describe(entry) + estimates + link,
         description=f"{entry.decision.action.value}: {entry.decision.window}",
     )

@@ -1,4 +1,4 @@
-"""Watch a promotion: hold production against the version that it replaced, and go back if it is
+"""Watch a promotion: compare production with the version that it replaced, and go back if it is
 significantly worse."""
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from closedloop.storage.journal import Entry
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
-from closedloop.turn.write_down import decide_probation
+from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
 def compare_with_previous(history: History[Loop]) -> Probation:
-    """Both versions on the newest labelled rows that are new to both: facts, no verdict."""
+    """Score both versions on the newest labelled rows that are new to both; nothing is decided."""
     return gather_probation(history)
 
 
@@ -27,16 +27,15 @@ def compare_with_previous(history: History[Loop]) -> Probation:
 def probation_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
-    """The part of `monitor` that may take a promotion back, and nothing else: no drift, no
-    retraining.
+    """Only the part of `monitor` that may roll back: no drift, no retraining.
 
-    What it decides is what `monitor` would decide on the same data, and whoever comes second finds
-    it decided. Where `monitor` would have nothing to decide, nothing is written down.
+    It decides what `monitor` would decide on the same data; the one that runs second finds the
+    decision made. With nothing on probation, nothing is written down.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
         window: Name of the window to look at. Empty: the newest.
-        source: windows: the use case's own source. records: the service's own records follow it.
+        source: windows: the use case's own source. records: the service's records follow it.
 
     Returns:
         The id of the decision in the journal; 0 when nothing was on probation.
@@ -47,17 +46,18 @@ def probation_flow(
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:
+            write_quarantine(history, seen.quarantine)
             entry = decide_probation(history, seen.evidence, seen.details)
         if entry:
-            entry = carry_out_decision(history, entry)
+            entry = carry_out_decision(loop, entry)
     publish(history.window, entry, seen.reason if seen else "")
     return entry.id if entry else 0
 
 
 def publish(window: str, entry: Entry | None, reason: str) -> None:
     """Show the decision in the Prefect UI, or why there was none."""
-    said = entry.decision.action.value if entry else "nothing on probation"
-    page = describe(entry) if entry else f"# {said} ({window})\n\n{reason}\n"
+    title = entry.decision.action.value if entry else "nothing on probation"
+    page = describe(entry) if entry else f"# {title} ({window})\n\n{reason}\n"
     create_markdown_artifact(
-        key="probation-decision", markdown=page, description=f"{said}: {window}"
+        key="probation-decision", markdown=page, description=f"{title}: {window}"
     )

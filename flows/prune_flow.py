@@ -1,4 +1,4 @@
-"""Delete what nothing needs any more, or show what would go: loops never delete, and disks fill."""
+"""Delete files that are no longer needed, or show which: without it the disk fills up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from closedloop.turn.open import Loop, open_loop
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)
 def delete_unneeded(loop: Loop, limits: Limits, dry_run: bool) -> Pruning:
-    """Choose what goes, and delete it unless this only looks."""
+    """Choose what to delete, and delete it unless `dry_run`."""
     return prune(loop, limits, dry_run=dry_run)
 
 
@@ -26,21 +26,22 @@ def prune_flow(
     keep_days_of_records: int = 0,
     dry_run: bool = True,
 ) -> dict[str, Any]:
-    """Delete model files, drift reports and records that nothing will ask for again; decisions, and
-    what is known of every version, stay.
+    """Delete model files, drift reports and records that are no longer needed.
 
-    Production, the version it replaced, candidates that wait and all that is newer than production
-    are never touched. Running it again after a crash goes on where it was.
+    Decisions and the facts of every version stay.
+
+    Production, the version it replaced, waiting candidates and everything newer than production are
+    never touched. After a crash, run it again: it continues where it stopped.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
         keep_versions: How many of the newest rejected and archived versions keep their files.
-        keep_reports: How many drift reports stay. Empty: what CLOSEDLOOP_KEEP_REPORTS says.
-        keep_days_of_records: Records older than so many days go, unless training or judging still needs them. 0: all stay.
-        dry_run: Only look what would go. What is deleted cannot be brought back.
+        keep_reports: How many drift reports to keep. Empty: the value of CLOSEDLOOP_KEEP_REPORTS.
+        keep_days_of_records: Delete records older than this that no turn needs. 0: keep all.
+        dry_run: Only show what would be deleted. Deleted files cannot be restored.
 
     Returns:
-        What went, or would go, as `closedloop prune --json` prints it.
+        What was deleted, or would be, as `closedloop prune --json` prints it.
     """
     loop = open_loop(use_case or None)
     limits = Limits(

@@ -1,4 +1,4 @@
-"""Go back to an earlier version because a person says so, from Prefect's page."""
+"""Go back to an earlier version at a person's request, from Prefect's page."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from flows.decision_page import describe
 
 @task(name="go back", cache_policy=NO_CACHE, persist_result=False)
 def go_back(loop: Loop, to: int) -> Entry:
-    """Wait for the turn that runs, write the request down, and move `production`."""
+    """Wait for a running turn to end, write the request down, and move `production`."""
     return roll_back_by_hand(loop, to or None)
 
 
 @flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)
 def rollback_flow(use_case: str = "", to: int = 0) -> int:
-    """Move `production` back, whatever the evidence says. Running it again after a crash finishes
-    what was begun.
+    """Move `production` back, whatever the evidence says.
+
+    Run again after a crash, it finishes what was started.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
-        to: The version to go back to. 0: the one that production replaced.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
+        to: The version to go back to. 0: the version that production replaced.
 
     Returns:
         The id of the decision in the journal.

@@ -9,21 +9,17 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.evidence import PromotionEvidence
-from closedloop.decisions.promotion import decide_promotion
-from closedloop.storage.journal import Entry
-from closedloop.turn.carry_out import finish_retraining
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
-from closedloop.turn.write_down import write_promotion
+from closedloop.turn.take_turn import retrain, write_request
 from flows.decision_page import carry_out_decision, describe
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
 def fit_and_register(history: History[Loop]) -> PromotionEvidence:
-    """One candidate, registered, and what is known of it."""
+    """Fit one candidate and register it; returns the evidence about it."""
     return propose_candidate(history)
 
 
@@ -34,14 +30,15 @@ def train_and_compare_flow(
     cause: int = 0,
     source: Literal["windows", "records"] = "windows",
 ) -> int:
-    """Propose a candidate and promote it if it proves itself. Running it again for the same data
-    finishes what was begun.
+    """Train a candidate and promote it if every gate holds.
+
+    Run again for the same data, it finishes what was started.
 
     Args:
-        use_case: Path of a loop.toml. Empty: what CLOSEDLOOP_USE_CASE says.
-        window: Name of the newest window to train for. Empty: the newest there is.
-        cause: Id of the decision to retrain. 0: a person asks.
-        source: windows: the use case's own source. records: the service's own records follow it.
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
+        window: Name of the newest window to train for. Empty: the newest.
+        cause: Id of the decision to retrain. 0: you ask for it yourself.
+        source: windows: the use case's own source. records: the service's records follow it.
 
     Returns:
         The id of the promotion decision in the journal.
@@ -50,31 +47,10 @@ def train_and_compare_flow(
     with loop.lock():
         history = History(loop, window or None)
         asked = loop.journal.entry(cause) if cause else write_request(history)
-        entry = loop.journal.find(history.key("promotion"))
-        if entry is None:
-            evidence = fit_and_register(history)
-            decision = decide_promotion(evidence, loop.use_case.policy)
-            entry = write_promotion(history, evidence, decision, asked.id)
-        entry = carry_out_decision(history, entry)
-        finish_retraining(loop, asked, history.names)
+        entry = retrain(history, asked, propose=fit_and_register, act=carry_out_decision)
     create_markdown_artifact(
         key="promotion-decision",
         markdown=describe(entry),
         description=f"{entry.decision.action.value}: {history.window}",
     )
     return entry.id
-
-
-def write_request(history: History[Loop]) -> Entry:
-    """Note that a person asked for this retraining."""
-    asked = Check("asked for by a person", Outcome.HOLDS, Role.TRIGGER, "a request", "asked")
-    decision = Decision(
-        Kind.RETRAINING,
-        Action.RETRAIN,
-        history.window,
-        (asked,),
-        history.production.version if history.production else None,
-    )
-    return history.loop.journal.write(
-        history.key("requested"), history.loop.use_case.name, decision
-    )

@@ -44,7 +44,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 @pytest.fixture(scope="session")
 def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """Copy MLflow's empty tables into a home; its fifty migrations would take seconds per test."""
-    from closedloop.registry.versions import Registry
+    from closedloop.registry.registry import Registry
 
     folder = tmp_path_factory.mktemp("mlflow-tables")
     Registry("none", f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder, downloads=folder).ping()

@@ -1,4 +1,4 @@
-"""Made labels and the answers of made models, for what is measured on them."""
+"""Generated labels and model answers, for tests of scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ Floats = NDArray[np.float64]
 def binary(
     rows: int, seed: int, decimals: int = 3, strength: float = 1.0, share: float = 0.4
 ) -> tuple[Labels, Floats]:
-    """Labels and probabilities; few decimals make many ties. `share` is that of the positive class;
-    each class has two rows at least."""
+    """Labels and probabilities of two classes, each with at least two rows.
+
+    Few `decimals` make many ties; `share` is that of the positive class.
+    """
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < share).astype(np.int64)
     labels[:4] = [0, 1, 0, 1]
@@ -24,7 +26,7 @@ def binary(
 
 
 def several(rows: int, classes: int, seed: int) -> tuple[Labels, Floats]:
-    """The same for more classes, equally frequent, two rows of each at least."""
+    """As `binary` for more classes, which are equally frequent."""
     rng = np.random.default_rng(seed)
     labels = np.r_[
         np.arange(classes), np.arange(classes), rng.integers(0, classes, rows - 2 * classes)
@@ -34,8 +36,7 @@ def several(rows: int, classes: int, seed: int) -> tuple[Labels, Floats]:
 
 
 def equal_models(labels: Labels, seed: int, strength: float = 1.2) -> tuple[Floats, Floats]:
-    """Two models of two classes that are equally good and mostly agree: a common signal, and a
-    little noise of each one's own."""
+    """Two equally good models of two classes that mostly agree: a common signal and own noise."""
     rng = np.random.default_rng(seed)
     common = strength * labels + rng.normal(size=len(labels))
     first, second = (common + 0.6 * rng.normal(size=len(labels)) for _ in range(2))

@@ -1,6 +1,6 @@
-"""A small MLflow model registry in memory, and a client that crashes where a test says so.
+"""A small MLflow model registry in memory, without files, and a client that crashes on demand.
 
-The contract tests of the registry hold it against the real ones; it has no files.
+The registry's contract tests run against it and against real ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 
 class MemoryClient:
-    """As much of MLflow's client as moving aliases and tags takes."""
+    """The part of MLflow's client that moves aliases and tags."""
 
     def __init__(self) -> None:
         self._aliases: dict[str, dict[str, str]] = {}
@@ -85,8 +85,7 @@ class MemoryClient:
 
 
 class CrashingClient:
-    """Another client whose first `calls` calls are carried out and whose next ones fail, as after a
-    crash or a lost connection."""
+    """A client that carries out `calls` calls and then fails, as after a lost connection."""
 
     def __init__(self, client: Any, calls: int) -> None:
         self._client, self.left = client, calls

@@ -1,8 +1,7 @@
-"""Fixtures that start a real PostgreSQL of their own, where its programs are installed, and stop it
-again.
+"""Fixtures that start and stop a real PostgreSQL of their own, if it is installed.
 
-`postgres` is the cluster (it can be stopped and started), `postgres_url` the address of a fresh,
-empty database in it. Load them with `pytest_plugins` or import both names into a test module.
+`postgres` is the cluster (it can be stopped and started), `postgres_url` the address of a new,
+empty database in it. A test module imports both names.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ import pytest
 
 
 def find_programs() -> Path | None:
-    """The folder of initdb and pg_ctl, the newest when there are several; None when PostgreSQL's
-    server is not installed."""
+    """The folder of the newest initdb and pg_ctl; None when no PostgreSQL server is installed."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3])
     )
@@ -33,7 +31,7 @@ def find_programs() -> Path | None:
 
 @dataclass
 class Cluster:
-    """A temporary PostgreSQL that listens on a Unix socket in its own folder only."""
+    """A temporary PostgreSQL that listens only on a Unix socket in its folder."""
 
     programs: Path
     folder: Path
@@ -101,33 +99,32 @@ _RUNNING = pytest.StashKey[Cluster]()
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Cluster:
-    # pytest takes a fixture that several modules import for several fixtures; the cluster is one
-    # for all of them.
+    # For pytest, a fixture that several modules import is several fixtures; they share the cluster.
     config = request.config
     if _RUNNING not in config.stash:
         programs = find_programs()
         if programs is None:
             pytest.skip(
-                "no PostgreSQL server here (initdb): install one, "
-                "for instance with apt-get install postgresql"
+                "no PostgreSQL server (initdb) is installed: "
+                "install it, for instance with apt-get install postgresql"
             )
         config.stash[_RUNNING] = _start(programs, config)
     return config.stash[_RUNNING]
 
 
 def _start(programs: Path, config: pytest.Config) -> Cluster:
-    """A new cluster, stopped and removed at the end of the whole run."""
+    """A new cluster, stopped and removed at the end of the test run."""
     owner = None
     if os.getuid() == 0:
         names = {user.pw_name for user in pwd.getpwall()}
         owner = "postgres" if "postgres" in names else "nobody"
-    # Not under tmp_path: pytest's folders are closed to other users, and a socket's path may not
-    # exceed 107 characters.
+    # Not under tmp_path: other users cannot read pytest's folders, and the path of a socket has at
+    # most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="closedloop-pg-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     cluster = Cluster(programs, folder, owner)
     cluster.create()
-    config.add_cleanup(cluster.stop)  # the last one added runs first
+    config.add_cleanup(cluster.stop)  # cleanups run in reverse order
     return cluster
 
 

@@ -15,7 +15,7 @@ from time import monotonic
 
 import pytest
 
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 from tests.contracts.backends import START_SECONDS, answers, wait
 
 # By default each request costs the server a third of a second to look at the password.
@@ -76,7 +76,7 @@ def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
         "MLFLOW_AUTH_CONFIG_PATH": str(home / "login.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": admin,
     }
-    process = start_attached(command, environment=environment, log=home / "log")
+    process = start_child(command, environment=environment, log=home / "log")
 
     def wait_for_it() -> TeamMlflow:
         deadline = monotonic() + START_SECONDS
@@ -91,7 +91,7 @@ def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
     try:
         yield wait_for_it
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def _add_user(asked_by: TeamMlflow) -> TeamMlflow:

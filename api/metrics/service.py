@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from api.metrics.features import FeatureMetrics
 from api.model.live import Production
-from closedloop.records.queue import Recorder
+from closedloop.records.queue import RecordQueue
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -33,10 +33,10 @@ _Join = Literal["livesum", "livemin", "livemax"]
 
 
 class Metrics:
-    """Counters that the routes raise, and gauges that read `production` and `recorder` in
+    """Counters that the routes raise, and gauges that read `production` and `queue` in
     `refresh`."""
 
-    def __init__(self, production: Production, recorder: Recorder) -> None:
+    def __init__(self, production: Production, queue: RecordQueue) -> None:
         self._registry = CollectorRegistry()
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
         shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
@@ -77,13 +77,13 @@ class Metrics:
         self._gauge(
             "records_waiting",
             "Rows that wait for their commit",
-            lambda: recorder.waiting,
+            lambda: queue.waiting,
             "livesum",
         )
         self._gauge(
             "records_writable",
             "0 since the last try to record failed",
-            lambda: recorder.fault is None,
+            lambda: queue.fault is None,
             "livemin",
         )
         # The lowest: a version is live when every worker answers with it.

@@ -1,7 +1,7 @@
-"""One version, loaded, and what it says of the rows of one request, as whole columns.
+"""The version in service and its answers to the rows of a request, kept as columns.
 
-The answer's JSON is put together from pieces that are written once for each model: what changes
-from row to row is a number of it.
+The JSON of an answer is joined from pieces that are written once per model; per row, only numbers
+are added.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from api.model.scorer import Scorer
 from api.rows.decode import RowReader
 from api.rows.decode_tables import TableReader
 from api.rows.pack import MANY, Packed, Packer
 from api.rows.rows import Rows
 from api.schemas import RowType
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json
 
 
 class AnswerFormat:
-    """The pieces of one model's answers and records."""
+    """The JSON pieces of a model's answers and records."""
 
     def __init__(
         self, name: str, version: int, features: Sequence[str], classes: Sequence[str]
     ) -> None:
-        named = [to_json(one) + b":" for one in classes]
+        names = [to_json(name) for name in classes]
+        named = [name + b":" for name in names]
         self.head = (
             b'{"model":'
             + to_json(name)
@@ -38,28 +39,30 @@ class AnswerFormat:
             + str(version).encode()
             + b',"predictions":['
         )
-        # From the id of a row to its first probability, for each class that may be the prediction.
+        # From the id of a row to its first probability, by predicted class.
         self.predicted = [
-            b'","prediction":' + to_json(one) + b',"probabilities":{' + named[0] for one in classes
+            b'","prediction":' + name + b',"probabilities":{' + named[0] for name in names
         ]
-        self.between = [b"," + one for one in named[1:]]
+        self.between = [b"," + name for name in named[1:]]
         self.features, self.classes = features, named
         self._numbers: list[bytes] = []
 
     def number_rows(self, rows: int) -> list[bytes]:
-        """What stands behind the request in the ids of its rows."""
+        """What follows the request's id in the ids of its rows."""
         if len(self._numbers) < rows:
             self._numbers = [b"-%06d" % row for row in range(rows)]
         return self._numbers[:rows]
 
 
 class LoadedModel:
-    """One version, ready to answer. Never changed: a request that holds it is answered by it
-    alone."""
+    """The version in service: it reads rows, scores them and formats the answer.
 
-    def __init__(self, version: int, scorer: Scorer, loaded_at: datetime) -> None:
-        self.version, self.scorer, self.loaded_at = version, scorer, loaded_at
-        self.facts, self.use_case = scorer.facts, scorer.use_case
+    Never changed, so that a whole request is answered by the same version.
+    """
+
+    def __init__(self, version: int, loaded: LoadedVersion, loaded_at: datetime) -> None:
+        self.version, self.loaded, self.loaded_at = version, loaded, loaded_at
+        self.scorer, self.facts, self.use_case = loaded.scorer, loaded.facts, loaded.use_case
         self.row_type = RowType(self.use_case)
         self.reader = RowReader(self.use_case, self.row_type)
         self.table_reader = TableReader(self.use_case, self.reader)
@@ -72,7 +75,7 @@ class LoadedModel:
         )
 
     def answer(self, rows: Rows) -> Answered:
-        """One answer for each row, in their order; all rows are one call of the model."""
+        """Answer all rows with a single call of the model; raises ModelError for broken answers."""
         classes = self.facts.classes
         packed = self._packer.pack(rows)
         probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
@@ -95,10 +98,10 @@ class LoadedModel:
 
 
 class Answered:
-    """Rows with the answers of the one model that answered all of them.
+    """The rows of a request with the answers of a single model.
 
-    `shares` are the probabilities by class, `best` the number of the likeliest class of each row,
-    `warnings` those of the rows that have any.
+    `shares` are the probabilities by class, `best` is the number of each row's likeliest class, and
+    `warnings` are by row, where there are any.
     """
 
     def __init__(
@@ -123,16 +126,16 @@ class Answered:
 
     @cached_property
     def ids(self) -> list[str]:
-        """One for each row, in their order."""
+        """The id of each row, in order."""
         return self.record.ids
 
     @cached_property
     def record(self) -> AnsweredRequest:
-        """What is kept of it."""
+        """What is recorded."""
         model, rows = self.model, self.rows
         form = model.format
         numbers: Sequence[Any] = rows.number_columns
-        if len(rows) >= MANY:  # to write a number as text takes ten times as long
+        if len(rows) >= MANY:  # writing a number as text takes ten times as long
             numbers = [
                 column.tobytes()
                 for column in np.ascontiguousarray(self.packed.numbers.T, dtype="<f8")
@@ -151,11 +154,11 @@ class Answered:
 
     @cached_property
     def _share_texts(self) -> list[list[bytes]]:
-        """The probabilities as they are written, by class."""
+        """The probabilities as JSON texts, by class."""
         return [column[1:-1].split(b",") for column in self._written]
 
     def encode(self, first: int = 0, rows: int | None = None) -> bytes:
-        """The answer of /predict to `rows` rows from the `first` on; to all of them unless told."""
+        """The JSON answer of /predict for `rows` rows from `first` on; all rows by default."""
         form, end = self.model.format, len(self.best) if rows is None else first + rows
         rows = end - first
         opening = b'{"id":"' + self.request.encode()

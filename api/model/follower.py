@@ -1,8 +1,8 @@
-"""The thread that keeps what answers the version that `production` points at.
+"""The thread that follows `production` in the registry.
 
-A new version is loaded beside the working one, tried on its self-test and only then swapped in,
-whole: whoever took the working one answers with it to the end. Nothing that goes wrong on the way
-replaces what works.
+A new version is loaded beside the live one and must repeat its self-test before it is swapped in.
+Requests that have begun finish with the version they started with. A failure leaves the live
+version in place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from api.model.answer import LoadedModel
 from api.model.live import Production, VersionRefusal
-from api.model.scorer import Scorer
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ModelError
 
 _LOG = logging.getLogger("closedloop.service")
@@ -29,29 +29,28 @@ def _utc_now() -> datetime:
 
 
 class Follower:
-    """Keeps `production` the version that `find_production` names; `load` fetches one, `announce`
-    is told after each swap.
+    """Keeps the version that `find_production` names in service.
 
-    While nothing is loaded yet and the registry is away, or the version it names is refused, that
-    of `find_last_good` is loaded instead.
+    `load` loads a version; `note_live` is called after each swap. While nothing is loaded and the
+    registry is down, or its version is refused, the version of `find_last_good` is loaded.
 
-    A version that cannot be loaded or does not repeat its self-test is refused and tried again
-    later: after 5 seconds, then twice as long each time, up to 2 minutes.
+    A version that cannot be loaded or does not repeat its self-test is refused. It is tried again
+    after 5 seconds, then after twice as long each time, up to 2 minutes.
     """
 
     def __init__(
         self,
         production: Production,
         find_production: Callable[[], int | None],
-        load: Callable[[int], Scorer],
-        announce: Callable[[int], object],
+        load: Callable[[int], LoadedVersion],
+        note_live: Callable[[int], object],
         *,
         find_last_good: Callable[[], int | None] = lambda: None,
         follow_seconds: float = 0.25,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.production = production
-        self._find_production, self._load, self._announce = find_production, load, announce
+        self._find_production, self._load, self._note_live = find_production, load, note_live
         self._find_last_good = find_last_good
         self._follow_seconds, self._now = follow_seconds, now
         self._stopping = Event()
@@ -74,15 +73,13 @@ class Follower:
             self._stopping.wait(self._follow_seconds)
 
     def follow_once(self) -> None:
-        """Ask once what is in production, and load it when it is not what answers. Never raises."""
+        """Look once at what is in production and load it if it is not live; never raises."""
         following = self.production.following
         try:
             wanted = self._find_production()
         except Exception as error:
             if not following.registry_fault:
-                _LOG.warning(
-                    "the registry cannot be reached, what answers goes on answering: %s", error
-                )
+                _LOG.warning("the registry cannot be reached, the live version stays: %s", error)
             self.production.following = replace(
                 following, registry_fault=_one_line(error), asked=True
             )
@@ -108,43 +105,43 @@ class Follower:
 
     def _try(self, version: int, refusal: VersionRefusal | None) -> None:
         try:
-            loaded = self._load_checked(version)
-        except (
-            Exception
-        ) as error:  # whatever a broken version does, it does it here and not to a request
+            live = self._load_checked(version)
+        except Exception as error:  # a broken version must fail here, not in a request
             self._refuse(version, _one_line(error), refusal)
             return
-        self.production.current = loaded
+        self.production.current = live
         self._forget_refusal(version)
-        if loaded.scorer.served_by == "onnx":
-            _LOG.info("version %s answers from now on, as ONNX", version)
+        if live.scorer.served_by == "onnx":
+            _LOG.info("version %s is live, as ONNX", version)
         else:
             _LOG.warning(
-                "version %s answers from now on, by its pipeline, which is slower: %s",
+                "version %s is live, with its pipeline, which is slower: %s",
                 version,
-                loaded.scorer.served_reason,
+                live.loaded.proof.reason,
             )
         try:
-            self._announce(version)
+            self._note_live(version)
         except Exception:
-            _LOG.exception("version %s answers, but it could not be announced", version)
+            _LOG.exception(
+                "version %s is live, but this could not be noted in the journal", version
+            )
 
     def _load_checked(self, version: int) -> LoadedModel:
-        scorer = self._load(version)
-        difference = scorer.measure_self_test()
-        if not difference <= scorer.self_test_tolerance:  # NaN is no proof either
+        loaded = self._load(version)
+        difference, tolerance = loaded.measure_self_test(), loaded.scorer.self_test_tolerance
+        if not difference <= tolerance:  # NaN fails too
             raise ModelError(
                 where=f"version {version}",
-                wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
+                wanted=f"its self-test repeated within {tolerance:g}",
                 got=f"a difference of {difference:g}",
                 then="compare the library versions of training and service, or roll back",
             )
-        return LoadedModel(version, scorer, self._now())
+        return LoadedModel(version, loaded, self._now())
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)
         _LOG.error(
-            "version %s was refused, tried again in %.0f seconds: %s",
+            "version %s was refused, next try in %.0f seconds: %s",
             version,
             wait.total_seconds(),
             reason,
@@ -160,9 +157,9 @@ class Follower:
 
     def _forget_refusal(self, version: int) -> None:
         left = {
-            one: refusal
-            for one, refusal in self.production.following.refused.items()
-            if one != version
+            number: refusal
+            for number, refusal in self.production.following.refused.items()
+            if number != version
         }
         self.production.following = replace(
             self.production.following, refused=MappingProxyType(left)

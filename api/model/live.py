@@ -1,4 +1,4 @@
-"""What is live: the version that answers, and how following the registry goes."""
+"""What is live: the version in service, and the state of following the registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.model.answer import LoadedModel
 
 @dataclass(frozen=True)
 class VersionRefusal:
-    """A version that did not come into service, why, and when it is tried again."""
+    """Why a version did not come into service, and when it is tried again."""
 
     reason: str
     retry_at: datetime
@@ -21,8 +21,10 @@ class VersionRefusal:
 
 @dataclass(frozen=True)
 class Following:
-    """How following the registry goes. `wanted` is what `production` pointed at when the registry
-    was last reached."""
+    """The state of following the registry.
+
+    `wanted` is what `production` pointed at when the registry was last reached.
+    """
 
     wanted: int | None = None
     registry_fault: str | None = None
@@ -37,8 +39,10 @@ class Following:
 
 
 class Production:
-    """What is live: the model that answers (None before the first one) and how following goes. Both
-    are swapped whole."""
+    """The version in service, None before the first, and the state of following.
+
+    Each is replaced as a whole.
+    """
 
     def __init__(self) -> None:
         self.current: LoadedModel | None = None
@@ -46,21 +50,18 @@ class Production:
 
     @property
     def reason(self) -> str | None:
-        """Why nothing answers, or why the version that answers is not the one that `production`
-        points at; None when all is well."""
+        """Why nothing is live, or another version than `production`; None when all is well."""
         current, following = self.current, self.following
         refusal = following.refused.get(following.wanted) if following.wanted is not None else None
         if refusal is not None and (current is None or current.version != following.wanted):
-            kept = "" if current is None else f"; version {current.version} goes on answering"
+            kept = "" if current is None else f"; version {current.version} stays live"
             return f"version {following.wanted} was refused: {refusal.reason}{kept}"
         if current is None:
-            if following.registry_fault:
-                return (
-                    f"no model loaded and the registry is unreachable: {following.registry_fault}"
-                )
+            if fault := following.registry_fault:
+                return f"no model is loaded and the registry is unreachable: {fault}"
             if not following.asked or following.wanted is not None:
                 return "the production model is being loaded: ask again in a moment"
             return "no model in production yet: run closedloop monitor or closedloop train"
         if following.wanted is None and following.asked and not following.registry_fault:
-            return f"nothing is in production any more; version {current.version} goes on answering"
+            return f"nothing is in production any more; version {current.version} stays live"
         return None

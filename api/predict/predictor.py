@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from api.metrics.service import Metrics
 from api.model.answer import Answered, LoadedModel
 from api.model.live import Production
-from api.predict.record_first import Diary
+from api.predict.record_first import RecordFirst
 from api.rows.rows import Rows
 from api.schemas import Refusal
 
@@ -29,8 +29,8 @@ class Predictor:
     """Answers rows with the production model, records them, counts them. Every protocol answers
     through it."""
 
-    def __init__(self, production: Production, diary: Diary, metrics: Metrics) -> None:
-        self._production, self._diary, self._metrics = production, diary, metrics
+    def __init__(self, production: Production, record_first: RecordFirst, metrics: Metrics) -> None:
+        self._production, self._record_first, self._metrics = production, record_first, metrics
         self._counters: dict[tuple[int, int], Counter] = {}
         # One: several would only take turns with Python's lock, and each turn costs.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
@@ -47,8 +47,8 @@ class Predictor:
             return self._production.reason or "no model is loaded"
         return (
             None
-            if self._diary.obstacle is None
-            else f"answers cannot be recorded: {self._diary.obstacle}"
+            if self._record_first.obstacle is None
+            else f"answers cannot be recorded: {self._record_first.obstacle}"
         )
 
     async def answer(
@@ -89,7 +89,7 @@ class Predictor:
     async def keep(self, answered: Answered) -> None:
         """Record and count; what is answered before is not yet to be said. Raises Refusal 503 when
         it cannot be recorded."""
-        await self._diary.record(answered.record)
+        await self._record_first.record(answered.record)
         version, best, classes = answered.model.version, answered.best, answered.model.facts.classes
         for number in set(best):
             counter = self._counters.get((version, number))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.errors import ClosedLoopError
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
@@ -64,7 +64,7 @@ class EmbeddedPrefect:
             "--lifespan",
             "on",
         ]
-        self._process = start_attached(
+        self._process = start_child(
             command, environment={**environment, **_MINIMAL_SERVER}, log=log
         )
 
@@ -96,7 +96,7 @@ class EmbeddedPrefect:
 
     def stop(self) -> None:
         """End the process and wait until it is gone."""
-        stop_attached(self._process)
+        stop_child(self._process)
 
 
 def create_server() -> Any:

@@ -1,5 +1,4 @@
-"""A retraining as a flow run of its own, which workers of another pool, on another machine perhaps,
-carry out."""
+"""A retraining as a flow run of its own, carried out by workers of another pool."""
 
 from __future__ import annotations
 
@@ -11,43 +10,45 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from closedloop.decisions.checks import Action, Kind
+from closedloop.decisions.checks import Action
 from closedloop.errors import ClosedLoopError
 from closedloop.storage.journal import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn.open import Loop
 from flows.prefect_client.lookup import of_use_case
 from flows.prefect_client.names import TRAIN, name_deployment
 
 
 def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str]) -> Entry | None:
-    """The decision to retrain that is still to be carried out after a turn that decided `entry`, if
-    there is one.
+    """The decision to retrain that is still open after a turn that decided `entry`, if any.
 
-    That is the turn's own, or else the newest of all `entries` (oldest first) on one of the windows
-    `names`: its run may have died long after the turn that asked for it. Older ones are left, for
-    what a newer training learns includes theirs; so is what a person asked for, who knows how it
-    went. Nothing is retrained in the turn that took a version back.
+    That is the turn's own decision, or else the newest of all `entries` (oldest first) on one of
+    the windows `names`: its run may have died after the turn that asked for it. Older ones are left
+    alone, because a newer training includes their windows; so is what a person asked for. Nothing
+    is retrained in a turn that rolled back.
     """
     if entry.decision.action is Action.RETRAIN and entry.outcome is None:
         return entry
-    decided = [
-        one
-        for one in entries
-        if (one.decision.kind, one.decision.action) == (Kind.RETRAINING, Action.RETRAIN)
-    ]
-    newest = next((one for one in reversed(decided) if "/requested/" not in one.key), None)
+    newest = next(
+        (
+            asked
+            for asked in reversed(entries)
+            if asked.decision.action is Action.RETRAIN and asked.origin is not Origin.PERSON
+        ),
+        None,
+    )
     if newest is None or newest.outcome is not None or newest.decision.window not in names:
         return None
     return newest if entry.decision.action is not Action.ROLLBACK else None
 
 
 def start_training(loop: Loop, entry: Entry, source: str) -> bool:
-    """Ask `train-and-compare/NAME` for a run that carries a decision to retrain out, unless one
-    waits or runs; returns whether it did.
+    """Start a run of `train-and-compare/NAME` for a decision to retrain, unless one waits or runs;
+    returns whether it did.
 
-    The run is a child of the flow run that this is called in, and is not waited for. One that ended
-    without having carried the decision out is followed by another: the journal says whether it was
-    carried out, Prefect only who is at it. Raises ClosedLoopError when nobody has deployed it.
+    The run is a child of the calling flow run, which does not wait for it. A run that ended without
+    carrying the decision out is followed by another: the journal says whether it was carried out,
+    Prefect only whether a run is under way. Raises ClosedLoopError without the deployment.
     """
     name, tag = entry.use_case, f"decision-{entry.id}"
     runs = filters.FlowRunFilter(tags=filters.FlowRunFilterTags(all_=[tag]))
@@ -56,8 +57,7 @@ def start_training(loop: Loop, entry: Entry, source: str) -> bool:
     if any(run.state is None or not run.state.is_final() for run in started):
         get_run_logger().info("a training for decision %s is under way", entry.id)
         return False
-    # Looked up after those runs ended: the last of them may have done it since this turn read its
-    # decision.
+    # Read after those runs ended: the last of them may have done it since this turn decided.
     if loop.journal.entry(entry.id).outcome is not None:
         return False
     deployment = name_deployment(TRAIN, name)
@@ -66,8 +66,8 @@ def start_training(loop: Loop, entry: Entry, source: str) -> bool:
             deployment,
             parameters={"window": entry.decision.window, "cause": entry.id, "source": source},
             tags=[tag],
-            # The same key always finds the same run, a dead one too, so each attempt has its own;
-            # two who ask at once start one.
+            # The same key always finds the same run, a dead one too, so each attempt has its own
+            # key, and two callers at once start one run.
             idempotency_key=f"{deployment}/{tag}/{len(started) + 1}",
             timeout=0,
         )

@@ -1,13 +1,13 @@
-"""The error tree. Every error says what was wanted, what came, where, and what to do next; none
-shows a traceback to a user.
+"""The error tree. Every error says where, what was wanted, what was found, and what to do next;
+users see no traceback.
 
 ClosedLoopError            exit code 1
-  UseCaseError       2     loop.toml, golden cases or a command line that cannot be obeyed
+  UseCaseError       2     a mistake in loop.toml, golden cases or the command line
   SourceError        3     rows that cannot be read
   RegistryError      4     MLflow cannot be reached or holds something unexpected
   ModelError         5     a model that cannot be loaded, packaged or fitted
   StoreError         6     records, journal or lock that cannot be read or written
-    LabelConflict    7     a label that contradicts one already recorded
+    LabelConflict    7     a label that contradicts a recorded one
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ class ClosedLoopError(Exception):
         super().__init__(f"{where}: wanted {wanted}, got {got}: {then}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments: pickling (Prefect hands exceptions between processes) needs to be
-        # told how to call us.
+        # Prefect pickles exceptions, and pickle cannot call keyword-only constructors.
         return (_rebuild, (type(self), self.where, self.wanted, self.got, self.then))
 
 
@@ -35,7 +34,7 @@ def _rebuild(
 
 
 class UseCaseError(ClosedLoopError):
-    """A loop.toml, a golden case or a command line cannot be obeyed."""
+    """A mistake in loop.toml, golden cases or the command line."""
 
     exit_code = 2
 
@@ -65,6 +64,6 @@ class StoreError(ClosedLoopError):
 
 
 class LabelConflict(StoreError):
-    """A label contradicts one already recorded."""
+    """A label contradicts a recorded one."""
 
     exit_code = 7

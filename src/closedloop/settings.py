@@ -1,17 +1,23 @@
-"""Where things are, never what to decide: read from the environment (and .env) by `Settings()`,
-once, by whoever starts up.
+"""Where things are and how much is allowed, read once at the start from the environment and .env.
 
-The embedded default keeps everything under one folder, `var/`: MLflow and Prefect on SQLite,
-records and journal on SQLite.
+By default everything is kept under one folder, `var/`: MLflow, Prefect, records and journal, all on
+SQLite. What decides anything stands in loop.toml instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
 
@@ -57,47 +63,73 @@ class Settings(BaseSettings):
     to_database_url: str | None = None
     to_mlflow_url: str | None = None
 
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings of an environment, and of .env where it is silent."""
+        values: dict[str, Any] = {"environment": environment}
+        return cls(**values)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values first, then the environment (of `read` or the process), then .env."""
+        assert isinstance(init_settings, InitSettingsSource)
+        assert isinstance(env_settings, EnvSettingsSource)
+        environment = init_settings.init_kwargs.pop("environment", None)
+        if environment is not None:
+            env_settings.env_vars = {
+                name.lower(): value for name, value in environment.items() if value
+            }
+        return init_settings, env_settings, dotenv_settings
+
     @property
     def home_folder(self) -> Path:
         return self.home.expanduser().resolve()
 
     @property
     def deployed_use_cases(self) -> tuple[Path, ...]:
-        """The use cases that a team's Prefect server looks after."""
-        named = tuple(Path(one.strip()) for one in self.use_cases.split(",") if one.strip())
-        return named or (self.use_case,)
+        """The use cases to deploy on a team's Prefect server."""
+        paths = tuple(Path(path.strip()) for path in self.use_cases.split(",") if path.strip())
+        return paths or (self.use_case,)
 
     @property
     def store_url(self) -> str:
-        """SQLAlchemy address of records and journal."""
+        """The database of records and journal, as a SQLAlchemy URL."""
         return self.database_url or f"sqlite:///{self.home_folder / 'closedloop.db'}"
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's address: a server, or the embedded SQLite file."""
+        """The address of MLflow: a server, or the embedded SQLite file."""
         return self.mlflow_url or f"sqlite:///{self.home_folder / 'mlflow.db'}"
 
     @property
     def mlflow_ui(self) -> str:
-        """Where people see MLflow; not always where programs find it."""
+        """The address of MLflow for people, which may differ from that for programs."""
         return (
             self.mlflow_public_url or self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
         ).rstrip("/")
 
     @property
     def artifacts_folder(self) -> Path:
-        """Where the embedded MLflow keeps artifacts."""
+        """The folder of the embedded MLflow's artifacts."""
         return self.home_folder / "artifacts"
 
     @property
     def keys_file(self) -> Path:
-        """Where the hashes of the API keys are."""
+        """The file with the hashes of the API keys."""
         return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()
 
     def library_environment(self) -> dict[str, str]:
-        """What Prefect, MLflow and Evidently have to find in the environment before they are
-        imported: their state under `home`, no telemetry, little noise. A variable that the user has
-        set is left as it is."""
+        """Variables to set before Prefect, MLflow and Evidently are imported.
+
+        They keep state under `home`, send no telemetry and log little.
+        """
         return {
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -105,7 +137,6 @@ class Settings(BaseSettings):
             "PREFECT_HOME": str(self.home_folder / "prefect"),
             "PREFECT_LOGGING_LEVEL": "WARNING",
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            # The first start makes a database, which takes longer than Prefect's own patience on a
-            # busy machine.
+            # The first start creates a database, which may take longer than the default.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         }

@@ -25,12 +25,13 @@ from api.app import create_app
 from api.model.follower import Follower
 from api.model.live import Production
 from closedloop.bundle.files import MODEL_FILE, Facts
-from closedloop.bundle.skops_model import Bundle, PackedPipeline, read_bundle, write_facts
+from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
+from closedloop.bundle.skops_model import write_facts
 from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop",
@@ -52,7 +53,7 @@ def build_bundle(
     seed: int,
     content: dict[str, Any] = CONTENT,
     classes: tuple[str, ...] = ("False", "True"),
-) -> Bundle:
+) -> LoadedVersion:
     """Fit a small pipeline on made-up rows and package it; another seed is another model."""
     folder.mkdir(parents=True)
     use_case = parse_use_case(
@@ -99,7 +100,7 @@ def build_bundle(
         pipeline.predict_proba(tested),
         prepared.assign(prediction=np.nan, left="True"),
     )
-    return read_bundle(folder)
+    return load_with_pipeline(folder)
 
 
 @dataclass
@@ -107,29 +108,29 @@ class Versions:
     """A registry that works: versions in a dictionary, `production` one of them, and faults on
     demand."""
 
-    bundles: dict[int, Bundle] = field(default_factory=dict)
+    bundles: dict[int, LoadedVersion] = field(default_factory=dict)
     production: int | None = None
     unreachable: Exception | None = None
     load_faults: dict[int, Exception] = field(default_factory=dict)
     loads: list[int] = field(default_factory=list)
-    announced: list[int] = field(default_factory=list)
-    announce_fault: Exception | None = None
+    noted: list[int] = field(default_factory=list)
+    note_fault: Exception | None = None
 
     def find_production(self) -> int | None:
         if self.unreachable:
             raise self.unreachable
         return self.production
 
-    def load(self, version: int) -> PackedPipeline:
+    def load(self, version: int) -> LoadedVersion:
         self.loads.append(version)
         if version in self.load_faults:
             raise self.load_faults[version]
-        return PackedPipeline(self.bundles[version])
+        return self.bundles[version]
 
-    def announce(self, version: int) -> None:
-        if self.announce_fault:
-            raise self.announce_fault
-        self.announced.append(version)
+    def note_live(self, version: int) -> None:
+        if self.note_fault:
+            raise self.note_fault
+        self.noted.append(version)
 
 
 @dataclass
@@ -177,28 +178,36 @@ class Service:
         return next((float(line[1]) for line in lines if line[0] == name), None)
 
 
-def spoil_self_test(bundle: Bundle) -> Bundle:
+def spoil_self_test(bundle: LoadedVersion) -> LoadedVersion:
     """The same model with a proof that it does not repeat."""
-    return replace(bundle, self_test_answers=bundle.self_test_answers + 0.001)
+    spoilt = replace(bundle.self_test, answers=bundle.self_test.answers + 0.001)
+    return replace(bundle, self_test=spoilt)
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `bundles` are, each in a folder named after its version."""
+    return tmp_path_factory.mktemp("bundles")
+
+
+@pytest.fixture(scope="session")
+def bundles(bundle_folder: Path) -> dict[int, LoadedVersion]:
     """Versions 1 to 3, different models of one use case."""
-    folder = tmp_path_factory.mktemp("bundles")
-    return {version: build_bundle(folder / str(version), seed=version) for version in (1, 2, 3)}
+    return {number: build_bundle(bundle_folder / str(number), seed=number) for number in (1, 2, 3)}
 
 
 @pytest.fixture
-def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
-    def make(name: str, **kinds: Any) -> Bundle:
+def make_bundle(tmp_path: Path) -> Callable[..., LoadedVersion]:
+    def make(name: str, **kinds: Any) -> LoadedVersion:
         return build_bundle(tmp_path / name, seed=9, **kinds)
 
     return make
 
 
 @pytest.fixture
-def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Iterator[Callable[..., Service]]:
+def make_service(
+    tmp_path: Path, bundles: dict[int, LoadedVersion]
+) -> Iterator[Callable[..., Service]]:
     opened: list[tuple[Records, Engine]] = []
 
     def make(
@@ -213,7 +222,7 @@ def make_service(tmp_path: Path, bundles: dict[int, Bundle]) -> Iterator[Callabl
             production,
             versions.find_production,
             versions.load,
-            versions.announce,
+            versions.note_live,
             follow_seconds=follow_seconds,
             now=clock,
         )
@@ -250,5 +259,5 @@ def good_row() -> dict[str, Any]:
 
 
 @pytest.fixture
-def spoiled(bundles: dict[int, Bundle]) -> Bundle:
+def spoiled(bundles: dict[int, LoadedVersion]) -> LoadedVersion:
     return spoil_self_test(bundles[2])

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.metrics.features import ScoreHistogram
-from closedloop.bundle.skops_model import Bundle
+from closedloop.bundle.loaded import LoadedVersion
 from tests.house.tree import ROOT
 
 Service = Any  # tests/api/conftest.py
@@ -31,20 +31,20 @@ from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import _compute
 from closedloop.storage.engine import open_engine
-from closedloop.bundle.skops_model import read_packed
-from closedloop.records.queue import Recorder
+from closedloop.bundle.loaded import load_with_pipeline
+from closedloop.records.queue import RecordQueue
 from closedloop.records.store import Records
 bundle, rows, row = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 production = Production()
-production.current = LoadedModel(int(sys.argv[4]), read_packed(bundle), datetime.now(UTC))
-metrics = Metrics(production, Recorder(Records(open_engine("sqlite:///records.db"))))
+production.current = LoadedModel(int(sys.argv[4]), load_with_pipeline(bundle), datetime.now(UTC))
+metrics = Metrics(production, RecordQueue(Records(open_engine("sqlite:///records.db"))))
 read = production.current.reader.read(json.dumps({"rows": [row] * rows}).encode(), 1000)
 metrics.features.count(_compute(production.current, read))
 print(metrics.render().decode())
 """
 
 
-def with_statistics(bundle: Bundle, **features: Any) -> Bundle:
+def with_statistics(bundle: LoadedVersion, **features: Any) -> LoadedVersion:
     return replace(bundle, facts=replace(bundle.facts, statistics=features))
 
 
@@ -160,7 +160,7 @@ def test_what_training_saw_in_part_is_not_called_unseen(
 
 
 def test_a_model_of_a_single_feature_is_watched(
-    make_bundle: Callable[..., Bundle], empty_service: Service
+    make_bundle: Callable[..., LoadedVersion], empty_service: Service
 ) -> None:
     """One column is no special case for whoever asks."""
     from tests.api.conftest import CONTENT
@@ -181,7 +181,8 @@ def test_the_model_that_answers_is_described(service: Service) -> None:
     assert (service.metric(named.format(1)), service.metric(named.format(2))) == (0, 1)
 
 
-def test_workers_add_up(bundles: dict[int, Bundle], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("bundles")
+def test_workers_add_up(bundle_folder: Path, tmp_path: Path) -> None:
     """Two processes that share a folder of metrics are one service: rows and nulls of both, the
     model of the one that lives."""
     (tmp_path / "shared").mkdir()
@@ -191,7 +192,7 @@ def test_workers_add_up(bundles: dict[int, Bundle], tmp_path: Path) -> None:
     }
     row = '{"monthly spend": null, "visits": 3, "plan": "silver", "returning": true}'
     for version, rows in (("1", "2"), ("2", "40")):
-        command = [sys.executable, "-c", WORKER, str(bundles[1].folder), rows, row, version]
+        command = [sys.executable, "-c", WORKER, str(bundle_folder / "1"), rows, row, version]
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
         )

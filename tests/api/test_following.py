@@ -19,13 +19,13 @@ Service = Any  # tests/api/conftest.py
 
 def test_a_promotion_changes_the_version_that_answers(service: Service) -> None:
     """After production moved, the next answers are those of the new version, without a restart, and
-    it was announced."""
+    it was noted."""
     before = service.predict()
     service.promote(2)
     after = service.predict()
     assert (before["version"], after["version"]) == (1, 2)
     assert before["predictions"][0]["probabilities"] != after["predictions"][0]["probabilities"]
-    assert service.versions.announced == [1, 2]
+    assert service.versions.noted == [1, 2]
 
 
 def test_a_rollback_is_followed_like_a_promotion(service: Service) -> None:
@@ -45,7 +45,7 @@ def test_nothing_is_loaded_while_production_stays(service: Service) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        ModelError(where="bundle 2", wanted="a whole bundle", got="half of it", then="train"),
+        ModelError(where="bundle 2", wanted="a complete bundle", got="half of it", then="train"),
         MemoryError(),
         KeyError("x"),
     ],
@@ -69,7 +69,7 @@ def test_a_version_that_fails_to_load_never_replaces_one_that_works(
         service.metric("closedloop_model_version"),
         service.metric("closedloop_model_wanted_version"),
     ) == (1, 2)
-    assert service.versions.announced == [1]
+    assert service.versions.noted == [1]
 
 
 def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_last_good_one(
@@ -78,7 +78,7 @@ def test_who_starts_while_a_broken_version_is_in_production_answers_with_the_las
     """A worker that is replaced then has nothing loaded: it takes the version that was last in
     service, and names the other."""
     service.versions.load_faults[2] = ModelError(
-        where="bundle 2", wanted="a whole bundle", got="half of it", then="train"
+        where="bundle 2", wanted="a complete bundle", got="half of it", then="train"
     )
     service.versions.production = 2
     started = Follower(
@@ -192,14 +192,14 @@ def test_a_lost_alias_does_not_take_the_model_away(service: Service) -> None:
     assert "nothing is in production any more" in service.client.get("/ready").json()["reason"]
 
 
-def test_an_announcement_that_fails_does_not_stop_the_swap(
+def test_a_note_that_fails_does_not_stop_the_swap(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The new version answers, and the failure is in the log."""
-    service.versions.announce_fault = OSError("journal is full")
+    service.versions.note_fault = OSError("journal is full")
     service.promote(2)
     assert service.predict()["version"] == 2
-    assert "version 2 answers, but it could not be announced" in caplog.text
+    assert "version 2 is live, but this could not be noted in the journal" in caplog.text
 
 
 def test_a_request_is_answered_by_the_version_it_began_with(
@@ -224,8 +224,8 @@ def test_the_thread_follows_from_start_to_end_of_the_app(make_service: Any) -> N
     """Inside the app's life a promotion arrives by itself; after it the thread is gone."""
     service = make_service(follow_seconds=0.01)
     arrived = Event()
-    announce = service.versions.announce
-    service.follower._announce = lambda version: (announce(version), arrived.set())
+    note_live = service.versions.note_live
+    service.follower._note_live = lambda version: (note_live(version), arrived.set())
     service.versions.production = 1
     with TestClient(service.app) as client:
         assert arrived.wait(30)

@@ -18,7 +18,7 @@ from api.rows.rows import Rows
 from api.schemas import Refusal, RowType, read_json
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "shop",

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
 
-from closedloop.bundle.skops_model import TRUSTED_TYPES, Bundle
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.skops_model import TRUSTED_TYPES
 
 Service = Any  # tests/api/conftest.py
 COLUMNS = ["monthly spend", "visits", "plan", "returning"]
@@ -37,15 +38,15 @@ TURNED = {"columns": COLUMNS[::-1], "data": [[row[name] for name in COLUMNS[::-1
 NAN_ROW = {**RECORD, "visits": float("nan")}
 
 
-def save_as_mlflow(bundle: Bundle, folder: Path) -> Any:
+def save_as_mlflow(bundle: LoadedVersion, folder: Path) -> Any:
     """The pipeline of a bundle in MLflow's format, as the registry saves it, loaded again."""
     sample = pd.DataFrame(ROWS).astype({"visits": float})
     mlflow.sklearn.save_model(
-        bundle.pipeline,
+        bundle.scorer.pipeline,
         str(folder),
         serialization_format="skops",
         skops_trusted_types=list(TRUSTED_TYPES),
-        signature=infer_signature(sample, bundle.pipeline.predict_proba(sample)),
+        signature=infer_signature(sample, bundle.scorer.pipeline.predict_proba(sample)),
         pip_requirements=[],
         pyfunc_predict_fn="predict_proba",
     )
@@ -54,7 +55,7 @@ def save_as_mlflow(bundle: Bundle, folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def scoring(
-    bundles: dict[int, Bundle], tmp_path_factory: pytest.TempPathFactory
+    bundles: dict[int, LoadedVersion], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     """What `mlflow models serve` would run for version 1."""
     before = dict(os.environ)
@@ -368,7 +369,7 @@ def test_without_a_model_it_is_503_in_mlflows_form(empty_service: Service) -> No
 
 
 def test_a_model_of_one_column_takes_a_bare_list(
-    make_service: Callable[..., Service], make_bundle: Callable[..., Bundle]
+    make_service: Callable[..., Service], make_bundle: Callable[..., LoadedVersion]
 ) -> None:
     """As with MLflow, a list of values is the only column there is."""
     service = make_service()

@@ -138,7 +138,7 @@ def test_a_damaged_file_changes_nothing_while_the_service_runs(
             clock.seconds += 1
             assert [ask(service), ask(service, X_API_Key=key)] == [401, 200]
     assert caplog.text.count("the API keys stay as they were") == 1
-    with pytest.raises(ClosedLoopError, match="mend or remove it"):
+    with pytest.raises(ClosedLoopError, match="repair or delete it"):
         Keys(path, needed=True)
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from api.model.answer import LoadedModel
 from api.rows.pack import MANY, Packer
 from api.rows.rows import Rows
-from closedloop.bundle.skops_model import PackedPipeline
 from closedloop.use_case.loop_toml import parse_use_case
 
 Service = Any  # tests/api/conftest.py
@@ -73,7 +72,7 @@ def test_the_answer_is_the_json_of_its_parts(
     plain structure in this order."""
     model = LoadedModel(
         7,
-        PackedPipeline(make_bundle("packed", classes=classes)),
+        make_bundle("packed", classes=classes),
         datetime(2026, 11, 20, tzinfo=UTC),
     )
     row = {"monthly spend": 20.5, "visits": None, "plan": "gold", "returning": True}

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from closedloop.bundle.skops_model import Bundle
+from closedloop.bundle.loaded import LoadedVersion
 
 Service = Any  # tests/api/conftest.py
 ROWS: list[dict[str, Any]] = [
@@ -504,7 +504,7 @@ def test_large_and_too_large_requests(make_service: Callable[..., Service]) -> N
 
 
 def test_columns_called_numbers_are_columns(
-    make_service: Callable[..., Service], make_bundle: Callable[..., Bundle]
+    make_service: Callable[..., Service], make_bundle: Callable[..., LoadedVersion]
 ) -> None:
     """A model with a column of that name has no packed form by that name."""
     service = make_service()

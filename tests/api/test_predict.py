@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 Service = Any  # tests/api/conftest.py
@@ -26,7 +26,7 @@ def test_answers_are_those_of_the_model_row_by_row(service: Service) -> None:
     rows = [{**ROW, "monthly spend": spend} for spend in (1.0, 80.0, 499.0)]
     answer = service.predict(*rows)
     bundle = service.versions.bundles[1]
-    expected = bundle.pipeline.predict_proba(
+    expected = bundle.scorer.pipeline.predict_proba(
         prepare(pd.DataFrame(rows), bundle.use_case)[list(bundle.use_case.columns)]
     )
     got = np.array(

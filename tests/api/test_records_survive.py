@@ -1,5 +1,7 @@
-"""What a client was answered is on record: on a full disk, and when the database was away (kill -9:
-tests/e2e/test_killed_serving.py)."""
+"""Every answer is on record: with a full disk, and while the database is away.
+
+For kill -9 see tests/e2e/test_killed_serving.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import pytest
 
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine
-from closedloop.storage.revisions import OURS, History
+from closedloop.storage.revisions import OURS, Revisions
 from closedloop.storage.upgrade import prepare_tables, upgrade_tables
 from tests.postgres import Cluster, postgres, postgres_url  # noqa: F401
 
@@ -36,11 +38,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_said_and_survived(
+def test_a_full_disk_is_reported_and_survived(
     make_service: Callable[..., Service], small_disk: Path
 ) -> None:
-    """On a full disk /predict is 503 with the reason and /ready fails; with room again the recorder
-    finds out by itself, and all that was answered is on record."""
+    """On a full disk /predict is 503 with the reason and /ready fails; with space again the service
+    recovers by itself, and every answer is on record."""
     service = make_service(f"sqlite:///{small_disk / 'records.db'}")
     service.promote(1)
     answered = len(service.predict()["predictions"])
@@ -48,7 +50,7 @@ def test_a_full_disk_is_said_and_survived(
     with pytest.raises(OSError, match="No space left"):
         ballast.write_bytes(bytes(4 * 1024 * 1024))
     refused = None
-    for _ in range(200):  # the log of the database has some room of its own
+    for _ in range(200):  # the log of the database has some space left
         answer = service.client.post("/predict", json={"rows": [ROW] * 50})
         if answer.status_code != 200:
             refused = answer
@@ -83,7 +85,7 @@ def test_a_stopped_postgresql_fails_readiness_until_it_is_back(
     postgres: Cluster,
     postgres_url: str,
 ) -> None:
-    """While the server is down /ready says so; once it is up the service becomes ready without a
+    """While the server is down /ready fails; once it is back the service becomes ready without a
     request."""
     service = make_service(postgres_url)
     service.promote(1)
@@ -104,8 +106,8 @@ def test_a_service_waits_for_the_upgrade_of_its_database(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On a server with tables of an older version nothing is answered, and the command is named;
-    once it has run the service goes on."""
+    """On a server with older tables nothing is answered, and the error names the command; after the
+    command the service answers."""
     engine = open_engine(postgres_url)
     prepare_tables(engine)
     shutil.copytree(OURS.folder, tmp_path / "revisions")
@@ -113,7 +115,7 @@ def test_a_service_waits_for_the_upgrade_of_its_database(
         f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    pass\n'
     )
     monkeypatch.setattr(
-        revisions, "OURS", History(tmp_path / "revisions", (*OURS.revisions, "later"))
+        revisions, "OURS", Revisions(tmp_path / "revisions", (*OURS.names, "later"))
     )
     service = make_service(postgres_url)
     service.promote(1)
@@ -130,8 +132,8 @@ def test_a_service_waits_for_the_upgrade_of_its_database(
 def test_answers_may_be_preferred_over_records(
     make_service: Callable[..., Service], tmp_path: Path
 ) -> None:
-    """With the switch on, a lost database costs the record and not the answer: it is counted, and
-    /ready stays and says it."""
+    """With `answer_without_records`, a lost database costs the record but not the answer: it is
+    counted, and /ready stays 200 and reports it."""
     service = make_service(answer_without_records=True)
     service.promote(1)
     service.predict()

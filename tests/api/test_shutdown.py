@@ -40,9 +40,10 @@ def is_refused(port: int) -> bool:
 @pytest.mark.skipif(
     not hasattr(os, "fork"), reason="the children are forked, which this system cannot"
 )
+@pytest.mark.usefixtures("bundles")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_what_was_accepted_is_answered_and_recorded_before_the_end(
-    bundles: dict[int, Any], tmp_path: Path, number: signal.Signals
+    bundle_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Eight requests wait for their commit when the signal comes: nobody new is let in, all eight
     are answered 200 and are on record, and the process ends with code 0."""
@@ -52,7 +53,7 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.api.serving_child", "skops.io", "sklearn.pipeline"])
     child = context.Process(
-        target=serve_until_told, args=(bundles[1].folder, database, port), daemon=True
+        target=serve_until_told, args=(bundle_folder / "1", database, port), daemon=True
     )
     child.start()
     engine = open_engine(database)

@@ -16,7 +16,7 @@ from api.protocols.columns import read_with_care, refuse_many, take_plain
 from api.protocols.mlflow_bodies import read_json_table
 from api.rows.rows import Rows
 from api.schemas import Refusal
-from closedloop.bundle.skops_model import Bundle, PackedPipeline
+from closedloop.bundle.loaded import LoadedVersion
 
 NAMES = ["monthly spend", "visits", "plan", "returning"]
 GOOD = {
@@ -37,8 +37,8 @@ WRITTEN = (
 
 
 @pytest.fixture(scope="module")
-def model(bundles: dict[int, Bundle]) -> LoadedModel:
-    return LoadedModel(1, PackedPipeline(bundles[1]), datetime(2026, 11, 21, tzinfo=UTC))
+def model(bundles: dict[int, LoadedVersion]) -> LoadedModel:
+    return LoadedModel(1, bundles[1], datetime(2026, 11, 21, tzinfo=UTC))
 
 
 def columns_of(rows: int) -> st.SearchStrategy[dict[str, list[Any]]]:

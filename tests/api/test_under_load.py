@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import uvicorn
 
-from closedloop.windows.contract_check import prepare
+from closedloop.bundle.frames import score_frame
+from closedloop.windows.prepare import prepare
 
 Service = Any  # tests/api/conftest.py
 CLIENTS = 4
@@ -49,11 +50,12 @@ def test_promotions_under_load_fail_no_answer_and_mix_no_versions(
     version come back, and each answer is on record."""
     service = make_service(follow_seconds=0.01)
     swapped = {version: Event() for version in (1, 2, 3)}
-    service.follower._announce = lambda version: swapped[version].set()
+    service.follower._note_live = lambda version: swapped[version].set()
     service.versions.load_faults[9] = OSError("half a model")
     expected = {}
     for version, bundle in service.versions.bundles.items():
-        expected[version] = bundle.probabilities(prepare(pd.DataFrame(ROWS), bundle.use_case))
+        rows = prepare(pd.DataFrame(ROWS), bundle.use_case)
+        expected[version] = score_frame(bundle.scorer, rows)
     stop, answered = Event(), Semaphore(0)
     answered_by = {version: Event() for version in (1, 2, 3)}
 

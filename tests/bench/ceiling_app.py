@@ -8,6 +8,7 @@ server can pass.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def add_constant(app: Service) -> None:
 def main(options: Sequence[str]) -> int:
     """Serve until told to stop; returns the exit code of the command."""
     import api.app
-    from closedloop.cli.app import run
+    from closedloop.cli.app import main as closedloop
 
     create_app = api.app.create_app
 
@@ -58,7 +59,7 @@ def main(options: Sequence[str]) -> int:
 
     # The command looks for it there when it starts, so that all else is what it does itself.
     api.app.create_app = create_with_constant
-    return run(["serve", *options])
+    return closedloop(["serve", *options], os.environ)
 
 
 if __name__ == "__main__":

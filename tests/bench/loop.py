@@ -27,11 +27,12 @@ from closedloop.backtest.figures import Round, measure_share
 from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
-from closedloop.cli.init import write_use_case
+from closedloop.bundle.frames import score_frame
+from closedloop.cli.write_use_case import write_use_case
 from closedloop.metrics.auc import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
-from closedloop.windows.sources import open_source
+from closedloop.windows.open_source import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
@@ -143,7 +144,7 @@ def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindo
     fitted = past.compute.fit(
         recipe, tuple(past.labelled(name) for name in trained_on), past.use_case
     )
-    return past.compute.probabilities(fitted, rows.frame, past.use_case)
+    return score_frame(fitted, rows.frame)
 
 
 def replay_shuffled(

@@ -107,9 +107,10 @@ def has_workers_option() -> bool:
     """Does `closedloop serve` take --workers?"""
     from typer.main import get_command
 
-    from closedloop.cli.app import app
+    from closedloop.cli.app import build_app
+    from closedloop.cli.session import Session
 
-    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    serve = get_command(build_app(Session({}))).commands["serve"]  # type: ignore[attr-defined]
     return any("--workers" in option.opts for option in serve.params)
 
 

@@ -15,7 +15,7 @@ from closedloop.bundle.files import Facts
 from closedloop.bundle.onnx_proof import prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.errors import ModelError
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
@@ -152,5 +152,9 @@ def register_subject(home: Path) -> Subject:
     asked = make_rows(use_case, 1_000, SEED + 2)[columns]
     rows: list[dict[str, Any]] = asked.to_dict(orient="records")  # type: ignore[assignment]
     return Subject(
-        use_case, home, registry.fetch(version), rows, pipeline.predict_proba(asked)[:, 1].tolist()
+        use_case,
+        home,
+        registry.download(version),
+        rows,
+        pipeline.predict_proba(asked)[:, 1].tolist(),
     )

@@ -22,8 +22,8 @@ import pytest
 
 from closedloop.bundle.files import Facts
 from closedloop.bundle.skops_model import write_facts
-from closedloop.operations.child_process import start_attached, stop_attached
-from closedloop.registry.versions import Registry
+from closedloop.operations.child_process import start_child, stop_child
+from closedloop.registry.registry import Registry
 from closedloop.training.recipes import fit
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
@@ -107,7 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         str(home / "files"),
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = start_attached(command, environment=environment, log=home / "log")
+    process = start_child(command, environment=environment, log=home / "log")
     try:
         deadline = monotonic() + START_SECONDS
         while not answers(f"http://127.0.0.1:{port}/health"):
@@ -118,7 +118,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
             assert monotonic() < deadline, f"no answer: {(home / 'log').read_text()}"
         yield Backend(f"http://127.0.0.1:{port}", home / "client", home / "files", count(1))
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def answers(address: str) -> bool:
@@ -196,24 +196,17 @@ def add(registry: Registry, number: int) -> None:
         if registry._client_made is MEMORY
         else log(registry, None, "bare", files={}, data=None)
     )
-    for one in range(number):
-        registry.register(
-            f"key-{one}",
-            run,
-            {
-                "recipe": "logistic/all",
-                "window": f"w{one}",
-                "trained_through": f"w{one}",
-                "val_auc": "0.75",
-            },
-        )
+    for place in range(number):
+        window = f"w{place}"
+        facts = {"recipe": "logistic/all", "window": window, "trained_through": window}
+        registry.register(f"key-{place}", run, {**facts, "val_auc": "0.75"})
 
 
 def state(registry: Registry) -> tuple[Any, ...]:
     return (
         registry.production(),
         registry.previous(),
-        tuple(one.status for one in registry.versions()),
+        tuple(version.status for version in registry.versions()),
     )
 
 

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pytest
 
-from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
+from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.errors import RegistryError
-from closedloop.registry.versions import Registry
-from closedloop.training.candidates import Trainer
+from closedloop.registry.registry import Registry
 from tests.unit.streams import make_use_case
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,8 @@ def in_memory(folder: Path) -> tuple[Any, Callable[[str], int]]:
         facts = Facts(
             "shop", window, "logistic/all", ("no", "yes"), (window,), window, 0.75, {}, {}, 1, ""
         )
-        return registry.add(
-            FittedModel(facts, use_case, None, Trainer(), lambda: np.zeros(0)), window
-        )  # type: ignore[arg-type,return-value]
+        scorer = PipelineScorer(None, use_case.numeric, use_case.categorical)
+        return registry.add(LoadedVersion(facts, use_case, scorer, pd.DataFrame), window)
 
     return registry, add
 

@@ -14,10 +14,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from closedloop.bundle.files import model_digest
-from closedloop.cli.serve import build_service
+from closedloop.cli.service import build_service
 from closedloop.errors import RegistryError
 from closedloop.registry.live import ProductionReader
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log
@@ -76,10 +76,10 @@ def test_the_files_are_those_that_were_registered(
     for comes with it."""
     registry = promoted(backend, folder)
     reader = read(backend, registry, tmp_path)
-    assert model_digest(reader.fetch(1)) == model_digest(folder)
+    assert model_digest(reader.download(1)) == model_digest(folder)
     assert reader.window(1) == "w7"
     with pytest.raises(RegistryError, match="wanted version 2, got no such version"):
-        reader.fetch(2)
+        reader.download(2)
 
 
 def test_files_that_were_changed_are_refused(
@@ -91,7 +91,7 @@ def test_files_that_were_changed_are_refused(
         if registry.version(1).run_id in path.parts:
             path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
     with pytest.raises(RegistryError, match="wanted files with sha256"):
-        read(backend, registry, tmp_path).fetch(1)
+        read(backend, registry, tmp_path).download(1)
 
 
 def test_the_last_good_version_is_there_while_mlflow_is_away(
@@ -102,20 +102,20 @@ def test_the_last_good_version_is_there_while_mlflow_is_away(
     registry = promoted(backend, folder)
     reader = read(backend, registry, tmp_path)
     assert reader.last_good() is None
-    fetched = reader.fetch(1)
+    fetched = reader.download(1)
     reader.remember(1)
     away = ProductionReader(registry.name, "http://127.0.0.1:9", downloads=tmp_path)
     with pytest.raises(
         RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"
     ):
         away.find()
-    assert (away.last_good(), away.fetch(1).resolve(), away.window(1)) == (
+    assert (away.last_good(), away.download(1).resolve(), away.window(1)) == (
         1,
         fetched.resolve(),
         "w7",
     )
     with pytest.raises(RegistryError, match="wanted to find version 2"):
-        away.fetch(2)
+        away.download(2)
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "nonsense"])
@@ -126,7 +126,7 @@ def test_a_memory_that_does_not_hold_is_no_memory(
     remembered."""
     registry = promoted(server, folder)
     reader = read(server, registry, tmp_path)
-    kept = reader.fetch(1)
+    kept = reader.download(1)
     reader.remember(1)
     if harm == "changed":
         (kept / "facts.json").write_text("{}", encoding="utf-8")
@@ -195,13 +195,13 @@ def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
     assert found is not None
     source = f"runs:/{registry.version(1).run_id}/model"
     monkeypatch.setattr(reader._registry, "version", lambda _name, _number: (source, found[1]))
-    assert model_digest(reader.fetch(1)) == model_digest(folder)
+    assert model_digest(reader.download(1)) == model_digest(folder)
 
 
 def test_the_service_imports_no_library_of_training() -> None:
     """Building the app, reading the registry and loading ONNX bring in neither MLflow, Evidently,
     pandas, scikit-learn nor Alembic."""
-    heavy = "closedloop.cli.serve, api.app, api.model.answer, closedloop.bundle.onnx_model"
+    heavy = "closedloop.cli.service, api.app, api.model.answer, closedloop.bundle.onnx_model"
     asked = f"import json, sys, {heavy}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True

@@ -44,8 +44,8 @@ def test_a_pruned_version_keeps_all_but_its_files(backend: Backend, folder: Path
     for attempt in (
         registry.load,
         registry.loadable,
-        lambda one: registry.promote(one, instead_of=2, reason=""),
-        lambda one: registry.roll_back(one, instead_of=2, reason=""),
+        lambda number: registry.promote(number, instead_of=2, reason=""),
+        lambda number: registry.roll_back(number, instead_of=2, reason=""),
     ):
         with pytest.raises(
             RegistryError, match="version 1: wanted its files, got none, its files were pruned"
@@ -97,5 +97,5 @@ def test_reports_are_counted_and_dropped_beyond_those_that_stay(backend: Backend
         1,
         0,
     )
-    kept = [one for one in runs if registry._client.list_artifacts(one)]
+    kept = [run for run in runs if registry._client.list_artifacts(run)]
     assert len(kept) == 1

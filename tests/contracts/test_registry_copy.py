@@ -11,13 +11,13 @@ import pytest
 
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
-from closedloop.operations.moving.registry_copy import (
-    RegistryCopy,
+from closedloop.operations.moving.registry_contents import (
     check_source,
-    compare_versions,
     count_runs,
+    describe_versions,
 )
-from closedloop.registry.versions import Registry
+from closedloop.operations.moving.registry_copy import RegistryCopy
+from closedloop.registry.registry import Registry
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
 
@@ -78,7 +78,7 @@ def fill(copy: RegistryCopy, source: Registry, through: int = 4) -> None:
 
 def assert_filled(copy: RegistryCopy, source: Registry) -> None:
     """As many runs and the same versions as in the original, and nothing left to do."""
-    here, there = compare_versions(source, copy)
+    here, there = describe_versions(source), describe_versions(copy)
     assert here == there
     assert (copy.production(), copy.previous()) == (source.production(), source.previous())
     assert copy.count_runs(source) == count_runs(source)
@@ -153,7 +153,8 @@ def test_a_request_that_was_repeated_makes_nothing_twice(
     copy._client_made._client = Repeating(copy._client_made._client, doubled, ask_twice)
     if doubled == "create_model_version":
         with pytest.raises(
-            RegistryError, match=r"wanted to give the number 1, got 2: .* delete that model there"
+            RegistryError,
+            match=r"wanted the next version to be number 1, got 2: .* delete that model there",
         ):
             fill(copy, source)
         copy._client.delete_registered_model(copy.name)
@@ -163,7 +164,7 @@ def test_a_request_that_was_repeated_makes_nothing_twice(
     fill(copy, source)
     assert copy.count_runs(source) == count_runs(source)
     assert sum(one.info.lifecycle_stage == "active" for one in all_runs(copy)) == count_runs(source)
-    here, there = compare_versions(source, copy)
+    here, there = describe_versions(source), describe_versions(copy)
     assert here == there
 
 
@@ -243,7 +244,7 @@ def test_a_server_may_be_the_original(server: Backend, folder: Path, tmp_path: P
     fill(copy, source, through=1)
     assert_filled(copy, source)
     assert copy.read_file(1, "evidence.json") == source.read_file(1, "evidence.json") == "{}"
-    assert model_digest(copy.fetch(1)) == model_digest(folder)
+    assert model_digest(copy.download(1)) == model_digest(folder)
     assert [one.path for one in copy._client.list_artifacts(copy.version(1).run_id, "plots")] == [
         "plots/roc.png"
     ]

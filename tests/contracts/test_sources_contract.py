@@ -1,5 +1,4 @@
-"""What every WindowSource promises, proved for each kind: folders and single files, one file with a
-window column, SQL, and a chain."""
+"""What every kind of WindowSource promises: folders, files, a window column, SQL, a chain."""
 
 from __future__ import annotations
 
@@ -12,13 +11,9 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import Source
-from closedloop.windows.sources import (
-    ChainedSource,
-    FilesSource,
-    NoWindows,
-    SqlSource,
-    WindowSource,
-)
+from closedloop.windows.files_source import FilesSource
+from closedloop.windows.sources import ChainedSource, NoWindows, WindowSource
+from closedloop.windows.sql_source import SqlSource
 
 Content = dict[str, pd.DataFrame]
 Build = Callable[[Path, Content], WindowSource]
@@ -70,7 +65,10 @@ def database(root: Path, content: Content) -> WindowSource:
         for name, frame in content.items():
             frame.assign(w=name).to_sql("flowers", connection, index=False, if_exists="append")
     connection.close()
-    query = "SELECT id, x, \"odd name\" FROM flowers WHERE w = '{window}' AND \"odd name\" NOT LIKE '%:none%'"
+    query = (
+        'SELECT id, x, "odd name" FROM flowers '
+        "WHERE w = '{window}' AND \"odd name\" NOT LIKE '%:none%'"
+    )
     source = Source(
         query=query, kind="sql", url="$SOME", windows_query="SELECT DISTINCT w FROM flowers"
     )
@@ -93,12 +91,12 @@ def build(request: pytest.FixtureRequest) -> Build:
 
 
 def test_windows_are_in_time_order(build: Build, tmp_path: Path) -> None:
-    """Numbers in names count as numbers: w2 is before w10, which plain sorting would turn round."""
+    """Numbers in names count as numbers: w2 is before w10, which plain sorting gets wrong."""
     assert build(tmp_path / "root", CONTENT).windows() == ("w2", "w9's", "w10")
 
 
 def test_a_window_is_read_whole(build: Build, tmp_path: Path) -> None:
-    """All rows and columns of the window and of no other, quotes in names and values included."""
+    """All rows and columns of the window and no others, with quotes in names and values."""
     source = build(tmp_path / "root", CONTENT)
     for window, frame in CONTENT.items():
         read = source.read(window)
@@ -113,8 +111,7 @@ def test_reading_twice_gives_the_same(build: Build, tmp_path: Path) -> None:
 
 
 def test_an_unknown_window_names_near_ones(build: Build, tmp_path: Path) -> None:
-    """A mistyped window is answered with the ones that were perhaps meant, and never becomes
-    SQL."""
+    """A mistyped window is refused with the nearest names, and never becomes SQL."""
     source = build(tmp_path / "root", CONTENT)
     with pytest.raises(SourceError, match=r"did you mean .*w10"):
         source.read("w1o")

@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import prove
-from closedloop.bundle.skops_model import read_bundle, write_facts
-from closedloop.operations.child_process import start_attached, stop_attached
-from closedloop.registry.versions import Registry
+from closedloop.bundle.skops_model import write_facts
+from closedloop.operations.child_process import start_child, stop_child
+from closedloop.registry.registry import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import load_use_case
 from tests.waiting import until
@@ -106,7 +108,8 @@ class Shop:
             f"key-{seed}", "train", metrics={}, parameters={}, tags={}, files={}, folder=bundle
         )
         number = registry.register(f"key-{seed}", run, {"window": "w1", "served_by": "onnx"})
-        self.answers[number] = read_bundle(bundle).probabilities(pd.DataFrame([ROW]))[0].tolist()
+        scorer = load_with_pipeline(bundle).scorer
+        self.answers[number] = score_frame(scorer, pd.DataFrame([ROW]))[0].tolist()
         return number
 
 
@@ -163,7 +166,7 @@ def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
         "--workers",
         str(workers),
     ]
-    process = start_attached(
+    process = start_child(
         command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log
     )
     served = Served(f"http://127.0.0.1:{port}", process, log)
@@ -172,7 +175,7 @@ def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
         assert process.poll() is None, log.read_text()
         yield served
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def is_ready(served: Served) -> bool:
@@ -198,9 +201,9 @@ def processes_of(shop: Shop) -> list[int]:
 def children(parent: int) -> set[int]:
     try:
         return {
-            int(one)
+            int(process)
             for path in Path(f"/proc/{parent}/task").glob("*/children")
-            for one in path.read_text().split()
+            for process in path.read_text().split()
         }
     except OSError:
         return set()

@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closedloop.decisions.checks import Action
-from closedloop.decisions.promotion import decide_promotion
 from closedloop.records.labels import Label
-from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
 from closedloop.storage.journal import Entry
-from closedloop.turn.carry_out import carry_out, roll_back_by_hand
+from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.history import History
-from closedloop.turn.observe import gather_turn
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
-from closedloop.turn.write_down import decide_turn, write_promotion
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import generate_windows
-from flows.monitor_flow import decided_before, keep_report
-from flows.train_and_compare_flow import write_request
+from closedloop.turn.take_turn import retrain, take_turn, write_request
+from closedloop.windows.synthetic import generate_windows, write_generated
+from flows.monitor_flow import keep_report
+from tests.answers import describe_answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOGISTIC = {'recipes = ["logistic", "lightgbm"]': 'recipes = ["logistic"]'}
@@ -53,27 +49,14 @@ def look(loop: Loop, window: str) -> Entry:
     MLflow."""
     with loop.lock():
         history = History(loop, window)
-        entry = decided_before(history)
-        if entry is None:
-            turn = gather_turn(history)
-            entry = decide_turn(history, turn, {**turn.details, **keep_report.fn(history, turn)})
-        return carry_out(loop, entry)
+        return take_turn(history, keep_report=keep_report.fn)
 
 
 def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     """train_and_compare_flow: a candidate, compared, decided about and carried out."""
     with loop.lock():
         history = History(loop, window)
-        asked = asked or write_request(history)
-        entry = write_promotion(
-            history,
-            evidence := propose_candidate(history),
-            decide_promotion(evidence, loop.use_case.policy),
-            asked.id,
-        )
-        entry = carry_out(loop, entry)
-        loop.journal.carried_out(asked)
-        return entry
+        return retrain(history, asked or write_request(history), propose=propose_candidate)
 
 
 def live_a_little(folder: Path) -> Place:
@@ -105,7 +88,7 @@ def live_a_little(folder: Path) -> Place:
     client.delete_run(gone.run_id)
     write_loop(path, LOGISTIC)
     answer_some(loop)
-    assert [one.version for one in loop.registry.versions()] == [1, 2, 4]
+    assert [version.version for version in loop.registry.versions()] == [1, 2, 4]
     assert (loop.registry.production(), loop.registry.previous()) == (1, None)
     return place
 
@@ -125,5 +108,5 @@ def answer_some(loop: Loop) -> None:
     ]
     loop.records.append(requests)
     loop.records.label_many(
-        [Label(classes[0], id=id) for one in requests[1:] for id in one.ids[:30]]
+        [Label(classes[0], id=id) for request in requests[1:] for id in request.ids[:30]]
     )

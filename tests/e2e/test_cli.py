@@ -3,29 +3,25 @@ command that looks back or moves on."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.cli.app import run
 from closedloop.settings import Settings
+from tests.e2e.newcomer import (
+    MONTHS,
+    Story,
+    closedloop,
+    customers,
+    story,  # noqa: F401
+)
 
 pytestmark = pytest.mark.slow
 
-ROWS = 2400
-MONTHS = ("2026-01", "2026-02", "2026-03")
 # What a program may count on.
 DECISION_KEYS = {
     "id",
@@ -42,116 +38,6 @@ DECISION_KEYS = {
 CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got"}
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, read as a program reads it."""
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-def closedloop(*arguments: str) -> Result:
-    """Run a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(arguments)
-    return Result(code, out.getvalue(), err.getvalue())
-
-
-def customers() -> pd.DataFrame:
-    """Three months of customers with keys like 007; who leaves depends on all of age, plan and
-    visits."""
-    random, months = np.random.default_rng(5), []
-    for number, month in enumerate(MONTHS):
-        age = random.normal(40, 10, ROWS).round(1)
-        plan = random.choice(["basic", "plus", "pro"], ROWS, p=[0.5, 0.3, 0.2])
-        visits = random.poisson(4, ROWS)
-        logit = -0.5 + 0.06 * (age - 40) + np.where(plan == "basic", 1.0, -0.5) - 0.25 * visits
-        keys = [f"{number * ROWS + place:05d}" for place in range(ROWS)]
-        left = np.where(random.random(ROWS) < 1 / (1 + np.exp(-logit)), "yes", "no")
-        months.append(
-            pd.DataFrame(
-                {
-                    "customer_id": keys,
-                    "month": month,
-                    "age": age,
-                    "plan": plan,
-                    "visits": visits,
-                    "left": left,
-                }
-            )
-        )
-    return pd.concat(months, ignore_index=True)
-
-
-@dataclass(frozen=True)
-class Story:
-    """The folder it happened in, and what each step left behind."""
-
-    folder: Path
-    init: Result
-    doctor: Result
-    turns: tuple[Result, ...]
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the
-    others share one Prefect server."""
-    folder = tmp_path_factory.mktemp("story")
-    customers().to_csv(folder / "customers.csv", index=False)
-    before, came_from = dict(os.environ), Path.cwd()
-    os.chdir(folder)
-    os.environ.update(
-        {
-            "CLOSEDLOOP_HOME": str(folder / "home"),
-            "CLOSEDLOOP_USE_CASE": "loop.toml",
-            "COLUMNS": "100",
-        }
-    )
-    try:
-        written = closedloop(
-            "init",
-            "customers.csv",
-            "--target",
-            "left",
-            "--window-column",
-            "month",
-            "--key",
-            "customer_id",
-        )
-        examined = closedloop("doctor")
-        first = subprocess.run(
-            [sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        os.environ.update(Settings().library_environment())
-        from flows.deployment.embedded_server import embedded_prefect, using
-
-        with embedded_prefect(folder / "prefect.log") as server, using(server):
-            others = [closedloop("monitor", "--window", month, "--json") for month in MONTHS[1:]]
-            yield Story(
-                folder,
-                written,
-                examined,
-                (Result(first.returncode, first.stdout, first.stderr), *others),
-            )
-    finally:
-        os.chdir(came_from)
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:
     """The file is written, its guesses are told in a line, and the next commands can be copied."""
     assert (story.init.code, story.init.err) == (0, "")
@@ -165,16 +51,18 @@ def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:
 def test_the_doctor_finds_a_new_use_case_well(story: Story) -> None:
     """Before anything was decided nothing is wrong, and the doctor says how to begin."""
     assert story.doctor.code == 0, story.doctor.out
-    assert "2026-03 of 3 (2026-01 first)" in story.doctor.out
-    assert "none yet: closedloop monitor" in story.doctor.out
+    assert "3 windows since 2026-01" in story.doctor.out
+    assert "none yet, train one: closedloop monitor" in story.doctor.out
 
 
 def test_the_doctor_speaks_to_programs(story: Story) -> None:
     """--json lists every check with what was found; all is well after the loop has turned."""
     findings = closedloop("doctor", "--json").json
-    assert all(set(one) == {"check", "ok", "found", "next"} and one["ok"] for one in findings)
+    assert all(
+        set(finding) == {"check", "ok", "found", "next"} and finding["ok"] for finding in findings
+    )
     assert {"use case", "newest window", "tables", "journal", "MLflow", "production"} <= {
-        one["check"] for one in findings
+        finding["check"] for finding in findings
     }
 
 
@@ -191,7 +79,7 @@ def test_the_loop_turns_on_a_table_it_never_saw(story: Story) -> None:
         assert turn.json["window"] == month
         assert set(turn.json) >= {*DECISION_KEYS, "led_to"}
     first = story.turns[0].json
-    assert (first["action"], [one["action"] for one in first["led_to"]]) == (
+    assert (first["action"], [entry["action"] for entry in first["led_to"]]) == (
         "retrain",
         ["promote"],
     ), first["led_to"]
@@ -215,9 +103,9 @@ def test_history_has_the_promised_keys(story: Story) -> None:
     """An array of decisions, oldest first, each with id, kind, action, window, checks and version;
     --last shortens it from the front."""
     entries = closedloop("history", "--json").json
-    assert all(set(one) >= DECISION_KEYS for one in entries)
-    assert all(set(check) == CHECK_KEYS for one in entries for check in one["checks"])
-    assert [one["id"] for one in entries] == sorted(one["id"] for one in entries)
+    assert all(set(entry) >= DECISION_KEYS for entry in entries)
+    assert all(set(check) == CHECK_KEYS for entry in entries for check in entry["checks"])
+    assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
     assert closedloop("history", "--json", "--last", "1").json == entries[-1:]
 
 
@@ -225,9 +113,9 @@ def test_why_tells_the_same_as_history(story: Story) -> None:
     """One decision, with every check: as JSON the journal's own entry, for people the claims, and
     the report's address in one piece."""
     entry = next(
-        one
-        for one in closedloop("history", "--json").json
-        if "drift_report" in str(one["details"].get("report"))
+        entry
+        for entry in closedloop("history", "--json").json
+        if "drift_report" in str(entry["details"].get("report"))
     )
     assert closedloop("why", str(entry["id"]), "--json").json == entry
     shown = closedloop("why", str(entry["id"])).out
@@ -245,7 +133,7 @@ def test_what_people_read_fits_their_terminal(
 ) -> None:
     """No line of status and history is wider than the terminal, and no decision of the history is a
     page long."""
-    monkeypatch.setattr("closedloop.cli.app.console._width", int(columns))
+    monkeypatch.setenv("COLUMNS", columns)
     for command in ("status", "history"):
         lines = closedloop(command).out.splitlines()
         assert lines
@@ -309,7 +197,7 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
         from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12
     )
 
-    from closedloop.cli.serve import serving
+    from closedloop.cli.service import serving
     from closedloop.use_case.loop_toml import load_use_case
 
     asked = rows.drop(columns="customer_id").to_dict(orient="records")
@@ -323,11 +211,11 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
             answer = json.load(response)
     assert answer["version"] == said["version"]
     np.testing.assert_allclose(
-        [one["probabilities"]["yes"] for one in answer["predictions"]],
+        [row["probabilities"]["yes"] for row in answer["predictions"]],
         from_csv["probability_yes"],
         atol=1e-9,
     )
-    assert [one["prediction"] for one in answer["predictions"]] == from_csv["prediction"].tolist()
+    assert [row["prediction"] for row in answer["predictions"]] == from_csv["prediction"].tolist()
 
 
 def test_predict_names_what_is_missing_and_warns_of_what_is_odd(story: Story) -> None:
@@ -356,7 +244,11 @@ def test_a_person_moves_production_and_goes_back(story: Story) -> None:
     facts = closedloop("status", "--json").json
     live, other = (
         facts["production"],
-        next(one["version"] for one in facts["versions"] if one["version"] != facts["production"]),
+        next(
+            version["version"]
+            for version in facts["versions"]
+            if version["version"] != facts["production"]
+        ),
     )
     assert closedloop("promote", str(live)).code == 4
     assert "versions 1, 2" in closedloop("promote", "77").err

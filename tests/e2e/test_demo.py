@@ -70,7 +70,8 @@ def test_the_demo_shows_seven_outcomes(
     journal, decided in that order."""
     assert played.returncode == 0, played.stdout + played.stderr
     decided = [
-        (one["kind"], one["action"], one["window"], one["version"]) for one in history(place)
+        (entry["kind"], entry["action"], entry["window"], entry["version"])
+        for entry in history(place)
     ]
     assert decided == [
         ("retraining", "retrain", "month_000", None),
@@ -87,8 +88,8 @@ def test_the_demo_shows_seven_outcomes(
         ("serving", "serve", "month_006", 4),
     ]
     assert all(
-        set(one) >= {"id", "kind", "action", "window", "checks", "version"}
-        for one in history(place)
+        set(entry) >= {"id", "kind", "action", "window", "checks", "version"}
+        for entry in history(place)
     )
     assert "Traceback" not in played.stderr
 
@@ -103,8 +104,8 @@ def test_the_broken_month_taught_nothing(
     loop = open_loop(
         place / "data/streamflow/loop.toml", settings=Settings(home=place / "var", data=None)
     )
-    for one in loop.registry.versions():
-        assert "month_005" not in loop.registry.load(one.version).facts.trained_windows
+    for version in loop.registry.versions():
+        assert "month_005" not in loop.registry.load(version.version).facts.trained_windows
 
 
 def test_played_twice_it_behaves_the_same(
@@ -112,10 +113,10 @@ def test_played_twice_it_behaves_the_same(
 ) -> None:
     """The second run decides nothing new; only the service says once more what it began to answer
     with."""
-    before = [one for one in history(place) if one["kind"] != "serving"]
+    before = [entry for entry in history(place) if entry["kind"] != "serving"]
     again = closedloop(place, "demo")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert [one for one in history(place) if one["kind"] != "serving"] == before
+    assert [entry for entry in history(place) if entry["kind"] != "serving"] == before
 
 
 def test_forgotten_it_begins_afresh(place: Path, played: subprocess.CompletedProcess[str]) -> None:

@@ -69,7 +69,7 @@ class Clients:
     def _receive(self, status: int, said: bytes, keys: list[str | None]) -> None:
         with self.changed:
             if status == 200:
-                ids = [one["id"] for one in json.loads(said)["predictions"]]
+                ids = [row["id"] for row in json.loads(said)["predictions"]]
                 self.received.update(zip(ids, keys, strict=True))
             else:
                 self.faults.append(f"{status}: {said.decode()}")
@@ -103,8 +103,8 @@ def asking(served: Served, clients: Clients) -> Iterator[None]:
             yield
         finally:
             clients.over.set()
-    for one in started:
-        one.result()
+    for future in started:
+        future.result()
 
 
 def assert_on_record(shop: Shop, clients: Clients) -> None:

@@ -4,34 +4,29 @@ everything comes along."""
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import multiprocessing
-import os
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import inspect
 
 from closedloop.bundle.files import model_digest
-from closedloop.bundle.skops_model import read_bundle
-from closedloop.cli.app import run
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError, StoreError, UseCaseError
-from closedloop.operations.moving.stores import Migration, migrate, opened_target
+from closedloop.operations.moving.stores import migrate, opened_target
 from closedloop.records.labels import Label
-from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
-from closedloop.registry.versions import Registry
 from closedloop.settings import Settings
-from tests.e2e.small_loop import Place, live_a_little, look, train
-from tests.flows.conftest import Steps
+from tests.e2e.small_loop import Place, look, train
+from tests.e2e.two_sides import Sides, command, move, move_and_die, moved, runs_of, sides, snapshot  # noqa: F401
 from tests.postgres import Cluster, postgres  # noqa: F401
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401
 
@@ -46,118 +41,6 @@ KILLS = [
     ("append", 0),
     ("set_registered_model_alias", 0),
 ]
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The same use case where it was and where it went."""
-
-    here: Place
-    there: Place
-    team: TeamMlflow
-
-
-@pytest.fixture(scope="module")
-def sides(
-    starting_mlflow: Callable[[], TeamMlflow],
-    postgres: Cluster,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Sides]:
-    """A loop that has turned here, and an empty stack there that the client may log in to."""
-    folder, before = tmp_path_factory.mktemp("sides"), dict(os.environ)
-    here = live_a_little(folder)
-    team = starting_mlflow()
-    os.environ.update(team.login)
-    settings = Settings(
-        home=folder / "elsewhere",
-        data=None,
-        database_url=postgres.make_database(),
-        mlflow_url=team.uri,
-    )
-    yield Sides(here, Place(settings, here.path), team)
-    os.environ.clear()
-    os.environ.update(before)
-
-
-def move(sides: Sides, *, dry_run: bool = False) -> Migration:
-    loop, to = sides.here.open(), sides.there.settings
-    with opened_target(loop, str(to.database_url), str(to.mlflow_url)) as target:
-        return migrate(
-            loop, target, lambda _title: nullcontext(lambda _done, _size: None), dry_run=dry_run
-        )
-
-
-def move_and_die(sides: Sides, before: str, let_through: int) -> None:
-    """In a child process: migrate, and die by SIGKILL before such a call, once it was let through
-    so many times."""
-    os.environ.update(sides.team.login)
-    steps = Steps(let_through)
-    from mlflow import MlflowClient
-
-    def watch(owner: type, name: str) -> None:
-        original = getattr(owner, name)
-
-        def watched(*arguments: Any, **named: Any) -> Any:
-            steps.reach(name)
-            return original(*arguments, **named)
-
-        setattr(owner, name, watched)
-
-    if before.startswith("INSERT"):
-        event.listen(
-            Engine,
-            "before_cursor_execute",
-            lambda *given: steps.reach(before) if given[2].startswith(before) else None,
-        )
-    else:
-        watch(Records if before == "append" else MlflowClient, before)
-    move(sides)
-
-
-def snapshot(home: Path) -> dict[str, str]:
-    """Name -> digest of everything under a home: of a database, what is in it."""
-    found = {}
-    for path in sorted(one for one in home.rglob("*") if one.is_file()):
-        if path.suffix == ".db":
-            with closing(sqlite3.connect(path)) as connection:
-                found[path.name] = hashlib.sha256(
-                    "\n".join(connection.iterdump()).encode()
-                ).hexdigest()
-        elif path.suffix not in (".lock", ".db-wal", ".db-shm"):
-            found[str(path.relative_to(home))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
-
-
-@pytest.fixture(scope="module")
-def moved(sides: Sides) -> Sides:
-    """Both sides after the migration; whatever was done before is finished, and that is all."""
-    move(sides)
-    return sides
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Any]:
-    """Run a command of the command line on one side; its JSON, or its exit code and what it
-    said."""
-
-    def run_on(place: Place, *words: str, **variables: str) -> Any:
-        to = place.settings
-        for name, value in {
-            "CLOSEDLOOP_HOME": str(to.home),
-            "CLOSEDLOOP_DATABASE_URL": to.database_url or "",
-            "MLFLOW_TRACKING_URI": to.mlflow_url or "",
-            **variables,
-        }.items():
-            monkeypatch.setenv(name, value)
-        code = run([*words, "--use-case", str(place.path)])
-        said = capsys.readouterr()
-        return (
-            json.loads(said.out) if "--json" in words and code == 0 else (code, said.out + said.err)
-        )
-
-    return run_on
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(sides: Sides) -> None:
@@ -211,7 +94,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
     done = command(sides.here, "migrate", "--json", **addresses)
     assert done["same"], done
     assert not done["nothing_to_do"]
-    assert {one["what"]: one["there"] for one in done["compared"]} == {
+    assert {comparison["what"]: comparison["there"] for comparison in done["compared"]} == {
         "versions, their aliases and tags": "1 production, 2 archived, 4 rejected",
         "sha256 of model files": "3 as registered",
         "runs": "6",
@@ -228,7 +111,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
         "--to-mlflow",
         str(to.mlflow_url),
     )
-    assert (code, "nothing to do: all of it is there already" in said) == (0, True)
+    assert (code, "nothing to do: the target has everything" in said) == (0, True)
     assert snapshot(sides.here.settings.home) == before
 
 
@@ -240,9 +123,9 @@ def test_status_history_and_why_say_the_same(moved: Sides, command: Callable[...
         for place in (moved.here, moved.there)
     )
     for said in (here, there):
-        for one in [said[0]["last_decision"], *said[1]]:
+        for entry in [said[0]["last_decision"], *said[1]]:
             for name in ("run", "report"):
-                one["details"].pop(name, None)
+                entry["details"].pop(name, None)
     assert here == there
     assert here[0]["production"] == 1
     for number in (1, 4, 10):
@@ -266,64 +149,19 @@ def test_runs_are_what_they_were(moved: Sides) -> None:
     assert sum(len(facts["inputs"]) for _, facts in there.values()) >= 4
 
 
-def runs_of(registry: Registry) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Id of the original -> id, and all that is to be the same."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.entities import ViewType
-
-    client, found = registry._client, {}
-    for one_run in client.search_runs([registry._experiment()], run_view_type=ViewType.ALL):
-        info, data, tags = one_run.info, one_run.data, dict(one_run.data.tags)
-        origin = tags.pop("closedloop.migrated_from", info.run_id)
-        tags.pop("closedloop.migrated", None)
-        folder = Path(
-            download_artifacts(artifact_uri=info.artifact_uri, tracking_uri=registry.tracking_uri)
-        )
-        histories = [
-            [
-                (one.key, one.value, one.step, one.timestamp)
-                for one in client.get_metric_history(info.run_id, name)
-            ]
-            for name in sorted(data.metrics)
-        ]
-        found[origin] = (
-            info.run_id,
-            {
-                "name": info.run_name,
-                "began": info.start_time,
-                "ended": info.end_time,
-                "status": info.status,
-                "stage": info.lifecycle_stage,
-                "metrics": histories,
-                "parameters": data.params,
-                "tags": tags,
-                "inputs": [
-                    (one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags])
-                    for one in one_run.inputs.dataset_inputs
-                ],
-                "files": {
-                    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-                    for path in folder.rglob("*")
-                    if path.is_file()
-                },
-            },
-        )
-    return found
-
-
 def test_a_decision_leads_to_its_report(moved: Sides) -> None:
     """The run that a decision names is there, with its report, and the link names this run and its
     experiment there."""
     loop = moved.there.open()
-    named = [one for one in loop.journal.history("iris") if "run" in one.details]
+    named = [entry for entry in loop.journal.history("iris") if entry.turn.run]
     assert len(named) == 2
-    for one in named:
-        run, experiment = one.details["run"], loop.registry._experiment()
+    for entry in named:
+        run, experiment = entry.turn.run.run, loop.registry._experiment()
         page = f"{moved.team.uri}/#/experiments/{experiment}/runs/{run}/artifacts"
-        assert one.details["report"] in (page, f"{page}/drift_report.html")
+        assert entry.turn.run.report in (page, f"{page}/drift_report.html")
         assert (
             json.loads(loop.registry.read_run_file(run, "evidence.json"))["window"]["name"]
-            == one.decision.window
+            == entry.decision.window
         )
 
 
@@ -339,11 +177,12 @@ def test_the_service_finds_the_same_production_and_it_answers_the_same(
         )
         number = reader.find()
         assert number == 1
-        found[place] = reader.fetch(number)
-    here, there = (read_bundle(found[place]) for place in (moved.here, moved.there))
-    assert here.folder != there.folder
-    assert model_digest(here.folder) == model_digest(there.folder)
-    assert np.array_equal(here.probabilities(here.self_test), there.probabilities(here.self_test))
+        found[place] = reader.download(number)
+    here, there = (load_with_pipeline(found[place]) for place in (moved.here, moved.there))
+    assert found[moved.here] != found[moved.there]
+    assert model_digest(found[moved.here]) == model_digest(found[moved.there])
+    rows = pd.DataFrame(here.self_test.rows)
+    assert np.array_equal(score_frame(here.scorer, rows), score_frame(there.scorer, rows))
     assert there.measure_self_test() == 0
 
 
@@ -421,7 +260,7 @@ def test_a_wrong_password_is_said_with_where_it_belongs(
 
 def test_where_there_is_nothing_nothing_is_moved(moved: Sides, tmp_path: Path) -> None:
     """A home that nobody has turned in is a mistake of the settings, not an empty migration."""
-    with pytest.raises(StoreError, match="wanted something to move"):
+    with pytest.raises(StoreError, match="wanted something to copy"):
         move(
             Sides(
                 Place(
@@ -441,7 +280,7 @@ def test_the_loop_goes_on_there(moved: Sides) -> None:
     loop = moved.there.open()
     before = loop.journal.history("iris")
     again = look(loop, "window_1")
-    assert again.id in [one.id for one in before]
+    assert again.id in [entry.id for entry in before]
     assert loop.journal.history("iris") == before
     new = train(loop, "window_2")
     assert (new.decision.version, new.decision.action) == (6, Action.PROMOTE)

@@ -98,12 +98,12 @@ def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> No
         for client in clients:
             client.result()
         assert watch.faults == []
-        assert (
-            watch.latest < 5
-        )  # 0.14 s was measured; a busy machine may take longer, a follower that sleeps would take for ever
+        # Measured: 0.14 s. A busy machine takes longer, a follower that sleeps takes for ever.
+        assert watch.latest < 5
         assert served.metric("closedloop_predictions_total") == watch.answers
     print(
-        f"{watch.answers} answers; an old version answered at most {watch.latest:.2f} s after the alias had moved"
+        f"{watch.answers} answers; an old version answered at most {watch.latest:.2f} s after the "
+        "alias had moved"
     )
 
 
@@ -131,7 +131,9 @@ def test_killed_workers_and_a_killed_parent_leave_nothing_behind(shop: Shop) -> 
         assert served.ask("/predict", ROW)["version"] == 1
         os.kill(parent, signal.SIGKILL)
         until(
-            lambda: not [one for one in processes_of(shop) if one != served.process.pid],
+            lambda: (
+                not [process for process in processes_of(shop) if process != served.process.pid]
+            ),
             "the end of the workers",
         )
     with serving(shop) as served:
@@ -167,7 +169,7 @@ def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
 def test_a_corrupt_bundle_that_is_promoted_never_answers(shop: Shop) -> None:
     """The version in service goes on, /ready names the other and why; once its files are whole
     again it comes into service."""
-    onnx = Path(shop.registry.fetch(2)) / "model.onnx"
+    onnx = Path(shop.registry.download(2)) / "model.onnx"
     whole = onnx.read_bytes()
     with serving(shop) as served, ExitStack() as mended:
         mended.callback(onnx.write_bytes, whole)

@@ -18,8 +18,8 @@ import pytest
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import subscription_month
+from closedloop.windows.streamflow_month import subscription_month
+from closedloop.windows.synthetic import write_generated
 from flows.deployment.embedded_server import embedded_prefect, using
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -170,7 +170,7 @@ class Steps:
 def _watch(steps: Steps) -> None:
     from mlflow import MlflowClient
 
-    from closedloop.registry.versions import Registry
+    from closedloop.registry.registry import Registry
     from closedloop.storage.journal import Journal
 
     def watch(owner: type, name: str) -> None:
@@ -231,3 +231,30 @@ def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
 
 if sys.platform == "win32":
     pytest.skip("the lock and the kills need a POSIX system", allow_module_level=True)
+
+
+@pytest.fixture
+def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, str]]]:
+    """Run a flow in this process; returns (kind, action) of every decision about the window."""
+    from flows.monitor_flow import monitor_flow
+    from flows.train_and_compare_flow import train_and_compare_flow
+
+    def start(
+        place: Any, window: str, name: str = "monitor", **named: Any
+    ) -> list[tuple[str, str]]:
+        monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
+        flow = {"monitor": monitor_flow, "train": train_and_compare_flow}[name]
+        flow(use_case=str(place.path), window=window, **named)
+        return decisions_of(place, window)
+
+    return start
+
+
+def decisions_of(place: Any, window: str) -> list[tuple[str, str]]:
+    loop = place.open()
+    entries = [
+        entry
+        for entry in loop.journal.history(loop.use_case.name)
+        if entry.decision.window == window
+    ]
+    return [(entry.decision.kind.value, entry.decision.action.value) for entry in entries]

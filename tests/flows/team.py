@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop, open_loop
 from tests.waiting import free_port, until
@@ -102,7 +102,7 @@ class Team:
         environment = {name: value for name, value in {**self.environment, **more}.items() if value}
         log = self.folder / f"{name}.log"
         self.started.append(
-            start_attached(
+            start_child(
                 [sys.executable, "-m", "prefect", *command], environment=environment, log=log
             )
         )
@@ -111,7 +111,7 @@ class Team:
     def stop(self) -> None:
         """End all that was started, workers before the server."""
         for process in reversed(self.started):
-            stop_attached(process)
+            stop_child(process)
         self.kill(lambda command: True)
 
     def kill(self, chosen: Callable[[str], bool]) -> int:

@@ -4,21 +4,23 @@ MLflow."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from closedloop.cli.doctor import examine
+from closedloop.cli.examine import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
-from closedloop.records.request import describe_answers
+from closedloop.settings import Settings
 from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
-from closedloop.turn.observe import gather_turn
+from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
+from tests.answers import describe_answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -33,7 +35,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from flows.train_and_compare_flow import train_and_compare_flow
 
     known = (monitor_flow, train_and_compare_flow, rollback_flow, probation_flow, prune_flow)
-    flows: dict[str, Any] = {one.name: one for one in known}
+    flows: dict[str, Any] = {flow.name: flow for flow in known}
 
     def start_flow(place: Any, name: str, **parameters: Any) -> Any:
         monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
@@ -59,9 +61,9 @@ def shown(key: str) -> str:
 def decided(place: Any, window: str) -> list[tuple[str, str]]:
     entries = place.open().journal.history("streamflow")
     return [
-        (one.decision.kind.value, one.decision.action.value)
-        for one in entries
-        if one.decision.window == window
+        (entry.decision.kind.value, entry.decision.action.value)
+        for entry in entries
+        if entry.decision.window == window
     ]
 
 
@@ -86,7 +88,7 @@ def test_a_person_goes_back_from_prefects_page(
         "done",
         (1, None),
     )
-    assert "asked for by a person" in shown("rollback-decision")
+    assert "requested by a person" in shown("rollback-decision")
     with pytest.raises(RegistryError, match="no previous version"):
         start(place, "rollback")
     start(place, "rollback", to=2)
@@ -103,16 +105,14 @@ def test_probation_decides_what_monitor_would_decide(
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
     assert live(place) == (2, 1)
-    turn = gather_turn(History(place.open()))
+    turn = observe_window(History(place.open()))
     assert turn.rollback is not None
     number = start(place, "probation")
     loop = place.open()
     entry = loop.journal.entry(number)
     assert entry.decision == decide_rollback(turn.rollback, loop.use_case.policy)
-    assert {"realised_on", "realised_auc", "quarantined"} <= set(entry.details)
-    assert entry.details == {name: turn.details.get(name) for name in entry.details} | {
-        "production": 2
-    }
+    assert entry.turn.realised is not None
+    assert entry.details == replace(turn.details, production=2, drift=None, estimate=None)
     assert (entry.outcome, live(place)) == ("done", (1, None))
     assert "significantly worse than version 1" in shown("probation-decision")
     assert start(place, "monitor") == start(place, "probation") == number
@@ -129,13 +129,13 @@ def test_a_watch_that_keeps_production_does_not_disturb_the_turn(
     place = make_place(0, 2, 2, rows=2000)
     start(place, "monitor", window="month_000")
     start(place, "monitor", window="month_001")
-    turn = gather_turn(History(place.open()))
+    turn = observe_window(History(place.open()))
     number = start(place, "probation")
     assert decided(place, "month_002") == [("rollback", "keep")]
     policy = place.open().use_case.policy
     of_turn = place.open().journal.entry(start(place, "monitor"))
     assert of_turn.decision == decide_retraining(turn.evidence, policy)
-    assert {name: of_turn.details[name] for name in turn.details} == turn.details
+    assert replace(of_turn.turn, production=None, run=None) == turn.details
     assert decided(place, "month_002")[:2] == [
         ("rollback", "keep"),
         (of_turn.decision.kind.value, of_turn.decision.action.value),
@@ -153,7 +153,7 @@ def test_with_nothing_on_probation_nothing_is_written(
     before = place.open().journal.history("streamflow")
     assert start(place, "probation", window="month_001") == 0
     assert shown("probation-decision").startswith("# nothing on probation (month_001)")
-    assert "'a version to go back to' fails" in shown("probation-decision")
+    assert "there is no version to go back to" in shown("probation-decision")
     assert start(place, "probation", window="month_002") == 0
     assert "breaks the contract: " in shown("probation-decision")
     assert place.open().journal.history("streamflow") == before
@@ -168,14 +168,13 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     place = make_place(0, 2, 1)
     for window in ("month_000", "month_002", "month_001"):
         history = History(place.open(), window)
-        turn = gather_turn(history)
-        decide_turn(history, turn, turn.details)
+        decide_turn(history, observe_window(history))
     first, third, second = place.open().journal.history("streamflow")
-    assert {one.decision.action for one in (first, second, third)} == {Action.RETRAIN}
+    assert {entry.decision.action for entry in (first, second, third)} == {Action.RETRAIN}
     again = start(place, "train-and-compare", window="month_001", cause=second.id)
     found = {
-        one.id: (one.outcome, one.outcome_detail)
-        for one in place.open().journal.history("streamflow")
+        entry.id: (entry.outcome, str(entry.note))
+        for entry in place.open().journal.history("streamflow")
     }
     assert found == {
         first.id: ("superseded", f"decision {second.id} (retrain) was carried out meanwhile"),
@@ -184,11 +183,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         again: ("done", ""),
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    told = {one.check: one for one in examine(None)}["journal"]
+    told = {finding.check: finding for finding in examine(Settings(), None)}["journal"]
     assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
-    assert {one.check: one for one in examine(None)}["journal"].ok
+    assert {finding.check: finding for finding in examine(Settings(), None)}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
@@ -229,7 +228,11 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     assert "- deleted the model files of versions: 1" in shown("pruning")
 
     loop = place.open()
-    assert [one.status for one in loop.registry.versions()] == ["pruned", "archived", "production"]
+    assert [version.status for version in loop.registry.versions()] == [
+        "pruned",
+        "archived",
+        "production",
+    ]
     assert [loop.registry.load(number).measure_self_test() for number in (2, 3)] == [0, 0]
     kept = [
         path.name
@@ -253,7 +256,7 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
         "records_before": None,
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    found = {one.check: one for one in examine(None)}
+    found = {finding.check: finding for finding in examine(Settings(), None)}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
 
 

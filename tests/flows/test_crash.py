@@ -32,19 +32,19 @@ def choose_telling(steps: list[str]) -> list[int]:
 def assert_turned_once(place: Any, window: str) -> None:
     """One candidate for the window, one decision, carried out once, and version 2 in production."""
     loop = place.open()
-    versions = [one for one in loop.registry.versions() if one.window == window]
+    versions = [version for version in loop.registry.versions() if version.window == window]
     assert len(versions) == 1, f"{window} has {len(versions)} candidate versions"
     decisions = [
-        one
-        for one in loop.journal.history("streamflow")
-        if one.decision.window == window and one.decision.kind is Kind.PROMOTION
+        entry
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.window == window and entry.decision.kind is Kind.PROMOTION
     ]
-    assert [one.outcome for one in decisions] == ["done"]
+    assert [entry.outcome for entry in decisions] == ["done"]
     assert decisions[0].decision.version == versions[0].version
-    assert all(one.outcome == "done" for one in loop.journal.history("streamflow"))
+    assert all(entry.outcome == "done" for entry in loop.journal.history("streamflow"))
     assert loop.registry.production() == 2, "the candidate was not promoted"
     assert loop.registry.previous() == 1
-    assert [one.status for one in loop.registry.versions()] == ["archived", "production"]
+    assert [version.status for version in loop.registry.versions()] == ["archived", "production"]
     assert loop.registry.load(2).measure_self_test() == 0
 
 

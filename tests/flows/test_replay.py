@@ -38,28 +38,30 @@ def test_a_replay_decides_what_the_live_loop_decides(
     past = Past(Stream(loop.source), loop.use_case, CachedCompute(), 1)
     rounds = replay(past, Brain(), fit_first(past))
     entries = [
-        one
-        for one in loop.journal.history(loop.use_case.name)
-        if one.decision.kind is not Kind.SERVING
+        entry
+        for entry in loop.journal.history(loop.use_case.name)
+        if entry.decision.kind not in (Kind.SERVING, Kind.QUARANTINE)
     ]
     lived = []
     for name in names[1:-1]:
-        decided = [one.decision for one in entries if one.decision.window == name]
+        decided = [entry.decision for entry in entries if entry.decision.window == name]
         # A rollback that was considered and left is written down before the turn's own decision.
         told = [
-            one for one in decided if not (one.kind is Kind.ROLLBACK and one.action is Action.KEEP)
+            decision
+            for decision in decided
+            if not (decision.kind is Kind.ROLLBACK and decision.action is Action.KEEP)
         ]
-        lived.append((name, tuple(one.action.value for one in told), told[-1].reason))
-    assert [(one.window, one.actions, one.reason) for one in rounds] == lived
-    assert {action for one in rounds for action in one.actions} >= {
+        lived.append((name, tuple(decision.action.value for decision in told), told[-1].reason))
+    assert [(played.window, played.actions, played.reason) for played in rounds] == lived
+    assert {action for played in rounds for action in played.actions} >= {
         "retrain",
         "promote",
         "rollback",
         "escalate",
     }
-    trained = {one.candidate: one.trained_on for one in rounds if one.candidate}
+    trained = {played.candidate: played.trained_on for played in rounds if played.candidate}
     assert trained == {
-        one.version: loop.registry.load(one.version).facts.trained_windows
-        for one in loop.registry.versions()[1:]
+        version.version: loop.registry.load(version.version).facts.trained_windows
+        for version in loop.registry.versions()[1:]
     }
     assert rounds[-1].production == loop.registry.production()

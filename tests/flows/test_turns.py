@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,87 +11,20 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli.show import read_status
+from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Kind
-from closedloop.errors import ModelError, SourceError
-from closedloop.records.labels import Label
-from closedloop.records.request import describe_answers
 from closedloop.settings import Settings
-from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
+from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
-from closedloop.turn.observe import gather_turn
+from closedloop.turn.observe import observe_window
 from closedloop.turn.open import open_loop
-from closedloop.turn.register import propose_candidate
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
+from tests.flows.conftest import decisions_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared/data/streamflow"
-
-
-@pytest.fixture
-def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, str]]]:
-    """Run a flow in this process; returns (kind, action) of every decision about the window."""
-    from flows.monitor_flow import monitor_flow
-    from flows.train_and_compare_flow import train_and_compare_flow
-
-    def take_turn(
-        place: Any, window: str, name: str = "monitor", **named: Any
-    ) -> list[tuple[str, str]]:
-        monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
-        flow = {"monitor": monitor_flow, "train": train_and_compare_flow}[name]
-        flow(use_case=str(place.path), window=window, **named)
-        return decisions_of(place, window)
-
-    return take_turn
-
-
-def decisions_of(place: Any, window: str) -> list[tuple[str, str]]:
-    loop = place.open()
-    entries = [
-        one for one in loop.journal.history(loop.use_case.name) if one.decision.window == window
-    ]
-    return [(one.decision.kind.value, one.decision.action.value) for one in entries]
-
-
-def test_the_first_model_is_judged_on_rows_it_was_not_fitted_on(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """With one window only, the evaluation rows are held out of the twin, and the version that is
-    shipped is in production."""
-    place = make_place(0)
-    assert turn(place, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
-    loop = place.open()
-    assert loop.registry.production() == 1
-    evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
-    assert evidence["comparison"]["held_out"] is True
-    assert evidence["comparison"]["candidate"]["rows"] < 0.4 * loop.registry.load(1).facts.rows
-
-
-def test_the_first_model_is_proved_as_onnx(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """The version says what serves it, the proof is with its run and in its bundle, and the
-    decision rests on the larger difference."""
-    from closedloop.bundle.files import read_proof
-    from closedloop.bundle.onnx_model import load_served
-    from closedloop.bundle.onnx_proof import pack_frame
-
-    place = make_place(0)
-    turn(place, "month_000")
-    loop = place.open()
-    bundle = loop.registry.load(1)
-    proof = json.loads(loop.registry.read_file(1, "proof.json"))
-    evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
-    assert proof == asdict(read_proof(bundle.folder))
-    assert proof["served_by"] == evidence["served_by"] == bundle.served_by == "onnx"
-    assert proof["difference"] <= evidence["packaging_difference"] < 1e-6
-    assert loop.registry.version(1).served_by == "onnx"
-    rows = prepare(loop.source.read("month_000"), loop.use_case)
-    model = load_served(bundle.folder)
-    packed = pack_frame(rows, model.numeric, model.categorical)
-    assert abs(model.probabilities(*packed) - bundle.probabilities(rows)).max() < 1e-6
 
 
 def test_a_second_look_at_the_same_window_decides_nothing_new(
@@ -158,9 +88,9 @@ def test_no_retrain_storm_when_every_window_drifts(
         trainings += ("retraining", "retrain") in turn(place, f"month_{number:03d}")
     loop = place.open()
     indexes = [
-        int(one.decision.window[-3:])
-        for one in loop.journal.history("streamflow")
-        if one.decision.action is Action.RETRAIN
+        int(entry.decision.window[-3:])
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.action is Action.RETRAIN
     ]
     assert trainings == len(indexes)
     assert all(later - earlier > 1 for earlier, later in pairwise(indexes))
@@ -176,13 +106,13 @@ def test_two_monitors_started_at_once_train_once(
         threading.Thread(target=lambda: results.append(run("monitor", place, "month_000")[0]))
         for _ in range(2)
     ]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert results == [0, 0]
     assert decisions_of(place, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
-    assert [one.version for one in place.open().registry.versions()] == [1]
+    assert [known.version for known in place.open().registry.versions()] == [1]
 
 
 def test_a_monitor_killed_before_its_retraining_is_finished_by_the_next(
@@ -198,82 +128,6 @@ def test_a_monitor_killed_before_its_retraining_is_finished_by_the_next(
     assert decisions_of(other, "month_000") == [("retraining", "retrain")]
     assert run("monitor", other, "month_000")[0] == 0
     assert decisions_of(other, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
-
-
-def test_the_journal_answers_what_was_live_when(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """What was live when: every move of production is an entry with a time, a version and what it
-    replaced."""
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
-    roll_back_by_hand(loop, None)
-    promote_by_hand(loop, 2)
-    moves = [
-        one
-        for one in loop.journal.history("streamflow")
-        if one.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
-    ]
-    assert [(one.decision.version, one.details["production"], one.outcome) for one in moves] == [
-        (1, None, "done"),
-        (2, 1, "done"),
-        (1, 2, "done"),
-        (2, 1, "done"),
-    ]
-    assert [one.at for one in moves] == sorted(one.at for one in moves)
-
-
-def test_the_champions_score_is_its_own(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """The champion's score is not taken from the challenger: it is what the registered model says
-    of the evaluation rows."""
-    from closedloop.metrics.auc import measure_auc
-
-    place = make_place(0, 1, 2)
-    turn(place, "month_000")
-    turn(place, "month_002")
-    loop = place.open()
-    compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
-    rows = History(loop, "month_002").read("month_002").labelled
-    assert compared["production"]["val_auc"] == pytest.approx(
-        measure_auc(rows.labels, loop.registry.load(1).probabilities(rows.frame))
-    )
-    assert compared["production"]["val_auc"] != compared["candidate"]["val_auc"]
-    assert compared["production"]["rows"] == compared["candidate"]["rows"] == len(rows.labels)
-
-
-def test_scores_of_different_windows_are_never_compared(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """An easy window sets no bar: the production score in the comparison is not the one logged when
-    it was promoted."""
-    place = make_place(0, 1, 2)
-    turn(place, "month_000")
-    turn(place, "month_002")
-    loop = place.open()
-    compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
-    assert compared["production"]["window"] == "month_002"
-    assert abs(compared["production"]["val_auc"] - (loop.registry.version(1).val_auc or 0)) > 0.005
-
-
-def test_a_look_back_never_scores_production_on_rows_it_was_trained_on(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """Nothing looks ahead: held against an older window, production has no newer rows there to be
-    judged on, and nothing is trained."""
-    place = make_place(0, 1, 2)
-    turn(place, "month_000")
-    turn(place, "month_002", "train")
-    assert place.open().registry.production() == 2
-    assert turn(place, "month_001") == [("retraining", "keep")]
-    entry = place.open().journal.history("streamflow")[-1]
-    assert "realised_auc" not in entry.details
-    assert "enough new labels" in [
-        check.claim for check in entry.decision.checks if check.outcome == "fails"
-    ]
 
 
 def test_a_champion_that_needs_a_lost_column_does_not_block_every_release(
@@ -299,13 +153,8 @@ def test_empty_and_constant_columns_do_not_stop_a_turn(
 ) -> None:
     """A column that is empty, and one that never changes, are looked at like any other; the turn
     ends in a decision."""
-    place = make_place(
-        0,
-        0,
-        changes={
-            '[columns.skips_7d]\ntype = "numeric"': '[columns.skips_7d]\ntype = "numeric"\nmax_null_rate = 1.0'
-        },
-    )
+    column = '[columns.skips_7d]\ntype = "numeric"'
+    place = make_place(0, 0, changes={column: f"{column}\nmax_null_rate = 1.0"})
     turn(place, "month_000")
     usage = place.path.parent / "generated/month_001/usage_agg_30d.csv"
     frame = pd.read_csv(usage, dtype=str)
@@ -315,258 +164,12 @@ def test_empty_and_constant_columns_do_not_stop_a_turn(
     assert decisions[0][0] == "retraining"
     assert decisions[0][1] in ("keep", "retrain")
     entry = next(
-        one
-        for one in place.open().journal.history("streamflow")
-        if one.decision.window == "month_001"
+        entry
+        for entry in place.open().journal.history("streamflow")
+        if entry.decision.window == "month_001"
     )
-    assert "skips_7d" in entry.details["drifted_columns"], "nulls must not be invisible to drift"
-
-
-def test_the_report_is_kept_where_the_journal_says(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """Evidently's page is an artifact of the run that the decision names."""
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
-    entry = next(
-        one for one in loop.journal.history("streamflow") if one.decision.window == "month_001"
-    )
-    page = loop.registry.local_file(entry.details["run"], "drift_report.html")
-    assert page is not None
-    assert page.stat().st_size > 100_000
-    assert entry.details["run"] in entry.details["report"]
-
-
-def test_serving_follows_the_registry(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """The alias moves in MLflow, nobody restarts anything, and the API answers with the version it
-    points at; the journal notes both."""
-    import urllib.request
-
-    from closedloop.cli.serve import serving
-
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
-    rows = prepare(loop.source.read("month_001"), loop.use_case)[list(loop.use_case.columns)].head(
-        1
-    )
-    body = rows.replace({"(missing)": None}).to_json(orient="records")
-    with serving(loop.use_case, loop.settings, "127.0.0.1", 0) as address:
-
-        def answering() -> int:
-            request = urllib.request.Request(
-                f"{address}/predict",
-                f'{{"rows": {body}}}'.encode(),
-                {"Content-Type": "application/json"},
-            )
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return int(json.load(response)["version"])
-
-        assert answering() == 2
-        roll_back_by_hand(loop, None)
-        deadline = time.monotonic() + 60
-        while answering() != 1 and time.monotonic() < deadline:
-            pass
-        assert answering() == 1
-    served = [
-        one.decision.version
-        for one in loop.journal.history("streamflow")
-        if one.decision.kind is Kind.SERVING
-    ]
-    assert served == [2, 1]
-
-
-def test_the_disk_does_not_fill_with_reports(
-    make_place: Callable[..., Any], turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Loops never delete: of the drift reports only the newest are kept, and what was measured
-    stays."""
-    monkeypatch.setenv("CLOSEDLOOP_KEEP_REPORTS", "1")
-    place = make_place(
-        0,
-        0,
-        1,
-        changes={
-            "drift_trigger = true": "drift_trigger = false",
-            "auc_loss_trigger = true": "auc_loss_trigger = false",
-        },
-    )
-    for number in range(3):
-        turn(place, f"month_{number:03d}")
-    loop = place.open()
-    runs = [
-        one.details["run"]
-        for one in loop.journal.history("streamflow")
-        if one.details.get("drift_share") is not None
-    ]
-    assert len(runs) == 2
-    assert [loop.registry.local_file(run, "drift_report.html") is not None for run in runs] == [
-        False,
-        True,
-    ]
-    assert all("drift" in loop.registry.read_run_file(run, "evidence.json") for run in runs)
-
-
-def test_the_decision_is_shown_in_prefect(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """The Prefect UI gets the decision as a page and a link to the drift report."""
-    from prefect.client.orchestration import get_client
-
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    with get_client(sync_client=True) as client:
-        shown = {one.key: one.data for one in client.read_latest_artifacts()}
-    assert "month_001" in shown["turn-decision"]
-    assert "drift_report.html" in shown["turn-decision"]
-    assert "delta on month_001" in shown["promotion-decision"]
-
-
-def test_served_rows_become_a_window(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """Rows that the service answered, labelled later, are judged like any other window: their drift
-    and production's AUC on them."""
-    place = make_place(0, 4)
-    turn(place, "month_000")
-    loop = place.open()
-    rows = prepare(loop.source.read("month_001"), loop.use_case)
-    (place.path.parent / "generated/month_001").rename(place.path.parent / "taken")
-    bundle = loop.registry.load(1)
-    answers = bundle.probabilities(rows)
-    features = (
-        rows[list(loop.use_case.columns)]
-        .astype(object)
-        .where(rows[list(loop.use_case.columns)] != "(missing)", None)
-    )
-    request = describe_answers(
-        "streamflow",
-        1,
-        {
-            name: [None if pd.isna(value) else value for value in features[name]]
-            for name in features
-        },
-        dict(zip(bundle.facts.classes, answers.T.tolist(), strict=True)),
-        keys=[str(key) for key in rows["user_id"]],
-    )
-    loop.records.append([request])
-    loop.records.label_many(
-        [
-            Label(label=str(label), id=number)
-            for number, label in zip(request.ids, rows["churn_label"], strict=True)
-        ]
-    )
-    window = open_loop(place.path, settings=place.settings, with_records=True).source.windows()[-1]
-    assert window.startswith("records_")
-    decisions = turn(place, window, source="records")
-    assert decisions[0] == ("retraining", "retrain")
-    entry = next(
-        one for one in place.open().journal.history("streamflow") if one.decision.window == window
-    )
-    assert entry.details["drift_share"] > 0.3
-    assert entry.details["realised_on"] == window
-
-
-def test_labels_that_are_not_due_are_not_looked_at(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """With a label delay of one window, the labels of the current window neither judge nor
-    teach."""
-    place = make_place(0, 0, 2, changes={"delay_windows = 0": "delay_windows = 1"})
-    history = History(place.open(), "month_002")
-    assert history.due == ("month_000", "month_001")
-    evidence = propose_candidate(history)
-    assert evidence.comparison is not None
-    assert evidence.comparison.window == "month_001"
-    assert place.open().registry.load(1).facts.trained_windows == ("month_000", "month_001")
-
-
-def test_a_window_without_labels_is_watched_and_not_trained_on(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """Labels that have not come: drift is measured, the trigger fires, and the guard says what is
-    missing."""
-    place = make_place(0, 4)
-    turn(place, "month_000")
-    (place.path.parent / "generated/month_001/labels.csv").write_text("user_id,churn_label\n")
-    assert turn(place, "month_001") == [("retraining", "keep")]
-    entry = place.open().journal.history("streamflow")[-1]
-    assert entry.details["drift_share"] > 0.3
-    assert "enough new labels" in entry.decision.reason
-
-
-def test_auc_is_estimated_before_labels_and_held_against_them_after(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """No label of the window has come: the turn writes an estimate down, Prefect and the status
-    show it, and the turn that the labels bring says how it did."""
-    from prefect.client.orchestration import get_client
-
-    calm = {f"{name}_trigger = true": f"{name}_trigger = false" for name in ("drift", "auc_loss")}
-    place = make_place(0, 0, 0, changes=calm)
-    labels = place.path.parent / "generated/month_002/labels.csv"
-    truth = labels.read_text()
-    labels.write_text("user_id,churn_label\n")
-    turn(place, "month_000")
-    assert turn(place, "month_002") == [("retraining", "keep")]
-    loop = place.open()
-    told = loop.journal.history("streamflow")[-1].details
-    assert 0.5 < told["estimated_lower"] < told["estimated_auc"] < told["estimated_upper"] < 1
-    with get_client(sync_client=True) as client:
-        shown = {one.key: one.data for one in client.read_latest_artifacts()}
-    assert f"AUC without labels: about {told['estimated_auc']:.2f}" in shown["turn-decision"]
-    assert read_status(loop)["without_labels"]["estimated_auc"] == told["estimated_auc"]
-
-    labels.write_text(truth)
-    turn(place, "month_002")
-    judged = place.open().journal.history("streamflow")[-1].details
-    assert judged["realised_on"] == "month_002"
-    assert judged["estimated_for_judged"] == told["estimated_auc"]
-
-
-def test_training_without_any_labels_says_so(make_place: Callable[..., Any]) -> None:
-    """Nothing to learn from: one sentence, no traceback of a library."""
-    place = make_place(0)
-    (place.path.parent / "generated/month_000/labels.csv").write_text("user_id,churn_label\n")
-    with pytest.raises(SourceError, match="at least one window with labels"):
-        propose_candidate(History(place.open()))
-
-
-def test_one_class_only_says_so(make_place: Callable[..., Any]) -> None:
-    """Labels of one class cannot be learned from: a clear error that names the class that is
-    missing."""
-    place = make_place(0, 0)
-    for month in ("month_000", "month_001"):
-        labels = place.path.parent / f"generated/{month}/labels.csv"
-        labels.write_text(labels.read_text().replace("True", "False"))
-    with pytest.raises(ModelError, match="True"):
-        propose_candidate(History(place.open()))
-
-
-def test_flipped_labels_do_not_reach_production(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """A month whose classes were swapped is quarantined: production's AUC there is far below its
-    last three windows."""
-    place = make_place(0, 1, 1, 1, 1, changes={"max_age_windows = 4": "max_age_windows = 100"})
-    labels = place.path.parent / "generated/month_004/labels.csv"
-    text = labels.read_text()
-    labels.write_text(text.replace("True", "x").replace("False", "True").replace("x", "False"))
-    for month in ("month_000", "month_004"):
-        turn(place, month)
-    loop = place.open()
-    entry = next(
-        one for one in loop.journal.history("streamflow") if one.decision.window == "month_004"
-    )
-    assert entry.details["quarantined"] is True
-    newest = loop.registry.versions()[-1]
-    assert "month_004" not in loop.registry.load(newest.version).facts.trained_windows
+    assert entry.turn.drift is not None
+    assert "skips_7d" in entry.turn.drift.drifted_columns, "nulls must not be invisible to drift"
 
 
 @pytest.mark.skipif(
@@ -586,11 +189,11 @@ def test_the_same_file_runs_on_the_real_snapshots(
     for month in ("month_000", "month_001"):
         monitor_flow(use_case=str(path), window=month)
     loop = open_loop(path, settings=Settings(home=tmp_path, data=REAL))
-    entries = loop.journal.history("streamflow")
-    second = next(one for one in entries if one.decision.window == "month_001")
+    second = loop.journal.history("streamflow")[-1]
+    assert (second.decision.kind, second.decision.window) == (Kind.RETRAINING, "month_001")
     assert loop.registry.production() == 1
-    assert loop.registry.local_file(second.details["run"], "drift_report.html")
-    assert second.details["realised_auc"] is not None
+    assert loop.registry.local_file(second.turn.run.run, "drift_report.html")
+    assert second.turn.realised.realised_auc is not None
 
 
 def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -598,8 +201,7 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import shutil
 
     from closedloop.use_case.loop_toml import load_use_case
-    from closedloop.windows.sources import write_generated
-    from closedloop.windows.synthetic import generate_windows
+    from closedloop.windows.synthetic import generate_windows, write_generated
     from flows.monitor_flow import monitor_flow
 
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))
@@ -612,12 +214,9 @@ def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for window in loop.source.windows():
         monitor_flow(use_case=str(path), window=window)
     assert loop.registry.production() is not None
-    assert (
-        loop.registry.load(loop.registry.production())
-        .probabilities(prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case))
-        .shape[1]
-        == 3
-    )
+    scorer = loop.registry.load(loop.registry.production()).scorer
+    rows = prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case)
+    assert score_frame(scorer, rows).shape[1] == 3
 
 
 def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]) -> None:
@@ -627,5 +226,5 @@ def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]
 
     place = make_place(0)
     history = History(place.open())
-    found = gather_turn(history)
+    found = observe_window(history)
     assert decide_retraining(found.evidence, place.open().use_case.policy).action is Action.RETRAIN

@@ -17,6 +17,7 @@ _GENERATED = {
     ".venv",
     "var",
     "generated",
+    "site",
     "__pycache__",
     ".git",
     ".pytest_cache",

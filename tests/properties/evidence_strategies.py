@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -215,4 +216,16 @@ policies = st.builds(
     retraining=retraining_policies(),
     promotion=promotion_policies,
     rollback=rollback_policies,
+)
+
+# Old at once and content with one label: what stops a training is mostly the guards under test.
+eager = retraining_policies().map(
+    lambda rules: replace(
+        rules,
+        max_drift_share=0,
+        max_age_windows=1,
+        age_trigger=True,
+        min_new_labels=1,
+        min_new_labels_per_class=1,
+    )
 )

@@ -1,4 +1,4 @@
-"""What holds of every decision, and of `decide_rollback` and `is_quarantined`, whatever the
+"""What holds of every decision, and of `decide_rollback` and `decide_quarantine`, whatever the
 evidence."""
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.decisions.checks import Action
-from closedloop.decisions.evidence import Estimate, RollbackEvidence
+from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.policy import Policy, QuarantinePolicy
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.decisions.quarantine import is_quarantined, labels_shifted
+from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.properties.evidence_strategies import (
@@ -23,6 +23,7 @@ from tests.properties.evidence_strategies import (
     retraining_evidence,
     rollback_evidence,
 )
+from tests.spec.examples import quarantine
 
 cases = st.one_of(
     st.tuples(st.just(decide_retraining), retraining_evidence() | retraining_evidence(broken=True)),
@@ -85,17 +86,16 @@ def test_a_better_window_is_never_quarantined_sooner(
 ) -> None:
     """A window that was trusted is trusted with a higher AUC, and nothing is kept out while too
     little is known."""
-    policy = QuarantinePolicy(max_auc_drop=drop, memory_windows=memory)
-    realised = Estimate(auc, auc - chance, auc + chance, 500)
-    if not is_quarantined(realised, earlier, expected, policy):
-        assert not is_quarantined(
-            Estimate(auc + gain, auc + gain - chance, auc + gain + chance, 500),
-            earlier,
-            expected,
-            policy,
-        )
+    policy = Policy(quarantine=QuarantinePolicy(max_auc_drop=drop, memory_windows=memory))
+
+    def trusted(value: float) -> bool:
+        evidence = quarantine(value, chance, earlier_aucs=earlier, expected_auc=expected)
+        return decide_quarantine(evidence, policy).action is Action.KEEP
+
+    if trusted(auc):
+        assert trusted(auc + gain)
     if len(earlier) < memory and expected is None:
-        assert not is_quarantined(realised, earlier, expected, policy)
+        assert trusted(auc)
 
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=4)
@@ -105,6 +105,7 @@ COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=4)
 def test_shares_that_stay_have_not_shifted(counts: list[int], windows: int, odds: float) -> None:
     """The same rows by class as before are believed, whatever the policy, and so is the first
     window of all."""
-    policy = QuarantinePolicy(max_odds_ratio=odds)
-    assert not labels_shifted(tuple(counts), (tuple(counts),) * windows, policy)
-    assert not labels_shifted(tuple(counts), (), policy)
+    policy = Policy(quarantine=QuarantinePolicy(max_odds_ratio=odds))
+    for before in ((tuple(counts),) * windows, ()):
+        evidence = quarantine(0.80, label_counts=tuple(counts), earlier_label_counts=before)
+        assert decide_quarantine(evidence, policy).action is Action.KEEP

@@ -8,10 +8,11 @@ from random import Random
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.checks import Action, Outcome, Role
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, Scores
 from closedloop.decisions.policy import Policy, PromotionPolicy
-from closedloop.decisions.promotion import choose_candidate, decide_promotion
+from closedloop.decisions.promotion import decide_promotion
 from tests.properties.evidence_strategies import comparisons, policies, promotion_evidence
 
 # An easy policy, so that half-way good evidence is promoted often enough for a property to bite.
@@ -39,14 +40,14 @@ def _shifted(estimate: Estimate | None, by: float) -> Estimate | None:
     )
 
 
-def _better_scores(one: Scores, auc: float, f1: float, rows: int) -> Scores:
+def _better_scores(scores: Scores, auc: float, f1: float, rows: int) -> Scores:
     classes = tuple(
-        replace(part, f1=min(1.0, part.f1 + f1), rows=part.rows + rows) for part in one.classes
+        replace(part, f1=min(1.0, part.f1 + f1), rows=part.rows + rows) for part in scores.classes
     )
     return replace(
-        one,
-        rows=one.rows + rows,
-        val_auc=None if one.val_auc is None else min(1.0, one.val_auc + auc),
+        scores,
+        rows=scores.rows + rows,
+        val_auc=None if scores.val_auc is None else min(1.0, scores.val_auc + auc),
         classes=classes,
     )
 
@@ -54,15 +55,15 @@ def _better_scores(one: Scores, auc: float, f1: float, rows: int) -> Scores:
 def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEvidence:
     """The same evidence with any of its parts better, none worse."""
     gain, more = st.just(0.0) | st.floats(0, 0.3), st.integers(0, 500)
-    one = evidence.comparison
-    if one is not None:
-        one = replace(
-            one,
+    comparison = evidence.comparison
+    if comparison is not None:
+        comparison = replace(
+            comparison,
             candidate=_better_scores(
-                one.candidate, data.draw(gain), data.draw(gain), data.draw(more)
+                comparison.candidate, data.draw(gain), data.draw(gain), data.draw(more)
             ),
-            delta=_shifted(one.delta, data.draw(gain)),
-            baseline_auc=one.baseline_auc - data.draw(gain),
+            delta=_shifted(comparison.delta, data.draw(gain)),
+            baseline_auc=comparison.baseline_auc - data.draw(gain),
             slices=tuple(
                 replace(
                     part,
@@ -70,13 +71,13 @@ def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEviden
                     rarest=part.rarest + extra // 3,
                     delta=_shifted(part.delta, data.draw(gain)),
                 )
-                for part, extra in [(part, data.draw(more)) for part in one.slices]
+                for part, extra in [(part, data.draw(more)) for part in comparison.slices]
             ),
         )
     difference = evidence.packaging_difference
     return replace(
         evidence,
-        comparison=one,
+        comparison=comparison,
         packaging_difference=None
         if difference is None
         else difference * data.draw(st.floats(0, 1)),
@@ -121,7 +122,7 @@ STRICTER = {
 def test_every_number_of_the_promotion_policy_knows_its_strict_direction() -> None:
     """A new number cannot be added to the promotion policy without saying here which way is
     stricter."""
-    assert set(STRICTER) == {one.name for one in fields(PromotionPolicy)}
+    assert set(STRICTER) == {field.name for field in fields(PromotionPolicy)}
 
 
 @given(promotion_evidence(), easy_or_any, st.data())
@@ -139,19 +140,21 @@ def test_a_stricter_policy_never_promotes_more(
 
 
 def _blanked(evidence: PromotionEvidence, parts: set[str]) -> PromotionEvidence:
-    one = evidence.comparison
-    if one is not None:
+    comparison = evidence.comparison
+    if comparison is not None:
         if "val_auc" in parts:
-            one = replace(one, candidate=replace(one.candidate, val_auc=None))
+            comparison = replace(comparison, candidate=replace(comparison.candidate, val_auc=None))
         if "production scores" in parts:
-            one = replace(one, production=None)
+            comparison = replace(comparison, production=None)
         if "delta" in parts:
-            one = replace(one, delta=None)
+            comparison = replace(comparison, delta=None)
         if "slices" in parts:
-            one = replace(one, slices=tuple(replace(part, delta=None) for part in one.slices))
+            comparison = replace(
+                comparison, slices=tuple(replace(part, delta=None) for part in comparison.slices)
+            )
     return replace(
         evidence,
-        comparison=None if "comparison" in parts else one,
+        comparison=None if "comparison" in parts else comparison,
         production=None if "production" in parts else evidence.production,
         packaging_difference=None if "package" in parts else evidence.packaging_difference,
     )
@@ -191,9 +194,9 @@ def test_a_blank_beside_a_failed_production_never_opens_a_gate(
 
 
 def _swapped(evidence: PromotionEvidence) -> PromotionEvidence:
-    one = evidence.comparison
-    assert one is not None
-    assert one.production is not None
+    comparison = evidence.comparison
+    assert comparison is not None
+    assert comparison.production is not None
 
     def mirrored(estimate: Estimate | None) -> Estimate | None:
         return estimate and Estimate(
@@ -201,11 +204,11 @@ def _swapped(evidence: PromotionEvidence) -> PromotionEvidence:
         )
 
     turned = replace(
-        one,
-        candidate=one.production,
-        production=one.candidate,
-        delta=mirrored(one.delta),
-        slices=tuple(replace(part, delta=mirrored(part.delta)) for part in one.slices),
+        comparison,
+        candidate=comparison.production,
+        production=comparison.candidate,
+        delta=mirrored(comparison.delta),
+        slices=tuple(replace(part, delta=mirrored(part.delta)) for part in comparison.slices),
     )
     return replace(
         evidence, comparison=turned, version=evidence.production, production=evidence.version
@@ -243,7 +246,7 @@ def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(
     and not surely worse."""
     if evidence.comparison is not None and _promotes(evidence, policy):
         rules = policy.promotion
-        for part in [one for one in evidence.comparison.slices if one.protected]:
+        for part in [known for known in evidence.comparison.slices if known.protected]:
             assert part.rows >= rules.min_slice_rows
             assert part.rarest >= rules.min_slice_rows_per_class
             assert part.delta is not None
@@ -270,7 +273,9 @@ def test_the_chosen_candidate_does_not_depend_on_the_order(
 ) -> None:
     """The same candidates in another order send the same recipe before the gate, and always one of
     them."""
-    named = [replace(one, recipe=f"recipe_{number}") for number, one in enumerate(found)]
+    named = [
+        replace(candidate, recipe=f"recipe_{number}") for number, candidate in enumerate(found)
+    ]
     mixed = list(named)
     random.shuffle(mixed)
     chosen = choose_candidate(tuple(named), policy)

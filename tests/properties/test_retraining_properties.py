@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from hypothesis import event, given
@@ -13,25 +13,11 @@ from closedloop.decisions.evidence import LoopState, RetrainingEvidence, Window
 from closedloop.decisions.policy import Policy, RetrainingPolicy
 from closedloop.decisions.retraining import decide_retraining, drift_over_limit, loss_over_limit
 from tests.properties.evidence_strategies import (
-    policies,
+    eager,
     retraining_evidence,
-    retraining_policies,
     violation,
 )
 from tests.spec.examples import drifted
-
-# Old at once and content with one label: what stops a training is mostly the guards under test.
-eager = retraining_policies().map(
-    lambda rules: replace(
-        rules,
-        max_drift_share=0,
-        max_age_windows=1,
-        age_trigger=True,
-        min_new_labels=1,
-        min_new_labels_per_class=1,
-    )
-)
-
 
 Step = tuple[int, RetrainingEvidence, bool]
 
@@ -101,7 +87,7 @@ def play(
 
 def steps(*, requests: bool) -> st.SearchStrategy[list[Step]]:
     seen = retraining_evidence() | retraining_evidence(broken=True)
-    seen = seen if requests else seen.map(lambda one: replace(one, requested=False))
+    seen = seen if requests else seen.map(lambda evidence: replace(evidence, requested=False))
     return st.lists(
         st.tuples(st.sampled_from([1, 1, 1, 1, 2, 0, -1, -3]), seen, st.booleans()),
         min_size=4,
@@ -119,13 +105,15 @@ def test_cooldown_and_budget_hold_on_any_stream(
     The cooldown begins with the first model: with nothing in production, every window may try for
     one, within the budget.
     """
-    trainings = [one for one in play(stream, rules) if one.trained]
-    trained = [one.index for one in trainings]
+    trainings = [training for training in play(stream, rules) if training.trained]
+    trained = [training.index for training in trainings]
     event(f"trainings: {min(len(trained), 5)}")
     assert len(set(trained)) == len(trained)
-    for place, one in enumerate(trainings):
-        if one.evidence.state.production is not None:
-            assert all(one.index - earlier > rules.cooldown_windows for earlier in trained[:place])
+    for place, training in enumerate(trainings):
+        if training.evidence.state.production is not None:
+            assert all(
+                training.index - earlier > rules.cooldown_windows for earlier in trained[:place]
+            )
     for first in trained:
         assert (
             sum(1 for index in trained if first <= index < first + rules.budget_windows)
@@ -139,10 +127,10 @@ def test_trainings_that_a_person_asked_for_count(
 ) -> None:
     """After a requested training too, the loop by itself keeps the cooldown, the budget, and away
     from windows trained for."""
-    trainings = [one for one in play(stream, rules) if one.trained]
+    trainings = [training for training in play(stream, rules) if training.trained]
     for place, now in enumerate(trainings):
         if not now.evidence.requested:
-            earlier = [one.index for one in trainings[:place]]
+            earlier = [training.index for training in trainings[:place]]
             assert now.index not in earlier
             assert now.evidence.state.production is None or all(
                 now.index - index > rules.cooldown_windows for index in earlier
@@ -167,12 +155,12 @@ def test_nothing_is_trained_without_labels_or_on_a_broken_window(
 ) -> None:
     """On any stream, whoever asks, a training has had enough new labels in all, enough of each
     class, and a window that is whole."""
-    for one in play(stream, rules):
-        if one.trained:
-            counts = [count for _, count in one.evidence.new_labels]
+    for step in play(stream, rules):
+        if step.trained:
+            counts = [count for _, count in step.evidence.new_labels]
             assert sum(counts) >= rules.min_new_labels
             assert min(counts) >= rules.min_new_labels_per_class
-            assert not one.evidence.violations
+            assert not step.evidence.violations
 
 
 # A window's drift: over its limit, below it, not measured, or the window broken.
@@ -225,9 +213,9 @@ def test_drift_trains_when_it_was_seen_in_n_of_m_windows_and_only_then(
     lived = live_through(
         looks, replace(DRIFT_ALONE, needed_windows=needed, memory_windows=remembered)
     )
-    for place, one in enumerate(lived):
+    for place, step in enumerate(lived):
         measured = [look for look, _ in looks[: place + 1] if look in (OVER, BELOW)][-remembered:]
-        assert one.trained == (looks[place][0] == OVER and measured.count(OVER) >= needed)
+        assert step.trained == (looks[place][0] == OVER and measured.count(OVER) >= needed)
 
 
 @given(drifts, st.integers(0, 3))
@@ -238,109 +226,9 @@ def test_drift_trains_once_an_episode(looks: list[tuple[str, bool]], cooldown: i
     lived = live_through(
         looks, replace(DRIFT_ALONE, once_an_episode=True, cooldown_windows=cooldown)
     )
-    for (look, good), one in zip(looks, lived, strict=True):
-        assert one.trained == (look == OVER and not tried and one.index - last > cooldown)
-        if one.trained:
-            tried, last = not good, one.index
+    for (look, good), step in zip(looks, lived, strict=True):
+        assert step.trained == (look == OVER and not tried and step.index - last > cooldown)
+        if step.trained:
+            tried, last = not good, step.index
         elif look == BELOW:
             tried = False
-
-
-# Drift over any limit, since the first window; all trainings that there were promoted nothing.
-in_vain = retraining_evidence().map(
-    lambda one: replace(
-        one,
-        drift=drifted(0.9, 0.9),
-        state=replace(one.state, production=1, promoted_at=None, drifting_since=0),
-    )
-)
-
-
-@given(in_vain, eager)
-def test_an_episode_holds_up_nothing_but_drift(
-    evidence: RetrainingEvidence, rules: RetrainingPolicy
-) -> None:
-    """Whatever else asks, age, loss, a person or a production that is gone, is obeyed as if there
-    were no drift."""
-    deaf, once = (
-        Policy(retraining=replace(rules, once_an_episode=True, drift_trigger=heard))
-        for heard in (False, True)
-    )
-    if decide_retraining(evidence, deaf).action is Action.RETRAIN:
-        assert decide_retraining(evidence, once).action is Action.RETRAIN
-
-
-@given(retraining_evidence(broken=True), policies)
-def test_a_broken_window_never_retrains(evidence: RetrainingEvidence, policy: Policy) -> None:
-    """Whatever else is true of it, a window that breaks the contract goes to a person, even when
-    that person asked to train."""
-    assert decide_retraining(evidence, policy).action is Action.ESCALATE
-
-
-@given(
-    retraining_evidence(),
-    policies,
-    st.sampled_from(["drift", "realised_auc", "new_labels", "trained_through", "expected_auc"]),
-)
-def test_a_blank_never_starts_a_training(
-    evidence: RetrainingEvidence, policy: Policy, part: str
-) -> None:
-    """With any measurement unknown the loop trains only where it would have trained with the
-    measurement."""
-    in_state = {"trained_through", "expected_auc"}
-    blank = () if part == "new_labels" else None
-    less = (
-        replace(evidence, state=replace(evidence.state, **{part: blank}))
-        if part in in_state
-        else replace(evidence, **{part: blank})
-    )
-    if decide_retraining(less, policy).action is Action.RETRAIN:
-        assert decide_retraining(evidence, policy).action is Action.RETRAIN
-
-
-# Each number of the policy, and how it is made stricter: fewer trainings.
-STRICTER = {
-    "drift_trigger": lambda rules, by: False,
-    "max_drift_share": lambda rules, by: min(1.0, rules.max_drift_share + by),
-    "once_an_episode": lambda rules, by: True,
-    "auc_loss_trigger": lambda rules, by: False,
-    "max_auc_loss": lambda rules, by: min(1.0, rules.max_auc_loss + by),
-    "age_trigger": lambda rules, by: False,
-    "max_age_windows": lambda rules, by: rules.max_age_windows + round(5 * by),
-    "needed_windows": lambda rules, by: min(
-        rules.memory_windows, rules.needed_windows + round(3 * by)
-    ),
-    "memory_windows": lambda rules, by: max(
-        rules.needed_windows, rules.memory_windows - round(3 * by)
-    ),
-    "cooldown_windows": lambda rules, by: rules.cooldown_windows + round(5 * by),
-    "budget_trainings": lambda rules, by: max(1, rules.budget_trainings - round(5 * by)),
-    "budget_windows": lambda rules, by: rules.budget_windows + round(5 * by),
-    "min_new_labels": lambda rules, by: rules.min_new_labels + round(1000 * by),
-    "min_new_labels_per_class": lambda rules, by: rules.min_new_labels_per_class + round(100 * by),
-}
-
-
-def test_every_number_of_the_retraining_policy_knows_its_strict_direction() -> None:
-    """A new number cannot be added to the retraining policy without saying here which way is
-    stricter."""
-    assert set(STRICTER) == {one.name for one in fields(RetrainingPolicy)}
-
-
-@given(retraining_evidence(), policies, st.sampled_from(sorted(STRICTER)), st.floats(0, 1))
-def test_a_stricter_policy_never_trains_more(
-    evidence: RetrainingEvidence, policy: Policy, name: str, by: float
-) -> None:
-    """What a stricter policy trains on, the laxer one trains on too."""
-    stricter = replace(policy.retraining, **{name: STRICTER[name](policy.retraining, by)})
-    if decide_retraining(evidence, replace(policy, retraining=stricter)).action is Action.RETRAIN:
-        assert decide_retraining(evidence, policy).action is Action.RETRAIN
-
-
-@given(retraining_evidence() | retraining_evidence(broken=True), policies)
-def test_there_is_always_a_reason(evidence: RetrainingEvidence, policy: Policy) -> None:
-    """Every decision says why, on one line, and ESCALATE stands for a broken window only."""
-    decision = decide_retraining(evidence, policy)
-    assert decision.reason.strip()
-    assert "\n" not in decision.reason
-    assert (decision.action is Action.ESCALATE) == bool(evidence.violations)

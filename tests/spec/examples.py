@@ -18,6 +18,7 @@ from closedloop.decisions.evidence import (
     GoldenResult,
     LoopState,
     PromotionEvidence,
+    QuarantineEvidence,
     RetrainingEvidence,
     RollbackEvidence,
     Scores,
@@ -157,6 +158,20 @@ def golden(passed: bool) -> tuple[GoldenResult, ...]:
 def rollback(value: Estimate | None, state: dict[str, Any] | None = None) -> RollbackEvidence:
     """Production, promoted in month 9, against the version it replaced."""
     return RollbackEvidence(WINDOW, replace(STATE, **{"promoted_at": 9, **(state or {})}), value)
+
+
+def quarantine(value: float, chance: float = 0.01, **changes: Any) -> QuarantineEvidence:
+    """The ordinary labelled window, on which production realised this AUC."""
+    usual = QuarantineEvidence(
+        window="month_010",
+        production=4,
+        realised_auc=Estimate(value, value - chance, value + chance, 1000),
+        earlier_aucs=(0.81, 0.80, 0.79),
+        expected_auc=0.80,
+        label_counts=(900, 100),
+        earlier_label_counts=((910, 90), (880, 120)),
+    )
+    return replace(usual, **changes)
 
 
 def with_retraining(**numbers: Any) -> Policy:

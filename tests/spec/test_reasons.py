@@ -9,6 +9,7 @@ import pytest
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
+from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
@@ -18,8 +19,11 @@ from tests.spec.examples import (
     drifted,
     first_model,
     promotion,
+    quarantine,
     retraining,
     rollback,
+    scores,
+    sliced,
     with_retraining,
 )
 
@@ -30,49 +34,60 @@ DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
 TABLE = [
     # action, the decision, its reason
     (Action.KEEP, decide_retraining(retraining(), USUAL),
-     "no trigger fired"),
+     "no reason to retrain"),
     (Action.KEEP, decide_retraining(retraining(drift=None, realised_auc=None), USUAL),
-     "no trigger fired; not known: drift_share over its limit, realised AUC lost more than its limit"),
+     "no reason to retrain; unknown: drift_share over its limit, realised AUC fell by more than its limit"),
     (Action.KEEP, decide_retraining(retraining({"trained_at": (9,)}, drift=DRIFTING), USUAL),
-     "drift_share over its limit, but 'cooldown is over' fails: wanted more than 1 windows since the last retraining, got 1"),
+     "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but the last retraining was 1 window ago, cooldown 1"),
     (Action.KEEP, decide_retraining(retraining({"drifting_since": 7, "promoted_at": 5}, drift=DRIFTING), USUAL),
-     "drift_share over its limit, but 'this drift was not trained for yet' fails: wanted one retraining a drift episode, "
-     "got one 2 windows ago, and production stayed"),
+     "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but a retraining for this drift 2 windows ago brought no better model"),
+    (Action.KEEP, decide_retraining(retraining(drift=DRIFTING, new_labels=()), USUAL),
+     "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but enough new labels: wanted 500 labelled rows newer than production, "
+     "got 0; enough new labels of each class: wanted 30 of each, got 0 of the rarest"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING), USUAL),
-     "drift_share over its limit: 0.50 (column_0, column_1)"),
+     "drift_share 0.50 is over its limit 0.30 (column_0, column_1)"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING, realised_auc=auc(0.7)), USUAL),
-     "drift_share over its limit: 0.50 (column_0, column_1); realised AUC lost more than its limit: +0.1000"),
+     "drift_share 0.50 is over its limit 0.30 (column_0, column_1); realised AUC fell by 0.1000, limit 0.020"),
     (Action.RETRAIN, decide_retraining(retraining({"production": None}), USUAL),
-     "no production model: nothing promoted yet"),
+     "there is no production model yet"),
     (Action.RETRAIN, decide_retraining(retraining(requested=True), USUAL),
-     "asked for by a person: yes"),
+     "requested by a person"),
     (Action.ESCALATE, decide_retraining(retraining(violations=(BROKEN,)), USUAL),
-     "'fee keeps the contract (maximum)' fails: wanted at most 500, got 61 % of rows above it"),
+     "fee breaks the contract (maximum): wanted at most 500, got 61 % of rows above it"),
     (Action.PROMOTE, decide_promotion(promotion(), USUAL),
-     "all 6 gates hold; val_auc: 0.8200; delta on month_010: +0.0050 [-0.0050, +0.0150] on 2000 rows"),
+     "all 6 gates hold; val_auc: 0.8200; "
+     "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
+    (Action.PROMOTE, decide_promotion(promotion({"delta": delta(0.05)}), USUAL),
+     "all 6 gates hold; val_auc: 0.8200; better than version 4 on the same rows: AUC +0.0500 [+0.0400, +0.0600] on 2000 rows"),
     (Action.REJECT, decide_promotion(promotion({"delta": delta(-0.05)}), USUAL),
-     "'delta on month_010' fails: wanted not significantly worse than version 4: upper bound at least +0.0000, "
-     "got -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+     "worse than version 4 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows"),
     (Action.REJECT, decide_promotion(promotion({"same_recipe": False, "delta": delta(0.005)}), USUAL),
-     "'delta on month_010' fails: wanted significantly better than version 4: lower bound over +0.0000, "
-     "got +0.0050 [-0.0050, +0.0150] on 2000 rows"),
+     "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows; "
+     "another recipe must be better by more than 0"),
+    (Action.REJECT, decide_promotion(promotion(sliced(delta(-0.05))), USUAL),
+     "worse in slice seniors: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+    (Action.REJECT, decide_promotion(promotion({"candidate": scores(0.55)}), USUAL),
+     "val_auc: wanted at least 0.600, got 0.5500"),
     (Action.REJECT, decide_promotion(promotion(comparison=None), USUAL),
-     "'candidate was scored' is unknown: wanted scores on the evaluation window, got none"),
+     "candidate was scored: wanted scores on the evaluation window, got none"),
     (Action.REJECT, decide_promotion(promotion({"held_out": True}), USUAL),
-     "'evaluation rows are newer than the training rows' fails: wanted a newer labelled window, unless it is the first model, "
+     "evaluation rows are newer than the training rows: wanted a newer labelled window, unless it is the first model, "
      "got a held-out part of month_010"),
     (Action.ESCALATE, decide_promotion(promotion({"production": None, "delta": None}, production_error="file is gone"), USUAL),
-     "'delta on month_010' is unknown: wanted production version 4 scored on the same rows, got file is gone"),
+     "production version 4 could not be scored: file is gone"),
     (Action.ROLLBACK, decide_rollback(rollback(delta(-0.05)), USUAL),
-     "production is significantly worse than version 3: -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows"),
     (Action.KEEP, decide_rollback(rollback(delta(0.02)), USUAL),
-     "'production is significantly worse than version 3' fails: wanted upper bound of delta below +0.0000, "
-     "got +0.0200 [+0.0100, +0.0300] on 2000 rows"),
+     "production is not significantly worse than version 3 on the same rows: AUC +0.0200 [+0.0100, +0.0300] on 2000 rows"),
     (Action.KEEP, decide_rollback(rollback(delta(-0.05), {"promoted_at": 5}), USUAL),
-     "production is significantly worse than version 3, "
-     "but 'production is on probation' fails: wanted 1 to 2 windows after promotion, got 5 windows"),
+     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows, "
+     "but production is on probation: wanted 1 to 2 windows after its promotion, got 5 windows"),
     (Action.KEEP, decide_rollback(rollback(None), USUAL),
-     "'enough labelled rows' is unknown: wanted 500 rows, got not measured"),
+     "enough labelled rows: wanted 500 rows, got not measured"),
+    (Action.QUARANTINE, decide_quarantine(quarantine(0.21), USUAL),
+     "AUC 0.2100 [0.2000, 0.2200] on 1000 rows is far below the windows before, of which the worst had 0.7900"),
+    (Action.QUARANTINE, decide_quarantine(quarantine(0.80, label_counts=(50, 950)), USUAL),
+     "the odds of a class changed 137.5 times against the windows before (limit 8)"),
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),
@@ -108,7 +123,10 @@ def test_a_memory_is_named_in_what_was_wanted() -> None:
 
 def test_a_first_model_says_that_it_is_the_first() -> None:
     """Where nothing could be compared, the decision says so instead of leaving the comparison out."""
-    assert "none: this is the first model" in decide_promotion(first_model(), USUAL).reason
+    assert (
+        "nothing to compare with: this is the first model"
+        in decide_promotion(first_model(), USUAL).reason
+    )
 
 
 def test_a_rollback_names_where_it_goes_and_a_promotion_what_it_promotes() -> None:
@@ -125,5 +143,5 @@ def test_a_long_list_of_drifted_columns_is_cut() -> None:
     )
     assert (
         decision.reason
-        == "drift_share over its limit: 1.00 (column_0, column_1, column_2, column_3, column_4)"
+        == "drift_share 1.00 is over its limit 0.30 (column_0, column_1, column_2, column_3, column_4)"
     )

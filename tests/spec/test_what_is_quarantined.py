@@ -1,12 +1,13 @@
-"""The manual of `is_quarantined` and `labels_shifted`: which labelled windows are kept out of training, their labels being suspect."""
+"""The manual of `decide_quarantine`: which labelled windows are kept out of training, because their labels are suspect."""
 
 from __future__ import annotations
 
 import pytest
 
-from closedloop.decisions.evidence import Estimate
-from closedloop.decisions.policy import QuarantinePolicy
-from closedloop.decisions.quarantine import is_quarantined, labels_shifted
+from closedloop.decisions.checks import Action, Outcome
+from closedloop.decisions.policy import Policy, QuarantinePolicy
+from closedloop.decisions.quarantine import decide_quarantine
+from tests.spec.examples import quarantine
 
 USUAL, EIGHTH, NONE = (
     QuarantinePolicy(),
@@ -63,11 +64,11 @@ def test_what_is_quarantined(
     policy: QuarantinePolicy,
     wanted: bool,
 ) -> None:
-    """Each window of the table is kept out of training for what production realised on it, or is not, as the table says."""
-    assert (
-        is_quarantined(Estimate(auc, auc - chance, auc + chance, 1000), earlier, expected, policy)
-        is wanted
-    ), situation
+    """Each window of the table is quarantined for production's AUC on it, or is not, as the table says."""
+    evidence = quarantine(auc, chance, earlier_aucs=earlier, expected_auc=expected)
+    decision = decide_quarantine(evidence, Policy(quarantine=policy))
+    assert (decision.action is Action.QUARANTINE) is wanted, situation
+    assert (decision.checks[0].outcome is Outcome.HOLDS) is wanted, situation
 
 
 @pytest.mark.parametrize(
@@ -80,5 +81,17 @@ def test_when_labels_have_shifted(
     policy: QuarantinePolicy,
     wanted: bool,
 ) -> None:
-    """Each window of the table is kept out of training for the shares of its classes, or is not, as the table says."""
-    assert labels_shifted(counts, earlier, policy) is wanted, situation
+    """Each window of the table is quarantined for the shares of its classes, or is not, as the table says."""
+    evidence = quarantine(0.80, label_counts=counts, earlier_label_counts=earlier)
+    decision = decide_quarantine(evidence, Policy(quarantine=policy))
+    assert (decision.action is Action.QUARANTINE) is wanted, situation
+    assert (decision.checks[1].outcome is Outcome.HOLDS) is wanted, situation
+
+
+def test_what_is_unknown_quarantines_nothing() -> None:
+    """Without earlier windows and without the AUC of the promotion both checks are unknown, and the window stays."""
+    decision = decide_quarantine(
+        quarantine(0.21, earlier_aucs=(), expected_auc=None, earlier_label_counts=()), Policy()
+    )
+    assert decision.action is Action.KEEP
+    assert {check.outcome for check in decision.checks} == {Outcome.UNKNOWN}

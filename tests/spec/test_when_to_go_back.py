@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table is read across, one situation a line
 """The manual of `decide_rollback`, one line a situation. `delta` is production minus the version that it replaced."""
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from tests.spec.examples import Row, delta, rollback, with_rollback
 KEEP, ROLLBACK = Action.KEEP, Action.ROLLBACK
 WORSE, UNNAMED = (
     "production is significantly worse than version 3",
-    "production is significantly worse than what it replaced",
+    "production is significantly worse than the version it replaced",
 )
 PROBATION, LABELLED, THERE = (
     "production is on probation",
     "enough labelled rows",
-    "a version to go back to",
+    "there is a version to go back to",
 )
 HARM = delta(-0.05)
 
@@ -33,7 +32,7 @@ TABLE = [
     Row("exactly as good",                    rollback(delta(0.0, 0.0)),                   KEEP,     (f"{WORSE} fails",)),
     Row("worse, within the accepted loss",    rollback(delta(-0.014)),                     KEEP,     (f"{WORSE} fails",), with_rollback(max_loss=0.005)),
     Row("too few labelled rows",              rollback(delta(-0.05, rows=499)),            KEEP,     (f"{WORSE} holds", f"{LABELLED} fails")),
-    Row("switched off",                       rollback(HARM),                              KEEP,     (f"{WORSE} holds", "rollback is switched on fails"), with_rollback(enabled=False)),
+    Row("switched off",                       rollback(HARM),                              KEEP,     (f"{WORSE} holds", "rollback is enabled fails"), with_rollback(enabled=False)),
     # -- blanks
     Row("nothing to go back to",              rollback(HARM, {"previous": None}),          KEEP,     (f"{UNNAMED} holds", f"{THERE} fails")),
     Row("nobody knows when it was promoted",  rollback(HARM, {"promoted_at": None}),       KEEP,     (f"{WORSE} holds", f"{PROBATION} fails")),

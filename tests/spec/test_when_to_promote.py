@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table is read across, one situation a line
 """The manual of `decide_promotion`, one line a situation. The defaults of the policy apply unless a row brings its own."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table is read across, one situation a line
 """The manual of `choose_candidate`: of several candidates on the same rows, which one goes before the gate."""
 
 from __future__ import annotations
@@ -7,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.evidence import Comparison
 from closedloop.decisions.policy import Policy
-from closedloop.decisions.promotion import choose_candidate
 from tests.spec.examples import comparison, delta, scores
 
 
-def one(recipe: str, val_auc: float | None, **changes: Any) -> Comparison:
+def made(recipe: str, val_auc: float | None, **changes: Any) -> Comparison:
     return comparison(
         recipe=recipe,
+        history=recipe.partition("/")[2],
         candidate=scores(val_auc),
         same_recipe=recipe.startswith("logistic"),
         **changes,
@@ -29,17 +29,17 @@ ALONE = {"production": None, "delta": None}
 TABLE = [
     # situation                                             candidates                                                               chosen
     ("nothing was compared",                                (),                                                                      None),
-    ("one candidate, good or bad",                          (one("lightgbm/all", 0.5, delta=WORSE),),                                "lightgbm/all"),
-    ("both allowed: the better",                            (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=BETTER)), "lightgbm/all"),
-    ("the better one is another recipe, not surely better", (one("logistic/all", 0.81, delta=SAME), one("lightgbm/all", 0.83, delta=SAME)), "logistic/all"),
-    ("the better refit of the same recipe",                 (one("logistic/all", 0.81, delta=SAME), one("logistic/recent", 0.82, delta=SAME)), "logistic/recent"),
-    ("weighing recent rows gains next to nothing",          (one("logistic/all", 0.81, delta=SAME), one("logistic/recent", 0.8115, delta=SAME)), "logistic/all"),
-    ("none is allowed: production's recipe",                (one("lightgbm/all", 0.83, delta=SAME), one("logistic/all", 0.78, delta=WORSE)), "logistic/all"),
-    ("none is allowed, none is production's recipe",        (one("lightgbm/all", 0.79, delta=WORSE), one("lightgbm/recent", 0.80, delta=SAME)), "lightgbm/recent"),
-    ("no production model: the best",                       (one("logistic/all", 0.81, **ALONE), one("lightgbm/all", 0.82, **ALONE)), "lightgbm/all"),
-    ("a tie goes by name",                                  (one("logistic/recent", 0.81, delta=SAME), one("logistic/all", 0.81, delta=SAME)), "logistic/all"),
-    ("an unknown val_auc is last",                          (one("logistic/all", None, delta=SAME), one("logistic/recent", 0.70, delta=SAME)), "logistic/recent"),
-    ("an unknown delta allows nothing",                     (one("lightgbm/all", 0.90, delta=None), one("logistic/all", 0.80, delta=SAME)), "logistic/all"),
+    ("one candidate, good or bad",                          (made("lightgbm/all", 0.5, delta=WORSE),),                                "lightgbm/all"),
+    ("both allowed: the better",                            (made("logistic/all", 0.81, delta=SAME), made("lightgbm/all", 0.83, delta=BETTER)), "lightgbm/all"),
+    ("the better one is another recipe, not surely better", (made("logistic/all", 0.81, delta=SAME), made("lightgbm/all", 0.83, delta=SAME)), "logistic/all"),
+    ("the better refit of the same recipe",                 (made("logistic/all", 0.81, delta=SAME), made("logistic/recent", 0.82, delta=SAME)), "logistic/recent"),
+    ("weighing recent rows gains next to nothing",          (made("logistic/all", 0.81, delta=SAME), made("logistic/recent", 0.8115, delta=SAME)), "logistic/all"),
+    ("none is allowed: production's recipe",                (made("lightgbm/all", 0.83, delta=SAME), made("logistic/all", 0.78, delta=WORSE)), "logistic/all"),
+    ("none is allowed, none is production's recipe",        (made("lightgbm/all", 0.79, delta=WORSE), made("lightgbm/recent", 0.80, delta=SAME)), "lightgbm/recent"),
+    ("no production model: the best",                       (made("logistic/all", 0.81, **ALONE), made("lightgbm/all", 0.82, **ALONE)), "lightgbm/all"),
+    ("a tie goes by name",                                  (made("logistic/recent", 0.81, delta=SAME), made("logistic/all", 0.81, delta=SAME)), "logistic/all"),
+    ("an unknown val_auc is last",                          (made("logistic/all", None, delta=SAME), made("logistic/recent", 0.70, delta=SAME)), "logistic/recent"),
+    ("an unknown delta allows nothing",                     (made("lightgbm/all", 0.90, delta=None), made("logistic/all", 0.80, delta=SAME)), "logistic/all"),
 ]
 # fmt: on
 

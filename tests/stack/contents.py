@@ -141,6 +141,7 @@ def _tell_prefect() -> dict[str, Any]:
 def _fill_journal() -> None:
     from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
     from closedloop.settings import Settings
+    from closedloop.storage.details import ComparisonFacts, PromotionDetails
     from closedloop.storage.engine import open_engine
     from closedloop.storage.journal import Journal
 
@@ -154,7 +155,12 @@ def _fill_journal() -> None:
             number,
         )
         journal.carried_out(
-            journal.write(f"key {number}", "shop", decision, details={"auc": 0.875})
+            journal.write(
+                f"key {number}",
+                "shop",
+                decision,
+                details=PromotionDetails(comparison=ComparisonFacts(val_auc=0.875)),
+            )
         )
 
 

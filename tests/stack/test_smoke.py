@@ -17,8 +17,7 @@ import pytest
 
 from closedloop.settings import Settings
 from closedloop.turn.open import open_loop
-from closedloop.windows.sources import write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.windows.synthetic import generate_windows, write_generated
 from tests.stack.pages import Browser, find_browser
 from tests.stack.running_stack import ROOT, Stack
 

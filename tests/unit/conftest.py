@@ -1,5 +1,7 @@
-"""Records on SQLite and on a real PostgreSQL, at a fixed time. A module that takes them imports the
-fixtures of tests/postgres.py."""
+"""Records on SQLite and on a real PostgreSQL, at a fixed time.
+
+A module that uses them imports the fixtures of tests/postgres.py.
+"""
 
 from __future__ import annotations
 

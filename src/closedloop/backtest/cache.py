@@ -17,7 +17,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,10 @@ from typing import Any, TypeVar, cast
 import joblib
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from closedloop.bundle.frames import unpack_frame
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow
@@ -36,14 +39,6 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LazyPipeline:
-    """A pipeline by what it is fitted on; `fit` fits it, once, when its answers are needed."""
-
-    key: str
-    fit: Callable[[], Any]
 
 
 class CachedCompute(Compute):
@@ -81,7 +76,7 @@ class CachedCompute(Compute):
             window = super(CachedCompute, self).read_window(source, name, index, use_case, None)
             return window, source
 
-        window, _ = self._once(place, read)
+        window, _ = self.once(place, read)
         if statistics is None:
             return window
 
@@ -89,7 +84,7 @@ class CachedCompute(Compute):
             violations = self._check(source, window, use_case, statistics)
             return replace(window, violations=violations), statistics
 
-        return self._once((*place, id(statistics)), check)[0]
+        return self.once((*place, id(statistics)), check)[0]
 
     def _check(
         self,
@@ -104,22 +99,21 @@ class CachedCompute(Compute):
 
     def fit(
         self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
-    ) -> LazyPipeline:
-        """A pipeline for `probabilities`; fitted now, unless an earlier run has fitted it."""
+    ) -> CachedPipeline:
+        """A pipeline with cached answers; fitted now, unless an earlier run has fitted it."""
         key = self._fit_key(recipe, windows, use_case)
 
         def fit() -> Any:
-            pipeline = super(CachedCompute, self).fit(recipe, windows, use_case)
+            fitted = super(CachedCompute, self).fit(recipe, windows, use_case)
             with self._lock:
                 self.fits += 1
             self._on_disk(key, lambda: "fitted")
-            return pipeline
+            return fitted.pipeline
 
-        pipeline = LazyPipeline(key, lambda: self._once(key, fit))
         # A fit that fails must fail in the turn that asks for it, not when its answers are needed.
         if not self._on_disk.check_call_in_cache(key, fit):
-            pipeline.fit()
-        return pipeline
+            self.once(key, fit)
+        return CachedPipeline(self, key, fit, use_case)
 
     def _fit_key(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> str:
         rows = [
@@ -149,16 +143,17 @@ class CachedCompute(Compute):
             _code("training/recipes", "training/candidates"),
         )
 
-    def probabilities(
-        self, pipeline: LazyPipeline, frame: pd.DataFrame, use_case: UseCase
-    ) -> np.ndarray:
-        """As `Compute`, for a pipeline that `fit` returned."""
-        key = _key("ask", pipeline.key, self._digest(frame, use_case))
+    def answer(
+        self, scorer: CachedPipeline, numbers: NDArray[Any], texts: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """The probabilities of a pipeline that `fit` returned, computed once for the same rows."""
+        rows = unpack_frame(numbers, texts, scorer.numeric, scorer.categorical)
+        key = _key("ask", scorer.key, digest_frame(rows))
 
-        def ask() -> np.ndarray:
-            return super(CachedCompute, self).probabilities(pipeline.fit(), frame, use_case)
+        def ask() -> NDArray[np.float64]:
+            return PipelineScorer.probabilities(scorer, numbers, texts)
 
-        return self._once(key, lambda: cast(np.ndarray, self._on_disk(key, ask)))
+        return self.once(key, lambda: cast(np.ndarray, self._on_disk(key, ask)))
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
@@ -193,13 +188,14 @@ class CachedCompute(Compute):
             )
             return report
 
-        report = self._once(key, lambda: cast(DriftReport, self._on_disk(key, measure)))
+        report = self.once(key, lambda: cast(DriftReport, self._on_disk(key, measure)))
         return replace(report, **names), None
 
     def estimate_without_labels(self, *_: Any, **__: Any) -> None:
         """Always unknown: no decision reads it."""
 
-    def _once(self, key: Any, compute: Callable[[], T]) -> T:
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` returned the first time it was called for this key."""
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -215,6 +211,28 @@ class CachedCompute(Compute):
             digest = digest_frame(frame if columns is None else frame[list(columns)])
             known = self._digests[id(frame), columns] = frame, digest
         return known[1]
+
+
+class CachedPipeline(PipelineScorer):
+    """A pipeline known by what it is fitted on; fitted when an answer is not in the cache."""
+
+    def __init__(
+        self, cache: CachedCompute, key: str, fit: Callable[[], Any], use_case: UseCase
+    ) -> None:
+        super().__init__(None, use_case.numeric, use_case.categorical)
+        self.key = key
+        self._cache, self._fit = cache, fit
+
+    @property
+    def pipeline(self) -> Any:
+        """The fitted pipeline."""
+        return self._cache.once(self.key, self._fit)
+
+    def probabilities(
+        self, numbers: NDArray[np.floating[Any]], texts: NDArray[Any], /
+    ) -> NDArray[np.float64]:
+        """As `Scorer`, from the cache when it holds the answers."""
+        return self._cache.answer(self, numbers, texts)
 
 
 def digest_frame(frame: pd.DataFrame) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from closedloop.backtest.figures import Round
-from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import Past, Strategy, replay
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ClosedLoopError
 from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
@@ -92,7 +93,7 @@ def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
 def replay_fault(
     past: Past,
     strategy: Strategy,
-    first: FittedModel,
+    first: LoadedVersion,
     fault: str,
     report: Callable[[], object] = lambda: None,
 ) -> FaultCase:
@@ -133,9 +134,7 @@ def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
             model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case
         )
         rows = past.labelled(entry.next_window)
-        clean = measure_auc(
-            rows.labels, past.compute.probabilities(fitted, rows.frame, past.use_case)
-        )
+        clean = measure_auc(rows.labels, score_frame(fitted, rows.frame))
         if clean is not None:
             losses.append(clean - entry.next_auc)
     return max(losses, default=None)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import read_numbers
+from closedloop.windows.prepare import read_numbers
 from closedloop.windows.spelling import find_spellings, read_label, read_number
 
 _FLIPPED = 0.4

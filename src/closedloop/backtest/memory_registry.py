@@ -1,55 +1,25 @@
-"""A registry in memory, for replays: it moves aliases as the one in MLflow does."""
+"""Versions and what is live, in memory: what a replay of history has in the place of MLflow. It
+moves aliases as `registry.py` does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import pandas as pd
-
-from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import RegistryError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.training.candidates import Trainer
-from closedloop.use_case.contract import UseCase
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A fitted pipeline instead of its bundle; the reference is made on first use."""
-
-    facts: Facts
-    use_case: UseCase
-    pipeline: Any
-    trainer: Trainer
-    make_reference: Callable[[], pd.DataFrame] = field(repr=False)
-
-    def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
-        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-        return self.trainer.probabilities(self.pipeline, prepared, self.use_case)
-
-    def reference(self) -> pd.DataFrame:
-        """The sample of training rows; the same frame each time."""
-        return self._reference
-
-    @cached_property
-    def _reference(self) -> pd.DataFrame:
-        return self.make_reference()
 
 
 class MemoryRegistry:
-    """The models of a use case, in memory only."""
+    """One use case's models, as long as the object lives."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._models: dict[int, FittedModel] = {}
+        self._models: dict[int, LoadedVersion] = {}
         self._facts: dict[int, VersionFacts] = {}
         self._aliases: dict[str, int] = {}
 
-    def add(self, model: FittedModel, window: str) -> int:
+    def add(self, model: LoadedVersion, window: str) -> int:
         """Register a model as a candidate; returns its version."""
         number, facts = len(self._models) + 1, model.facts
         self._models[number] = model
@@ -78,12 +48,12 @@ class MemoryRegistry:
                 where=f"model {self.name}",
                 wanted=f"version {number}",
                 got=f"versions {known}",
-                then="choose a known version",
+                then="choose one of those",
             )
         aliases = tuple(sorted(alias for alias, place in self._aliases.items() if place == number))
         return replace(self._facts[number], aliases=aliases)
 
-    def load(self, number: int) -> FittedModel:
+    def load(self, number: int) -> LoadedVersion:
         """The model of a version; raises RegistryError when there is no such version."""
         return self._models[self.version(number).version]
 
@@ -96,10 +66,8 @@ class MemoryRegistry:
         return self._aliases.get(PREVIOUS)
 
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
-        """Move `production` forward; what it replaces becomes `previous`.
-
-        False when `production` is at neither version.
-        """
+        """Move `production` forward and keep the replaced one as `previous`; False when production
+        is neither of the two."""
         live = self.production()
         if live not in (number, instead_of):
             return False
@@ -114,7 +82,8 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back, archive what it leaves; False when it is at neither version."""
+        """Move `production` back; what it leaves is archived. False when production is neither of
+        the two."""
         if self.production() not in (to, instead_of):
             return False
         self.version(to)
@@ -125,7 +94,7 @@ class MemoryRegistry:
         return True
 
     def reject(self, number: int, *, reason: str) -> None:
-        """Mark a candidate as rejected; production stays as it is."""
+        """Note that a candidate was rejected; a version that is live is left alone."""
         if number != self.production():
             self._tag(number, "rejected")
 

@@ -1,10 +1,10 @@
-"""The policies that a backtest compares: the loop's own, those that never look, and the loop that
-is published most.
+"""The policies that a backtest compares.
 
 `static` never retrains. `always` and `every-k` fit the first recipe on all labels that are due,
-every or every k-th round, and ship it unseen. `naive` trains on the newest labelled window alone
-when drift_share is over its limit, and promotes when the AUC on a random part of that window beats,
-by 0.01, the number logged for production. `loop` is the brain with the use case's policy.
+every or every k-th round, and promote it unchecked. `naive` is what most published loops do: it
+trains on the newest labelled window alone when drift_share is over its limit, and promotes when the
+AUC on a random part of that window beats, by 0.01, the number logged for production. `loop` is the
+loop itself with the use case's policy.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ import difflib
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from closedloop.backtest.cache import LazyPipeline
-from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.scorer import Scorer
 from closedloop.decisions.checks import Action
-from closedloop.decisions.evidence import RetrainingEvidence
+from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
 from closedloop.decisions.policy import Policy
-from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.metrics.auc import measure_auc
-from closedloop.storage.journal import Entry
+from closedloop.storage.details import ComparisonFacts, PromotionDetails
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
 from closedloop.turn.candidate import (
@@ -39,87 +40,78 @@ from closedloop.turn.candidate import (
     make_evidence,
     make_reference,
 )
-from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History
-from closedloop.turn.observe import PREDICTION, gather_turn, measure_window_drift, watched_frame
-from closedloop.turn.write_down import decide_turn, write_promotion
+from closedloop.turn.observe import PREDICTION, measure_window_drift, watched_frame
+from closedloop.turn.take_turn import retrain, take_turn
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
 DEFAULT = ("static", "always", "every-2", "every-4", "naive", "loop")
 NAIVE_DELTA = 0.01
-# Those who choose nothing check nothing either.
+# Policies without gates check no contract either.
 _NO_STATISTICS: dict[str, Any] = {}
 _EVERY = re.compile(r"every-([1-9]\d*)")
 
 
 @dataclass(frozen=True)
 class Brain:
-    """The loop itself: gathers, decides and acts as the flows do."""
+    """The loop itself: takes the turns that the flows take, in memory."""
 
     name: str = "loop"
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """As `monitor_flow`, and `train_and_compare_flow` when it asks for a retraining."""
-        history = History(parts, window)
-        found = gather_turn(history)
-        entry = carry_out(parts, decide_turn(history, found, found.details))
-        quarantined = (found.details["realised_on"],) if found.details.get("quarantined") else ()
-        if entry.decision.action is Action.RETRAIN and entry.outcome is None:
-            step = _train(parts, window, entry)
-            return replace(
-                step, quarantined=tuple(dict.fromkeys((*quarantined, *step.quarantined)))
-            )
-        return Step((entry.decision.action.value,), entry.decision.reason, quarantined=quarantined)
+        """One turn, and the retraining that it asks for."""
+        entry = take_turn(History(parts, window))
+        facts, decision = entry.turn.realised, entry.decision
+        kept_out = (facts.realised_on,) if facts and facts.quarantined and facts.realised_on else ()
+        if decision.action is not Action.RETRAIN or entry.outcome is not None:
+            return Step((decision.action.value,), decision.reason, quarantined=kept_out)
+        promotion = retrain(History(parts, window), entry, propose=_propose)
+        assert isinstance(promotion.details, PromotionDetails)
+        compared = promotion.details.comparison or ComparisonFacts()
+        return Step(
+            (decision.action.value, promotion.decision.action.value),
+            promotion.decision.reason,
+            promotion.decision.version,
+            compared.delta,
+            tuple(dict.fromkeys((*kept_out, *compared.quarantined_windows))),
+        )
 
 
-def _train(parts: ReplayParts, window: str, asked: Entry) -> Step:
-    """Fit, compare, register, decide, act; in memory the fitted pipeline is what would serve, so
-    both answer alike."""
-    history = History(parts, window)
-    candidate = fit_candidate(history)
-    facts = describe_candidate(history, candidate)
-    model = FittedModel(
-        facts,
+def _propose(history: History[ReplayParts]) -> PromotionEvidence:
+    """Fit one candidate and register it; the fitted pipeline is what would serve."""
+    parts, candidate = history.loop, fit_candidate(history)
+    model = LoadedVersion(
+        describe_candidate(history, candidate),
         parts.use_case,
-        candidate.pipeline,
-        parts.compute,
-        lambda: make_reference(history, candidate),
+        candidate.scorer,
+        cache(lambda: make_reference(history, candidate)),
     )
-    version = parts.registry.add(model, window)
-    evidence = replace(make_evidence(history, candidate, model.probabilities, 0.0), version=version)
-    entry = write_promotion(
-        history, evidence, decide_promotion(evidence, parts.use_case.policy), asked.id
-    )
-    carry_out(parts, entry)
-    finish_retraining(parts, asked, history.names)
-    delta = candidate.chosen.delta.value if candidate.chosen.delta else None
-    return Step(
-        (asked.decision.action.value, entry.decision.action.value),
-        entry.decision.reason,
-        version,
-        delta,
-        candidate.quarantined,
-    )
+    version = parts.registry.add(model, history.window)
+    return replace(make_evidence(history, candidate, model.scorer, 0.0), version=version)
 
 
 @dataclass(frozen=True)
 class Every:
-    """Trains each `rounds`-th round on all labels that are due, and ships what it has fitted;
-    `rounds` 0 never trains."""
+    """Trains every `rounds`-th round on all labels that are due, and promotes the result.
+
+    `rounds` 0 never trains.
+    """
 
     name: str
     rounds: int
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """No gate, no contract: whatever has a label teaches."""
+        """No gate and no contract: every labelled row is trained on."""
         if not self.rounds or number % self.rounds:
             return Step(("keep",), "not its turn")
         history = History(parts, window)
         windows = tuple(
-            one for name in history.due if len((one := history.read(name).labelled).labels)
+            labelled
+            for name in history.due
+            if len((labelled := history.read(name).labelled).labels)
         )
         if not windows:
             raise SourceError(
@@ -135,13 +127,13 @@ class Every:
 
 @dataclass(frozen=True)
 class Naive:
-    """Numbers from different rows, on the newest window alone: what most published loops do."""
+    """Trains on the newest window alone and compares numbers from different rows."""
 
     name: str = "naive"
     policy: Policy | None = None
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Drift over its limit trains; an AUC over the logged one promotes."""
+        """Drift over its limit trains; an AUC above the logged number promotes."""
         history = History(parts, window)
         read = history.read(window)
         drift, _ = measure_window_drift(history, read)
@@ -149,9 +141,9 @@ class Naive:
         evidence = RetrainingEvidence(read.facts, history.state(), drift=drift)
         newest = next(
             (
-                one
+                labelled
                 for name in reversed(history.due)
-                if len((one := history.read(name).labelled).labels)
+                if len((labelled := history.read(name).labelled).labels)
             ),
             None,
         )
@@ -166,9 +158,9 @@ class Naive:
             replace(newest, frame=newest.frame[part], labels=newest.labels[part])
             for part in (~judged, judged)
         )
-        pipeline = compute.fit(recipe, (taught,), use_case)
-        auc = measure_auc(kept.labels, compute.probabilities(pipeline, kept.frame, use_case))
-        version = _register(history, recipe, (newest,), pipeline, auc, kept)
+        scorer = compute.fit(recipe, (taught,), use_case)
+        auc = measure_auc(kept.labels, score_frame(scorer, kept.frame))
+        version = _register(history, recipe, (newest,), scorer, auc, kept)
         logged = history.production.val_auc if history.production else None
         better = auc is not None and (logged is None or auc - logged > NAIVE_DELTA)
         if better:
@@ -183,8 +175,7 @@ class Naive:
 
 
 def first_recipe(use_case: UseCase) -> str:
-    """The first learner of the use case on all history: what is fitted by those who choose
-    nothing."""
+    """The first learner of the use case on all history, for policies that do not choose."""
     return recipe_name(use_case.training.recipes[0], "all")
 
 
@@ -192,18 +183,17 @@ def _register(
     history: History[ReplayParts],
     recipe: str,
     windows: tuple[LabelledWindow, ...],
-    pipeline: LazyPipeline,
+    scorer: Scorer,
     auc: float | None,
     judged: LabelledWindow | None = None,
 ) -> int:
     parts = history.loop
-    trained = pd.concat([one.frame for one in windows], ignore_index=True)
+    trained = pd.concat([window.frame for window in windows], ignore_index=True)
 
     def make_reference() -> pd.DataFrame:
         frame = watched_frame(trained, None, history)
         if judged is not None:
-            asked = parts.compute.probabilities(pipeline, judged.frame, parts.use_case)
-            seen = watched_frame(judged.frame, asked, history)
+            seen = watched_frame(judged.frame, score_frame(scorer, judged.frame), history)
             places = windows[-1].frame.index.get_indexer(seen.index)
             frame.loc[places, PREDICTION] = seen[PREDICTION].to_numpy()
         return frame
@@ -213,7 +203,7 @@ def _register(
         key=history.key("promotion"),
         recipe=recipe,
         classes=parts.use_case.target.classes,
-        trained_windows=tuple(one.name for one in windows),
+        trained_windows=tuple(window.name for window in windows),
         evaluation_window=windows[-1].name,
         val_auc=auc,
         statistics=_NO_STATISTICS,
@@ -222,14 +212,13 @@ def _register(
         data_digest="",
     )
     return parts.registry.add(
-        FittedModel(facts, parts.use_case, pipeline, parts.compute, make_reference),
+        LoadedVersion(facts, parts.use_case, scorer, cache(make_reference)),
         history.window,
     )
 
 
 def parse_policy(name: str, use_case: UseCase) -> Strategy:
-    """A policy by its name, or from a TOML file with [policy] tables that take the place of the use
-    case's.
+    """A policy by its name, or from a TOML file whose [policy] tables replace the use case's.
 
     Raises UseCaseError when it is neither, or when the file cannot be obeyed.
     """
@@ -249,7 +238,7 @@ def parse_policy(name: str, use_case: UseCase) -> Strategy:
             where="--policy",
             wanted="static, always, every-K, naive, loop or a .toml file",
             got=repr(name),
-            then=f"did you mean {near[0]}?" if near else "choose one of those",
+            then=f"did you mean {near[0]}?" if near else "use one of these",
         )
     return Brain(Path(name).stem, _read_policy(Path(name), use_case))
 
@@ -262,7 +251,7 @@ def _read_policy(path: Path, use_case: UseCase) -> Policy:
             where=str(path),
             wanted="a TOML file with [policy] tables",
             got=str(error),
-            then="mend the path or the file",
+            then="correct the path or the file",
         ) from None
     if set(content) != {"policy"} or not isinstance(content["policy"], dict):
         raise UseCaseError(

@@ -1,9 +1,9 @@
-"""History, window by window, as the live loop would have lived it: the turns are those of the
-flows, the parts are in memory.
+"""Replays history window by window: the same turns as in the flows, with journal and registry in
+memory.
 
-At round t window t has arrived and the labels of the windows up to t - delay are due; nothing newer
-can be read, by anybody. The production that round t leaves answers window t + 1, and all labels of
-t + 1 say how well: that is measured, and never shown to a policy.
+In round t, window t has arrived and the labels of the windows up to t - delay are due; nothing
+newer can be read. The production model after round t is scored on all labels of window t + 1, which
+no policy sees.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 import pandas as pd
 
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.figures import CONFIDENCE, Round
-from closedloop.backtest.memory_registry import FittedModel, MemoryRegistry
+from closedloop.backtest.memory_registry import MemoryRegistry
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
@@ -56,8 +59,9 @@ class Stream:
 
 @dataclass(frozen=True)
 class AsOf:
-    """The stream when `window` was its newest: later windows do not exist, labels that are not due
-    are null.
+    """The stream when `window` was its newest.
+
+    Later windows do not exist, labels that are not due are null.
 
     `replaced` holds other rows for some windows, as a fault would have left them.
     """
@@ -89,8 +93,10 @@ class AsOf:
         )
 
     def mark(self, window: str) -> str:
-        """Tells these rows from others of the same window: hidden labels or not, replaced rows or
-        not."""
+        """Tells these rows from others of the same window.
+
+        Hidden labels or not, replaced rows or not.
+        """
         rows = (
             f"replaced {id(self.replaced[window])}"
             if window in self.replaced
@@ -104,7 +110,7 @@ class AsOf:
 
 @dataclass(frozen=True)
 class ReplayParts:
-    """What a turn works with (`parts.Parts`), at one moment of history."""
+    """What a turn works with (`turn.ports.Parts`), at one moment of history."""
 
     use_case: UseCase
     source: AsOf
@@ -115,8 +121,7 @@ class ReplayParts:
 
 @dataclass(frozen=True)
 class Step:
-    """What a policy did in one round: its actions with their reason, and the candidate that it
-    fitted, if it did."""
+    """What a policy did in one round, why, and the candidate that it fitted, if any."""
 
     actions: tuple[str, ...]
     reason: str
@@ -137,8 +142,7 @@ class Strategy(Protocol):
         """The numbers that it obeys, when they are its own."""
 
     def turn(self, parts: ReplayParts, window: str, number: int) -> Step:
-        """Take the turn of one window; `number` counts rounds from 1. What it fits and promotes is
-        in the registry afterwards."""
+        """Take the turn of one window, in `parts.registry`; `number` counts rounds from 1."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +161,18 @@ class Past:
         return self.use_case.labels.delay_windows
 
     def rounds(self) -> tuple[tuple[str, str], ...]:
-        """(window, next window) of every round that is judged; raises SourceError when there is
-        none."""
+        """(window, next window) of every round that is judged.
+
+        Raises SourceError when there is none.
+        """
         names, start = self.stream.names, self.first + self.delay
         if self.first < 1 or len(names) < start + 2:
             raise SourceError(
                 where="backtest",
                 wanted=f"at least {max(self.first, 1) + self.delay + 2} windows",
-                got=f"{len(names)} windows, {self.first} of them for the first model, labels {self.delay} late",
-                then="bring more history, or lower --first-windows",
+                got=f"{len(names)} windows, with {self.first} for the first model "
+                f"and labels {self.delay} windows late",
+                then="add more history, or lower --first-windows",
             )
         return tuple(zip(names[start:-1], names[start + 1 :], strict=True))
 
@@ -179,9 +186,11 @@ class Past:
         return self.compute.read_window(self.stream, window, index, self.use_case, None).labelled
 
 
-def fit_first(past: Past) -> FittedModel:
-    """The model that every policy starts with: the first recipe on all of the first windows, as a
-    retraining would have fitted it."""
+def fit_first(past: Past) -> LoadedVersion:
+    """The model that every policy starts with.
+
+    The first recipe on all of the first windows, as a retraining would have fitted it.
+    """
     training = replace(
         past.use_case.training, recipes=past.use_case.training.recipes[:1], histories=("all",)
     )
@@ -196,12 +205,8 @@ def fit_first(past: Past) -> FittedModel:
         )
         candidate = fit_candidate(history)
         facts = describe_candidate(history, candidate)
-    return FittedModel(
-        facts,
-        past.use_case,
-        candidate.pipeline,
-        past.compute,
-        lambda: make_reference(history, candidate),
+    return LoadedVersion(
+        facts, past.use_case, candidate.scorer, cache(lambda: make_reference(history, candidate))
     )
 
 
@@ -217,13 +222,14 @@ def _open_journal() -> Iterator[Journal]:
 def replay(
     past: Past,
     strategy: Strategy,
-    first: FittedModel,
+    first: LoadedVersion,
     report: Callable[[], object] = lambda: None,
     *,
     until: int | None = None,
 ) -> tuple[Round, ...]:
-    """Every round under one policy, oldest first, or the first `until` of them; `report` is called
-    after each.
+    """Every round under one policy, oldest first, or the first `until` of them.
+
+    `report` is called after each.
 
     `first` is installed and not judged.
     """
@@ -251,7 +257,7 @@ def _take_round(
         step = strategy.turn(parts, window, number)
     except (
         ModelError
-    ) as error:  # the live turn ends with this sentence too, and the next one goes on
+    ) as error:  # a live turn ends with this sentence too, and the next window goes on
         step, failed = Step((), str(error)), str(error)
     live = registry.production()
     assert before is not None
@@ -267,7 +273,7 @@ def _take_round(
         production=live,
         candidate=candidate,
         trained_on=() if candidate is None else registry.load(candidate).facts.trained_windows,
-        next_auc=measure_auc(rows.labels, registry.load(live).probabilities(rows.frame))
+        next_auc=measure_auc(rows.labels, score_frame(registry.load(live).scorer, rows.frame))
         if len(rows.labels)
         else None,
         delta=step.delta,
@@ -285,7 +291,9 @@ def _take_round(
 def _measure_advantage(
     registry: MemoryRegistry, candidate: int, before: int, rows: LabelledWindow
 ) -> Estimate | None:
-    answers = [registry.load(number).probabilities(rows.frame) for number in (candidate, before)]
+    answers = [
+        score_frame(registry.load(number).scorer, rows.frame) for number in (candidate, before)
+    ]
     return (
         measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE) if len(rows.labels) else None
     )

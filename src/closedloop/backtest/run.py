@@ -18,9 +18,9 @@ from closedloop.backtest.fault_replay import (
     replay_fault,
 )
 from closedloop.backtest.figures import PolicyFigures, Round, mean_auc, measure_policies
-from closedloop.backtest.memory_registry import FittedModel
 from closedloop.backtest.policies import DEFAULT, Every, parse_policy
 from closedloop.backtest.replay import Past, Strategy, fit_first, replay
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import UseCaseError
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def run_backtest(
 def _replay_faults(
     past: Past,
     policies: Sequence[Strategy],
-    first: FittedModel,
+    first: LoadedVersion,
     faults: Sequence[str],
     report: Progress,
 ) -> tuple[FaultCase, ...]:

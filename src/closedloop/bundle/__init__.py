@@ -1,1 +1,1 @@
-"""The files of one model version: skops, ONNX, and the proof that both answer alike."""
+"""A model version: its files, what answers with them, and the proof that ONNX may answer."""

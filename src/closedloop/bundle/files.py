@@ -1,5 +1,4 @@
-"""The folder of a bundle as it lies on disk: what is in it, what it says of itself, and its digest.
-Read without pandas or scikit-learn."""
+"""A bundle on disk: file names, facts, proof and digest, without pandas or scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,9 +14,12 @@ FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE = "facts.json", "self_test.json", "re
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model is. `use_case` is the content of the loop.toml it was fitted under, without
-    golden cases; `trained_windows` are in time order; `val_auc` was measured before the refit, by
-    its twin, on `evaluation_window`."""
+    """What a model is.
+
+    `use_case` is the content of the loop.toml it was fitted under, without the golden cases.
+    `trained_windows` are in time order. `val_auc` is that of its twin, which was fitted before
+    `evaluation_window` and scored on it.
+    """
 
     name: str
     key: str
@@ -34,9 +36,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Proof:
-    """What answers for this bundle, and why. `difference` is the largest between a probability of
-    the ONNX model and of the fitted pipeline on `rows` rows; None when there was no ONNX model to
-    try. `reason` is empty when ONNX serves."""
+    """What answers in service, and why.
+
+    `difference` is the largest between probabilities of the ONNX model and of the fitted pipeline
+    on `rows` rows; None when there is no ONNX model. `reason` is empty when ONNX answers.
+    """
 
     served_by: Literal["onnx", "pipeline"]
     difference: float | None
@@ -45,15 +49,17 @@ class Proof:
 
 
 def read_facts(folder: Path) -> Facts:
-    """What the bundle says of its model; raises what a missing or damaged file raises."""
+    """The facts of a bundle; raises whatever a missing or damaged file makes its reader raise."""
     content = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     tuples = {name: tuple(content[name]) for name in ("classes", "trained_windows")}
     return Facts(**{**content, **tuples})
 
 
 def read_proof(folder: Path) -> Proof:
-    """The proof that lies in the bundle; one that was packed without is served by its pipeline.
-    Raises what a damaged file raises."""
+    """The proof of a bundle; without a proof its pipeline answers.
+
+    Raises whatever a damaged file makes its reader raise.
+    """
     path = folder / PROOF_FILE
     if not path.exists():
         return Proof("pipeline", None, 0, "the bundle was packed without a proof")
@@ -64,8 +70,7 @@ def read_proof(folder: Path) -> Proof:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a dataclass or plain content as JSON, in the order that it has: that of the columns is
-    the order of features everywhere."""
+    """Write a dataclass or a dictionary as JSON; keys keep their order, as columns need."""
     path.write_text(
         json.dumps(content if isinstance(content, dict) else asdict(content), indent=1),
         encoding="utf-8",
@@ -73,7 +78,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def model_digest(folder: Path) -> str:
-    """sha256 over every file of the bundle, names included; 64 hex digits."""
+    """sha256 over the names and contents of every file of the bundle; 64 hex digits."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

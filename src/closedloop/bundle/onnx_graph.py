@@ -1,14 +1,14 @@
-"""A fitted pipeline of training.py -> one ONNX model. onnx's only door.
+"""A fitted pipeline of `training/recipes.py` as an ONNX model. onnx's only door.
 
-Two packed inputs, because one tensor a column costs twice the time of a row: `numbers` float64 (n,
-f), NaN for null, and `texts` string (n, c); an input without columns is absent. One output,
-`probabilities` float32 (n, k), in the order of the classes.
+Inputs: `numbers` float64 (n, f), NaN for null, and `texts` string (n, c); an input without columns
+is absent. One tensor for each column would double the time of a row. Output: `probabilities`
+float32 (n, k), in the order of the classes.
 
-The graph is written here, node by node, rather than by a general converter: those compute in
-float32, where a number beyond 2^24 or beside a split takes another turn than in the pipeline. In
-float64 there is nothing to round: standardisation loses no digits, and a tree compares the very
-numbers that it was fitted on. The same pipeline gives the same bytes. To add a learner, add its
-nodes to `_scores`; one that is not there is served as the pipeline that it is.
+Why no general converter: those compute in float32, where a number above 2^24 or next to a split
+takes another branch than in the pipeline. In float64 nothing is rounded: scaling loses no digits,
+and a tree compares the very numbers it was fitted on. The same pipeline gives the same bytes.
+
+To add a learner, add its nodes to `_scores`; without nodes, its pipeline answers in service.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from closedloop.bundle.onnx_trees import Node, read_decision_tree, read_lightgbm, split_points
 from closedloop.errors import ModelError
 
-# The oldest that have all that is used, so that any serving runtime of the last years reads the
-# file.
+# The oldest versions with every operator used here, so that older runtimes can read the file.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 
 def convert(pipeline: Any, numeric: Sequence[str], categorical: Sequence[str]) -> bytes:
     """The ONNX model of a fitted pipeline whose prepared frames have these columns.
 
-    Raises ModelError, with the reason, when a step is none of those that are known here.
+    Raises ModelError, which names the step, when there are no nodes for a step.
     """
     graph = _Graph()
     try:
@@ -40,18 +39,17 @@ def convert(pipeline: Any, numeric: Sequence[str], categorical: Sequence[str]) -
         return graph.finish(len(numeric), len(categorical), len(model.classes_))
     except ModelError:
         raise
-    except Exception as error:  # a pipeline of another make may lack anything that is looked for
+    except Exception as error:  # a foreign pipeline may lack any attribute
         raise _unknown(
-            "a pipeline of columns and a model, as recipes make it",
+            "a pipeline of columns and a model, as the recipes build it",
             f"{type(error).__name__}: {error}",
         ) from error
 
 
 def find_split_points(pipeline: Any, numeric: Sequence[str]) -> dict[int, tuple[float, ...]]:
-    """Place of a numeric column -> the thresholds at which the model's trees part it, ascending;
-    empty for models without trees.
+    """The thresholds of the model's trees, ascending, by the place of the numeric column.
 
-    Raises ModelError as `convert` does.
+    Empty for models without trees. Raises ModelError as `convert`.
     """
     _, model = _steps(pipeline)
     nodes: tuple[Node, ...] = ()
@@ -63,8 +61,7 @@ def find_split_points(pipeline: Any, numeric: Sequence[str]) -> dict[int, tuple[
 
 
 class _Graph:
-    """Nodes and constants in the order in which they are added, named by their number: nothing of
-    the run gets into the file."""
+    """Nodes and constants in the order of adding, named by number so that the bytes repeat."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
@@ -73,7 +70,7 @@ class _Graph:
     def add(
         self, operation: str, inputs: list[str], name: str = "", domain: str = "", **attributes: Any
     ) -> str:
-        """Append a node with one output; returns the name of that output."""
+        """Append a node with a single output; returns that output's name."""
         from onnx import helper
 
         name = name or f"{operation.lower()}_{len(self._nodes)}"
@@ -83,7 +80,7 @@ class _Graph:
         return name
 
     def constant(self, values: NDArray[Any]) -> str:
-        """Append an array that travels in the file; returns its name."""
+        """Append an array to the file; returns its name."""
         from onnx import numpy_helper
 
         name = f"constant_{len(self._constants)}"
@@ -120,7 +117,7 @@ def _steps(pipeline: Any) -> tuple[Any, Any]:
 
 
 def _features(graph: _Graph, columns: Any, numeric: list[str], categorical: list[str]) -> str:
-    """The matrix that the model sees, float64 (n, d)."""
+    """The model's input matrix, float64 (n, d)."""
     parts = []
     for _, step, names in columns.transformers_:
         if isinstance(step, str) and step == "drop":
@@ -131,38 +128,39 @@ def _features(graph: _Graph, columns: Any, numeric: list[str], categorical: list
             parts.append(_one_hot(graph, step))
         else:
             raise _unknown(
-                "one step for the numeric columns and one for the categorical ones",
-                f"one for {list(names)}",
+                "a step for the numeric columns and a step for the categorical columns",
+                f"a step for {list(names)}",
             )
     return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
 def _numbers(graph: _Graph, step: Any) -> str:
-    at = "numbers"
-    for one in [inner for _, inner in step.steps] if type(step).__name__ == "Pipeline" else [step]:
-        kind = type(one).__name__
+    at, steps = "numbers", [step]
+    if type(step).__name__ == "Pipeline":
+        steps = [inner for _, inner in step.steps]
+    for inner in steps:
+        kind = type(inner).__name__
         if (
             kind == "SimpleImputer"
-            and not one.add_indicator
-            and np.isnan(one.missing_values)
-            and np.isfinite(one.statistics_).all()
+            and not inner.add_indicator
+            and np.isnan(inner.missing_values)
+            and np.isfinite(inner.statistics_).all()
         ):
-            fill = graph.constant(np.asarray(one.statistics_, dtype=np.float64).reshape(1, -1))
+            fill = graph.constant(np.asarray(inner.statistics_, dtype=np.float64).reshape(1, -1))
             at = graph.add("Where", [graph.add("IsNaN", [at]), fill, at])
         elif kind == "StandardScaler":
-            # In this order, as scikit-learn does it: first the distance from the mean, then its
-            # scale.
-            if one.with_mean:
+            # In scikit-learn's order: subtract, then divide.
+            if inner.with_mean:
                 at = graph.add(
                     "Sub",
-                    [at, graph.constant(np.asarray(one.mean_, dtype=np.float64).reshape(1, -1))],
+                    [at, graph.constant(np.asarray(inner.mean_, dtype=np.float64).reshape(1, -1))],
                 )
-            if one.with_std:
+            if inner.with_std:
                 at = graph.add(
                     "Div",
-                    [at, graph.constant(np.asarray(one.scale_, dtype=np.float64).reshape(1, -1))],
+                    [at, graph.constant(np.asarray(inner.scale_, dtype=np.float64).reshape(1, -1))],
                 )
-        elif not (kind == "FunctionTransformer" and one.func is None) and one != "passthrough":
+        elif not (kind == "FunctionTransformer" and inner.func is None) and inner != "passthrough":
             raise _unknown(
                 "SimpleImputer, StandardScaler or passthrough for the numeric columns", kind
             )
@@ -170,12 +168,13 @@ def _numbers(graph: _Graph, step: Any) -> str:
 
 
 def _one_hot(graph: _Graph, step: Any) -> str:
-    """Every text becomes a number, looked up once for all columns; a one stands where that is the
-    number of the category."""
+    """Look every text up as a number, once for all columns, and compare it with the categories."""
     if type(step).__name__ != "OneHotEncoder" or step.handle_unknown != "ignore":
         raise _unknown("a OneHotEncoder that ignores unseen categories", type(step).__name__)
     if step.drop is not None or step.min_frequency is not None or step.max_categories is not None:
-        raise _unknown("a OneHotEncoder that keeps all categories", "one that drops or merges some")
+        raise _unknown(
+            "a OneHotEncoder that keeps all categories", "an encoder that drops or merges some"
+        )
     categories = [list(values) for values in step.categories_]
     strange = [value for values in categories for value in values if not isinstance(value, str)]
     if strange:
@@ -215,7 +214,7 @@ def _scores(graph: _Graph, model: Any, features: str) -> str:
         nodes, scores = read_lightgbm(model)
         return _shares(graph, _ensemble(graph, nodes, scores, features), classes)
     if kind == "DecisionTreeClassifier":
-        # scikit-learn's trees look at float32.
+        # scikit-learn's trees compare float32.
         seen = graph.add(
             "Cast", [graph.add("Cast", [features], to=_type("FLOAT"))], to=_type("DOUBLE")
         )
@@ -280,5 +279,5 @@ def _names(steps: Sequence[Any]) -> list[str]:
 
 def _unknown(wanted: str, got: str) -> ModelError:
     return ModelError(
-        where="conversion to ONNX", wanted=wanted, got=got, then="the pipeline itself is served"
+        where="conversion to ONNX", wanted=wanted, got=got, then="the pipeline answers instead"
     )

@@ -1,5 +1,4 @@
-"""Does the ONNX model answer like the pipeline? Tried with the files that will be served, where an
-answer is likeliest to differ."""
+"""The proof that an ONNX model answers like its pipeline, with the files that will answer."""
 
 from __future__ import annotations
 
@@ -12,14 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.bundle.files import ONNX_FILE, PROOF_FILE, Proof, write_json
+from closedloop.bundle.frames import pack_frame
+from closedloop.bundle.loaded import load_version
 from closedloop.bundle.onnx_graph import convert, find_split_points
-from closedloop.bundle.onnx_model import load_served
+from closedloop.bundle.scorer import largest_difference
 from closedloop.errors import ModelError
 from closedloop.use_case.contract import MISSING, UseCase
 
-# Enough for every threshold of a usual ensemble; a larger one is tried at thresholds spread over
-# all of its own.
-MOST_SPLIT_ROWS = 10_000
+# Enough for every threshold of a usual ensemble; a larger ensemble is tried at a spread of its
+# thresholds.
+MAX_SPLIT_ROWS = 10_000
 _EXTREMES = (0.0, -1.0, 1e6, -1e6, 2.0**24 + 1, -(2.0**24) - 1, 2.0**53, 1e-30, 1e30, -1e30)
 _STRANGE_TEXTS = ("(never seen)", "", " ", MISSING, "a\0b", "\N{GRINNING FACE}", "x" * 1000)
 
@@ -27,11 +28,11 @@ _STRANGE_TEXTS = ("(never seen)", "", " ", MISSING, "a\0b", "\N{GRINNING FACE}",
 def prove(
     folder: Path, pipeline: Any, prepared: pd.DataFrame, use_case: UseCase, limit: float
 ) -> Proof:
-    """Add `model.onnx` to a bundle that has its facts and self-test, and try it; add `proof.json`.
+    """Add `model.onnx` and `proof.json` to a bundle that has its facts and self-test.
 
-    It is tried on the rows of `prepared`, on awkward rows made of them, and where the trees part
-    them. The model stays in the folder only when none of its probabilities is further than `limit`
-    from the fitted pipeline's; without it the pipeline is served.
+    The ONNX model is tried on the rows of `prepared`, on awkward rows made of them, and at the
+    thresholds of its trees. It stays only when every probability is within `limit` of the fitted
+    pipeline's; otherwise the pipeline answers in service.
     """
     proof = _try(
         folder, pipeline, prepared[[*use_case.numeric, *use_case.categorical]], use_case, limit
@@ -50,9 +51,8 @@ def _try(
         return Proof("pipeline", None, 0, "there were no rows to try it on")
     try:
         (folder / ONNX_FILE).write_bytes(convert(pipeline, numeric, categorical))
-        write_json(
-            folder / PROOF_FILE, Proof("onnx", None, 0, "")
-        )  # what is tried is read as it will be
+        # The model is loaded as it will be in service.
+        write_json(folder / PROOF_FILE, Proof("onnx", None, 0, ""))
         rows = pd.concat(
             [
                 prepared,
@@ -61,7 +61,8 @@ def _try(
             ],
             ignore_index=True,
         )
-        answers = load_served(folder).probabilities(*pack_frame(rows, numeric, categorical))
+        scorer = load_version(folder).scorer
+        answers = scorer.probabilities(*pack_frame(rows, numeric, categorical))
         difference = largest_difference(answers, _ask(pipeline, rows))
     except ModelError as error:
         return Proof("pipeline", None, 0, str(error))
@@ -76,20 +77,19 @@ def _try(
 def _ask(pipeline: Any, rows: pd.DataFrame) -> NDArray[Any]:
     try:
         return np.asarray(pipeline.predict_proba(rows), dtype=float)
-    except Exception as error:  # a learner of its own make may refuse a row in any way it likes
+    except Exception as error:  # a foreign learner may raise anything
         raise ModelError(
             where="proof",
             wanted="the pipeline's answers to awkward rows",
             got=f"{type(error).__name__}: {error}",
-            then="the pipeline itself is served",
+            then="the pipeline answers instead",
         ) from error
 
 
 def make_awkward_rows(
     rows: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
 ) -> pd.DataFrame:
-    """Rows that serving will meet and training may not have: every column, and all of them at once,
-    null, extreme or never seen."""
+    """Rows that training may not have: each column, and all at once, null, extreme or unseen."""
     if rows.empty:
         return rows.head(0)
     numbers: list[float] = [np.nan, *_EXTREMES]
@@ -104,14 +104,13 @@ def make_awkward_rows(
 def make_split_rows(
     rows: pd.DataFrame, numeric: Sequence[str], points: dict[int, tuple[float, ...]]
 ) -> pd.DataFrame:
-    """Real rows but for one number, which is a threshold, the float64 beside it on either side, or
-    the float32 around it."""
+    """Real rows with a number replaced by a threshold or by its float64 and float32 neighbours."""
     if rows.empty or not points:
         return rows.head(0)
     changes = []
     thresholds = [(numeric[place], point) for place, found in points.items() for point in found]
     kept = np.unique(
-        np.linspace(0, len(thresholds) - 1, min(len(thresholds), MOST_SPLIT_ROWS // 5)).astype(int)
+        np.linspace(0, len(thresholds) - 1, min(len(thresholds), MAX_SPLIT_ROWS // 5)).astype(int)
     )
     for name, point in (thresholds[place] for place in kept):
         changes += [{name: value} for value in _around(point)]
@@ -139,7 +138,7 @@ def _around(point: float) -> list[float]:
 
 
 def _changed(rows: pd.DataFrame, changes: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row for each change, the rows taken in turn."""
+    """A row for each change; the rows are used in turn."""
     places = np.arange(len(changes)) % len(rows)
     found = {name: rows[name].to_numpy()[places].copy() for name in rows.columns}
     for place, change in enumerate(changes):
@@ -148,25 +147,3 @@ def _changed(rows: pd.DataFrame, changes: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: pd.Series(values, dtype=rows[name].dtype) for name, values in found.items()}
     )
-
-
-def pack_frame(
-    prepared: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """A prepared frame as the arrays that a served model takes."""
-    return prepared[list(numeric)].to_numpy(dtype=np.float64), prepared[list(categorical)].to_numpy(
-        dtype=object
-    )
-
-
-def largest_difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Infinite when an answer is not a number, or when there are more classes on one side: neither
-    is below any limit."""
-    if ours.shape != theirs.shape:
-        return float("inf")
-    if not ours.size:
-        return 0.0
-    difference = float(
-        np.abs(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)).max()
-    )
-    return difference if np.isfinite(difference) else float("inf")

@@ -1,7 +1,7 @@
-"""A fitted tree model -> its nodes, as numbers.
+"""The nodes of a fitted tree model.
 
-The thresholds are where an answer jumps: a conversion that compares a hair differently is wrong
-there and right everywhere else.
+Answers jump at the thresholds: a conversion that compares slightly differently is wrong there and
+right everywhere else.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import numpy as np
 
 from closedloop.errors import ModelError
 
-# LightGBM takes every number this close to 0 for 0 when it predicts, and parts 0 from other numbers
-# just there.
+# When it predicts, LightGBM treats numbers this close to 0 as 0 and splits 0 from others here.
 ZERO = float(np.float32(1e-35))
 NO_THRESHOLD = 1e300
 
 
 @dataclass(frozen=True)
 class Node:
-    """A question `column <= threshold` whose yes leads to the node `yes` of the same tree, or a
-    leaf that adds `weights`, (class, value).
+    """A split `column <= threshold`, or a leaf that adds `weights`, pairs of (class, value).
 
-    `null_is_yes` says where a row without a value goes.
+    `yes` and `no` are nodes of the same tree; `null_is_yes` says where a null goes.
     """
 
     tree: int
@@ -44,11 +42,10 @@ class Node:
 
 
 def read_lightgbm(model: Any) -> tuple[tuple[Node, ...], int]:
-    """Nodes of a fitted LGBMClassifier and the number of scores they add up to: 1 for two classes,
-    else one a class.
+    """Nodes of a fitted LGBMClassifier and the number of its scores: 1 for two classes, else k.
 
-    Raises ModelError for what none of our recipes uses: splits on LightGBM's own categories, linear
-    leaves, averaged trees.
+    Raises ModelError for what no recipe uses: splits on LightGBM's own categories, linear leaves,
+    averaged trees.
     """
     content = model.booster_.dump_model()
     scores = int(content["num_tree_per_iteration"])
@@ -78,7 +75,7 @@ def read_lightgbm(model: Any) -> tuple[tuple[Node, ...], int]:
                     f"{node['decision_type']}, missing {node['missing_type']}",
                 )
             threshold = _effective(float(node["threshold"]))
-            # A column without nulls in training: LightGBM then takes a null for 0.
+            # A column without nulls in training: LightGBM then treats null as 0.
             null_is_yes = (
                 bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0
             )
@@ -91,11 +88,9 @@ def read_lightgbm(model: Any) -> tuple[tuple[Node, ...], int]:
 
 
 def _effective(threshold: float) -> float:
-    """The threshold that parts the numbers themselves as LightGBM's own parts what it takes them
-    for."""
+    """The threshold that splits numbers as LightGBM does after rounding them to 0."""
     if threshold >= NO_THRESHOLD:
-        # A split that parts null from everything else has none; the dump writes a number all the
-        # same.
+        # A split of null from everything else has no threshold; the dump writes this number.
         return math.inf
     if -ZERO <= threshold < 0:
         return math.nextafter(-ZERO, -math.inf)
@@ -103,8 +98,7 @@ def _effective(threshold: float) -> float:
 
 
 def read_decision_tree(model: Any) -> tuple[Node, ...]:
-    """Nodes of a fitted DecisionTreeClassifier; the weights of a leaf are the probabilities of all
-    classes."""
+    """Nodes of a fitted DecisionTreeClassifier; a leaf's weights are its class probabilities."""
     tree = model.tree_
     found = []
     for number in range(tree.node_count):
@@ -129,8 +123,7 @@ def read_decision_tree(model: Any) -> tuple[Node, ...]:
 
 
 def split_points(nodes: tuple[Node, ...], columns: int) -> dict[int, tuple[float, ...]]:
-    """The distinct finite thresholds, ascending, of each of the first `columns` columns that has
-    any."""
+    """The distinct finite thresholds, ascending, by column, of the first `columns` columns."""
     found: dict[int, set[float]] = {}
     for node in nodes:
         if not node.is_leaf and node.column < columns and math.isfinite(node.threshold):
@@ -143,5 +136,5 @@ def _unknown(wanted: str, got: str) -> ModelError:
         where="LightGBM model",
         wanted=wanted,
         got=json.dumps(got),
-        then="the pipeline itself is served",
+        then="the pipeline answers instead",
     )

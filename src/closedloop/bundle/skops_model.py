@@ -1,38 +1,24 @@
-"""Fitted pipeline -> the bundle that is served, with proof that both answer alike.
+"""A fitted scikit-learn pipeline that answers, and its files. skops' only door: no pickle is read.
 
 A bundle is a folder: the MLflow model (`model.skops` and its MLmodel file, written by the
 registry), `facts.json` (what the model is and the contract it was fitted under), `self_test.json`
-(rows with the answers of the fitted pipeline), `reference.parquet` (a bounded sample of its
-training rows), `proof.json` (what answers: the ONNX model or the pipeline, and why) and, where it
-was proved, `model.onnx`. Reading it needs neither MLflow nor a pickle; answering with `model.onnx`
-(`served.py`) needs no scikit-learn either.
+(rows with the fitted pipeline's answers), `reference.parquet` (a bounded sample of its training
+rows), `proof.json` (what answers in service, and why) and, where it was proved, `model.onnx`.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from closedloop.bundle.files import (
-    FACTS_FILE,
-    MODEL_FILE,
-    REFERENCE_FILE,
-    SELF_TEST_FILE,
-    Facts,
-    Proof,
-    read_facts,
-    read_proof,
-    write_json,
-)
-from closedloop.bundle.onnx_proof import largest_difference
+from closedloop.bundle.files import FACTS_FILE, REFERENCE_FILE, SELF_TEST_FILE, Facts, write_json
+from closedloop.bundle.frames import unpack_frame
 from closedloop.errors import ModelError
-from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import parse_use_case
 
 # What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is
 # refused, not asked about.
@@ -47,107 +33,30 @@ TRUSTED_TYPES = (
 SELF_TEST_TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A model ready to answer: `probabilities` takes prepared frames only."""
+class PipelineScorer:
+    """Answers with a fitted pipeline."""
 
-    pipeline: Any
-    facts: Facts
-    use_case: UseCase
-    self_test: pd.DataFrame
-    self_test_answers: np.ndarray
-    folder: Path
-    proof: Proof
+    served_by: Literal["pipeline"] = "pipeline"
+    quick = False
+    self_test_tolerance = SELF_TEST_TOLERANCE
 
-    @property
-    def served_by(self) -> str:
-        """`onnx` when the bundle holds a proved ONNX model, else `pipeline`; `proof` says why."""
-        return self.proof.served_by
-
-    def probabilities(self, prepared: pd.DataFrame) -> np.ndarray:
-        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-        return np.asarray(
-            self.pipeline.predict_proba(prepared[list(self.use_case.columns)]), dtype=float
-        )
-
-    def measure_self_test(self) -> float:
-        """Largest difference between today's answers to the self-test rows and those of the fitted
-        pipeline."""
-        return (
-            largest_difference(self.probabilities(self.self_test), self.self_test_answers)
-            if len(self.self_test)
-            else 0.0
-        )
-
-    def reference(self) -> pd.DataFrame:
-        """The sample of training rows, prepared, with `prediction` (NaN where no honest prediction
-        exists) and the target."""
-        return pd.read_parquet(self.folder / REFERENCE_FILE)
-
-
-@dataclass(frozen=True)
-class PackedPipeline:
-    """The pipeline of a bundle without proof, in the place of a `served.ServedModel`: the same
-    arrays in, the same shape out."""
-
-    bundle: Bundle
-    served_by: ClassVar[Literal["pipeline"]] = "pipeline"
-    quick: ClassVar[bool] = False
-    self_test_tolerance: ClassVar[float] = SELF_TEST_TOLERANCE
+    def __init__(
+        self, pipeline: Any, numeric: tuple[str, ...], categorical: tuple[str, ...]
+    ) -> None:
+        self._pipeline = pipeline
+        self.numeric, self.categorical = numeric, categorical
 
     @property
-    def served_reason(self) -> str:
-        """Why the pipeline answers itself."""
-        return self.bundle.proof.reason
+    def pipeline(self) -> Any:
+        """The fitted pipeline."""
+        return self._pipeline
 
-    @property
-    def use_case(self) -> UseCase:
-        """The contract that it was fitted under."""
-        return self.bundle.use_case
-
-    @property
-    def example(self) -> dict[str, Any] | None:
-        """A prepared row that the model was tried on, None for null."""
-        tested = self.bundle.self_test.head(1).astype(object)
-        found: list[dict[str, Any]] = tested.where(tested.notna(), None).to_dict(orient="records")  # type: ignore[assignment]
-        return found[0] if found else None
-
-    @property
-    def facts(self) -> Facts:
-        """What the model is."""
-        return self.bundle.facts
-
-    @property
-    def numeric(self) -> tuple[str, ...]:
-        """The order of the columns of `numbers`."""
-        return self.bundle.use_case.numeric
-
-    @property
-    def categorical(self) -> tuple[str, ...]:
-        """The order of the columns of `texts`."""
-        return self.bundle.use_case.categorical
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The order of the probabilities."""
-        return self.bundle.facts.classes
-
-    def probabilities(self, numbers: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Class probabilities, (n, k), of numbers (n, f), NaN for null, and texts (n, c) of str
-        objects."""
-        columns: dict[str, Any] = {
-            name: np.asarray(numbers[:, place], dtype=float)
-            for place, name in enumerate(self.numeric)
-        }
-        columns |= {
-            name: pd.Series(texts[:, place], dtype=object)
-            for place, name in enumerate(self.categorical)
-        }
-        return self.bundle.probabilities(pd.DataFrame(columns, index=range(len(numbers))))
-
-    def measure_self_test(self) -> float:
-        """As of the bundle."""
-        return self.bundle.measure_self_test()
+    def probabilities(
+        self, numbers: NDArray[np.floating[Any]], texts: NDArray[Any], /
+    ) -> NDArray[np.float64]:
+        """As `Scorer`."""
+        rows = unpack_frame(numbers, texts, self.numeric, self.categorical)
+        return np.asarray(self.pipeline.predict_proba(rows), dtype=np.float64)
 
 
 def load_libraries() -> None:
@@ -173,10 +82,7 @@ def write_facts(
 
 
 def pinned_requirements() -> list[str]:
-    """The packages that a pipeline needs, in the versions that it was fitted with, as pip takes
-    them."""
-    from importlib.metadata import version
-
+    """The packages that a pipeline needs, in the versions it was fitted with, as pip takes them."""
     # Listed rather than inferred, which takes MLflow ten seconds.
     return [
         f"{name}=={version(name)}"
@@ -184,63 +90,16 @@ def pinned_requirements() -> list[str]:
     ]
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Load a bundle.
-
-    Raises ModelError when a file is missing or damaged, or when the model asks for a type that is
-    not trusted.
-    """
-    try:
-        facts = read_facts(folder)
-        use_case = parse_use_case(facts.use_case, folder / "loop.toml")
-        tested = json.loads((folder / SELF_TEST_FILE).read_text(encoding="utf-8"))
-        self_test = pd.DataFrame(tested["rows"], columns=list(use_case.columns))
-        for name in use_case.numeric:
-            self_test[name] = self_test[name].astype(float)
-        for name in use_case.categorical:
-            self_test[name] = self_test[name].astype(object)
-        answers = np.asarray(tested["answers"], dtype=float).reshape(
-            len(self_test), len(facts.classes)
-        )
-        pipeline = _load_pipeline(folder / MODEL_FILE)
-        proof = read_proof(folder)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a damaged file does to a reader becomes one sentence
-        raise ModelError(
-            where=f"bundle {folder.name}",
-            wanted="a whole bundle",
-            got=f"{type(error).__name__}: {error}",
-            then="register the model again with: closedloop train",
-        ) from error
-    return Bundle(pipeline, facts, use_case, self_test, answers, folder, proof)
-
-
-def read_packed(folder: Path) -> PackedPipeline:
-    """The bundle's pipeline in the place of its ONNX model; raises as `read_bundle`."""
-    return PackedPipeline(read_bundle(folder))
-
-
-def _load_pipeline(path: Path) -> Any:
+def load_pipeline(path: Path) -> Any:
+    """Read a `model.skops`; raises ModelError when it needs a type that is not trusted."""
     from skops.io import get_untrusted_types, load
 
     foreign = sorted(set(get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
     if foreign:
         raise ModelError(
             where=path.name,
-            wanted="scikit-learn and LightGBM types only",
+            wanted="only scikit-learn and LightGBM types",
             got=", ".join(foreign),
-            then="do not serve this file: it was not made by closedloop, or by another version of it",
+            then="do not serve this file: closedloop, or this version of it, did not make it",
         )
     return load(path, trusted=list(TRUSTED_TYPES))
-
-
-def measure_difference(bundle: Bundle, fitted: Any, prepared: pd.DataFrame) -> float:
-    """Largest difference between a probability of the packaged model and one of the fitted
-    pipeline, on the rows given."""
-    if prepared.empty:
-        return 0.0
-    return largest_difference(
-        bundle.probabilities(prepared),
-        fitted.predict_proba(prepared[list(bundle.use_case.columns)]),
-    )

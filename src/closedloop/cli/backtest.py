@@ -1,241 +1,99 @@
-"""`closedloop backtest`: replay a use case's history, and show which policy would have been worth
-what."""
+"""`closedloop backtest`: compare retraining policies on past data."""
 
 from __future__ import annotations
 
-import base64
-import html
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Annotated
 
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from closedloop.backtest.cache import CachedCompute
-from closedloop.backtest.fault_replay import FaultFigures
-from closedloop.backtest.faults import applicable
-from closedloop.backtest.figures import PolicyFigures
-from closedloop.backtest.figures import recommend as recommend
-from closedloop.backtest.plots import draw_policies
-from closedloop.backtest.policies import DEFAULT
-from closedloop.backtest.replay import Past, Stream
-from closedloop.backtest.run import Backtest, run_backtest
-from closedloop.cli.predict import show_progress
-from closedloop.errors import SourceError, UseCaseError
-from closedloop.turn.open import Loop
-from closedloop.use_case.contract import Training, UseCase
+from closedloop.cli.options import AsJson, UseCasePath
+from closedloop.cli.session import Session
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-HEADINGS = (
-    "policy",
-    "AUC",
-    "share",
-    "regret",
-    "trained",
-    "promoted",
-    "rejected",
-    "undone",
-    "harmful",
-    "missed",
-)
-FAULT_HEADINGS = ("policy", "cases", "shipped", "harmful", "worst loss", "false calls", "kept out")
-
-
-def replay_history(
-    loop: Loop,
-    progress: Console,
-    policies: Sequence[str] | None = None,
-    *,
-    delay: int | None = None,
-    first: int = 3,
-    learners: Sequence[str] | None = None,
-    faults: bool = False,
-    out: Path | None = None,
-) -> tuple[Backtest, Path]:
-    """Replay, write `backtest.json` and `backtest.html` into `out`; returns what was found and the
-    page.
-
-    What is computed is kept under CLOSEDLOOP_HOME, so that a run that was interrupted goes on where
-    it was. Raises UseCaseError for an unknown policy or learner, SourceError when there are too few
-    windows or `out` cannot be written.
-    """
-    use_case, home = (
-        _with_learners(loop.use_case, learners),
-        loop.settings.home_folder / "backtest" / loop.use_case.name,
-    )
-    if delay is not None:
-        use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
-    past = Past(Stream(loop.source), use_case, CachedCompute(home / "cache"), first)
-    with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
-        found = run_backtest(
-            past, policies or DEFAULT, report, applicable(use_case) if faults else ()
-        )
-    return found, _write(found, out or home)
-
-
-def _with_learners(use_case: UseCase, learners: Sequence[str] | None) -> UseCase:
-    if not learners:
-        return use_case
-    known = get_args(get_args(get_type_hints(Training)["recipes"])[0])
-    if unknown := [one for one in learners if one not in known]:
-        raise UseCaseError(
-            where="--learner", wanted=" or ".join(known), got=unknown[0], then="choose one of those"
-        )
-    recipes: Any = tuple(dict.fromkeys(learners))  # checked above
-    return replace(use_case, training=replace(use_case.training, recipes=recipes))
-
-
-def _write(found: Backtest, folder: Path) -> Path:
-    page = folder / "backtest.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "backtest.json").write_text(
-            json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8"
-        )
-        page.write_text(_make_page(found), encoding="utf-8")
-    except OSError as error:
-        raise SourceError(
-            where=str(folder),
-            wanted="a folder that can be written",
-            got=error.strerror or str(error),
-            then="choose another --out",
-        ) from error
-    return page
-
-
-def list_figures(found: Backtest) -> list[dict[str, Any]]:
-    """What `closedloop backtest --json` prints, one line each; with faults, what came of them is
-    `faults`."""
-    faults = {one.policy: asdict(one) for one in found.faults}
-    return [
-        {**asdict(one), **({"faults": faults.get(one.policy)} if faults else {})}
-        for one in found.figures
-    ]
-
-
-def _cells(one: PolicyFigures) -> tuple[str, ...]:
-    def shown(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
-    return (
-        one.policy,
-        shown(one.mean_auc, ".4f"),
-        shown(one.share, ".2f"),
-        shown(one.worst_regret, "+.4f"),
-        f"{one.trainings_share:.0%}",
-        str(one.promotions),
-        str(one.rejected),
-        str(one.rollbacks),
-        str(one.harmful),
-        str(one.missed),
-    )
-
-
-def show_figures(console: Console, found: Backtest) -> None:
-    """A line a policy."""
-    _show_table(console, _title(found), HEADINGS, [_cells(one) for one in found.figures])
-    if found.faults:
-        _show_table(
-            console,
-            _fault_title(found),
-            FAULT_HEADINGS,
-            [_fault_cells(one) for one in found.faults],
-        )
-
-
-def _show_table(
-    console: Console, title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]
-) -> None:
-    table = Table(
-        title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True
-    )
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*map(escape, line))
-    console.print(table)
-
-
-def _fault_title(found: Backtest) -> str:
-    kinds, windows = (
-        {getattr(one, name) for one in found.fault_cases} for name in ("fault", "window")
-    )
-    return f"{len(kinds)} faults, one at a time, in {len(windows)} windows"
-
-
-def _fault_cells(one: FaultFigures) -> tuple[str, ...]:
-    worst = "-" if one.worst_damage is None else f"{one.worst_damage:.4f}"
-    return (
-        one.policy,
-        str(one.cases),
-        str(one.shipped),
-        str(one.harmful),
-        worst,
-        f"{one.clean_escalated_share:.0%}",
-        f"{one.clean_quarantined_share:.0%}",
-    )
-
-
-def _title(found: Backtest) -> str:
-    rounds = len(found.rounds["static"])
-    return f"{found.use_case}: {rounds} rounds, first model on {found.first_windows} windows, labels {found.label_delay} windows late"
-
-
-def _make_page(found: Backtest) -> str:
-    """One file without anything from elsewhere: the picture, the table, and what each word
-    means."""
-    picture = base64.b64encode(
-        draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed])
-    ).decode()
-    tables = _make_table(HEADINGS, [_cells(one) for one in found.figures])
-    if found.faults:
-        tables += f"<h2>{_fault_title(found)}</h2>" + _make_table(
-            FAULT_HEADINGS, [_fault_cells(one) for one in found.faults]
-        )
-    words = "".join(f"<li><b>{word}</b>: {meaning}</li>" for word, meaning in _WORDS)
-    title = html.escape(_title(found))
-    style = "body{font:15px sans-serif;max-width:70em;margin:2em auto}td,th{text-align:right;padding:.2em .8em}img{max-width:100%}"
-    return (
-        f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>"
-        f"<p>{html.escape(recommend(found.figures))}</p>{tables}"
-        f'<img alt="AUC, regret and cost of every policy" src="data:image/png;base64,{picture}"><ul>{words}</ul>'
-    )
-
-
-def _make_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-        for line in lines
-    )
-    return f"<table><tr>{head}</tr>{rows}</table>"
-
-
-_WORDS = (
-    (
-        "AUC",
-        "mean over the rounds, of the production that each round left, on all rows of the next window",
+Policies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        metavar="P",
+        help="static, always, every-K, naive, loop (yours), or a TOML file with a policy "
+        "table; repeatable.",
+        show_default="static, always, every-2, every-4, naive, loop",
     ),
-    ("share", "the part of always-retraining's gain over never retraining that is kept"),
-    ("regret", "mean AUC of the best fixed policy (static, always, every-K) minus this one's"),
-    ("trained", "rounds that fitted a candidate, as a share of all rounds"),
-    ("undone", "rollbacks"),
-    (
-        "harmful",
-        "promotions after which the next window went significantly worse by more than 0.005 (paired DeLong, one-sided 5 %)",
+]
+LabelDelay = Annotated[
+    int | None,
+    typer.Option(
+        "--label-delay",
+        min=0,
+        help="How many windows later labels arrive.",
+        show_default="delay_windows of loop.toml",
     ),
-    ("missed", "candidates left out that would have been significantly better by more than 0.005"),
-    (
-        "shipped",
-        "cases in which a model that had learned from the faulty window answered; harmful: it lost more than 0.02 on a window",
+]
+FirstWindows = Annotated[
+    int,
+    typer.Option("--first-windows", min=1, help="Number of windows to train the first model on."),
+]
+Learners = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--learner",
+        help="logistic or lightgbm; repeatable.",
+        show_default="the recipes of loop.toml",
     ),
-    (
-        "false calls, kept out",
-        "without any fault: rounds that called a person, and windows that were kept out of training",
+]
+WithFaults = Annotated[
+    bool,
+    typer.Option(
+        "--faults", help="Also inject known data faults: does a policy promote what they damage?"
     ),
-)
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The folder for the page and the figures.",
+        show_default="backtest/NAME under CLOSEDLOOP_HOME",
+    ),
+]
+
+
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
+
+    @app.command(
+        epilog="Example: closedloop backtest --policy loop --policy every-4 --label-delay 1"
+    )
+    def backtest(
+        use_case: UseCasePath = None,
+        policies: Policies = None,
+        delay: LabelDelay = None,
+        first: FirstWindows = 3,
+        learners: Learners = None,
+        faults: WithFaults = False,
+        out: OutFolder = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Replay past windows under several retraining policies; compare their cost and AUC."""
+        loop = session.open_loop(use_case)
+        with session.working("loading libraries ..."):
+            from closedloop.backtest.figures import recommend
+            from closedloop.cli.backtest_report import list_figures, replay_history, show_figures
+
+        found, page = replay_history(
+            loop,
+            session.progress,
+            policies,
+            delay=delay,
+            first=first,
+            learners=learners,
+            faults=faults,
+            out=out,
+        )
+        if as_json:
+            for figures in list_figures(found):
+                session.print_line(json.dumps(figures))
+            return
+        show_figures(session.console, found)
+        session.print_line(f"every round as a chart: {page}")
+        session.print_line(recommend(found.figures))

@@ -1,100 +1,48 @@
-"""`closedloop init TABLE`: a loop.toml for a table that nobody has described yet; and `closedloop
-generate`: the built-in data."""
+"""`closedloop init`: a loop.toml for your own table."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from closedloop.cli.draft_loop_toml import describe_table
-from closedloop.errors import UseCaseError
-from closedloop.turn.open import open_loop
-from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import read_table, write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.cli.session import Session
 
 
-def write_use_case(
-    table: Path, target: str, out: Path, *, key: str | None, window_column: str | None, force: bool
-) -> UseCase:
-    """Look at the table, write the commented file and read it back.
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
 
-    Raises UseCaseError when `out` exists (without `force`) or cannot be written, or when the table
-    does not fit; SourceError when it cannot be read. Nothing is left behind in either case.
-    """
-    if out.is_dir():
-        out = out / "loop.toml"
-    if out.exists() and not force:
-        raise UseCaseError(
-            where=str(out),
-            wanted="a new file",
-            got="one that exists",
-            then="choose another --out, or say --force",
-        )
-    frame = read_table(table)
-    text = describe_table(
-        frame,
-        table,
-        name=_plain_name(table),
-        target=target,
-        key=key,
-        window_column=window_column,
-        out=out,
+    @app.command(
+        epilog="Example: closedloop init sales.parquet --target returned --window-column "
+        "month --out loop.toml"
     )
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        load_use_case(temporary)
-        temporary.replace(out)
-    except OSError as error:
-        raise UseCaseError(
-            where=str(out),
-            wanted="a file that can be written",
-            got=error.strerror or str(error),
-            then="choose another --out",
-        ) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-    return load_use_case(out)
+    def init(
+        table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.", metavar="TABLE")],
+        target: Annotated[str, typer.Option("--target", help="The column to predict.")],
+        key: Annotated[
+            str | None, typer.Option("--key", help="The column that identifies a row.")
+        ] = None,
+        window_column: Annotated[
+            str | None,
+            typer.Option("--window-column", help="The column with the time window of a row."),
+        ] = None,
+        out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("loop.toml"),
+        force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    ) -> None:
+        """Read a table and write a commented loop.toml for it."""
+        with session.working(f"reading {table} ..."):
+            from closedloop.cli.write_use_case import write_use_case
 
-
-def tell_use_case(use_case: UseCase, out: Path) -> str:
-    """What was written to `out`, and what to do next."""
-    columns, classes = len(use_case.columns), ", ".join(use_case.target.classes)
-    return (
-        f"wrote {out}: {columns} features, target {use_case.target.column} with classes {classes}\n"
-        f"next: read it, correct what was guessed, then: closedloop doctor --use-case {out}; closedloop monitor --use-case {out}"
-    )
-
-
-def generate_data(progress: Console, use_case: Path | None, months: int) -> str:
-    """Write the windows that are not there yet; returns what was written, in a sentence.
-    UseCaseError when there is no generator."""
-    loop = open_loop(use_case)
-    generator = loop.use_case.source.generator
-    if generator is None:
-        raise UseCaseError(
-            where=f"{loop.use_case.path}: source.generator",
-            wanted="the name of a generator",
-            got="none",
-            then="this use case brings its own data: nothing is generated for it",
+            use_case = write_use_case(
+                table, target, out, key=key, window_column=window_column, force=force
+            )
+        classes = ", ".join(use_case.target.classes)
+        session.print_line(
+            f"wrote {out}: {len(use_case.columns)} features, target "
+            f"{use_case.target.column} with classes {classes}"
         )
-    with progress.status(f"writing {months} windows ..."):
-        written = write_generated(
-            loop.use_case, loop.settings.data, generate_windows(generator, months)
+        session.print_line(
+            f"next: check the guesses in it, then run: closedloop doctor --use-case {out}; "
+            f"closedloop monitor --use-case {out}"
         )
-    return f"wrote {', '.join(written)}" if written else "every window is there already"
-
-
-def _plain_name(table: Path) -> str:
-    stem = table.name.split(".")[0]
-    return (
-        "".join(
-            sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in stem
-        ).strip("_")
-        or "use_case"
-    )

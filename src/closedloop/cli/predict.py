@@ -1,195 +1,51 @@
-"""`closedloop predict IN OUT`: score a table of any size with the production model, a chunk at a
-time."""
+"""`closedloop predict`: score a table with the production model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-import numpy as np
-import pandas as pd
+import typer
 
-from closedloop.bundle.onnx_proof import pack_frame
-from closedloop.cli.serve import load_scorer
-from closedloop.decisions.evidence import Violation
-from closedloop.errors import ModelError, RegistryError, SourceError
-from closedloop.turn.open import Loop
-from closedloop.windows.chunks import (
-    CHUNK_ROWS,
-    OUT_ENDINGS,
-    Chunk,
-    TableReader,
-    open_table,
-    write_whole,
-)
-from closedloop.windows.contract_check import check_contract, prepare
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from api.model.scorer import Scorer
-
-# How much of the table is done, and how much there is.
-Report = Callable[[int, int], object]
+from closedloop.cli.options import AsJson, UseCasePath
+from closedloop.cli.session import Session
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What was scored, with which version, and how the rows broke the contract: such answers are
-    worth little."""
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
 
-    rows: int
-    version: int
-    violations: tuple[Violation, ...]
+    @app.command(epilog="Example: closedloop predict customers.csv scores.parquet")
+    def predict(
+        table: Annotated[
+            Path,
+            typer.Argument(metavar="IN", help="A CSV or Parquet file with the feature columns."),
+        ],
+        out: Annotated[
+            Path,
+            typer.Argument(
+                metavar="OUT", help="The .csv or .parquet file to write; replaced if it exists."
+            ),
+        ],
+        use_case: UseCasePath = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Score a table of any size with the production model."""
+        loop = session.open_loop(use_case)
+        from closedloop.cli.progress_bar import show_progress
+        from closedloop.cli.score_table import predict_table
 
-
-def predict_table(
-    loop: Loop, table: Path, out: Path, report: Report = lambda done, size: None
-) -> Scored:
-    """Write the rows' key, prediction, class probabilities and version to `out`, in their order;
-    `report` hears how it goes.
-
-    `out` appears whole or not at all. Raises SourceError when a feature column is absent, an ending
-    is unknown or `out` cannot be written, RegistryError when nothing is in production, ModelError
-    when the API would not answer with that version either.
-    """
-    if out.suffix.lower() not in OUT_ENDINGS:
-        raise SourceError(
-            where=str(out),
-            wanted="a name that ends in .csv or .parquet",
-            got=out.suffix or "no ending",
-            then="rename OUT",
-        )
-    if table.exists() and out.exists() and table.samefile(out):
-        raise SourceError(
-            where=str(out), wanted="another file than IN", got="the same", then="choose another OUT"
-        )
-    version = loop.registry.production()
-    if version is None:
-        raise RegistryError(
-            where=f"model {loop.use_case.name}",
-            wanted="a production model",
-            got="none",
-            then="make one: closedloop monitor",
-        )
-    return score_table(load_scorer(loop.registry.fetch(version)), version, table, out, report)
-
-
-def score_table(
-    scorer: Scorer,
-    version: int,
-    table: Path,
-    out: Path,
-    report: Report = lambda done, size: None,
-    *,
-    chunk_rows: int = CHUNK_ROWS,
-) -> Scored:
-    """As `predict_table`, with a model that is loaded. Memory is bounded by `chunk_rows`, however
-    long the table is.
-
-    The contract is checked chunk by chunk, each of `chunk_rows` rows at least where the table has
-    as many: rates over fewer would be chance, and rates over all would hide a day of broken rows in
-    a year of good ones. Of each column the first violation is told, with its rows. A key that comes
-    twice is noticed within a chunk only.
-    """
-    difference = scorer.measure_self_test()
-    if not difference <= scorer.self_test_tolerance:
-        raise ModelError(
-            where=f"version {version}",
-            wanted=f"its self-test repeated within {scorer.self_test_tolerance:g}",
-            got=f"a difference of {difference:g}",
-            then="compare library versions with those of training",
-        )
-    use_case, rows, violations = scorer.use_case, 0, dict[str, Violation]()
-    features, others = (
-        list(use_case.columns),
-        [name for name in (use_case.key, use_case.target.column) if name is not None],
-    )
-    reader = open_table(table, [*features, *others])
-    _refuse_incomplete(reader, features, table)
-    with write_whole(out) as writer:
-        for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):
-            prepared = prepare(chunk.frame, use_case)
-            kept = {name: values for name, values in chunk.columns.items() if name == use_case.key}
-            writer.write({**kept, **score_rows(scorer, prepared, version)})
-            for violation in check_contract(chunk.frame, prepared, use_case):
-                violations.setdefault(violation.column, _placed(violation, chunk))
-            rows += len(prepared)
-            report(reader.done, reader.size)
-    return Scored(rows, version, tuple(violations.values()))
-
-
-def score_rows(
-    scorer: Scorer, prepared: pd.DataFrame, version: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Prediction, `probability_CLASS` of each class, and version, by name, each of shape (n,).
-    Raises ModelError as the API does."""
-    classes = scorer.facts.classes
-    answers = np.empty((0, len(classes)))
-    if len(prepared):
-        answers = scorer.probabilities(
-            *pack_frame(prepared, scorer.use_case.numeric, scorer.use_case.categorical)
-        ).astype(np.float64)
-    if answers.shape != (len(prepared), len(classes)) or not np.isfinite(answers).all():
-        raise ModelError(
-            where=f"version {version}",
-            wanted=f"{len(classes)} finite probabilities for each row",
-            got=f"shape {answers.shape} or values not finite",
-            then="go back with: closedloop rollback",
-        )
-    probabilities = {
-        f"probability_{label}": answers[:, number] for number, label in enumerate(classes)
-    }
-    prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]
-    return {
-        "prediction": prediction,
-        **probabilities,
-        "version": np.full(len(prepared), version, dtype=np.int64),
-    }
-
-
-@contextmanager
-def show_progress(console: Console, title: str) -> Iterator[Report]:
-    """A bar on `console` for the duration of the block; nothing remains of it, and nothing is shown
-    where nobody watches."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, size: bar.update(task, completed=done, total=size)
-
-
-def _refuse_incomplete(reader: TableReader, features: list[str], table: Path) -> None:
-    if missing := [name for name in features if name not in reader.names]:
-        raise SourceError(
-            where=str(table),
-            wanted="every feature column of the model",
-            got=f"no {', '.join(missing)}",
-            then="add the columns to the table",
-        )
-
-
-def _placed(violation: Violation, chunk: Chunk) -> Violation:
-    if chunk.whole or violation.rule == "missing":
-        return violation
-    return replace(
-        violation,
-        got=f"{violation.got}, in rows {chunk.first_row} to {chunk.first_row + len(chunk.frame) - 1}",
-    )
+        with show_progress(session.progress, f"scoring {table}") as report:
+            scored = predict_table(loop, table, out, report)
+        if as_json:
+            session.print_json(
+                {
+                    "rows": scored.rows,
+                    "version": scored.version,
+                    "out": str(out),
+                    "warnings": [str(violation) for violation in scored.violations],
+                }
+            )
+            return
+        for violation in scored.violations:
+            session.warn(f"{table} breaks the contract, do not trust its scores: {violation}")
+        session.print_line(f"scored {scored.rows} rows with version {scored.version}: {out}")

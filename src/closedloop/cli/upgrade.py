@@ -1,22 +1,43 @@
-"""`closedloop upgrade`: the tables of journal and records, brought to the newest revision."""
+"""`closedloop upgrade`: the tables of journal and records at the newest revision."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from closedloop.settings import Settings
-from closedloop.storage.engine import open_engine
-from closedloop.storage.revisions import plan_upgrade
-from closedloop.storage.upgrade import upgrade_tables
+import typer
+
+from closedloop.cli.options import AsJson
+from closedloop.cli.session import Session
+
+OnlyCheck = Annotated[
+    bool, typer.Option("--check", help="Change nothing; exit code 1 if an upgrade is needed.")
+]
 
 
-def upgrade_database(*, check: bool) -> dict[str, Any]:
-    """Do it or, with `check`, only look: what `closedloop upgrade --json` prints. `from` is None
-    where there are no tables yet.
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Example: closedloop upgrade --check")
+    def upgrade(check: OnlyCheck = False, as_json: AsJson = False) -> None:
+        """Create or upgrade the database tables of journal and records for this version."""
+        facts = upgrade_database(session.settings.store_url, check=check)
+        session.show(
+            as_json, facts, lambda: session.print_line(describe_upgrade(facts, check=check))
+        )
+        if check and facts["needed"]:
+            raise typer.Exit(1)
+
+
+def upgrade_database(store_url: str, *, check: bool) -> dict[str, Any]:
+    """Upgrade, or with `check` only look; returns the --json output. `from` is None without tables.
 
     Raises StoreError as `upgrade_tables` does.
     """
-    engine = open_engine(Settings().store_url)
+    from closedloop.storage.engine import open_engine
+    from closedloop.storage.revisions import plan_upgrade
+    from closedloop.storage.upgrade import upgrade_tables
+
+    engine = open_engine(store_url)
     try:
         found = plan_upgrade(engine) if check else upgrade_tables(engine)
     finally:
@@ -30,15 +51,18 @@ def upgrade_database(*, check: bool) -> dict[str, Any]:
     }
 
 
-def tell_upgrade(facts: dict[str, Any], *, check: bool) -> str:
-    """The same for people."""
+def describe_upgrade(facts: dict[str, Any], *, check: bool) -> str:
+    """The same as a sentence."""
+    database, before, after = facts["database"], facts["from"], facts["to"]
     if not facts["needed"]:
-        return f"{facts['database']}: nothing to do, revision {facts['to']} is the newest"
-    way = f"from {'no tables' if facts['from'] is None else 'revision ' + facts['from']} to revision {facts['to']}"
-    if facts["from"] == facts["to"]:
-        way = f"to note that it is at revision {facts['to']}"  # tables from before there were revisions
+        return f"{database}: nothing to do, revision {after} is the newest"
+    if before == after:  # tables from before there were revisions
+        change = f"to record that it is at revision {after}"
+    else:
+        change = (
+            f"from {'no tables' if before is None else f'revision {before}'} to revision {after}"
+        )
     if check:
-        return f"{facts['database']}: an upgrade is due, {way}: closedloop upgrade"
-    return f"{facts['database']}: upgraded {way}" + (
-        f"; the file as it was: {facts['copy']}" if facts["copy"] else ""
-    )
+        return f"{database}: upgrade needed {change}: closedloop upgrade"
+    copy = f"; backup of the old file: {facts['copy']}" if facts["copy"] else ""
+    return f"{database}: upgraded {change}{copy}"

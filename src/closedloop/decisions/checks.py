@@ -1,17 +1,19 @@
-"""What a judgement is made of: an action, and the checks behind it.
+"""A decision: an action, and the checks behind it.
 
-The words that decisions are written in, read by everything that shows, keeps or carries one out;
-the rules stand beside it.
+Everything that shows, keeps or carries out a decision reads these words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+REQUESTED = "requested by a person"
+
 
 class Outcome(StrEnum):
-    """Three answers, not two: what could not be measured is unknown, and never counts as yes."""
+    """Three answers, not two: what was not measured is unknown, and never counts as holding."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -19,8 +21,11 @@ class Outcome(StrEnum):
 
 
 class Role(StrEnum):
-    """What a check is for: any trigger that holds asks for the action, every guard and every gate
-    must hold to allow it, a note only informs."""
+    """What a check is for.
+
+    Any trigger that holds asks for the action, every guard and gate must hold to allow it, a note
+    only informs.
+    """
 
     TRIGGER = "trigger"
     GUARD = "guard"
@@ -29,16 +34,17 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a decision is about. SERVING is no judgement: it notes which version began to answer."""
+    """What a decision is about. SERVING only records which version began to answer."""
 
     RETRAINING = "retraining"
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
+    QUARANTINE = "quarantine"
     SERVING = "serving"
 
 
 class Action(StrEnum):
-    """What to do about it. ESCALATE calls a person: the loop itself changes nothing."""
+    """What to do. ESCALATE calls a person: the loop changes nothing by itself."""
 
     RETRAIN = "retrain"
     KEEP = "keep"
@@ -46,28 +52,36 @@ class Action(StrEnum):
     PROMOTE = "promote"
     REJECT = "reject"
     ROLLBACK = "rollback"
+    QUARANTINE = "quarantine"
     SERVE = "serve"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One claim, what it wanted and what the evidence showed."""
+    """One claim, what was wanted and what the evidence showed.
+
+    `summary` is the finding in a sentence, where that says more than wanted and got. The
+    `headline` checks sum up a decision in which every gate holds.
+    """
 
     claim: str
     outcome: Outcome
     role: Role
     wanted: str
     got: str
+    summary: str = ""
+    headline: bool = False
 
     def __str__(self) -> str:
-        verb = "is unknown" if self.outcome is Outcome.UNKNOWN else self.outcome.value
-        return f"'{self.claim}' {verb}: wanted {self.wanted}, got {self.got}"
+        return self.summary or f"{self.claim}: wanted {self.wanted}, got {self.got}"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An action with every check behind it. `version` is the model version that the action is
-    about, if any."""
+    """An action with every check behind it.
+
+    `version` is the model version that the action is about, if any.
+    """
 
     kind: Kind
     action: Action
@@ -77,49 +91,71 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """The checks that settled it, in one line; the same text in the log, the journal, the tag
-        and the report."""
-        triggers = [
-            check
-            for check in self.checks
-            if check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS
-        ]
-        closed = [
-            check
-            for check in self.checks
-            if check.role in (Role.GUARD, Role.GATE) and check.outcome is not Outcome.HOLDS
-        ]
+        """The checks that settled it, in one line.
+
+        The same text in the log, the journal, the MLflow tag and the report.
+        """
+        triggers = [_finding(check) for check in self._of(Role.TRIGGER) if _holds(check)]
+        closed = [str(check) for check in self._of(Role.GUARD, Role.GATE) if not _holds(check)]
         if self.action is Action.KEEP and self.kind is Kind.RETRAINING and not triggers:
-            unknown = [
-                check.claim
-                for check in self.checks
-                if check.role is Role.TRIGGER and check.outcome is Outcome.UNKNOWN
-            ]
-            return "no trigger fired" + (f"; not known: {', '.join(unknown)}" if unknown else "")
+            unknown = [check.claim for check in self._of(Role.TRIGGER) if _is_unknown(check)]
+            return "no reason to retrain" + (f"; unknown: {', '.join(unknown)}" if unknown else "")
         if closed:
-            asked = f"{triggers[0].claim}, but " if triggers and self.action is Action.KEEP else ""
-            return asked + "; ".join(str(check) for check in closed)
+            asked = "; ".join(triggers) if self.action is Action.KEEP else ""
+            return (f"{asked}, but " if asked else "") + "; ".join(closed)
         if triggers:
-            return "; ".join(f"{check.claim}: {check.got}" for check in triggers)
+            return "; ".join(triggers)
         if self.action is Action.KEEP:
-            return "; ".join(str(check) for check in self.checks if check.role is Role.TRIGGER)
-        gates = [check for check in self.checks if check.role is Role.GATE]
-        telling = [
-            check
-            for check in gates
-            if check.claim == "val_auc" or check.claim.startswith("delta on ")
-        ] or list(self.checks)
-        return (f"all {len(gates)} gates hold; " if gates else "") + "; ".join(
-            f"{check.claim}: {check.got}" for check in telling
-        )
+            return "; ".join(str(check) for check in self._of(Role.TRIGGER))
+        gates = self._of(Role.GATE)
+        shown = [check for check in gates if check.headline] or list(self.checks)
+        facts = "; ".join(map(_finding, shown))
+        return (f"all {len(gates)} gates hold; " if gates else "") + facts
+
+    def _of(self, *roles: Role) -> list[Check]:
+        return [check for check in self.checks if check.role in roles]
 
 
-def make_check(claim: str, holds: bool | None, role: Role, wanted: str, got: str) -> Check:
+def _finding(check: Check) -> str:
+    """What a check that holds has found."""
+    return check.summary or f"{check.claim}: {check.got}"
+
+
+def _holds(check: Check) -> bool:
+    return check.outcome is Outcome.HOLDS
+
+
+def _is_unknown(check: Check) -> bool:
+    return check.outcome is Outcome.UNKNOWN
+
+
+def make_check(
+    claim: str,
+    holds: bool | None,
+    role: Role,
+    wanted: str,
+    got: str,
+    *,
+    summary: str = "",
+    headline: bool = False,
+) -> Check:
     """One check; `holds` is None when it could not be measured."""
     outcome = Outcome.UNKNOWN if holds is None else Outcome.HOLDS if holds else Outcome.FAILS
-    return Check(claim, outcome, role, wanted, got)
+    return Check(claim, outcome, role, wanted, got, summary, headline)
 
 
-def all_hold(checks: list[Check], role: Role) -> bool:
+def request_check(what: str) -> Check:
+    """The trigger of a decision that a person asked for."""
+    return make_check(
+        REQUESTED, True, Role.TRIGGER, "a request", what, summary=f"{REQUESTED}: {what}"
+    )
+
+
+def all_hold(checks: Iterable[Check], role: Role) -> bool:
     """Whether every check of a role holds; unknown does not."""
-    return all(check.outcome is Outcome.HOLDS for check in checks if check.role is role)
+    return all(_holds(check) for check in checks if check.role is role)
+
+
+def any_trigger(checks: Iterable[Check]) -> bool:
+    """Whether a trigger asks for the action."""
+    return any(_holds(check) for check in checks if check.role is Role.TRIGGER)

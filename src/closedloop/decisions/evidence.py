@@ -1,7 +1,6 @@
-"""What the loop has seen: facts, frozen, without judgement, clock or I/O.
+"""What the loop has measured and read: frozen facts, without verdict, clock or I/O.
 
-Every class here is what a sense measured or a hand read. Decisions take these and a policy, nothing
-else.
+Decisions take these and a policy, nothing else.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Window:
-    """A named stretch of rows. `index` is its place in time order (0 is the oldest), `digest` a
-    sha256 of its content."""
+    """A named stretch of rows.
+
+    `index` is its place in time order (0 is the oldest), `digest` a sha256 of its content.
+    """
 
     name: str
     index: int
@@ -37,8 +38,9 @@ class Violation:
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One watched column held against the reference: a distance (0 is no drift) and the limit it
-    may not reach.
+    """One watched column held against the reference.
+
+    A distance (0 is no drift) and the limit it may not reach.
 
     `score` is None when the column could not be measured; `note` then says why.
     """
@@ -80,8 +82,10 @@ class DriftReport:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value with its confidence interval and the rows behind it. More is better in
-    everything estimated here."""
+    """A measured value with its confidence interval and the rows behind it.
+
+    More is better in everything estimated here.
+    """
 
     value: float
     lower: float
@@ -129,12 +133,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class SliceDelta:
-    """Candidate against production on one slice; `delta` is None when a class has fewer than two
-    rows in it.
+    """Candidate against production on one slice.
 
-    The interval of `delta` is wider than the policy's confidence asks for one, by the number of
-    slices: `scoring.measure_slices`. `rarest` counts the rows of the rarest class, 0 when one is
-    missing.
+    `delta` is None when a class has fewer than two rows in it.
+
+    Its interval is corrected for the number of slices (`metrics.comparison.measure_slices`).
+    `rarest` counts the rows of the rarest class, 0 when a class is missing.
     """
 
     name: str
@@ -150,7 +154,8 @@ class Comparison:
 
     `held_out` is True when no newer window existed and a held-out part of the training window was
     used (first model only). `delta` is candidate val_auc minus production val_auc; None without a
-    production model or when it could not be scored.
+    production model or when it could not be scored. `history` says how the candidate weighs its
+    training rows: `all` the same, or `recent` ones more.
     """
 
     recipe: str
@@ -162,11 +167,12 @@ class Comparison:
     production: Scores | None
     delta: Estimate | None
     slices: tuple[SliceDelta, ...]
+    history: str = "all"
 
 
 @dataclass(frozen=True)
 class GoldenResult:
-    """One golden case: what was expected of the candidate and what it answered."""
+    """One golden case: the answer that was wanted of the candidate, and the one it gave."""
 
     name: str
     passed: bool
@@ -197,9 +203,11 @@ class LoopState:
 
 @dataclass(frozen=True)
 class RetrainingEvidence:
-    """All that `decide_retraining` looks at. `new_labels` are labelled rows, by class, newer than
-    production's training rows; `production_error` says why production could not be loaded or asked,
-    if so."""
+    """All that `decide_retraining` looks at.
+
+    `new_labels` are labelled rows, by class, newer than production's training rows;
+    `production_error` says why production could not be loaded or asked, if so.
+    """
 
     window: Window
     state: LoopState
@@ -213,10 +221,13 @@ class RetrainingEvidence:
 
 @dataclass(frozen=True)
 class PromotionEvidence:
-    """All that `decide_promotion` looks at. `packaging_difference` is the largest difference
-    between a probability of the packaged model and of the fitted one, in every form in which it may
-    be served; None when the package was not tried. `served_by` is the form that will answer, `onnx`
-    or `pipeline`, empty when unknown; `served_reason` says why it is not ONNX."""
+    """All that `decide_promotion` looks at.
+
+    `packaging_difference` is the largest difference between a probability of the packaged model and
+    of the fitted one, in every form in which it may be served; None when the package was not tried.
+    `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
+    `served_reason` says why it is not ONNX.
+    """
 
     window: Window
     version: int | None
@@ -232,9 +243,30 @@ class PromotionEvidence:
 
 @dataclass(frozen=True)
 class RollbackEvidence:
-    """All that `decide_rollback` looks at. `delta` is production's val_auc minus previous's on the
-    same rows of the window."""
+    """All that `decide_rollback` looks at.
+
+    `delta` is production's val_auc minus previous's on the same rows of the window.
+    """
 
     window: Window
     state: LoopState
     delta: Estimate | None
+
+
+@dataclass(frozen=True)
+class QuarantineEvidence:
+    """All that `decide_quarantine` looks at.
+
+    A labelled window that production was not trained on, and the windows before it, oldest first.
+
+    `expected_auc` is the val_auc that production was promoted with. `label_counts` are rows by
+    class.
+    """
+
+    window: str
+    production: int | None
+    realised_auc: Estimate
+    earlier_aucs: tuple[float, ...]
+    expected_auc: float | None
+    label_counts: tuple[int, ...]
+    earlier_label_counts: tuple[tuple[int, ...], ...]

@@ -19,14 +19,20 @@ def _between(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class DriftPolicy:
-    """How column limits are set. A limit is the larger of Evidently's default distance and what
-    same-sized random parts of the reference show between themselves, at `false_alarm_rate` over all
-    columns together."""
+    """How column limits are set.
+
+    A limit is the larger of Evidently's default distance and what same-sized random parts of the
+    reference show between themselves, at `false_alarm_rate` over all columns together.
+    """
 
     min_distance: float = 0.1
+    """A column's limit is at least this distance, which is Evidently's default."""
     false_alarm_rate: float = 0.01
+    """Share of windows without drift in which any column may seem to drift."""
     sample_rows: int = 5000
+    """Rows of each side that are measured."""
     resamples: int = 100
+    """Random parts of the reference that are drawn to set the limits."""
 
     def __post_init__(self) -> None:
         _between("min_distance", self.min_distance, 0.001, 10)
@@ -37,27 +43,41 @@ class DriftPolicy:
 
 @dataclass(frozen=True)
 class RetrainingPolicy:
-    """When to train. Three triggers, each switchable, and the guards that keep their cost in hand.
+    """When to train: three triggers, each with a switch, and the guards that limit their cost.
 
     A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows`
     windows, the current one included. With `once_an_episode`, drift that goes on after a retraining
-    that promoted nothing does not start another one by itself.
+    that promoted nothing does not start another retraining by itself.
     """
 
     drift_trigger: bool = True
+    """Whether drift can start a retraining."""
     max_drift_share: float = 0.3
+    """Limit of `drift_share`, the share of watched columns that drifted."""
     once_an_episode: bool = True
+    """After a retraining that promoted nothing, the same drift starts no other."""
     auc_loss_trigger: bool = True
+    """Whether a loss of realised AUC can start a retraining."""
     max_auc_loss: float = 0.02
+    """AUC that production may lose against the AUC it was promoted with."""
     age_trigger: bool = True
+    """Whether age can start a retraining."""
     max_age_windows: int = 5
+    """Age of production at which it is retrained, in windows since its training rows."""
     needed_windows: int = 1
+    """Windows over its limit that a trigger needs to fire ..."""
     memory_windows: int = 1
+    """... among this many newest windows."""
     cooldown_windows: int = 1
+    """Windows to wait after a retraining."""
     budget_trainings: int = 4
+    """Retrainings allowed ..."""
     budget_windows: int = 8
+    """... in this many windows."""
     min_new_labels: int = 500
+    """Labelled rows that must be newer than production's training rows."""
     min_new_labels_per_class: int = 30
+    """The same for each class."""
 
     def __post_init__(self) -> None:
         _between("max_drift_share", self.max_drift_share, 0, 1)
@@ -74,24 +94,40 @@ class RetrainingPolicy:
 
 @dataclass(frozen=True)
 class PromotionPolicy:
-    """What a candidate must prove. A refit of production's recipe must not be significantly worse
-    by more than `max_loss`; another recipe must be significantly better by more than `min_delta`.
-    Of the twins of one learner that on weighted history has to be better than that on all history
-    by more than `min_recent_gain`: the better of two equals is chance, and it knows less."""
+    """What a candidate must prove.
+
+    A refit of production's recipe must not be significantly worse by more than `max_loss`; another
+    recipe must be significantly better by more than `min_delta`. A recipe on recency-weighted
+    history must beat the same learner on all history by more than `min_recent_gain`: between equals
+    the choice is chance, and it has learned from less.
+    """
 
     confidence: float = 0.95
+    """Confidence of the interval around delta; protected slices share it."""
     min_delta: float = 0.0
+    """Another learner must be significantly better by more than this."""
     max_loss: float = 0.0
+    """The same learner must not be significantly worse by more than this."""
     min_recent_gain: float = 0.002
+    """AUC that weighting recent rows must gain over all rows alike to be chosen."""
     min_rows: int = 500
+    """Labelled rows that the evaluation window needs."""
     min_rows_per_class: int = 30
+    """The same for each class."""
     min_val_auc: float = 0.6
+    """Lowest AUC that may be promoted, unless production is below it too."""
     min_f1: float = 0.3
+    """Lowest F1, averaged over the classes, unless production is below it too."""
     min_gain_over_baseline: float = 0.02
+    """AUC above that of a trivial model, unless production has less too."""
     min_slice_rows: int = 100
+    """A protected slice with fewer rows is unknown, and closes the gate."""
     min_slice_rows_per_class: int = 10
+    """The same for each class of the slice."""
     max_packaging_difference: float = 1e-5
+    """Largest difference between probabilities of the served and the fitted model."""
     escalate_unscorable_production: bool = True
+    """Ask a person when production itself cannot be scored."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -110,14 +146,22 @@ class PromotionPolicy:
 
 @dataclass(frozen=True)
 class RollbackPolicy:
-    """The watch after a promotion: for `probation_windows` labelled windows, production that is
-    significantly worse than the version it replaced, by more than `max_loss`, is taken back."""
+    """The watch after a promotion.
+
+    For `probation_windows` labelled windows, production that is significantly worse than the
+    version it replaced, by more than `max_loss`, is taken back.
+    """
 
     enabled: bool = True
+    """Whether a promotion can be taken back by itself."""
     probation_windows: int = 2
+    """Labelled windows after a promotion in which production is compared."""
     confidence: float = 0.95
+    """Confidence of the interval around the difference."""
     max_loss: float = 0.0
+    """Production must not be significantly worse than its predecessor by more than this."""
     min_rows: int = 500
+    """Labelled rows that the comparison needs."""
 
     def __post_init__(self) -> None:
         _between("probation_windows", self.probation_windows, 1, 1_000)
@@ -128,14 +172,19 @@ class RollbackPolicy:
 
 @dataclass(frozen=True)
 class QuarantinePolicy:
-    """Which labelled windows are kept out of training, because their labels are more likely wrong
-    than new: those on which production's AUC is significantly more than `max_auc_drop` below the
-    worst of its last `memory_windows` windows, and those in which the odds of a class are more than
-    `max_odds_ratio` times, or less than that part of, what they were in each of those windows."""
+    """Which labelled windows are kept out of training: their labels look wrong rather than new.
+
+    Production's AUC is significantly more than `max_auc_drop` below the worst of its last
+    `memory_windows` windows, or the odds of a class are more than `max_odds_ratio` times higher or
+    lower than in each of them.
+    """
 
     max_auc_drop: float = 0.10
+    """AUC that a window may lie below production's worst recent AUC."""
     max_odds_ratio: float = 8.0
+    """Factor by which the odds of a class may change, up or down."""
     memory_windows: int = 3
+    """Recent windows that both are compared with."""
 
     def __post_init__(self) -> None:
         _between("max_auc_drop", self.max_auc_drop, 0, 1)
@@ -145,13 +194,18 @@ class QuarantinePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """All of it. Two policies with the same numbers have the same fingerprint."""
+    """All numbers together. Policies with the same numbers have the same fingerprint."""
 
     drift: DriftPolicy = field(default_factory=DriftPolicy)
+    """When a column has drifted."""
     retraining: RetrainingPolicy = field(default_factory=RetrainingPolicy)
+    """When to train."""
     promotion: PromotionPolicy = field(default_factory=PromotionPolicy)
+    """What a candidate must prove."""
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+    """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
+    """Which labelled windows are kept out of training."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,56 +1,47 @@
-"""Which candidate to choose, and whether it may replace production: every gate has to hold."""
+"""Whether a candidate may replace production: every gate has to hold."""
 
 from __future__ import annotations
 
+from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all_hold, make_check
-from closedloop.decisions.evidence import Comparison, PromotionEvidence
+from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
 
 
-def _allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
-    """Not significantly worse for production's own recipe, significantly better for another; None
-    when unmeasured."""
-    if comparison.delta is None:
-        return None
-    if comparison.same_recipe:
-        return comparison.delta.upper >= -policy.promotion.max_loss
-    return comparison.delta.lower > policy.promotion.min_delta
-
-
-def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Comparison | None:
-    """The best candidate that its own delta rule lets through; failing that production's recipe,
-    failing that the best.
-
-    All comparisons are on the same rows; on weighted history a candidate counts for
-    `min_recent_gain` less. None when nothing was compared.
-    """
-
-    def rank(one: Comparison) -> tuple[float, str]:
-        handicap = policy.promotion.min_recent_gain if one.recipe.endswith("/recent") else 0.0
-        return handicap - (one.candidate.val_auc or 0.0), one.recipe
-
-    ranked = sorted(comparisons, key=rank)
-    for one in ranked:
-        if one.production is None or _allowed_by_delta(one, policy):
-            return one
-    return next((one for one in ranked if one.same_recipe), ranked[0] if ranked else None)
-
-
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
-    """PROMOTE when every gate holds, ESCALATE when production itself could not be scored, otherwise
-    REJECT."""
-    rules, comparison = policy.promotion, evidence.comparison
-    if comparison is None:
+    """PROMOTE when every gate holds, otherwise REJECT.
+
+    ESCALATE when production itself could not be scored.
+    """
+    if evidence.comparison is None:
         nothing = make_check(
             "candidate was scored", None, Role.GATE, "scores on the evaluation window", "none"
         )
         return Decision(
             Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version
         )
-    scores = comparison.candidate
-    rarest = min((one.rows for one in scores.classes), default=0)
-    auc, live, base = scores.val_auc, comparison.production, comparison.baseline_auc
-    checks = [
+    checks = (
+        *_score_checks(evidence.comparison, policy),
+        *_rows_checks(evidence, evidence.comparison),
+        _delta_check(evidence, evidence.comparison, policy),
+        *_slice_checks(evidence, evidence.comparison, policy),
+        *_serving_checks(evidence, policy),
+    )
+    if all_hold(checks, Role.GATE):
+        action = Action.PROMOTE
+    elif evidence.production_error and policy.promotion.escalate_unscorable_production:
+        action = Action.ESCALATE
+    else:
+        action = Action.REJECT
+    return Decision(Kind.PROMOTION, action, evidence.window.name, checks, evidence.version)
+
+
+def _score_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+    """Enough rows, and scores above their floors."""
+    rules, scores, live = policy.promotion, comparison.candidate, comparison.production
+    rarest = min((label.rows for label in scores.classes), default=0)
+    auc, base = scores.val_auc, comparison.baseline_auc
+    return [
         make_check(
             "enough evaluation rows",
             scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class,
@@ -58,76 +49,34 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
             f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
             f"{scores.rows} rows, {rarest} of the rarest class",
         ),
-        _floor_check("val_auc", auc, live.val_auc if live else None, rules.min_val_auc),
+        _floor_check(
+            "val_auc", auc, live.val_auc if live else None, rules.min_val_auc, headline=True
+        ),
         _floor_check("F1", scores.f1, live.f1 if live else None, rules.min_f1),
         _floor_check(
             "better than the trivial baseline",
             None if auc is None else auc - base,
             None if live is None or live.val_auc is None else live.val_auc - base,
             rules.min_gain_over_baseline,
-            f" over {base:.4f}",
-        ),
-        *_rows_checks(evidence, comparison),
-        _delta_check(evidence, comparison, policy),
-        *_slice_checks(evidence, comparison, policy),
-        *(
-            make_check(f"golden case {one.name}", one.passed, Role.GATE, one.wanted, one.got)
-            for one in evidence.golden
-        ),
-        make_check(
-            "packaged model answers like the fitted one",
-            None
-            if evidence.packaging_difference is None
-            else evidence.packaging_difference <= rules.max_packaging_difference,
-            Role.GATE,
-            f"within {rules.max_packaging_difference:g}",
-            "not tried"
-            if evidence.packaging_difference is None
-            else f"{evidence.packaging_difference:.2g}",
+            f" above its AUC of {base:.4f}",
         ),
     ]
-    if evidence.served_by:
-        got = (
-            f"{evidence.served_by}: {evidence.served_reason}"
-            if evidence.served_reason
-            else evidence.served_by
-        )
-        checks.append(
-            make_check(
-                "served as ONNX",
-                evidence.served_by == "onnx",
-                Role.NOTE,
-                "the proved ONNX model",
-                got,
-            )
-        )
-    if evidence.quarantined:
-        checks.append(
-            make_check(
-                "quarantined windows",
-                True,
-                Role.NOTE,
-                "kept out of training",
-                ", ".join(evidence.quarantined),
-            )
-        )
-    if all_hold(checks, Role.GATE):
-        action = Action.PROMOTE
-    elif evidence.production_error and rules.escalate_unscorable_production:
-        action = Action.ESCALATE
-    else:
-        action = Action.REJECT
-    return Decision(Kind.PROMOTION, action, evidence.window.name, tuple(checks), evidence.version)
 
 
 def _floor_check(
-    claim: str, value: float | None, production: float | None, floor: float, over: str = ""
+    claim: str,
+    value: float | None,
+    production: float | None,
+    floor: float,
+    above: str = "",
+    *,
+    headline: bool = False,
 ) -> Check:
-    """A floor keeps bad models out; it is no reason to keep a worse one in, so it binds no better
-    than production holds it itself."""
+    """A floor keeps bad models out. It must not keep a worse one in, so it does not bind while
+    production is below it too."""
     below = production is not None and production < floor
-    wanted = f"at least {floor:.3f}{over}" + (
-        f", which production misses too with {production:.4f}" if below else ""
+    wanted = f"at least {floor:.3f}{above}" + (
+        f" (production is below it too, with {production:.4f})" if below else ""
     )
     return make_check(
         claim,
@@ -135,12 +84,13 @@ def _floor_check(
         Role.GATE,
         wanted,
         "unknown" if value is None else f"{value:.4f}",
+        headline=headline,
     )
 
 
 def _is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
-    """Nothing is in production, by every part of the evidence; a version that merely is not named,
-    or failed, is not nothing."""
+    """Nothing is in production, by every part of the evidence. A version that failed, or is not
+    named, is not nothing."""
     return (
         evidence.production is None
         and comparison.production is None
@@ -149,8 +99,8 @@ def _is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool
 
 
 def _rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Check]:
-    """A part of the window that the candidate learns from shares that window's faults: it can judge
-    the first model only."""
+    """A held-out part of the training window shares that window's faults: it can judge the first
+    model only."""
     if not comparison.held_out:
         return []
     role = Role.NOTE if _is_first_model(evidence, comparison) else Role.GATE
@@ -166,7 +116,6 @@ def _rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Ch
 
 
 def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> Check:
-    rules = policy.promotion
     claim = f"delta on {comparison.window}"
     if _is_first_model(evidence, comparison):
         return make_check(
@@ -175,61 +124,157 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
             Role.GATE,
             "a production model to compare with",
             "none: this is the first model",
+            summary="nothing to compare with: this is the first model",
+            headline=True,
         )
     if evidence.production_error:
         # An unscorable production must not block every release for ever: a person decides, or the
         # policy accepts the other gates.
-        accepted = None if rules.escalate_unscorable_production else True
         return make_check(
             claim,
-            accepted,
+            None if policy.promotion.escalate_unscorable_production else True,
             Role.GATE,
             f"production version {evidence.production} scored on the same rows",
             evidence.production_error,
+            summary=f"production version {evidence.production} could not be scored: "
+            f"{evidence.production_error}",
+            headline=True,
         )
-    if comparison.same_recipe:
-        wanted = f"not significantly worse than version {evidence.production}: upper bound at least {0 - rules.max_loss:+.4f}"
-    else:
-        wanted = f"significantly better than version {evidence.production}: lower bound over {rules.min_delta:+.4f}"
+    allowed, delta = allowed_by_delta(comparison, policy), comparison.delta
     return make_check(
         claim,
-        _allowed_by_delta(comparison, policy),
+        allowed,
         Role.GATE,
-        wanted,
-        "unknown" if comparison.delta is None else str(comparison.delta),
+        _wanted_delta(evidence, comparison, policy),
+        "unknown" if delta is None else str(delta),
+        summary="" if delta is None else _tell_delta(evidence, comparison, delta, policy),
+        headline=True,
     )
+
+
+def _wanted_delta(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> str:
+    rules = policy.promotion
+    if comparison.same_recipe:
+        return (
+            f"not significantly worse than version {evidence.production}: "
+            f"upper bound at least {0 - rules.max_loss:+.4f}"
+        )
+    return (
+        f"significantly better than version {evidence.production}: "
+        f"lower bound above {rules.min_delta:+.4f}"
+    )
+
+
+def _tell_delta(
+    evidence: PromotionEvidence, comparison: Comparison, delta: Estimate, policy: Policy
+) -> str:
+    """How the candidate did against production, in plain words."""
+    verdict = (
+        "worse than"
+        if delta.upper < 0
+        else "better than"
+        if delta.lower > 0
+        else "not clearly better or worse than"
+    )
+    needed = (
+        ""
+        if comparison.same_recipe or allowed_by_delta(comparison, policy)
+        else f"; another recipe must be better by more than {policy.promotion.min_delta:g}"
+    )
+    return f"{verdict} version {evidence.production} on the same rows: AUC {delta}{needed}"
 
 
 def _slice_checks(
     evidence: PromotionEvidence, comparison: Comparison, policy: Policy
 ) -> list[Check]:
-    """A protected slice must be known and unharmed; any other slice only informs, whatever it
-    shows.
+    """A protected slice must be known and unharmed; any other slice only informs.
 
-    Intervals come corrected for the number of slices (`scoring.measure_slices`), so that each can
-    be read alone here.
+    Intervals come corrected for the number of slices (`metrics.comparison.measure_slices`), so that
+    each can be read alone here.
     """
     rules = policy.promotion
     if evidence.production_error or _is_first_model(evidence, comparison):
         return []
     checks = []
-    for one in comparison.slices:
-        enough = one.rows >= rules.min_slice_rows and one.rarest >= rules.min_slice_rows_per_class
-        unharmed = one.delta.upper >= -rules.max_loss if enough and one.delta is not None else None
+    for part in comparison.slices:
+        delta = part.delta
+        enough = part.rows >= rules.min_slice_rows and part.rarest >= rules.min_slice_rows_per_class
+        unharmed = delta.upper >= -rules.max_loss if enough and delta is not None else None
         shown = (
             "not measurable"
-            if one.delta is None
-            else str(one.delta)
+            if delta is None
+            else str(delta)
             if enough
-            else f"too few to tell: {one.delta}"
+            else f"too few rows to tell: {delta}"
         )
         checks.append(
             make_check(
-                f"slice {one.name} is not harmed",
+                f"slice {part.name} is not harmed",
                 unharmed,
-                Role.GATE if one.protected else Role.NOTE,
-                f"not significantly worse on at least {rules.min_slice_rows} rows, {rules.min_slice_rows_per_class} of each class",
-                f"{shown}; {one.rows} rows, {one.rarest} of the rarest class",
+                Role.GATE if part.protected else Role.NOTE,
+                f"not significantly worse on at least {rules.min_slice_rows} rows, "
+                f"{rules.min_slice_rows_per_class} of each class",
+                f"{shown}; {part.rows} rows, {part.rarest} of the rarest class",
+                summary=_tell_slice(part, unharmed),
+            )
+        )
+    return checks
+
+
+def _tell_slice(part: SliceDelta, unharmed: bool | None) -> str:
+    if unharmed is None:
+        return (
+            f"slice {part.name} has too few rows to judge: {part.rows} rows, "
+            f"{part.rarest} of the rarest class"
+        )
+    return "" if unharmed else f"worse in slice {part.name}: AUC {part.delta}"
+
+
+def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
+    """Golden cases, the packaged model, and two notes: how it is served and what it did not learn
+    from."""
+    limit, difference = policy.promotion.max_packaging_difference, evidence.packaging_difference
+    checks = [
+        make_check(
+            f"golden case {case.name}",
+            case.passed,
+            Role.GATE,
+            case.wanted,
+            case.got,
+            summary=""
+            if case.passed
+            else f"golden case {case.name} failed: wanted {case.wanted}, got {case.got}",
+        )
+        for case in evidence.golden
+    ]
+    checks.append(
+        make_check(
+            "packaged model answers like the fitted one",
+            None if difference is None else difference <= limit,
+            Role.GATE,
+            f"probabilities within {limit:g}",
+            "not tried" if difference is None else f"{difference:.2g}",
+        )
+    )
+    if evidence.served_by:
+        reason = f": {evidence.served_reason}" if evidence.served_reason else ""
+        checks.append(
+            make_check(
+                "served as ONNX",
+                evidence.served_by == "onnx",
+                Role.NOTE,
+                "the proved ONNX model",
+                evidence.served_by + reason,
+            )
+        )
+    if evidence.quarantined:
+        checks.append(
+            make_check(
+                "quarantined windows",
+                True,
+                Role.NOTE,
+                "kept out of training",
+                ", ".join(evidence.quarantined),
             )
         )
     return checks

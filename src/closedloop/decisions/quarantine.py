@@ -1,46 +1,86 @@
-"""Which labelled windows are kept out of training, because their labels are more likely wrong than
-new."""
+"""When to keep a labelled window out of training: its labels are more likely wrong than new."""
 
 from __future__ import annotations
 
-from closedloop.decisions.evidence import Estimate
-from closedloop.decisions.policy import QuarantinePolicy
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, any_trigger, make_check
+from closedloop.decisions.evidence import QuarantineEvidence
+from closedloop.decisions.policy import Policy, QuarantinePolicy
 
 
-def is_quarantined(
-    auc: Estimate, earlier: tuple[float, ...], expected: float | None, policy: QuarantinePolicy
-) -> bool:
-    """Is production's AUC on a window, all of its interval, too far below the worst of its last
-    windows to trust the labels?
+def decide_quarantine(evidence: QuarantineEvidence, policy: Policy) -> Decision:
+    """QUARANTINE a window whose labels are not trusted, otherwise KEEP it.
 
-    While fewer windows than `memory_windows` were judged, the AUC that production was promoted with
-    (`expected`) is one of them; when that is unknown too, nothing is kept out.
+    Not trusted: AUC or class shares are too far from the windows before it.
     """
-    recent = earlier[-policy.memory_windows :]
-    if len(recent) < policy.memory_windows:
-        if expected is None:
-            return False
-        recent = (*recent, expected)
-    return auc.upper < min(recent) - policy.max_auc_drop
+    checks = (
+        _auc_check(evidence, policy.quarantine),
+        _shares_check(evidence, policy.quarantine),
+    )
+    action = Action.QUARANTINE if any_trigger(checks) else Action.KEEP
+    return Decision(Kind.QUARANTINE, action, evidence.window, checks, evidence.production)
 
 
-def labels_shifted(
-    counts: tuple[int, ...], earlier: tuple[tuple[int, ...], ...], policy: QuarantinePolicy
-) -> bool:
-    """Are the odds of a class too far from those in each of the last windows to trust the labels?
+def _auc_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
+    """Is production's AUC, all of its interval, too far below the worst of its last windows?
 
-    Rows by class, of the window and of earlier ones, oldest first. Without an earlier window
-    nothing is known, and nothing is kept out.
+    While production has fewer than `memory_windows` of them, the AUC that it was promoted with
+    counts as one; if that is unknown too, so is the answer.
     """
+    auc, recent = evidence.realised_auc, evidence.earlier_aucs[-rules.memory_windows :]
+    known = len(recent) == rules.memory_windows or evidence.expected_auc is not None
+    if len(recent) < rules.memory_windows and evidence.expected_auc is not None:
+        recent = (*recent, evidence.expected_auc)
+    got = f"{auc.value:.4f} [{auc.lower:.4f}, {auc.upper:.4f}] on {auc.rows} rows"
+    return make_check(
+        "AUC is far below the windows before",
+        auc.upper < min(recent) - rules.max_auc_drop if known else None,
+        Role.TRIGGER,
+        f"upper bound more than {rules.max_auc_drop:g} below the worst of them, {min(recent):.4f}"
+        if known
+        else f"{rules.memory_windows} windows before, or the AUC of the promotion",
+        got,
+        summary=f"AUC {got} is far below the windows before, of which the worst had "
+        f"{min(recent):.4f}"
+        if known
+        else "",
+    )
 
-    def far(one: int, rows: int, other: int, others: int) -> bool:
+
+def _shares_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
+    """Are the odds of a class too far from those in each of the last windows?"""
+    recent = evidence.earlier_label_counts[-rules.memory_windows :]
+    ratio = (
+        max(
+            (
+                min(_odds_ratio(evidence.label_counts, before, label) for before in recent)
+                for label in range(len(evidence.label_counts))
+            ),
+            default=1.0,
+        )
+        if recent
+        else None
+    )
+    got = "no labelled window before" if ratio is None else f"{ratio:.1f} times"
+    return make_check(
+        "class shares are far from the windows before",
+        None if ratio is None else ratio > rules.max_odds_ratio,
+        Role.TRIGGER,
+        f"odds of a class more than {rules.max_odds_ratio:g} times higher or lower",
+        got,
+        summary=""
+        if ratio is None
+        else f"the odds of a class changed {got} against the windows "
+        f"before (limit {rules.max_odds_ratio:g})",
+    )
+
+
+def _odds_ratio(counts: tuple[int, ...], before: tuple[int, ...], label: int) -> float:
+    """How many times the odds of a class rose or fell, at least 1."""
+
+    def odds(rows: tuple[int, ...]) -> float:
         # Half a row more on each side: a class that happens to be absent has odds, too (Haldane
         # 1956, Annals of Human Genetics 20:309).
-        ratio = ((one + 0.5) / (rows - one + 0.5)) / ((other + 0.5) / (others - other + 0.5))
-        return max(ratio, 1 / ratio) > policy.max_odds_ratio
+        return (rows[label] + 0.5) / (sum(rows) - rows[label] + 0.5)
 
-    recent = earlier[-policy.memory_windows :]
-    return bool(recent) and any(
-        all(far(count, sum(counts), before[label], sum(before)) for before in recent)
-        for label, count in enumerate(counts)
-    )
+    ratio = odds(counts) / odds(before)
+    return max(ratio, 1 / ratio)

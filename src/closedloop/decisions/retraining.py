@@ -4,6 +4,7 @@ new labels allow it."""
 from __future__ import annotations
 
 from closedloop.decisions.checks import (
+    REQUESTED,
     Action,
     Check,
     Decision,
@@ -11,6 +12,7 @@ from closedloop.decisions.checks import (
     Outcome,
     Role,
     all_hold,
+    any_trigger,
     make_check,
 )
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
@@ -26,15 +28,16 @@ def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | Non
 
 
 def auc_loss(evidence: RetrainingEvidence) -> float | None:
-    """What production was promoted with minus what it realised on this window; None without labels
-    or production."""
+    """The AUC that production was promoted with minus the AUC it realised on this window.
+
+    None without labels or production.
+    """
     expected, realised = evidence.state.expected_auc, evidence.realised_auc
     return None if expected is None or realised is None else expected - realised.value
 
 
 def loss_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
-    """Is the AUC loss over its limit and beyond its confidence interval? None when it was not
-    measured."""
+    """Is the AUC loss over its limit and beyond its interval? None when it was not measured."""
     loss, realised = auc_loss(evidence), evidence.realised_auc
     if loss is None or realised is None or evidence.state.expected_auc is None:
         return None
@@ -50,8 +53,9 @@ def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bo
 
 
 def tried_in_episode(state: LoopState) -> int | None:
-    """Index of the newest retraining of this drift episode that left production, and so the
-    reference, as it was; None without one.
+    """Index of the newest retraining of this drift episode that changed nothing; None without one.
+
+    It left production, and so the reference, as it was.
 
     An episode is a run of windows whose drift_share is over its limit; a promotion moves the
     reference and begins a new one.
@@ -66,41 +70,56 @@ def tried_in_episode(state: LoopState) -> int | None:
 
 
 def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
-    """ESCALATE a broken window, RETRAIN when a trigger fired and every guard allows it, otherwise
-    KEEP."""
-    window, state, rules = evidence.window, evidence.state, policy.retraining
-    if evidence.violations:
-        broken = tuple(
-            Check(
-                f"{violation.column} keeps the contract ({violation.rule})",
-                Outcome.FAILS,
-                Role.GUARD,
-                violation.wanted,
-                violation.got,
-            )
-            for violation in evidence.violations
-        )
-        return Decision(Kind.RETRAINING, Action.ESCALATE, window.name, broken, state.production)
+    """RETRAIN when a trigger fired and every guard allows it, otherwise KEEP.
 
-    memory = (
-        ""
-        if rules.memory_windows == 1
-        else f" in {rules.needed_windows} of the last {rules.memory_windows} windows"
-    )
+    ESCALATE a window that breaks the contract.
+    """
+    if evidence.violations:
+        action, checks = Action.ESCALATE, _contract_checks(evidence)
+    else:
+        checks = _trigger_checks(evidence, policy)
+        checks += _guard_checks(evidence, policy, checks)
+        retrain = any_trigger(checks) and all_hold(checks, Role.GUARD)
+        action = Action.RETRAIN if retrain else Action.KEEP
+    production = evidence.state.production
+    return Decision(Kind.RETRAINING, action, evidence.window.name, tuple(checks), production)
+
+
+def _contract_checks(evidence: RetrainingEvidence) -> list[Check]:
+    """The ways in which the window breaks the contract."""
+    return [
+        make_check(
+            f"{violation.column} keeps the contract ({violation.rule})",
+            False,
+            Role.GUARD,
+            violation.wanted,
+            violation.got,
+            summary=f"{violation.column} breaks the contract ({violation.rule}): "
+            f"wanted {violation.wanted}, got {violation.got}",
+        )
+        for violation in evidence.violations
+    ]
+
+
+def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
+    """What may ask for a retraining; those about production only while there is one."""
+    rules, production = policy.retraining, evidence.state.production
     checks = [
         make_check(
             "no production model",
-            state.production is None,
+            production is None,
             Role.TRIGGER,
             "none yet",
-            "nothing promoted yet" if state.production is None else f"version {state.production}",
+            "nothing promoted yet" if production is None else f"version {production}",
+            summary="there is no production model yet" if production is None else "",
         ),
         make_check(
-            "asked for by a person",
+            REQUESTED,
             evidence.requested,
             Role.TRIGGER,
             "a request",
             "yes" if evidence.requested else "no",
+            summary=REQUESTED if evidence.requested else "",
         ),
     ]
     if evidence.production_error:
@@ -111,68 +130,105 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
                 Role.TRIGGER,
                 "an answer from production",
                 evidence.production_error,
+                summary=f"production cannot be scored: {evidence.production_error}",
             )
         )
-    if state.production is not None and rules.drift_trigger:
-        share = evidence.drift.drift_share if evidence.drift else None
-        names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
-        checks.append(
-            make_check(
-                DRIFT_OVER,
-                _remembered(state.drift_marks, drift_over_limit(evidence, policy), policy),
-                Role.TRIGGER,
-                f"over {rules.max_drift_share:.2f}{memory}",
-                "not measured"
-                if share is None
-                else f"{share:.2f}" + (f" ({names})" if names else ""),
-            )
-        )
-    if state.production is not None and rules.auc_loss_trigger:
-        loss = auc_loss(evidence)
-        checks.append(
-            make_check(
-                "realised AUC lost more than its limit",
-                _remembered(state.loss_marks, loss_over_limit(evidence, policy), policy),
-                Role.TRIGGER,
-                f"a significant loss over {rules.max_auc_loss:.3f}{memory}",
-                "not measured" if loss is None else f"{loss:+.4f}",
-            )
-        )
-    if state.production is not None and rules.age_trigger:
-        age = None if state.trained_through is None else window.index - state.trained_through
-        checks.append(
-            make_check(
-                "production is old",
-                None if age is None else age >= rules.max_age_windows,
-                Role.TRIGGER,
-                f"{rules.max_age_windows} windows",
-                "unknown" if age is None else f"{age} windows",
-            )
-        )
+    if production is not None and rules.drift_trigger:
+        checks.append(_drift_check(evidence, policy))
+    if production is not None and rules.auc_loss_trigger:
+        checks.append(_loss_check(evidence, policy))
+    if production is not None and rules.age_trigger:
+        checks.append(_age_check(evidence, policy))
+    return checks
 
-    asking = [check.claim for check in checks if check.outcome is Outcome.HOLDS]
-    if rules.once_an_episode and asking == [DRIFT_OVER]:
-        tried = tried_in_episode(state)
-        checks.append(
-            make_check(
-                "this drift was not trained for yet",
-                tried is None,
-                Role.GUARD,
-                "one retraining a drift episode",
-                "not yet"
-                if tried is None
-                else f"one {window.index - tried} windows ago, and production stayed",
-            )
-        )
-    labels = dict(evidence.new_labels)
-    rarest = min(labels.values(), default=0)
-    checks += [
+
+def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
+    limit = f"{policy.retraining.max_drift_share:.2f}{_memory(policy)}"
+    share = evidence.drift.drift_share if evidence.drift else None
+    names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
+    columns = f" ({names})" if names else ""
+    return make_check(
+        DRIFT_OVER,
+        _remembered(evidence.state.drift_marks, drift_over_limit(evidence, policy), policy),
+        Role.TRIGGER,
+        f"over {limit}",
+        "not measured" if share is None else f"{share:.2f}{columns}",
+        summary=""
+        if share is None
+        else f"drift_share {share:.2f} is over its limit {limit}{columns}",
+    )
+
+
+def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
+    limit = f"{policy.retraining.max_auc_loss:.3f}{_memory(policy)}"
+    loss = auc_loss(evidence)
+    return make_check(
+        "realised AUC fell by more than its limit",
+        _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy),
+        Role.TRIGGER,
+        f"a significant loss over {limit}",
+        "not measured" if loss is None else f"{loss:+.4f}",
+        summary="" if loss is None else f"realised AUC fell by {loss:.4f}, limit {limit}",
+    )
+
+
+def _age_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
+    through, limit = evidence.state.trained_through, policy.retraining.max_age_windows
+    age = None if through is None else evidence.window.index - through
+    return make_check(
+        "production is old",
+        None if age is None else age >= limit,
+        Role.TRIGGER,
+        f"{limit} windows",
+        "unknown" if age is None else f"{age} windows",
+        summary="" if age is None else f"production is {age} windows old, limit {limit}",
+    )
+
+
+def _memory(policy: Policy) -> str:
+    rules = policy.retraining
+    if rules.memory_windows == 1:
+        return ""
+    return f" in {rules.needed_windows} of the last {rules.memory_windows} windows"
+
+
+def _guard_checks(
+    evidence: RetrainingEvidence, policy: Policy, triggers: list[Check]
+) -> list[Check]:
+    """What keeps the cost of retraining in hand. A request by a person needs new labels only."""
+    asking = [check.claim for check in triggers if check.outcome is Outcome.HOLDS]
+    checks = []
+    if policy.retraining.once_an_episode and asking == [DRIFT_OVER]:
+        checks.append(_episode_check(evidence))
+    checks += _label_checks(evidence, policy)
+    return checks if evidence.requested else checks + _cost_checks(evidence, policy)
+
+
+def _episode_check(evidence: RetrainingEvidence) -> Check:
+    tried = tried_in_episode(evidence.state)
+    ago = "" if tried is None else _windows_ago(evidence.window.index - tried)
+    return make_check(
+        "no retraining yet for this drift",
+        tried is None,
+        Role.GUARD,
+        "one retraining per drift episode",
+        "none yet" if tried is None else f"one {ago}, and production stayed",
+        summary=""
+        if tried is None
+        else f"a retraining for this drift {ago} brought no better model",
+    )
+
+
+def _label_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
+    rules, labels = policy.retraining, dict(evidence.new_labels)
+    total, rarest = sum(labels.values()), min(labels.values(), default=0)
+    return [
         make_check(
             "enough new labels",
-            sum(labels.values()) >= rules.min_new_labels,
+            total >= rules.min_new_labels,
             Role.GUARD,
             f"{rules.min_new_labels} labelled rows newer than production",
-            str(sum(labels.values())),
+            str(total),
         ),
         make_check(
             "enough new labels of each class",
@@ -182,37 +238,46 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
             f"{rarest} of the rarest",
         ),
     ]
-    if not evidence.requested:
-        last = max(state.trained_at, default=None)
-        spent = sum(1 for index in state.trained_at if index > window.index - rules.budget_windows)
-        checks += [
-            make_check(
-                "not trained for this window yet",
-                window.index not in state.trained_at,
-                Role.GUARD,
-                "never twice for one window",
-                "trained" if window.index in state.trained_at else "not yet",
-            ),
-            # There is nothing to rest from while nothing is in production; the budget still holds.
-            make_check(
-                "cooldown is over",
-                last is None
-                or state.production is None
-                or window.index - last > rules.cooldown_windows,
-                Role.GUARD,
-                f"more than {rules.cooldown_windows} windows since the last retraining",
-                "none before" if last is None else f"{window.index - last}",
-            ),
-            make_check(
-                "retraining budget is left",
-                spent < rules.budget_trainings,
-                Role.GUARD,
-                f"fewer than {rules.budget_trainings} in {rules.budget_windows} windows",
-                str(spent),
-            ),
-        ]
-    triggered = any(
-        check.role is Role.TRIGGER and check.outcome is Outcome.HOLDS for check in checks
-    )
-    action = Action.RETRAIN if triggered and all_hold(checks, Role.GUARD) else Action.KEEP
-    return Decision(Kind.RETRAINING, action, window.name, tuple(checks), state.production)
+
+
+def _cost_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
+    rules, state, index = policy.retraining, evidence.state, evidence.window.index
+    last = max(state.trained_at, default=None)
+    spent = sum(1 for trained in state.trained_at if trained > index - rules.budget_windows)
+    # Without a production model there is nothing to rest from; the budget still holds.
+    rested = last is None or state.production is None or index - last > rules.cooldown_windows
+    return [
+        make_check(
+            "no retraining yet for this window",
+            index not in state.trained_at,
+            Role.GUARD,
+            "one retraining per window",
+            "one" if index in state.trained_at else "none yet",
+            summary="this window was trained for already" if index in state.trained_at else "",
+        ),
+        make_check(
+            "cooldown is over",
+            rested,
+            Role.GUARD,
+            f"more than {rules.cooldown_windows} windows since the last retraining",
+            "none before" if last is None else f"{index - last}",
+            summary=""
+            if rested or last is None
+            else f"the last retraining was {_windows_ago(index - last)}, "
+            f"cooldown {rules.cooldown_windows}",
+        ),
+        make_check(
+            "retraining budget is left",
+            spent < rules.budget_trainings,
+            Role.GUARD,
+            f"fewer than {rules.budget_trainings} in {rules.budget_windows} windows",
+            str(spent),
+            summary=""
+            if spent < rules.budget_trainings
+            else f"the budget is spent: {spent} retrainings in {rules.budget_windows} windows",
+        ),
+    ]
+
+
+def _windows_ago(windows: int) -> str:
+    return f"{windows} window{'' if windows == 1 else 's'} ago"

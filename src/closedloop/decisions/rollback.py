@@ -1,40 +1,51 @@
-"""When to go back: production, on probation, is significantly worse than the version it
-replaced."""
+"""When to go back: production is on probation and significantly worse than what it replaced."""
 
 from __future__ import annotations
 
-from closedloop.decisions.checks import Action, Decision, Kind, Outcome, Role, all_hold, make_check
+from closedloop.decisions.checks import (
+    Action,
+    Decision,
+    Kind,
+    Role,
+    all_hold,
+    any_trigger,
+    make_check,
+)
 from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.policy import Policy
 
 
 def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
-    """ROLLBACK when production, on probation, is significantly worse than the version it replaced;
-    otherwise KEEP."""
+    """ROLLBACK when production, on probation, is significantly worse than the version it replaced.
+
+    Otherwise KEEP.
+    """
     rules, state, delta = policy.rollback, evidence.state, evidence.delta
     since = None if state.promoted_at is None else evidence.window.index - state.promoted_at
-    before = "what it replaced" if state.previous is None else f"version {state.previous}"
-    on_probation = since is not None and 1 <= since <= rules.probation_windows
+    before = "the version it replaced" if state.previous is None else f"version {state.previous}"
+    worse = None if delta is None else delta.upper < -rules.max_loss
     checks = (
         make_check(
-            "rollback is switched on",
+            "rollback is enabled",
             rules.enabled,
             Role.GUARD,
             "enabled",
             "enabled" if rules.enabled else "disabled",
+            summary="" if rules.enabled else "rollback is disabled in the policy",
         ),
         make_check(
-            "a version to go back to",
+            "there is a version to go back to",
             state.previous is not None,
             Role.GUARD,
-            "previous",
+            "a previous version",
             "none" if state.previous is None else before,
+            summary="" if state.previous is not None else "there is no version to go back to",
         ),
         make_check(
             "production is on probation",
-            on_probation,
+            since is not None and 1 <= since <= rules.probation_windows,
             Role.GUARD,
-            f"1 to {rules.probation_windows} windows after promotion",
+            f"1 to {rules.probation_windows} windows after its promotion",
             "never promoted" if since is None else f"{since} windows",
         ),
         make_check(
@@ -46,18 +57,21 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
         ),
         make_check(
             f"production is significantly worse than {before}",
-            None if delta is None else delta.upper < -rules.max_loss,
+            worse,
             Role.TRIGGER,
             f"upper bound of delta below {0 - rules.max_loss:+.4f}",
             "not measured" if delta is None else str(delta),
+            summary=""
+            if delta is None
+            else f"production is {'' if worse else 'not '}significantly worse than {before} on the "
+            f"same rows: AUC {delta}",
         ),
     )
-    worse = checks[-1].outcome is Outcome.HOLDS
-    action = Action.ROLLBACK if worse and all_hold(list(checks), Role.GUARD) else Action.KEEP
+    back = any_trigger(checks) and all_hold(checks, Role.GUARD)
     return Decision(
         Kind.ROLLBACK,
-        action,
+        Action.ROLLBACK if back else Action.KEEP,
         evidence.window.name,
         checks,
-        state.previous if action is Action.ROLLBACK else state.production,
+        state.previous if back else state.production,
     )

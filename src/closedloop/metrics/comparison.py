@@ -28,6 +28,7 @@ def compare(
     held_out: bool,
     same_recipe: bool,
     confidence: float,
+    history: str = "all",
 ) -> Comparison:
     """One candidate and production on the same rows; without production every delta is None."""
     return Comparison(
@@ -42,6 +43,7 @@ def compare(
         if production is None
         else measure_delta(labels, candidate, production, confidence),
         slices=measure_slices(frame, slices, labels, candidate, production, confidence),
+        history=history,
     )
 
 

@@ -1,7 +1,7 @@
-"""The file of API keys: a name and a hash for each, never the key itself.
+"""The file of API keys: the name and hash of each, never the key itself.
 
-A key is 32 bytes of the system's randomness, so that a plain sha256 of it is enough: there is
-nothing to guess, and no need for the slow hashes that protect passwords people choose.
+A key is 32 random bytes, so a plain sha256 is enough. Slow hashes protect passwords that people
+choose, which can be guessed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Who may ask: `sha256` is the hash of the key, 64 hexadecimal digits; `added` an ISO time in
-    UTC."""
+    """`sha256` is the hash of the key, 64 hexadecimal digits; `added` is an ISO time in UTC."""
 
     name: str
     sha256: str
@@ -35,19 +34,21 @@ class ApiKey:
 
 
 def hash_key(key: bytes) -> bytes:
-    """The 32 bytes that are kept of a key."""
+    """The sha256 of a key, 32 bytes."""
     return hashlib.sha256(key).digest()
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """The keys in the order in which they were added; none when there is no file. Raises
-    ClosedLoopError when it cannot be understood."""
+    """The keys in the order they were added, none without a file.
+
+    Raises ClosedLoopError when the file is malformed.
+    """
     try:
-        keys = tuple(ApiKey(**one) for one in json.loads(path.read_bytes())["keys"])
+        keys = tuple(ApiKey(**entry) for entry in json.loads(path.read_bytes())["keys"])
         if not all(
-            isinstance(one.name, str) and len(bytes.fromhex(one.sha256)) == 32 for one in keys
+            isinstance(key.name, str) and len(bytes.fromhex(key.sha256)) == 32 for key in keys
         ):
-            raise ValueError("a sha256 that is none")
+            raise ValueError("a malformed sha256")
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -55,51 +56,53 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
             where=str(path),
             wanted="a file of API keys",
             got=f"{type(error).__name__}: {error}",
-            then="mend or remove it, then: closedloop key add NAME",
+            then="repair or delete it, then: closedloop key add NAME",
         ) from error
     return keys
 
 
 def add_key(path: Path, name: str) -> str:
-    """A new key, of which the file keeps the hash. Raises ClosedLoopError when the name is taken or
-    no name, or the file not writable."""
+    """Create a key, keep its hash in the file, and return it.
+
+    Raises ClosedLoopError for a name that is taken or malformed, or a file that cannot be written.
+    """
     if not _NAME.fullmatch(name):
         raise ClosedLoopError(
             where="the name of a key",
             wanted="1 to 64 letters, digits, '.', '_' or '-'",
             got=repr(name),
-            then="name it after who will use it",
+            then="name it after its user",
         )
-    key = f"cl_{secrets.token_urlsafe(32)}"
+    secret = f"cl_{secrets.token_urlsafe(32)}"
     with hold_file(_lock_of(path)):
         keys = read_keys(path)
-        if name in [one.name for one in keys]:
+        if name in [key.name for key in keys]:
             raise ClosedLoopError(
                 where=str(path),
                 wanted="a new name",
-                got=f"{name}, which has a key",
+                got=f"{name}, which is taken",
                 then=f"choose another name, or first: closedloop key remove {name}",
             )
         added = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, [*keys, ApiKey(name, hash_key(key.encode()).hex(), added)])
-    return key
+        _write(path, [*keys, ApiKey(name, hash_key(secret.encode()).hex(), added)])
+    return secret
 
 
 def remove_key(path: Path, name: str) -> int:
-    """Take the key of that name out of the file; how many are left. Raises ClosedLoopError when
-    there is none of that name."""
+    """Delete the key of that name; returns how many are left.
+
+    Raises ClosedLoopError when there is no key of that name.
+    """
     with hold_file(_lock_of(path)):
         keys = read_keys(path)
-        left = [one for one in keys if one.name != name]
+        left = [key for key in keys if key.name != name]
         if len(left) == len(keys):
-            near = difflib.get_close_matches(name, [one.name for one in keys], n=1)
+            near = difflib.get_close_matches(name, [key.name for key in keys], n=1)
             raise ClosedLoopError(
                 where=str(path),
                 wanted="the name of a key",
                 got=name,
-                then=f"did you mean {near[0]}?"
-                if near
-                else "see their names with: closedloop key list",
+                then=f"did you mean {near[0]}?" if near else "list the names: closedloop key list",
             )
         _write(path, left)
     return len(left)
@@ -110,9 +113,8 @@ def _lock_of(path: Path) -> Path:
 
 
 def _write(path: Path, keys: Sequence[ApiKey]) -> None:
-    """All or nothing, and for the owner only: a service that reads meanwhile sees the old file or
-    the new one."""
-    content = json.dumps({"keys": [asdict(one) for one in keys]}, indent=2) + "\n"
+    """All or nothing, readable by the owner only: an API sees the old file or the new one."""
+    content = json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n"
     target = Path(os.path.realpath(path))  # a link stays a link
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
@@ -130,5 +132,5 @@ def _write(path: Path, keys: Sequence[ApiKey]) -> None:
             where=str(path),
             wanted="a file of API keys that can be written",
             got=error.strerror or str(error),
-            then="mend its folder, or set CLOSEDLOOP_API_KEYS_FILE to another place",
+            then="fix its folder, or set CLOSEDLOOP_API_KEYS_FILE to another path",
         ) from error

@@ -1,8 +1,8 @@
-"""`python -m closedloop.operations.child_process COMMAND...`: run a command that ends with its
-parent, however the parent ends.
+"""`python -m closedloop.operations.child_process COMMAND...`: run a command that ends when its
+parent ends, even by `kill -9`.
 
-The parent holds the other end of our standard input. When it is gone, even by `kill -9`, the pipe
-closes and the command, with all that it started, is ended.
+The parent holds the other end of our standard input. When the parent is gone, the pipe closes, and
+we end the command and everything it started.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import threading
 GRACE_SECONDS = 10.0
 
 
-def start_attached(
+def start_child(
     command: list[str], *, environment: dict[str, str], log: str | os.PathLike[str]
 ) -> subprocess.Popen[bytes]:
-    """Start a command that ends with this process; what it prints goes to `log`. Closing its
-    `stdin` ends it."""
+    """Start a command that ends when this process ends; its output goes to `log`.
+
+    Closing its `stdin` ends it, too.
+    """
     with open(log, "wb") as output:
         guarded = [sys.executable, "-m", "closedloop.operations.child_process", *command]
         return subprocess.Popen(
@@ -34,8 +36,8 @@ def start_attached(
         )
 
 
-def stop_attached(process: subprocess.Popen[bytes]) -> None:
-    """End a command started by `start_attached` and wait until it is gone."""
+def stop_child(process: subprocess.Popen[bytes]) -> None:
+    """End a command started by `start_child` and wait until it has ended."""
     assert process.stdin is not None
     process.stdin.close()
     try:
@@ -46,15 +48,15 @@ def stop_attached(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(command: list[str]) -> int:
-    """Run the command to its end or to the parent's; returns its exit code."""
-    # A process group of its own: signals reach the command and all that it starts, and leave us to
-    # see to it that they obey.
+    """Run the command until it or the parent ends; returns its exit code."""
+    # In a process group of its own, so that we can signal the command and everything it starts, and
+    # outlive them to check that they ended.
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     signal.signal(signal.SIGTERM, lambda *_: _signal_group(child.pid, signal.SIGTERM))
 
     def end_with_parent() -> None:
-        # Not sys.stdin: its buffer's lock, held by a thread that waits, aborts the interpreter when
-        # the command ends first.
+        # Not sys.stdin: if a waiting thread holds its lock when the command ends first, the
+        # interpreter aborts.
         while os.read(0, 1024):
             pass
         _signal_group(child.pid, signal.SIGTERM)
@@ -65,7 +67,7 @@ def main(command: list[str]) -> int:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     code = child.wait()
-    # Whatever it started and left behind has nobody to answer to any more.
+    # End what the command started and left behind.
     _signal_group(child.pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code
 

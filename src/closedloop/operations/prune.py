@@ -1,8 +1,8 @@
-"""What may go, so that disks do not fill: model files, drift reports and records that nothing will
-ask for again.
+"""Deletes model files, drift reports and records that nothing needs any more, so that disks do not
+fill.
 
-First what goes is chosen, then it is deleted; the journal, and every version with its number, tags
-and evidence, stays.
+What to delete is planned first. The journal stays, and so does every version with its number, tags
+and evidence.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ GIVEN_UP = ("rejected", "archived")
 
 @dataclass(frozen=True)
 class Limits:
-    """How much stays: of the versions that were given up, of the drift reports, and days of records
-    (0: all of them)."""
+    """How much to keep: rejected and archived versions, drift reports, days of records (0: all)."""
 
     versions: int
     reports: int
@@ -37,17 +36,19 @@ class Limits:
         if negative := [name for name, value in asdict(self).items() if value < 0]:
             raise UseCaseError(
                 where="prune",
-                wanted="numbers of things to keep, 0 or more",
-                got=f"a negative one for {negative[0]}",
-                then="say how many to keep",
+                wanted="numbers to keep, 0 or more",
+                got=f"a negative number for {negative[0]}",
+                then="choose how many to keep",
             )
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """What goes: the files of `versions`, so many drift reports, and so many rows of `records`, all
-    that were answered before `records_before`. `kept_back` says why older records stay than were
-    asked for, empty when none do."""
+    """What to delete: the files of `versions`, and numbers of drift reports and rows of records.
+
+    All these rows were answered before `records_before`. `kept_back` says why records that are old
+    enough to go are kept, and is empty when none are.
+    """
 
     versions: tuple[int, ...]
     reports: int
@@ -56,16 +57,16 @@ class Pruning:
     kept_back: str
 
     def as_json(self) -> dict[str, Any]:
-        """What `closedloop prune --json` prints."""
+        """The output of `closedloop prune --json`."""
         before = self.records_before and self.records_before.isoformat()
         return {**asdict(self), "versions": list(self.versions), "records_before": before}
 
 
 def prune(loop: Loop, limits: Limits, *, dry_run: bool = False) -> Pruning:
-    """Delete what goes, or only say what would; after a crash the same call goes on where it was.
-    Waits for a turn that runs.
+    """Delete what nothing needs, or in a dry run only return it. Waits for a running turn.
 
-    Raises RegistryError or StoreError when MLflow or the database cannot be reached.
+    After a crash the same call continues. Raises RegistryError or StoreError when MLflow or the
+    database cannot be reached.
     """
     with nullcontext() if dry_run else loop.lock():
         found = plan_pruning(loop, limits)
@@ -80,25 +81,25 @@ def prune(loop: Loop, limits: Limits, *, dry_run: bool = False) -> Pruning:
 
 
 def tell_pruning(found: Pruning, *, dry_run: bool) -> list[str]:
-    """What went, or would go, a line each."""
+    """What was or would be deleted, a line each."""
     verb = "would delete" if dry_run else "deleted"
     versions = ", ".join(map(str, found.versions)) or "none"
     before = f" answered before {found.records_before:%Y-%m-%d}" if found.records_before else ""
     return [
         f"{verb} the model files of versions: {versions}",
         f"{verb} {found.reports} drift reports",
-        f"{verb} {found.records} rows of records{before}, with their labels",
+        f"{verb} {found.records} rows of records{before}, and their labels",
         *([f"kept, although older: {found.kept_back}"] if found.kept_back else []),
     ]
 
 
 def plan_pruning(loop: Loop, limits: Limits) -> Pruning:
-    """Look at everything and choose what goes; nothing is changed."""
+    """Choose what to delete; changes nothing."""
     entries = loop.journal.history(loop.use_case.name)
     awaited = {
-        one.decision.version
-        for one in entries
-        if one.outcome is None and one.decision.version is not None
+        entry.decision.version
+        for entry in entries
+        if entry.outcome is None and entry.decision.version is not None
     }
     versions = choose_versions(loop.registry.versions(), limits.versions, awaited)
     reports = max(loop.registry.count_files(REPORT) - limits.reports, 0)
@@ -110,41 +111,48 @@ def plan_pruning(loop: Loop, limits: Limits) -> Pruning:
 def choose_versions(
     versions: Sequence[VersionFacts], keep: int, awaited: Collection[int] = ()
 ) -> tuple[int, ...]:
-    """Versions whose files may go, oldest first: rejected or archived, older than production, and
-    beyond the newest `keep` of those.
+    """The versions whose files to delete, oldest first.
 
-    Never one that an alias points at, that waits for a decision, that an unfinished decision is
-    about (`awaited`), or whose files are those of a version that stays. What an earlier pruning
-    began is always among them. Without a production nothing goes.
+    Rejected or archived, older than production, and not among the newest `keep` of these; also
+    those whose deletion was interrupted. Never a version that has an alias, waits for a decision,
+    belongs to an unfinished decision (`awaited`), or shares its files with a version that stays.
+    Without production none.
     """
-    live = next((one.version for one in versions if PRODUCTION in one.aliases), None)
+    live = next((version.version for version in versions if PRODUCTION in version.aliases), None)
     given_up = [
-        one for one in versions if live is not None and one.version < live and _may_go(one, awaited)
+        version
+        for version in versions
+        if live is not None and version.version < live and _deletable(version, awaited)
     ]
-    begun = [one for one in given_up if one.status == PRUNING]
-    whole = sorted((one.version for one in given_up if one.status != PRUNING), reverse=True)
-    going = {*whole[keep:], *(one.version for one in begun)}
-    # A registration that was repeated, because its answer got lost, leaves two versions of one run.
-    needed = {one.run_id for one in versions if one.version not in going and one.status != PRUNED}
+    numbers = sorted(version.version for version in given_up if version.status != PRUNING)
+    interrupted = {version.version for version in given_up if version.status == PRUNING}
+    chosen = {*numbers[: max(len(numbers) - keep, 0)], *interrupted}
+    # A registration that was repeated because its answer was lost leaves two versions of one run.
+    needed = {
+        version.run_id
+        for version in versions
+        if version.version not in chosen and version.status != PRUNED
+    }
     return tuple(
-        one.version for one in given_up if one.version in going and one.run_id not in needed
+        version.version
+        for version in given_up
+        if version.version in chosen and version.run_id not in needed
     )
 
 
-def _may_go(one: VersionFacts, awaited: Collection[int]) -> bool:
-    # Without a key or a run of ours, somebody else registered it.
-    ours = bool(one.key and one.run_id)
+def _deletable(version: VersionFacts, awaited: Collection[int]) -> bool:
+    # Without a key or run, somebody else registered it.
+    ours = bool(version.key and version.run_id)
     return (
         ours
-        and not one.aliases
-        and one.version not in awaited
-        and one.status in (*GIVEN_UP, PRUNING)
+        and not version.aliases
+        and version.version not in awaited
+        and version.status in (*GIVEN_UP, PRUNING)
     )
 
 
 def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[datetime | None, str]:
-    """Before which moment records may go, None for none at all, and what keeps back those that were
-    asked to go."""
+    """The time before which to delete records, None for no record, and why some are kept back."""
     if days == 0:
         return None, ""
     name, now = loop.use_case.name, loop.records.now()
@@ -152,20 +160,19 @@ def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[da
     try:
         trained = _trained_on(loop)
     except (ModelError, RegistryError) as error:
-        return None, f"all records: what production was trained on is not known: {error}"
+        return None, f"all records: unknown what production was trained on: {error}"
     if trained is None:
         return (
             None,
-            "all records: nothing is in production yet, and the first model may be trained on them",
+            "all records: without production, the first model may be trained on them",
         )
-    if not trained and any(day_of_window(one.decision.window) for one in entries):
+    if not trained and any(day_of_window(entry.decision.window) for entry in entries):
         return (
             None,
-            "all records: turns look at them, and production has not been trained on any yet",
+            "all records: they are monitored, and production has not been trained on any yet",
         )
     labelled = loop.records.newest_labelled(name)
-    # What a turn looks back to from the newest labelled window: quarantine holds it against those
-    # before it.
+    # Quarantine compares the newest labelled window with those before it.
     memory = loop.use_case.policy.quarantine.memory_windows
     return choose_cut(
         periods,
@@ -177,16 +184,15 @@ def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[da
 
 
 def _trained_on(loop: Loop) -> tuple[datetime, ...] | None:
-    """The days of records that production and previous were trained on; None without a
-    production."""
+    """The days of records that production and previous were trained on; None without production."""
     live, before = loop.registry.production(), loop.registry.previous()
     if live is None:
         return None
     windows = [
         name
-        for one in (live, before)
-        if one is not None
-        for name in loop.registry.load(one).facts.trained_windows
+        for version in (live, before)
+        if version is not None
+        for name in loop.registry.load(version).facts.trained_windows
     ]
     return tuple(day for name in windows if (day := day_of_window(name)) is not None)
 
@@ -198,12 +204,11 @@ def choose_cut(
     labelled: datetime | None,
     memory: int,
 ) -> tuple[datetime, str]:
-    """The start of the first day that stays, and why it is before the one that was `wanted`, empty
-    when it is not.
+    """The start of the first day to keep, and why it is before the `wanted` one, if it is.
 
-    `days` are those with records, oldest first, `trained` those that production or previous was
-    trained on, `labelled` the newest with a label: it stays, and so do the `memory` days with
-    records before it. Days go whole: a window never changes.
+    `days` with records, oldest first; `trained` are those that production or previous was trained
+    on; `labelled` is the newest with a label: it is kept, and so are the `memory` days with records
+    before it. Only whole days are deleted, because a window never changes.
     """
     reasons = (
         {min(trained): "production, or the version it replaced, was trained on them"}
@@ -214,7 +219,7 @@ def choose_cut(
         reached = sum(day < labelled for day in days)
         looked_back = days[max(reached - memory, 0)] if reached else labelled
         reasons.setdefault(
-            looked_back, f"the newest labelled window is held against the {memory} before it"
+            looked_back, f"the newest labelled window is compared with the {memory} before it"
         )
     cut = min((wanted, *reasons))
     return cut, f"records from {cut:%Y-%m-%d} on: {reasons[cut]}" if cut < wanted else ""

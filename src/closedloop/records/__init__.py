@@ -1,2 +1,1 @@
-"""Answered requests and their labels: written, read back as windows, and kept as long as they are
-needed."""
+"""Answered requests and their labels: written, read back as windows, and deleted in time."""

@@ -17,8 +17,7 @@ PREFIX = "records_"
 
 
 def day_of_window(window: str) -> datetime | None:
-    """The UTC day whose records a window of one day holds; None when the name is not one of
-    theirs."""
+    """The UTC day of a one-day window of records; None for any other name."""
     return _start_of_window(window, "day")
 
 
@@ -30,11 +29,10 @@ def _start_of_window(window: str, period: Period) -> datetime | None:
 
 
 class RecordsSource:
-    """The service's own records as windows: one for each UTC hour, day or month with answers, named
-    like `records_2026-11-20`.
+    """The service's own records as windows: one per UTC hour, day or month with answers.
 
-    A period that still runs is left out unless `unfinished`: a window must not grow after it was
-    judged.
+    They are named like `records_2026-11-20`. The current period is left out unless `unfinished`: a
+    window must not grow after it was judged.
     """
 
     def __init__(
@@ -64,8 +62,10 @@ class RecordsSource:
         return tuple(f"{PREFIX}{start.strftime(NAMED_AS[self._period])}" for start in starts)
 
     def read(self, window: str) -> pd.DataFrame:
-        """Raw rows of one window as `Records.read` gives them; raises StoreError when the name is
-        not of this source."""
+        """Raw rows of one window, as `Records.read` returns them.
+
+        Raises StoreError when the name is not one of this source.
+        """
         start = _start_of_window(window, self._period)
         if start is None:
             raise StoreError(

@@ -1,5 +1,4 @@
-"""What turned out to be true of recorded predictions: said once, by id or by key (and time), and
-never changed."""
+"""Labels of recorded predictions: given by id or by key (and time), and never changed."""
 
 from __future__ import annotations
 
@@ -12,10 +11,10 @@ from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from closedloop.errors import LabelConflict, StoreError
-from closedloop.records.request import name_prediction, part_prediction_id
+from closedloop.records.request import name_prediction, split_prediction_id
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 
-_BATCH = 500  # names in one query; SQLite's older limit is 999
+_BATCH = 500  # names in one query; older versions of SQLite take at most 999
 
 
 class UnknownPrediction(StoreError):
@@ -24,11 +23,10 @@ class UnknownPrediction(StoreError):
 
 @dataclass(frozen=True)
 class Label:
-    """The truth about one prediction: the one with this `id`, or the newest one with this `key`.
-    Exactly one of both.
+    """The label of one prediction: that with this `id`, or the newest with this `key`.
 
-    With `at`, an aware time beside the key, the newest one that was answered then or before is
-    meant, whatever came later.
+    Exactly one of both must be given. `at`, an aware time beside the key, selects the newest
+    prediction answered at or before it.
     """
 
     label: str
@@ -40,19 +38,20 @@ class Label:
         if (self.id is None) == (self.key is None):
             raise ValueError("a label needs either the id of a prediction or its key")
         if self.at is not None and (self.key is None or self.at.tzinfo is None):
-            raise ValueError("the time of a label stands beside a key and has a time zone")
+            raise ValueError("the time of a label needs a key and a time zone")
 
 
 def write_labels(
     connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime
 ) -> int:
-    """The number of labels that were news. Raises UnknownPrediction or LabelConflict, and then
-    nothing of it may be committed."""
+    """Insert the labels; returns how many are new.
+
+    Raises UnknownPrediction or LabelConflict: the transaction must then be rolled back.
+    """
     wanted = _name_predictions(connection, labels, use_case)
     existing = _read_labels(connection, wanted)
     _refuse_conflicts(existing, wanted)
-    # Sorted, so that two writers of the same labels wait for each other instead of locking each
-    # other out.
+    # Sorted, so that two writers of the same labels wait for each other instead of deadlocking.
     missing = [
         {"prediction_id": id, "request": id.rpartition("-")[0], "label": label, "at": now}
         for id, label in sorted(wanted.items())
@@ -61,7 +60,7 @@ def write_labels(
     if missing:
         dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
-        # Another writer may have been first since we looked.
+        # Another writer may have inserted one in the meantime.
         _refuse_conflicts(_read_labels(connection, wanted), wanted)
     return len(missing)
 
@@ -74,8 +73,8 @@ def _name_predictions(
     connection: Connection, labels: Sequence[Label], use_case: str | None
 ) -> dict[str, str]:
     """Prediction id -> label, for labels given by id or by key."""
-    ids = sorted({one.id for one in labels if one.id is not None})
-    keys = {(one.key, one.at) for one in labels if one.key is not None}
+    ids = sorted({label.id for label in labels if label.id is not None})
+    keys = {(label.key, label.at) for label in labels if label.key is not None}
     known = _find_ids(connection, ids, use_case)
     newest = {
         (key, at): id
@@ -83,33 +82,33 @@ def _name_predictions(
         if (id := _newest_of_key(connection, use_case, key, at)) is not None
     }
     unknown = [f"id {id}" for id in ids if id not in known] + sorted(
-        _say_key(*one) for one in keys if one not in newest
+        _describe_key(key, at) for key, at in keys if (key, at) not in newest
     )
     if unknown:
         raise UnknownPrediction(
             where="labels",
             wanted="predictions that were recorded",
             got=f"none for {', '.join(unknown)}",
-            then="send the ids that /predict answered; nothing of this request was recorded",
+            then="send ids from the answers of /predict; no label of this request was recorded",
         )
     wanted: dict[str, str] = {}
-    for one in labels:
-        id = one.id if one.id is not None else newest[str(one.key), one.at]
-        _refuse_conflicts({id: wanted.get(id, one.label)}, {id: one.label})
-        wanted[id] = one.label
+    for label in labels:
+        id = label.id if label.id is not None else newest[str(label.key), label.at]
+        _refuse_conflicts({id: wanted.get(id, label.label)}, {id: label.label})
+        wanted[id] = label.label
     return wanted
 
 
 def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
-    """Those of `ids` whose request was recorded and has so many rows."""
-    parted = {id: part for id in ids if (part := part_prediction_id(id)) is not None}
+    """The `ids` whose request was recorded and has that row."""
+    split = {id: part for id in ids if (part := split_prediction_id(id)) is not None}
     rows: dict[str, int] = {}
-    for batch in _batches(sorted({request for request, _ in parted.values()})):
+    for batch in _batches(sorted({request for request, _ in split.values()})):
         query = select(ANSWERS.c.request, ANSWERS.c.rows).where(ANSWERS.c.request.in_(batch))
         if use_case is not None:
             query = query.where(ANSWERS.c.use_case == use_case)
         rows.update((found.request, found.rows) for found in connection.execute(query))
-    return {id for id, (request, row) in parted.items() if row < rows.get(request, 0)}
+    return {id for id, (request, row) in split.items() if row < rows.get(request, 0)}
 
 
 def _newest_of_key(
@@ -122,15 +121,17 @@ def _newest_of_key(
 def newest_of_key(
     use_case: str | None, key: str, at: datetime | None = None
 ) -> Select[tuple[str, int]]:
-    """The query for request and row of the newest prediction of a key, answered at or before `at`:
-    one look into the primary key."""
+    """The query for request and row of a key's newest prediction, answered at or before `at`.
+
+    It is a single lookup in the primary key.
+    """
     query = select(KEYS.c.request, KEYS.c.row).where(KEYS.c.use_case == use_case, KEYS.c.key == key)
     if at is not None:
         query = query.where(KEYS.c.at <= at)
     return query.order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc()).limit(1)
 
 
-def _say_key(key: str, at: datetime | None) -> str:
+def _describe_key(key: str, at: datetime | None) -> str:
     return f"key {key}" if at is None else f"key {key} at or before {at.isoformat()}"
 
 
@@ -151,5 +152,6 @@ def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) ->
                 where=f"label of prediction {id}",
                 wanted=f"{label!r} as given before",
                 got=repr(wanted[id]),
-                then="find out which is right; recorded labels never change, and this request recorded none",
+                then="find out which is right: a recorded label never changes, "
+                "and no label of this request was recorded",
             )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    pass
 Period = Literal["hour", "day", "month"]
-# How a period is named, for strftime.
+# How a period is named, as a format of strftime.
 NAMED_AS: dict[Period, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 def start_of(moment: datetime, period: Period) -> datetime:
-    """Start of the UTC hour, day or month that `moment` lies in."""
+    """Start of the UTC hour, day or month that contains `moment`."""
     start = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     if period == "hour":
         return start

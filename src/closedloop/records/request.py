@@ -1,4 +1,4 @@
-"""What was answered to one request: the unit that is recorded, and the ids of its predictions."""
+"""An answered request, the unit that is recorded, and the ids of its predictions."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import base64
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-# JSON of plain values; NumPy's numbers are numbers.
+# JSON of plain values and NumPy's numbers.
 to_json = msgspec.json.Encoder(enc_hook=lambda value: value.item()).encode
 
 
 class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
-    """One request of `rows` rows, answered by one version; `at` is when it was recorded unless
-    given.
+    """One request of `rows` rows, answered by one version; `at` defaults to the time of recording.
 
-    `features` and `probabilities` are JSON objects: column, or class, -> its values in all rows, as
-    they were asked: a list, or numbers as `read_column` takes them. `keys` has one for each row, or
-    nothing at all.
+    `features` and `probabilities` are JSON objects: column or class -> its values in all rows, as
+    they were sent: a list, or numbers as `read_column` takes them. `keys` has one per row, or is
+    empty.
     """
 
     request: str
@@ -40,34 +39,11 @@ class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
         return [name_prediction(self.request, row) for row in range(self.rows)]
 
 
-def describe_answers(
-    use_case: str,
-    version: int,
-    features: Mapping[str, Sequence[float | str | None]],
-    probabilities: Mapping[str, Sequence[float]],
-    *,
-    request: str | None = None,
-    keys: Sequence[str | None] = (),
-    at: datetime | None = None,
-) -> AnsweredRequest:
-    """A request from plain values: features by column and probabilities by class, one value for
-    each row; a new id unless given."""
-    rows = len(next(iter(probabilities.values())))
-    return AnsweredRequest(
-        request or make_request_id(),
-        use_case,
-        version,
-        rows,
-        to_json(features),
-        to_json(probabilities),
-        keys,
-        at,
-    )
-
-
 def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:
-    """The values of one column: a list of them, or the base64 of so many little-endian float64, in
-    which NaN is null; nulls for None."""
+    """The values of one column, written as a list or as base64 of little-endian float64.
+
+    In base64, NaN is null. A column that was not written (None) is all null.
+    """
     if written is None:
         return [None] * rows
     if isinstance(written, list):
@@ -77,20 +53,19 @@ def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:
 
 
 def make_request_id() -> str:
-    """Never used before. It begins with the time, so that the index of a large table grows at its
-    end instead of everywhere at once."""
+    """A new, unique id, which begins with the time: large indexes then grow at their end only."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 def name_prediction(request: str, row: int) -> str:
-    """The id of one row's prediction; those of a request sort like its rows."""
+    """The id of one row's prediction; the ids of a request sort like its rows."""
     return f"{request}-{row:06d}"
 
 
-def part_prediction_id(id: str) -> tuple[str, int] | None:
-    """Request and row number, None for what is no id of ours."""
+def split_prediction_id(id: str) -> tuple[str, int] | None:
+    """Request and row number of a prediction id; None for anything else."""
     request, dash, row = id.rpartition("-")
     if not (dash and row.isascii() and row.isdigit() and len(row) <= 18):
         return None
-    # One row has one id: 1-7 is not another spelling of 1-000007.
+    # A row has a single id: 1-7 is not another spelling of 1-000007.
     return (request, int(row)) if name_prediction(request, int(row)) == id else None

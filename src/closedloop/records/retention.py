@@ -1,5 +1,4 @@
-"""Old requests out of the records, with their keys and labels, a few at a time, so that those who
-answer need not wait for long."""
+"""Deletes old requests with their keys and labels, a few at a time, so that answers wait little."""
 
 from __future__ import annotations
 
@@ -12,43 +11,41 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 from closedloop.records.request import read_column
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 
-_MOST_REQUESTS, _MOST_ROWS = 200, 5_000  # in one transaction; a single request may have more rows
+# In one transaction; a single request may have more rows.
+_MAX_REQUESTS, _MAX_ROWS = 200, 5_000
 
 
 def delete_some(connection: Connection, use_case: str, before: datetime) -> int:
-    """Delete the oldest requests answered before `before`, whole; how many rows they had, 0 when
-    none is left."""
+    """Delete the oldest requests answered before `before`; returns how many rows they had."""
     oldest = (
         select(ANSWERS.c.request, ANSWERS.c.at, ANSWERS.c.rows, ANSWERS.c.row_keys)
         .where(ANSWERS.c.use_case == use_case, ANSWERS.c.at < before)
         .order_by(ANSWERS.c.at, ANSWERS.c.request)
-        .limit(_MOST_REQUESTS)
+        .limit(_MAX_REQUESTS)
     )
     found = connection.execute(oldest).all()
     if not found:
         return 0
-    fitting = sum(
-        1 for _ in takewhile(lambda rows: rows <= _MOST_ROWS, accumulate(one.rows for one in found))
-    )
+    sums = accumulate(answer.rows for answer in found)
+    fitting = sum(1 for _ in takewhile(lambda rows: rows <= _MAX_ROWS, sums))
     found = found[: max(fitting, 1)]
-    requests = [one.request for one in found]
-    # Each by its place in the primary key: looking for the requests alone would read all keys there
-    # are.
+    requests = [answer.request for answer in found]
+    # Each key by its place in the primary key: selecting by request would read all keys.
     keys = [
-        {"of_key": key, "of_time": one.at, "of_request": one.request}
-        for one in found
-        for key in set(read_column(json.loads(one.row_keys or "null"), one.rows)) - {None}
+        {"of_key": key, "of_time": answer.at, "of_request": answer.request}
+        for answer in found
+        for key in set(read_column(json.loads(answer.row_keys or "null"), answer.rows)) - {None}
     ]
     if keys:
-        meant = (
+        place = (
             KEYS.c.key == bindparam("of_key"),
             KEYS.c.at == bindparam("of_time"),
             KEYS.c.request == bindparam("of_request"),
         )
-        connection.execute(delete(KEYS).where(KEYS.c.use_case == use_case, *meant), keys)
+        connection.execute(delete(KEYS).where(KEYS.c.use_case == use_case, *place), keys)
     connection.execute(delete(LABELS).where(LABELS.c.request.in_(requests)))
     connection.execute(delete(ANSWERS).where(ANSWERS.c.request.in_(requests)))
-    return sum(one.rows for one in found)
+    return sum(answer.rows for answer in found)
 
 
 def count_rows(connection: Connection, use_case: str, before: datetime) -> int:
@@ -60,7 +57,7 @@ def count_rows(connection: Connection, use_case: str, before: datetime) -> int:
 
 
 def find_newest_labelled(connection: Connection, use_case: str) -> datetime | None:
-    """When the newest request that has a label was answered; None without any."""
+    """When the newest request with a label was answered; None if there is none."""
     labelled = select(LABELS.c.request).where(LABELS.c.request == ANSWERS.c.request).exists()
     newest = (
         select(ANSWERS.c.at)

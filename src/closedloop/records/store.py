@@ -1,8 +1,7 @@
-"""Append and read what the service answered, request by request, and what turned out to be true
-(labels).
+"""The records: what the service answered, request by request, and the labels that came later.
 
-A request is recorded before it is answered; a label arrives later, names a prediction or its key,
-and is never changed.
+A request is recorded before it is answered. A label names a prediction or its key and never
+changes.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from closedloop.records.labels import Label, write_labels
 from closedloop.records.periods import Period, end_of, start_of
 from closedloop.records.request import AnsweredRequest, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
-from closedloop.records.sqlite_writer import QuickWriter
-from closedloop.records.tables import ANSWERS, LABELS, PROBES, refusal
-from closedloop.records.writer import AnswerWriter, Sync
+from closedloop.records.sqlite_writer import SqliteWriter, Sync
+from closedloop.records.tables import ANSWERS, LABELS, PROBES, store_error
+from closedloop.records.writer import AnswerWriter
 from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
 
 if TYPE_CHECKING:
-    import pandas as pd  # imported where rows are read: the service, which only writes, does without
+    import pandas as pd  # imported where rows are read: the service only writes
 
-_PADDING = "." * 65_536  # what a probe writes: a disk with less room is full
+_PADDING = "." * 65_536  # what a probe writes: a disk with less space counts as full
 
 
 @dataclass(frozen=True)
 class RecordCounts:
-    """How many rows were answered for a use case, and how many of them have a label."""
+    """Answered rows of a use case, and how many of them have a label."""
 
     predictions: int
     labels: int
@@ -49,62 +48,50 @@ def _utc_now() -> datetime:
 
 
 class Records:
-    """Answers and labels in one SQL database. Every fault of the database is a StoreError.
+    """Answers and labels in one SQL database. Every error of the database is a StoreError.
 
-    What was appended survives the death of the process; with `sync` "full" a power cut, too, on
-    SQLite as well.
+    An appended request survives a crash of the process; on SQLite, it survives a power cut with
+    `sync` "full" only.
     """
 
     def __init__(
         self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal"
     ) -> None:
         self._engine, self.now = engine, now
-        self._quick = QuickWriter(engine, sync)
-        self._writer = AnswerWriter(engine, sync, checkpoints=not self._quick.able)
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._writer = SqliteWriter(engine, sync) if is_sqlite else AnswerWriter(engine)
         self._tables_exist = False
 
     def append(self, requests: Sequence[AnsweredRequest]) -> None:
-        """Record all of them or, raising StoreError, none."""
+        """Record all requests, or raise StoreError and record none."""
         self._writer.write(requests, self.now())
-        self._quick.open()
-        self._quick.count(requests)
 
     def append_now(self, requests: Sequence[AnsweredRequest]) -> bool:
-        """Record all of them without waiting for anything; False when that cannot be done, and then
-        none is: `append` them."""
-        return self._quick.write(requests, self.now())
+        """Record all requests without waiting; False when that is impossible: `append` them."""
+        return self._writer.write_now(requests, self.now())
 
     def probe(self) -> None:
-        """Write something of no meaning; raises StoreError when requests could not be recorded
-        either."""
+        """Write a meaningless row; raises StoreError when requests could not be recorded either."""
         with self._transaction("try the store") as connection:
             connection.execute(sa.delete(PROBES))
-            # Another process may be at it, too.
+            # A random id, because another process may probe at the same time.
             connection.execute(
                 sa.insert(PROBES), {"id": secrets.randbelow(2**31), "padding": _PADDING}
             )
-        self._quick.open()
+        self._writer.open()
 
     def close(self) -> None:
-        """Let go of the connections that are kept for writing; whoever writes again gets new
-        ones."""
-        self._quick.close()
+        """Close the connection that is kept for writing; writing again opens a new one."""
         self._writer.close()
 
-    def label(self, prediction_id: str, label: str) -> bool:
-        """Record the truth about one prediction; True when it is news. Raises as `label_many`
-        does."""
-        return self.label_many([Label(label, id=prediction_id)]) == 1
-
     def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
-        """Record all labels or none; the number of those that are news (a label that is already
-        there is no fault).
+        """Record all labels or none; returns how many are new. Repeating a label is no error.
 
-        `use_case` narrows the predictions that may be meant; labels given by key need it. Raises
-        UnknownPrediction naming every id and key without a prediction, and LabelConflict naming
-        both labels when one contradicts another.
+        Only predictions of `use_case` are considered; labels given by key need it. Raises
+        UnknownPrediction, which names every id and key without a prediction, and LabelConflict,
+        which names both labels when two contradict each other.
         """
-        if use_case is None and any(one.key is not None for one in labels):
+        if use_case is None and any(label.key is not None for label in labels):
             raise ValueError("labels given by key need the use case")
         with self._transaction("record labels") as connection:
             return write_labels(connection, labels, use_case, self.now())
@@ -112,21 +99,23 @@ class Records:
     def read(
         self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
     ) -> pd.DataFrame:
-        """Recorded rows with since <= time < until, oldest first: the key column (when the use case
-        has one), the features as they were asked, and the target column: the label, None where none
-        is known."""
-        meant = [ANSWERS.c.use_case == use_case.name]
+        """Recorded rows with since <= time < until, oldest first.
+
+        Columns: the key (if the use case has one), the features as they were sent, and the target,
+        None where no label is known.
+        """
+        conditions = [ANSWERS.c.use_case == use_case.name]
         if since is not None:
-            meant.append(ANSWERS.c.at >= since)
+            conditions.append(ANSWERS.c.at >= since)
         if until is not None:
-            meant.append(ANSWERS.c.at < until)
+            conditions.append(ANSWERS.c.at < until)
         answers = select(
             ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features, ANSWERS.c.row_keys
-        ).where(*meant)
+        ).where(*conditions)
         labels = (
             select(LABELS.c.prediction_id, LABELS.c.label)
             .join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
-            .where(*meant)
+            .where(*conditions)
         )
         names = [
             *([] if use_case.key is None else [use_case.key]),
@@ -135,7 +124,7 @@ class Records:
         ]
         frame: dict[str, list[Any]] = {name: [] for name in names}
         with self._transaction("read predictions") as connection:
-            known = {one.prediction_id: one.label for one in connection.execute(labels)}
+            known = {row.prediction_id: row.label for row in connection.execute(labels)}
             for found in connection.execute(answers.order_by(ANSWERS.c.at, ANSWERS.c.request)):
                 features = json.loads(found.features)
                 if use_case.key is not None:
@@ -172,33 +161,31 @@ class Records:
             return count_rows(connection, use_case, moment)
 
     def delete_before(self, use_case: str, moment: datetime) -> int:
-        """Delete all requests answered before `moment`, with their keys and labels; how many
-        predictions that were.
+        """Delete all requests answered before `moment`, with their keys and labels.
 
-        In many transactions: whoever answers gets a turn between two of them, and after a crash the
-        same call goes on.
+        Returns how many predictions were deleted. It takes many transactions: the service can
+        record between them, and after a crash the same call continues.
         """
-        deleted, part, spent = 0, 1, 0.0
-        while part:
-            time.sleep(
-                spent
-            )  # as long as we held the lock: others who wait for it look only now and then whether it is free
+        deleted, rows, held_seconds = 0, 1, 0.0
+        while rows:
+            # As long as the lock was held: SQLite's waiting connections only check now and then
+            # whether it is free.
+            time.sleep(held_seconds)
             began = time.monotonic()
             with self._transaction("delete old predictions") as connection:
-                part = delete_some(connection, use_case, moment)
-            deleted, spent = deleted + part, time.monotonic() - began
+                rows = delete_some(connection, use_case, moment)
+            deleted, held_seconds = deleted + rows, time.monotonic() - began
         return deleted
 
     def newest_labelled(self, use_case: str) -> datetime | None:
-        """When the newest request that has a label was answered; None without any."""
+        """When the newest request with a label was answered; None if there is none."""
         with self._transaction("look for labels") as connection:
             return find_newest_labelled(connection, use_case)
 
     def read_periods(self, use_case: str, period: Period, until: datetime) -> tuple[datetime, ...]:
-        """Starts of the UTC periods before `until` in which something was answered, oldest
-        first."""
+        """Starts of the UTC periods before `until` with at least one answer, oldest first."""
         starts: list[datetime] = []
-        # One look into the index for each period, however many requests it holds.
+        # One index lookup per period, however many requests it holds.
         earliest = select(func.min(ANSWERS.c.at)).where(
             ANSWERS.c.use_case == use_case, ANSWERS.c.at < until
         )
@@ -220,12 +207,12 @@ class Records:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            self._tables_exist = False  # whatever comes back may be a new, empty database
-            raise refusal(doing, error) from error
+            self._tables_exist = False  # the database that comes back may be a new, empty one
+            raise store_error(doing, error) from error
 
 
 def _raw_column(values: list[Any]) -> pd.Series[Any]:
-    """Numbers as float, everything else untouched with None for null."""
+    """Numbers as float, anything else unchanged, with None for null."""
     import pandas as pd
 
     if any(value is not None for value in values) and all(

@@ -1,7 +1,6 @@
-"""The tables of the records: one row for each answered request, its keys, and the labels that came
-later.
+"""The tables of the records: one row per answered request, its keys, and the labels.
 
-A change here needs a revision in `migrations/`, by which databases get it.
+A change here needs a revision in `storage/migrations/`, which brings it to existing databases.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MAX_KEY_LENGTH = 500  # PostgreSQL refuses index entries over 2,700 bytes
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """Aware in, aware UTC out, also where the database keeps no time zone (SQLite)."""
+    """Aware times in, aware UTC times out, also on SQLite, which keeps no time zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -33,8 +32,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 _METADATA = sa.MetaData()
-# features: column -> the values of all rows; probabilities: class -> those of all rows; row_keys:
-# one a row, or null.
+# features: column -> the values of all rows; probabilities: class -> its probability in all rows;
+# row_keys: one per row, or null.
 ANSWERS = sa.Table(
     "answers",
     _METADATA,
@@ -48,8 +47,8 @@ ANSWERS = sa.Table(
     sa.Column("row_keys", sa.Text),
     sa.Index("answers_by_time", "use_case", "at"),
 )
-# The primary key is the index in which the newest of a key is found; `row` comes after `request`,
-# as in the id of a prediction.
+# The primary key is the index that finds the newest prediction of a key. `row` comes after
+# `request`, as in the id of a prediction.
 KEYS = sa.Table(
     "answer_keys",
     _METADATA,
@@ -76,12 +75,12 @@ PROBES = sa.Table(
 )
 
 
-def refusal(doing: str, error: Exception) -> StoreError:
-    """What a fault of the database or its driver is to those who record."""
-    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+def store_error(doing: str, error: Exception) -> StoreError:
+    """The StoreError for an error of the database or its driver."""
+    message = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
     return StoreError(
         where=f"records, to {doing}",
         wanted="a database that answers",
-        got=said.splitlines()[0],
-        then="check CLOSEDLOOP_DATABASE_URL and that its server runs",
+        got=message.splitlines()[0],
+        then="check CLOSEDLOOP_DATABASE_URL, and that its server is running",
     )

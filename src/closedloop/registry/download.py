@@ -1,5 +1,4 @@
-"""A version's files on this machine: fetched once, whole or not at all, held against the sha256
-that was registered, and deleted again."""
+"""A version's files on this machine: downloaded once, checked by sha256, deleted when unneeded."""
 
 from __future__ import annotations
 
@@ -15,92 +14,87 @@ from urllib.parse import unquote, urlparse
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
 
-_FETCHED = re.compile(r"\d+-[0-9a-f]{16}")
+_DOWNLOADED = re.compile(r"\d+-[0-9a-f]{16}")
 _LEAVING = "leaving-"
 
 
-def fetch_files(
-    source: str, label: str, digest: str, *, kept: Path, download: Callable[[str, Path], Path]
+def download_files(
+    source: str, label: str, digest: str, *, into: Path, download: Callable[[str, Path], Path]
 ) -> Path:
-    """The folder of the files at `source`: where they are when that is this machine, else `kept`,
-    filled by `download(source, folder)`.
+    """The folder with the files at `source`.
 
-    `label` names the version in an error. Raises RegistryError when the files are not those of
+    That is `source` itself on this machine, otherwise `into`, filled by `download(source, folder)`.
+    `label` names the version in errors. Raises RegistryError when the files do not have the
     `digest`, and what `download` raises.
     """
     parsed = urlparse(source)
     if parsed.scheme in ("", "file"):
-        return _proven(Path(unquote(parsed.path)), label, digest)
-    if _is_whole(kept, digest):
+        return _checked(Path(unquote(parsed.path)), label, digest)
+    if _is_complete(into, digest):
         with suppress(OSError):
-            os.utime(
-                kept
-            )  # among those that nobody answers with, the one that was asked for last is worth most
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
-        proven = _proven(download(source, Path(temporary)), label, digest)
-        # Whole or not at all, and never under the eyes of another process that loads the same
-        # version: its copy is as good.
-        if kept.exists() and not _is_whole(kept, digest):
+            os.utime(into)  # `remove_downloads` keeps the most recently used
+        return into
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into.parent, prefix="downloading-") as temporary:
+        complete = _checked(download(source, Path(temporary)), label, digest)
+        # Renamed as a whole. When another process was faster, its copy is as good and stays.
+        if into.exists() and not _is_complete(into, digest):
             with suppress(FileNotFoundError):
-                kept.rename(Path(temporary) / "damaged")
+                into.rename(Path(temporary) / "damaged")
         with suppress(OSError):
-            proven.rename(kept)
-    if not _is_whole(kept, digest):
+            complete.rename(into)
+    if not _is_complete(into, digest):
         raise RegistryError(
             where=label,
-            wanted=f"its files in {kept}",
-            got="none: another process deleted them at this moment",
-            then="ask again",
+            wanted=f"its files in {into}",
+            got="none: another process has just deleted them",
+            then="try again",
         )
-    return kept
+    return into
 
 
-def kept_name(number: int, digest: str) -> str:
-    """What the folder of a fetched version is called."""
+def folder_name(number: int, digest: str) -> str:
+    """The name of a downloaded version's folder."""
     return f"{number}-{digest[:16]}"
 
 
-def remove_fetched(folder: Path, needed: Collection[Path]) -> None:
-    """Delete the fetched versions in `folder` but those that are `needed` and the one that was
-    asked for last among the others.
+def remove_downloads(folder: Path, needed: Collection[Path]) -> None:
+    """Delete the downloaded versions in `folder` that nobody needs.
 
-    Any number of processes may do so at once, and fetch meanwhile: a version goes as a whole, or is
-    already gone. Nothing else in the folder is touched, and nothing is raised: what cannot be
-    deleted is tried again the next time.
+    The `needed` ones stay, and the most recently used of the others. Any number of processes may
+    delete and download at once: a version disappears as a whole. Nothing else in the folder is
+    touched, and nothing is raised: what cannot be deleted is tried again next time.
     """
     names = {path.name for path in needed}
     with suppress(OSError):
         others = [
             path
             for path in folder.iterdir()
-            if _FETCHED.fullmatch(path.name) and path.name not in names
+            if _DOWNLOADED.fullmatch(path.name) and path.name not in names
         ]
-        for path in sorted(others, key=_asked_for, reverse=True)[1:]:
+        for path in sorted(others, key=_last_used, reverse=True)[1:]:
             with suppress(OSError):
                 path.rename(folder / f"{_LEAVING}{path.name}-{os.urandom(4).hex()}")
-        for path in folder.glob(
-            f"{_LEAVING}*"
-        ):  # those of a process that was killed while it deleted, too
+        # Including what a process left that was killed while it deleted.
+        for path in folder.glob(f"{_LEAVING}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _asked_for(path: Path) -> float:
+def _last_used(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
         return 0.0
 
 
-def _is_whole(folder: Path, digest: str) -> bool:
+def _is_complete(folder: Path, digest: str) -> bool:
     try:
         return folder.exists() and model_digest(folder) == digest
-    except OSError:  # somebody deletes it at this moment
+    except OSError:  # another process is deleting it
         return False
 
 
-def _proven(folder: Path, label: str, digest: str) -> Path:
+def _checked(folder: Path, label: str, digest: str) -> Path:
     if (got := model_digest(folder)) != digest:
         wanted = (
             f"files with sha256 {digest[:12]}"

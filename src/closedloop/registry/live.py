@@ -1,8 +1,8 @@
-"""What `production` points at, and its files, read without MLflow's library: it would cost a
-service seconds at its start and 200 MB.
+"""What `production` points at, and its files, read without MLflow's library.
 
-The registry says the same as to `registry.py`; a contract test holds both together. What was last
-in service is remembered on disk, so that a service can start while MLflow is away.
+Why not with the library: importing it takes a service seconds at its start and 200 MB of memory.
+A contract test holds this reader to what `versions.py` says. The last good version is remembered
+on disk, so that a service can start while MLflow is down.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
-from closedloop.registry.download import fetch_files, kept_name, remove_fetched
+from closedloop.registry.download import download_files, folder_name, remove_downloads
 from closedloop.registry.live_rest import RegistryServer
 from closedloop.registry.live_sql import RegistryTables
-from closedloop.registry.runs import DIGEST, without_password
+from closedloop.registry.mlflow_client import without_password
+from closedloop.registry.runs import DIGEST
 
 PRODUCTION, WINDOW = "production", "closedloop.window"
-_FETCH = "import sys; from closedloop.registry.runs import download; print(download(*sys.argv[1:]))"
-_FETCH_SECONDS = 600
+_DOWNLOAD = (
+    "import sys; from closedloop.registry.mlflow_client import download_artifacts;"
+    "print(download_artifacts(*sys.argv[1:]))"
+)
+_DOWNLOAD_SECONDS = 600
 
 
 class ProductionReader:
-    """One model's `production` in MLflow; `downloads` is where fetched files and the memory of the
-    last good version are kept."""
+    """One model's `production` in MLflow.
+
+    `downloads` is the folder for downloaded files and for the note of the last good version.
+    """
 
     def __init__(self, name: str, tracking_uri: str, *, downloads: Path) -> None:
         self._name, self._uri, self._folder = name, tracking_uri, downloads / name
@@ -40,22 +46,22 @@ class ProductionReader:
             else RegistryTables(tracking_uri)
         )
         self._windows: dict[int, str] = {}
-        self._fetched: dict[int, tuple[Path, str]] = {}
+        self._downloaded: dict[int, tuple[Path, str]] = {}
 
     def find(self) -> int | None:
-        """The version that `production` points at, if any. Raises RegistryError when the registry
+        """The version that `production` points at, if any; raises RegistryError when the registry
         cannot be read."""
         try:
             return self._registry.aliased(self._name, PRODUCTION)
         except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
             raise self._unreachable("read the alias production", error) from error
 
-    def fetch(self, number: int) -> Path:
-        """The folder of a version's bundle on this machine; that of the last good version also
-        while the registry is away.
+    def download(self, number: int) -> Path:
+        """The folder of a version's bundle on this machine, downloaded if need be.
 
-        Raises RegistryError when there is no such version, or when its files cannot be had or are
-        not those that were registered.
+        While the registry is down, only the last good version is there. Raises RegistryError when
+        there is no such version, or when its files cannot be downloaded or were changed after
+        registration.
         """
         try:
             found = self._registry.version(self._name, number)
@@ -75,27 +81,27 @@ class ProductionReader:
         source, tags = found
         digest, label = tags.get(DIGEST, ""), f"model {self._name} version {number}"
         try:
-            folder = fetch_files(
+            folder = download_files(
                 source,
                 label,
                 digest,
-                kept=self._folder / kept_name(number, digest),
+                into=self._folder / folder_name(number, digest),
                 download=self._download,
             )
         except OSError as error:
-            raise self._unreachable(f"fetch version {number}", error) from error
-        self._windows[number], self._fetched[number] = tags.get(WINDOW, ""), (folder, digest)
+            raise self._unreachable(f"download version {number}", error) from error
+        self._windows[number], self._downloaded[number] = tags.get(WINDOW, ""), (folder, digest)
         return folder
 
     def window(self, number: int) -> str:
-        """The window that a fetched version was trained for."""
+        """The window that a downloaded version was trained for."""
         return self._windows.get(number, "")
 
     def remember(self, number: int) -> None:
-        """Note a fetched version as the last good one: it came into service."""
-        if number not in self._fetched:
-            return  # it was remembered already
-        folder, digest = self._fetched[number]
+        """Note a downloaded version as the last good one, when it has come into service."""
+        if number not in self._downloaded:
+            return  # noted before
+        folder, digest = self._downloaded[number]
         noted = {
             "version": number,
             "folder": str(folder.resolve()),
@@ -109,20 +115,20 @@ class ProductionReader:
         os.replace(path, self._memory)
 
     def remove_others(self, number: int) -> None:
-        """Delete what was fetched here and is not needed any more, now that a fetched version
-        answers. Never raises.
+        """Delete downloads that are not needed now that version `number` answers; never raises.
 
-        What stays: that version, the last good one, and the one that was asked for last among the
-        others, to which a rollback may lead.
+        That version and the last good one stay, and the most recently used of the others, to which
+        a rollback may lead.
         """
-        if number in self._fetched:
+        if number in self._downloaded:
             remembered = self._read_note()
-            remove_fetched(
-                self._folder, [self._fetched[number][0], *([remembered[1]] if remembered else [])]
+            remove_downloads(
+                self._folder,
+                [self._downloaded[number][0], *([remembered[1]] if remembered else [])],
             )
 
     def last_good(self) -> int | None:
-        """The version that was last in service here, if its files are still whole."""
+        """The version that was last in service here, if its files are still complete."""
         remembered = self._read_memory()
         return None if remembered is None else remembered[0]
 
@@ -138,8 +144,7 @@ class ProductionReader:
             return None
 
     def _read_note(self) -> tuple[int, Path, str, str] | None:
-        """Version, folder, window and digest of the last good one; whether its files are still
-        whole is not looked at."""
+        """Version, folder, window and digest of the last good version; no file is checked."""
         try:
             noted = json.loads(self._memory.read_text(encoding="utf-8"))
             return (
@@ -154,26 +159,26 @@ class ProductionReader:
     def _download(self, source: str, folder: Path) -> Path:
         if source.startswith("mlflow-artifacts:/") and isinstance(self._registry, RegistryServer):
             return self._registry.download(source, folder)
-        # Another store (S3, Azure, ...): MLflow's library knows them all, and a process of its own
-        # keeps it out of this one.
+        # MLflow's library knows every other store (S3, Azure, ...); a process of its own keeps the
+        # library out of this one.
         done = subprocess.run(
-            [sys.executable, "-c", _FETCH, self._uri, source, str(folder)],
+            [sys.executable, "-c", _DOWNLOAD, self._uri, source, str(folder)],
             capture_output=True,
             text=True,
-            timeout=_FETCH_SECONDS,
+            timeout=_DOWNLOAD_SECONDS,
             check=False,
         )
         if done.returncode != 0:
             raise OSError(
-                f"MLflow could not fetch {source}: {done.stderr.strip().splitlines()[-1:]}"
+                f"MLflow could not download {source}: {done.stderr.strip().splitlines()[-1:]}"
             )
         return Path(done.stdout.strip().splitlines()[-1])
 
     def _unreachable(self, purpose: str, error: Exception) -> RegistryError:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return RegistryError(
             where=without_password(f"MLflow at {self._uri}"),
             wanted=f"to {purpose}",
-            got=without_password(said),
+            got=without_password(reason),
             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
         )

@@ -1,5 +1,4 @@
-"""MLflow's registry read over MLflow's REST interface, without MLflow's library: a service starts
-in its own time, not in the library's."""
+"""MLflow's registry read over its REST API, without MLflow's library; `live.py` says why."""
 
 from __future__ import annotations
 
@@ -15,26 +14,27 @@ from typing import Any
 
 _API, _FILES = "api/2.0/mlflow", "api/2.0/mlflow-artifacts/artifacts"
 _SECONDS = 10.0
-# What MLflow says of a model, a version and an alias that do not exist.
+# The error codes for a model, a version and an alias that do not exist.
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 class RegistryServer:
-    """Reads only. Credentials are those of MLflow's own client: MLFLOW_TRACKING_USERNAME and
-    _PASSWORD, or MLFLOW_TRACKING_TOKEN.
+    """Reads from an MLflow server.
 
-    Every fault is an OSError (urllib's are) or a ValueError for an answer that is not MLflow's.
+    Credentials are those of MLflow's own client: MLFLOW_TRACKING_USERNAME and _PASSWORD, or
+    MLFLOW_TRACKING_TOKEN. Every error is an OSError, or a ValueError when the answer is not
+    MLflow's.
     """
 
     def __init__(self, tracking_uri: str) -> None:
         self._base = tracking_uri.rstrip("/")
 
     def aliased(self, name: str, alias: str) -> int | None:
-        """The version that an alias points at; None when it points at none."""
+        """The version that an alias points at, if any."""
         try:
             found = self._find("registered-models/alias", name=name, alias=alias)
         except PermissionError:
-            # What MLflow's login says to all but administrators of a model that is not there.
+            # To a user who is no administrator, MLflow also forbids a model that does not exist.
             if self._find("registered-models/get", name=name) is not None:
                 raise
             found = None
@@ -51,8 +51,7 @@ class RegistryServer:
         }
 
     def download(self, source: str, folder: Path) -> Path:
-        """Fetch the folder behind an address `mlflow-artifacts:/path`, which the server hands out
-        itself."""
+        """Download the folder at `mlflow-artifacts:/path`, which the server itself hands out."""
         root = urllib.parse.urlparse(source).path.strip("/")
         target = folder / "files"
         for path in self._list(root):
@@ -65,7 +64,7 @@ class RegistryServer:
     def _list(self, path: str) -> Iterator[str]:
         with self._open(f"{_FILES}?{urllib.parse.urlencode({'path': path})}") as answer:
             for entry in json.load(answer).get("files", []):
-                # A server that names a file outside of what was asked for is not followed there.
+                # Only the name is used: a path that leads outside of the folder is not followed.
                 inside = f"{path}/{Path(entry['path']).name}"
                 if entry.get("is_dir"):
                     yield from self._list(inside)
@@ -88,9 +87,9 @@ class RegistryServer:
         return urllib.request.urlopen(request, timeout=_SECONDS)
 
 
-def _error_code(said: bytes) -> str:
+def _error_code(body: bytes) -> str:
     try:
-        return str(json.loads(said)["error_code"])
+        return str(json.loads(body)["error_code"])
     except (ValueError, KeyError, TypeError):
         return ""
 

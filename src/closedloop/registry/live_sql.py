@@ -1,5 +1,4 @@
-"""MLflow's registry read from the tables that MLflow keeps it in, for a registry that is a database
-and no server."""
+"""MLflow's registry read from its database tables, where there is no server; `live.py` says why."""
 
 from __future__ import annotations
 
@@ -12,13 +11,14 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, te
 _SETTLED_NS = 2_000_000_000
 _ALIAS = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")
 _SOURCE = text(
-    "SELECT source FROM model_versions WHERE name = :name AND version = :version AND current_stage <> 'Deleted_Internal'"
+    "SELECT source FROM model_versions WHERE name = :name AND version = :version"
+    " AND current_stage <> 'Deleted_Internal'"
 )
 _TAGS = text("SELECT key, value FROM model_version_tags WHERE name = :name AND version = :version")
 
 
 class RegistryTables:
-    """Reads only. Every fault is SQLAlchemy's or the operating system's."""
+    """Reads from an MLflow database. Every error is an OSError or SQLAlchemy's."""
 
     def __init__(self, tracking_uri: str) -> None:
         self._url = make_url(tracking_uri)
@@ -29,13 +29,12 @@ class RegistryTables:
         self._seen: tuple[object, int | None] | None = None
 
     def aliased(self, name: str, alias: str) -> int | None:
-        """The version that an alias points at; None before the first one, or when there is no
-        registry yet."""
+        """The version that an alias points at, if any; None while there is no registry."""
         if self._file is not None and not self._file.exists():
             return None
-        # Asked several times a second by a process that answers: opening a database holds Python's
-        # lock for milliseconds, a look 20 us.
-        state = self._look(), name, alias
+        # A service asks several times a second: opening a database holds Python's lock for
+        # milliseconds, looking at its files takes 20 us.
+        state = self._file_state(), name, alias
         if state[0] is not None and self._seen is not None and self._seen[0] == state:
             return self._seen[1]
         with self._connect() as connection:
@@ -43,9 +42,12 @@ class RegistryTables:
         self._seen = state, None if found is None else int(found)
         return self._seen[1]
 
-    def _look(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Changes with every commit into a file; None where that cannot be known, for one that has
-        just been written to, too: clocks of file systems are coarse."""
+    def _file_state(self) -> tuple[tuple[int, int, int], ...] | None:
+        """Changes with every commit; None where that cannot be known.
+
+        That is so for a database that is not a file, and for a file that was just written: the
+        clocks of file systems are coarse.
+        """
         if self._file is None:
             return None
         found = []
@@ -56,7 +58,8 @@ class RegistryTables:
                 found.append((0, 0, 0))
             else:
                 found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return tuple(found) if time.time_ns() - max(one[2] for one in found) > _SETTLED_NS else None
+        newest = max(changed_ns for _, _, changed_ns in found)
+        return tuple(found) if time.time_ns() - newest > _SETTLED_NS else None
 
     def version(self, name: str, number: int) -> tuple[str, dict[str, str]] | None:
         """Where a version's files are, and its tags; None when there is no such version."""
@@ -70,8 +73,8 @@ class RegistryTables:
         if self._engine is None:
             if self._file is not None:
                 address = f"sqlite:///file:{quote(str(self._file.resolve()))}?mode=ro&uri=true"
-                # A connection for each look: one that was kept would go on reading a file that
-                # somebody has put another in the place of.
+                # A connection for each query: an open one would go on reading a file that somebody
+                # has replaced.
                 self._engine = create_engine(
                     address, connect_args={"timeout": 1.0}, poolclass=NullPool
                 )

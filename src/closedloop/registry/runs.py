@@ -1,60 +1,22 @@
-"""How MLflow is reached, with bounded patience and errors of ours; and one use case's runs in it:
-what was measured, with its files."""
+"""One use case's runs in MLflow: what was measured, with its files."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from closedloop.bundle.files import model_digest
-from closedloop.errors import ClosedLoopError, RegistryError
+from closedloop.registry.mlflow_client import is_tagged, prepare_client, reaching
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
 MODEL_PATH, REPORT = "model", "drift_report.html"
 
-# What MLflow's client is told unless the environment says otherwise.
-CLIENT_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # With a server it would print the address of every finished run, into what a command prints for
-    # programs.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # The addresses that a server signs for direct transfers are often known inside its own network
-    # only.
-    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
-    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # By itself it tries for four minutes to reach a server that is away, and waits two minutes for
-    # each answer. Whoever calls us can be called again, and a person wants to know soon: about
-    # three seconds for a server that is away, one minute for one that hangs.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 
-
-def prepare_client(tracking_uri: str) -> None:
-    """Settings and folder that MLflow's client has to find; raises OSError or sqlite3.Error when an
-    embedded database cannot be opened.
-
-    MLflow itself would try for minutes to open a file that cannot be opened.
-    """
-    for name, value in CLIENT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if tracking_uri.startswith("sqlite:///"):
-        database = Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
-
-
-class Tracking:
+class Runs:
     """One use case's runs. `artifacts` is where an embedded MLflow keeps their files."""
 
     def __init__(self, name: str, tracking_uri: str, *, artifacts: Path) -> None:
@@ -69,27 +31,28 @@ class Tracking:
             self._client.search_experiments(max_results=1)
 
     def start(self) -> None:
-        """Make an embedded database and import what saving a model needs: seconds that need not
-        fall into the first turn."""
+        """Create an embedded database and import what saving a model needs.
+
+        Both take seconds, which then do not fall into the first turn.
+        """
         self.ping()
         import mlflow.models
         import mlflow.sklearn
         import mlflow.store.artifact.artifact_repository_registry  # noqa: F401
         from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
-        # MLflow looks at every installed package before it saves its first model, and remembers
-        # what it found.
+        # MLflow checks every installed package before it saves its first model, once.
         warn_dependency_requirement_mismatches(["mlflow"])
 
     def local_file(self, run_id: str, name: str) -> Path | None:
-        """Where a file of a run lies on this machine; None when MLflow keeps it elsewhere."""
+        """The path of a run's file on this machine; None when MLflow keeps it elsewhere."""
         with self._reaching("find a file of a run"):
             parsed = urlparse(self._client.get_run(run_id).info.artifact_uri)
         path = Path(unquote(parsed.path)) / name
         return path if parsed.scheme in ("", "file") and path.exists() else None
 
     def run_link(self, run_id: str, ui: str) -> str:
-        """Where a person sees a run: `ui` is the address of the MLflow UI."""
+        """The address of a run in the MLflow UI, which is at `ui`."""
         with self._reaching("find the experiment"):
             return f"{ui.rstrip('/')}/#/experiments/{self._experiment()}/runs/{run_id}/artifacts"
 
@@ -105,11 +68,10 @@ class Tracking:
         data: dict[str, str] | None = None,
         folder: Path | None = None,
     ) -> str:
-        """Log one finished run and return its id; the run already logged under `key` is returned as
-        it is.
+        """Log a finished run, once per `key`; returns its id.
 
-        `files` maps names to content, `data` names the windows used to their sha256, `folder` is
-        logged under `model/`. A run that a crash left half-written is marked killed.
+        `files` maps names to content, `data` maps windows to their sha256, and `folder` is logged
+        under `model/`. A run that a crash left unfinished is marked as killed.
         """
         packed = {} if folder is None else {DIGEST: model_digest(folder)}
         with self._reaching("log a run"):
@@ -147,22 +109,20 @@ class Tracking:
             return run_id
 
     def read_run_file(self, run_id: str, name: str) -> str:
-        """The text of a file that was logged with a run."""
+        """The text of a file logged with a run."""
         import mlflow
 
         with self._reaching(f"read {name} of a run"), tempfile.TemporaryDirectory() as temporary:
             uri = f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
-            fetched = mlflow.artifacts.download_artifacts(
+            downloaded = mlflow.artifacts.download_artifacts(
                 artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri
             )
-            return Path(fetched).read_text(encoding="utf-8")
+            return Path(downloaded).read_text(encoding="utf-8")
 
     def drop_files(self, name: str, *, keep: int) -> int:
-        """Delete the file `name` of all runs that have it but the newest `keep`; returns how many
-        were deleted.
+        """Delete the file `name` from all runs but the newest `keep`; returns how many.
 
-        Reports are megabytes each and a loop never stops making them. The runs, with everything
-        that was measured, stay.
+        A report takes megabytes, and every turn writes another. The runs and their metrics stay.
         """
         with self._reaching(f"delete old files {name}"):
             found = self._runs_with_file(name)[keep:]
@@ -172,7 +132,7 @@ class Tracking:
         return len(found)
 
     def count_files(self, name: str) -> int:
-        """How many runs have the file `name` still."""
+        """How many runs still have the file `name`."""
         with self._reaching(f"count files {name}"):
             return len(self._runs_with_file(name))
 
@@ -194,8 +154,7 @@ class Tracking:
         return found
 
     def _delete(self, run: Any, name: str) -> None:
-        """Delete a file or folder of a run, wherever MLflow keeps it; one that is not there is no
-        fault."""
+        """Delete a file or folder of a run, if it is there, wherever MLflow keeps it."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         get_artifact_repository(
@@ -227,8 +186,7 @@ class Tracking:
                         self._client.create_experiment(self.name, artifact_location=location)
                     )
                 except Exception:
-                    # Another process may have made it in this moment; if it did not, the look-up
-                    # below says so.
+                    # Another process may just have created it; otherwise the error stands.
                     found = self._client.get_experiment_by_name(self.name)
                     if found is None:
                         raise
@@ -241,52 +199,11 @@ class Tracking:
         return reaching(self.tracking_uri, purpose)
 
 
-@contextmanager
-def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
-    """Whatever goes wrong in the block becomes a RegistryError that says where MLflow is and what
-    was wanted of it."""
-    try:
-        yield
-    except ClosedLoopError:
-        raise
-    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSError alike
-        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise RegistryError(
-            where=without_password(f"MLflow at {tracking_uri}"),
-            wanted=f"to {purpose}",
-            got=without_password(said),
-            then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
-        ) from error
-
-
-def download(tracking_uri: str, source: str, folder: str) -> str:
-    """Fetch the artifacts at `source` into `folder`, by whatever MLflow has for such an address;
-    where they are then."""
-    import mlflow
-
-    prepare_client(tracking_uri)
-    return str(
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri
-        )
-    )
-
-
-def is_tagged(tag: str, value: str) -> str:
-    """MLflow's filter for what has a tag; a window may be named after a file that somebody named
-    freely, so the quotes differ."""
-    quote = '"' if "'" in value else "'"
-    return f"tags.`{tag}` = {quote}{value}{quote}"
-
-
-def without_password(text: str) -> str:
-    """The text with the user and password of every address in it hidden."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
-
-
 def _data_input(window: str, digest: str) -> Any:
-    """A window as MLflow shows the inputs of a run; its own digest of a frame ignores most rows, so
-    ours is given (36 of 64 digits fit)."""
+    """A window as an input of a run.
+
+    MLflow's own digest ignores most rows of a frame, so it gets ours; 36 of its 64 digits fit.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     described = Dataset(

@@ -1,1 +1,1 @@
-"""The database: engine, lock, journal of decisions, and the revisions of the tables."""
+"""The database: engine, lock, journal of decisions, and upgrades of the tables."""

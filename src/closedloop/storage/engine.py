@@ -1,5 +1,4 @@
-"""Opens the SQL database of journal and records: SQLite by default, PostgreSQL when an address says
-so."""
+"""Opens the SQL database of journal and records: SQLite by default, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,10 +14,10 @@ from closedloop.storage.lock import hold_file
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`; nothing is connected yet.
+    """An engine for `url`; it does not connect yet.
 
     SQLite runs in WAL mode with full synchronisation: a committed row survives a crash of the
-    process and of the machine. Raises StoreError when the address cannot be understood.
+    process and of the machine. Raises StoreError for an invalid address.
     """
     try:
         parsed = make_url(url)
@@ -32,7 +31,7 @@ def open_engine(url: str) -> Engine:
             where="CLOSEDLOOP_DATABASE_URL",
             wanted="a SQLAlchemy address such as sqlite:////folder/file.db or postgresql://host/name",
             got=str(error).splitlines()[0],
-            then="mend the address",
+            then="fix the address",
         ) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -41,8 +40,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Transactions begin in `_begin_immediate`; the driver's own begin would come too late to take
-    # the write lock.
+    # Transactions begin in `_begin_immediate`: the driver's BEGIN takes the write lock too late.
     connection.isolation_level = None
     with closing(connection.cursor()) as cursor:
         cursor.execute("PRAGMA busy_timeout=30000")
@@ -53,14 +51,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """Once in the life of a file. SQLite does not wait when two do it at once, it fails: they take
-    turns here."""
+    """Once per file, under a lock: SQLite fails when two processes do it at the same time."""
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
     with hold_file(Path(f"{path}.lock")) if path else nullcontext():
         cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_immediate(connection: Any) -> None:
-    # A deferred transaction that upgrades from read to write fails at once with "database is
-    # locked"; this one waits its turn.
+    # A deferred transaction that goes from reading to writing fails at once with "database is
+    # locked"; this one waits for the lock.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

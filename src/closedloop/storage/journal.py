@@ -1,4 +1,4 @@
-"""The append-only diary of decisions and of what came of them: what was live when, and why.
+"""The append-only journal of decisions and their outcomes: what was live when, and why.
 
 A decision is written before it is carried out, under a key; writing the same key again returns what
 was decided the first time. Rows are only ever added: a decision's outcome is a row of its own. A
@@ -28,8 +28,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import StoreError
+from closedloop.storage.details import (
+    Details,
+    ServingDetails,
+    TurnDetails,
+    read_details,
+    record_of,
+    write_details,
+)
+from closedloop.storage.rows import (
+    Origin,
+    OutcomeNote,
+    read_checks,
+    read_note,
+    read_origin,
+    write_checks,
+    write_note,
+)
 from closedloop.storage.upgrade import prepare_tables
 
 _METADATA = MetaData()
@@ -58,21 +75,37 @@ OUTCOMES = Table(
 )
 
 
+_NO_NOTE = OutcomeNote()
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A decision as the journal holds it. `details` are the facts behind it (JSON); `cause` is the
-    decision that led to it; `outcome` is None until it was carried out, then `done` or
-    `superseded`."""
+    """A decision as the journal holds it.
+
+    `details` are the facts behind it; `cause` is the decision that led to it; `outcome` is None
+    until it was carried out, then `done` or `superseded`.
+    """
 
     id: int
     key: str
     use_case: str
     decision: Decision
-    details: dict[str, Any]
+    details: Details
+    origin: Origin
     cause: int | None
     at: datetime
-    outcome: str | None
-    outcome_detail: str
+    outcome: str | None = None
+    note: OutcomeNote = _NO_NOTE
+
+    @property
+    def turn(self) -> TurnDetails:
+        """The facts of the look at a window that led to this decision; empty if there was none."""
+        return self.details if isinstance(self.details, TurnDetails) else TurnDetails()
+
+    @property
+    def production(self) -> int | None:
+        """The version that was live when this was decided."""
+        return None if isinstance(self.details, ServingDetails) else self.details.production
 
     def as_json(self) -> dict[str, Any]:
         """What `closedloop history --json` prints."""
@@ -85,12 +118,13 @@ class Entry:
             "version": decision.version,
             "reason": decision.reason,
             "checks": [asdict(check) for check in decision.checks],
+            "origin": self.origin.value,
             "cause": self.cause,
             "outcome": self.outcome,
-            "outcome_detail": self.outcome_detail,
+            "outcome_detail": str(self.note),
             "at": self.at.isoformat(timespec="seconds"),
             "use_case": self.use_case,
-            "details": self.details,
+            "details": write_details(self.details),
         }
 
 
@@ -111,11 +145,15 @@ class Journal:
         use_case: str,
         decision: Decision,
         *,
-        details: dict[str, Any] | None = None,
+        details: Details | None = None,
+        origin: Origin = Origin.LOOP,
         cause: int | None = None,
     ) -> Entry:
-        """Write a decision down, once: a key that is there already returns its first entry
-        unchanged."""
+        """Write a decision down, once.
+
+        A key that is there already returns its first entry unchanged.
+        """
+        facts = write_details(details or record_of(decision.kind)())
         row = {
             "key": key,
             "use_case": use_case,
@@ -123,8 +161,8 @@ class Journal:
             "action": decision.action.value,
             "window": decision.window,
             "version": decision.version,
-            "checks": json.dumps([asdict(check) for check in decision.checks]),
-            "details": json.dumps(details or {}, sort_keys=True),
+            "checks": write_checks(decision.checks),
+            "details": json.dumps({**facts, "origin": origin.value}, sort_keys=True),
             "cause": cause,
             "at": self._moment(),
         }
@@ -145,19 +183,17 @@ class Journal:
             )
         return entry
 
-    def carried_out(self, entry: Entry, outcome: str = "done", detail: str = "") -> None:
-        """Note what came of a decision; the first outcome stays."""
-        try:
-            with self._begin() as connection:
-                connection.execute(
-                    insert(OUTCOMES).values(
-                        decision=entry.id, outcome=outcome, detail=detail, at=self._moment()
-                    )
-                )
-        except IntegrityError:
-            pass
-        except SQLAlchemyError as error:
-            raise self._unreachable(error) from error
+    def carried_out(self, entry: Entry) -> None:
+        """Note that a decision was carried out; the first outcome stays."""
+        self._note(entry, "done", OutcomeNote())
+
+    def supersede(self, entry: Entry, *, by: Entry | None = None, reason: str = "") -> None:
+        """Note that a decision will not be carried out, because of another one or for a reason.
+
+        The first outcome stays.
+        """
+        note = OutcomeNote(reason) if by is None else OutcomeNote("", by.id, by.decision.action)
+        self._note(entry, "superseded", note)
 
     def find(self, key: str) -> Entry | None:
         """The entry written under `key`, if any."""
@@ -189,6 +225,21 @@ class Journal:
                         select(DECISIONS.c.use_case).distinct().order_by(DECISIONS.c.use_case)
                     ).scalars()
                 )
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def _note(self, entry: Entry, outcome: str, note: OutcomeNote) -> None:
+        row = {
+            "decision": entry.id,
+            "outcome": outcome,
+            "detail": write_note(note),
+            "at": self._moment(),
+        }
+        try:
+            with self._begin() as connection:
+                connection.execute(insert(OUTCOMES).values(row))
+        except IntegrityError:
+            pass
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
@@ -226,23 +277,24 @@ class Journal:
 
 
 def _entry(row: Any) -> Entry:
-    checks = tuple(
-        Check(one["claim"], Outcome(one["outcome"]), Role(one["role"]), one["wanted"], one["got"])
-        for one in json.loads(row["checks"])
-    )
-    decision = Decision(
-        Kind(row["kind"]), Action(row["action"]), row["window"], checks, row["version"]
-    )
+    kind, details = Kind(row["kind"]), json.loads(row["details"])
     # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
     at = row["at"].replace(tzinfo=UTC) if row["at"].tzinfo is None else row["at"].astimezone(UTC)
     return Entry(
         row["id"],
         row["key"],
         row["use_case"],
-        decision,
-        json.loads(row["details"]),
+        Decision(
+            kind,
+            Action(row["action"]),
+            row["window"],
+            read_checks(row["checks"]),
+            row["version"],
+        ),
+        read_details(record_of(kind), details),
+        read_origin(details, row["key"]),
         row["cause"],
         at,
         row["outcome"],
-        row["detail"] or "",
+        read_note(row["detail"] or ""),
     )

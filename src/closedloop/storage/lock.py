@@ -1,8 +1,8 @@
 """One retraining at a time, on one machine or many: a lock that dies with its holder.
 
-On SQLite it is a lock on a file, which the operating system drops when the process ends, however it
-ends; on PostgreSQL an advisory lock, which the server drops when the connection ends. Nothing has
-to expire and nothing has to be repaired after a crash.
+On SQLite it is a file lock, which the operating system releases when the process ends, even by a
+crash. On PostgreSQL it is an advisory lock, which the server releases when the connection ends.
+Nothing has to expire, and nothing has to be repaired after a crash.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from closedloop.errors import StoreError
 
 @contextmanager
 def hold_lock(name: str, engine: Engine) -> Iterator[None]:
-    """Hold the lock `name` for the duration of the block; waits until whoever holds it is done or
-    dead.
+    """Hold the lock `name` during the block; waits while another process holds it.
 
     Raises StoreError when the database (PostgreSQL) or the folder of the file (SQLite) cannot be
     reached. Not re-entrant.
@@ -38,12 +37,14 @@ def hold_lock(name: str, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def hold_file(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, made when missing, for the duration of the block; StoreError when it
-    cannot be written."""
+    """Hold a lock on a file during the block; the file is created if missing.
+
+    Raises StoreError when it cannot be written.
+    """
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Not inherited by programs that we start: a child that outlives us does not keep the
+            # Not inherited by child processes: one that outlives this process must not keep the
             # lock.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, descriptor)
@@ -53,7 +54,7 @@ def hold_file(path: Path) -> Iterator[None]:
                 where=f"lock {path.name}",
                 wanted="a file that can be written and locked",
                 got=str(error),
-                then="mend the permissions of its folder",
+                then="fix the permissions of its folder",
             ) from error
         yield
 
@@ -66,7 +67,7 @@ def _hold_advisory(name: str, engine: Engine) -> Iterator[None]:
             connection = stack.enter_context(
                 engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             )
-            # Not handed back to the pool: closing the connection is what frees the lock, even when
+            # Not returned to the pool: closing the connection releases the lock, even where
             # unlocking would fail.
             stack.callback(connection.invalidate)
             connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})

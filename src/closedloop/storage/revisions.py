@@ -1,8 +1,6 @@
-"""Which revision the tables of journal and records are at, and what follows from it when they are
-first used.
+"""The revision of the tables of journal and records, and whether they need an upgrade.
 
-A service looks at one row here; Alembic is imported only when something has to be done
-(`upgrade.py`).
+This takes two small queries; Alembic is imported only for an upgrade (`upgrade.py`).
 """
 
 from __future__ import annotations
@@ -18,36 +16,35 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
 
-# Not Alembic's own name for it: MLflow and Prefect, which may share a PostgreSQL database with us,
-# keep their revision there.
+# Not Alembic's default name: MLflow and Prefect, which may share the PostgreSQL database, keep
+# their revision there.
 VERSION_TABLE = "closedloop_alembic_version"
-# A database in which one of these stands, and no revision, is of the time before there were any:
-# the first one describes it.
+# A database with one of these tables but no revision is older than the revisions: the first one
+# describes it.
 _FIRST_TABLES = frozenset(
     {"decisions", "outcomes", "answers", "answer_keys", "answer_labels", "record_probes"}
 )
 
 
 @dataclass(frozen=True)
-class History:
-    """All revisions, the first one first, and the folder that has a file for each."""
+class Revisions:
+    """All revisions, oldest first, and the folder with a file for each."""
 
     folder: Path
-    revisions: tuple[str, ...]
+    names: tuple[str, ...]
 
     @property
     def head(self) -> str:
         """The newest revision."""
-        return self.revisions[-1]
+        return self.names[-1]
 
 
-OURS = History(Path(__file__).with_name("migrations"), ("0001",))
+OURS = Revisions(Path(__file__).with_name("migrations"), ("0001",))
 
 
 @dataclass(frozen=True)
 class Found:
-    """The revision of a database: None where none of our tables is. `stamped` when the database
-    says it itself."""
+    """The revision of a database; None without our tables. `stamped` when it is written there."""
 
     revision: str | None
     stamped: bool = False
@@ -55,10 +52,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Upgrade:
-    """From `before` (None: a database without our tables) to `after`; `needed` when that takes, or
-    took, a change.
+    """From revision `before` (None: without our tables) to `after`; `needed` for a change.
 
-    `copy` is the file as it was before, where one was made.
+    `copy` is the file as it was before, if a copy was made.
     """
 
     before: str | None
@@ -67,23 +63,28 @@ class Upgrade:
     copy: Path | None = None
 
 
-def plan_upgrade(engine: Engine, history: History | None = None, *, asked: bool = True) -> Upgrade:
-    """What `upgrade_tables` or, unless `asked`, `prepare_tables` would do, and their StoreErrors;
-    nothing is changed."""
-    history = history or OURS
+def plan_upgrade(
+    engine: Engine, revisions: Revisions | None = None, *, requested: bool = True
+) -> Upgrade:
+    """What `upgrade_tables` or, unless `requested`, `prepare_tables` would do; changes nothing.
+
+    Raises StoreError where they would.
+    """
+    revisions = revisions or OURS
     if (
         engine.dialect.name == "sqlite"
         and engine.url.database
         and not Path(engine.url.database).exists()
     ):
-        return Upgrade(None, history.head, True)  # connecting would make the file
-    with told(engine), engine.begin() as connection:
+        return Upgrade(None, revisions.head, True)  # connecting would create the file
+    with store_errors(engine), engine.begin() as connection:
         found = read_revision(connection)
-    return Upgrade(found.revision, history.head, is_due(found, engine, history, asked=asked))
+    is_needed = needs_upgrade(found, engine, revisions, requested=requested)
+    return Upgrade(found.revision, revisions.head, is_needed)
 
 
 def read_revision(connection: Connection) -> Found:
-    """The revision of the tables that are there."""
+    """The revision of the tables in the database."""
     names = set(sa.inspect(connection).get_table_names())
     stamps = (
         connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
@@ -92,28 +93,32 @@ def read_revision(connection: Connection) -> Found:
     )
     if stamps:
         return Found(", ".join(sorted(stamps)), stamped=True)
-    return Found(OURS.revisions[0] if names & _FIRST_TABLES else None)
+    return Found(OURS.names[0] if names & _FIRST_TABLES else None)
 
 
-def is_due(found: Found, engine: Engine, history: History, *, asked: bool) -> bool:
-    """Whether something is to be done. Raises StoreError when the tables are newer than the
-    program, or older on a server and nobody asked for an upgrade."""
-    wanted = f"the tables of revision {history.head}"
-    if found.revision is not None and found.revision not in history.revisions:
+def needs_upgrade(found: Found, engine: Engine, revisions: Revisions, *, requested: bool) -> bool:
+    """Whether the tables must change.
+
+    Raises StoreError when they are newer than the program, or when they are older, on a server,
+    and no upgrade was requested.
+    """
+    wanted = f"the tables of revision {revisions.head}"
+    if found.revision is not None and found.revision not in revisions.names:
         raise StoreError(
             where=name_database(engine),
             wanted=f"{wanted} or older",
             got=f"revision {found.revision}, of a newer closedloop",
             then="update closedloop",
         )
-    if found.revision not in (None, history.head) and engine.dialect.name != "sqlite" and not asked:
+    is_older = found.revision not in (None, revisions.head)
+    if is_older and engine.dialect.name != "sqlite" and not requested:
         raise StoreError(
             where=name_database(engine),
             wanted=wanted,
             got=f"revision {found.revision}",
             then="run: closedloop upgrade",
         )
-    return found != Found(history.head, stamped=True)
+    return found != Found(revisions.head, stamped=True)
 
 
 def name_database(engine: Engine) -> str:
@@ -122,15 +127,15 @@ def name_database(engine: Engine) -> str:
 
 
 @contextmanager
-def told(engine: Engine) -> Iterator[None]:
+def store_errors(engine: Engine) -> Iterator[None]:
     """A block whose SQLAlchemy errors become a StoreError that names the database."""
     try:
         yield
     except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        message = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         raise StoreError(
             where=name_database(engine),
             wanted="a database that answers",
-            got=said.splitlines()[0],
-            then="check CLOSEDLOOP_DATABASE_URL, the disk, and that its server runs",
+            got=message.splitlines()[0],
+            then="check CLOSEDLOOP_DATABASE_URL, the disk, and that the server is running",
         ) from error

@@ -1,12 +1,8 @@
-"""Brings the tables to the revision of this program, all or nothing, through Alembic: its only
-door.
+"""Upgrades the tables to the revision of this program, all or nothing. Alembic's only door.
 
-A service on the right revision finds that out by two small queries (`revisions.py`); Alembic is
-imported when something has to be done.
-
-There is no env.py, which does its work when it is imported: Alembic's parts are called here, on a
-connection that holds the lock. A revision is handed its operations, because `alembic.op` is one for
-the whole process, and threads migrate databases of their own.
+There is no env.py, because it works at import: Alembic's parts are called here, on a connection
+that holds the lock. A revision is given its operations, because `alembic.op` is shared by the whole
+process, whose threads may upgrade different databases.
 """
 
 from __future__ import annotations
@@ -27,84 +23,77 @@ from closedloop.storage import revisions
 from closedloop.storage.revisions import (
     VERSION_TABLE,
     Found,
-    History,
+    Revisions,
     Upgrade,
-    is_due,
     name_database,
+    needs_upgrade,
     read_revision,
-    told,
+    store_errors,
 )
 
 _LOG = logging.getLogger("closedloop.tables")
-_LOCK = 7_203_301_771  # any number that nothing else locks
-_ONCE = "predictions"  # the table of records that were kept row by row
+_LOCK = 7_203_301_771  # an arbitrary number that nothing else locks
+_ROW_BY_ROW = "predictions"  # the records of an earlier version, which kept them row by row
 
 
-def prepare_tables(engine: Engine, history: History | None = None) -> None:
-    """What a store does on first use: make the tables where there are none, and see to it that they
-    are those of this program.
+def prepare_tables(engine: Engine, target: Revisions | None = None) -> None:
+    """What a store does on first use: create missing tables, and check or upgrade existing ones.
 
-    Any number of processes may do so at once. SQLite is upgraded, after the file was copied; a
-    server, which others use too, never is. Raises StoreError when its tables are older, or any are
-    newer, than the program; SQLAlchemyError when it cannot be reached.
+    Any number of processes may do so at once. SQLite is upgraded, after copying its file; a server,
+    which others use too, is not. Raises StoreError when the tables are newer than the program, or
+    older on a server; SQLAlchemyError when the database cannot be reached.
     """
-    history = history or revisions.OURS
+    target = target or revisions.OURS
     with engine.begin() as connection:
         found = read_revision(connection)
-    if is_due(found, engine, history, asked=False):
-        migrate(engine, history, asked=False)
+    if needs_upgrade(found, engine, target, requested=False):
+        _upgrade(engine, target, requested=False)
 
 
-def upgrade_tables(engine: Engine, history: History | None = None) -> Upgrade:
-    """Bring the tables to the newest revision because somebody asks for it, on any database; also
-    makes them.
+def upgrade_tables(engine: Engine, target: Revisions | None = None) -> Upgrade:
+    """Create the tables, or upgrade them to the newest revision, on any database, as requested.
 
     Raises StoreError when they are newer, when the database cannot be reached, or when a revision
     fails: then nothing is changed.
     """
-    with told(engine):
-        return migrate(engine, history or revisions.OURS, asked=True)
+    with store_errors(engine):
+        return _upgrade(engine, target or revisions.OURS, requested=True)
 
 
-def migrate(engine: Engine, history: History, *, asked: bool) -> Upgrade:
-    """Bring the tables to the newest revision in one transaction, which whoever comes second waits
-    for; see `revisions.py`.
-
-    Raises StoreError, and then nothing is changed.
-    """
-    with _alone(engine) as connection:
-        found = read_revision(connection)
-        if not is_due(found, engine, history, asked=asked):
-            return Upgrade(found.revision, history.head, False)
+def _upgrade(engine: Engine, target: Revisions, *, requested: bool) -> Upgrade:
+    with _lock_database(engine) as connection:
+        found = read_revision(connection)  # again: another process may have been first
+        if not needs_upgrade(found, engine, target, requested=requested):
+            return Upgrade(found.revision, target.head, False)
         if not found.stamped:
-            _tell_what_is_not_read(connection)
-        if found.revision in (None, history.head):
-            _run(connection, history, found)
-            return Upgrade(found.revision, history.head, True)
-        with _copied(connection, history.head) as copy:
-            _run(connection, history, found)
-    if not asked:  # whoever asks is told
+            _warn_of_ignored_table(connection)
+        if found.revision in (None, target.head):
+            _run_revisions(connection, target, found)
+            return Upgrade(found.revision, target.head, True)
+        with _copy_first(connection, target.head) as copy:
+            _run_revisions(connection, target, found)
+    if not requested:  # a requested upgrade is reported by the command
         _LOG.warning(
             "upgraded %s from revision %s to %s; the file as it was: %s",
             name_database(engine),
             found.revision,
-            history.head,
+            target.head,
             copy,
         )
-    return Upgrade(found.revision, history.head, True, copy)
+    return Upgrade(found.revision, target.head, True, copy)
 
 
-def _run(connection: Connection, history: History, found: Found) -> None:
+def _run_revisions(connection: Connection, target: Revisions, found: Found) -> None:
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(history.folder), version_locations=[str(history.folder)])
+    scripts = ScriptDirectory(str(target.folder), version_locations=[str(target.folder)])
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     operations = Operations(context)
-    # Tables without a stamp get what they may lack of the first revision: a database of the journal
-    # alone has no records.
-    steps = scripts.iterate_revisions(history.head, found.revision if found.stamped else "base")
+    # Without a stamp, the first revision runs too: it creates what is missing, for instance the
+    # tables of the records in a database that had only a journal.
+    steps = scripts.iterate_revisions(target.head, found.revision if found.stamped else "base")
     before = _broken_links(connection)
     for step in reversed(list(steps)):
         try:
@@ -114,20 +103,20 @@ def _run(connection: Connection, history: History, found: Found) -> None:
                 where=f"revision {step.revision} of {name_database(connection.engine)}",
                 wanted="to change the tables",
                 got=str(getattr(error, "orig", None) or error).splitlines()[0],
-                then="nothing was changed; mend that, or report it and go on with the version before",
+                then="nothing was changed; fix that, or report it and use the previous version",
             ) from error
     if broken := _broken_links(connection) - before:
         raise StoreError(
             where=name_database(connection.engine),
-            wanted="an upgrade after which every row refers to one that is there",
-            got=f"{len(broken)} that do not",
+            wanted="an upgrade that keeps every reference between rows",
+            got=f"{len(broken)} rows that refer to a missing row",
             then="nothing was changed; report it",
         )
-    context.stamp(scripts, history.head)
+    context.stamp(scripts, target.head)
 
 
 def _broken_links(connection: Connection) -> set[tuple[object, ...]]:
-    """What SQLite was kept from noticing; a server enforces it all the time."""
+    """Rows whose reference is missing: SQLite does not check during an upgrade, a server does."""
     sqlite = connection.dialect.name == "sqlite"
     return (
         {tuple(row) for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
@@ -137,20 +126,18 @@ def _broken_links(connection: Connection) -> set[tuple[object, ...]]:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction that no other process has beside it: on SQLite it holds the write lock from its
-    beginning."""
-    with engine.connect() as connection, _unlinked(connection), connection.begin():
+def _lock_database(engine: Engine) -> Iterator[Connection]:
+    """A transaction that excludes other upgrades; on SQLite it holds the write lock at once."""
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         yield connection
 
 
 @contextmanager
-def _unlinked(connection: Connection) -> Iterator[None]:
-    # SQLite changes a column by making the table anew. While references are enforced it would take
-    # dropping the old one for deleting its rows; and it does not listen to this inside of a
-    # transaction.
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    # SQLite changes a column by recreating the table. With foreign keys on, dropping the old table
+    # counts as deleting its rows. The setting has no effect inside a transaction.
     if connection.dialect.name != "sqlite":
         yield
         return
@@ -163,9 +150,8 @@ def _unlinked(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _copied(connection: Connection, revision: str) -> Iterator[Path | None]:
-    """A copy of SQLite's file as it is now, kept when the block succeeds; None on a server and in
-    memory."""
+def _copy_first(connection: Connection, revision: str) -> Iterator[Path | None]:
+    """A copy of SQLite's file, kept if the block succeeds; None on a server and in memory."""
     file = (
         connection.exec_driver_sql("PRAGMA database_list").fetchone()
         if connection.dialect.name == "sqlite"
@@ -183,18 +169,18 @@ def _copied(connection: Connection, revision: str) -> Iterator[Path | None]:
             _copy_database(path, part)
         yield copy
         with _writing(copy):
-            part.replace(copy)  # before the commit: an upgraded file is never without its copy
+            part.replace(copy)  # before the commit: an upgraded file always has its copy
     finally:
         with suppress(OSError):
             part.unlink()
 
 
 def _copy_database(path: Path, part: Path) -> None:
-    # We hold the write lock: a second connection reads what is committed, and nobody can add to
-    # that.
+    # The write lock is held: a second connection reads everything that is committed, and nobody can
+    # commit more.
     part.unlink(missing_ok=True)
     part.touch()
-    copymode(path, part)  # it is as private as the original
+    copymode(path, part)  # as private as the original
     with closing(sqlite3.connect(path)) as original, closing(sqlite3.connect(part)) as copied:
         original.backup(copied)
 
@@ -208,14 +194,15 @@ def _writing(copy: Path) -> Iterator[None]:
             where=str(copy),
             wanted="a copy of the database before it is upgraded",
             got=str(error),
-            then="free some disk, or mend the permissions of its folder; nothing was changed",
+            then="free disk space, or fix the permissions of its folder; nothing was changed",
         ) from error
 
 
-def _tell_what_is_not_read(connection: Connection) -> None:
+def _warn_of_ignored_table(connection: Connection) -> None:
     names = set(sa.inspect(connection).get_table_names())
-    if _ONCE in names and "answers" not in names:
+    if _ROW_BY_ROW in names and "answers" not in names:
         _LOG.warning(
-            "the table %s of an earlier version is not read any more: its rows are no part of the records",
-            _ONCE,
+            "the table %s of an earlier version is no longer read: "
+            "its rows are not part of the records",
+            _ROW_BY_ROW,
         )

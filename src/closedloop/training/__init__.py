@@ -1,1 +1,1 @@
-"""Recipes, and the candidates that are fitted by them."""
+"""Recipes, and the candidates that they fit."""

@@ -1,18 +1,18 @@
-"""Labelled windows -> candidates: every recipe on every history, judged on rows newer than all that
-it and production were trained on.
+"""Candidates: every recipe on every history, compared on rows newer than any training row.
 
-The same functions serve the flows and any replay of history: frames in, comparisons and fitted
-pipelines out.
+The flows and the backtest use the same functions: frames in, comparisons and fitted pipelines out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
 from closedloop.metrics.auc import measure_auc
@@ -24,8 +24,10 @@ from closedloop.windows.order import held_out
 
 @dataclass(frozen=True)
 class LabelledWindow:
-    """A window's prepared rows that carry a label; `index` is its place in time, `labels` are
-    integers in the order of the classes."""
+    """The labelled rows of a window, prepared.
+
+    `index` is the window's place in time; `labels` are integers in the order of the classes.
+    """
 
     name: str
     index: int
@@ -36,8 +38,10 @@ class LabelledWindow:
 
 @dataclass(frozen=True)
 class Split:
-    """What twins are fitted on and what they are judged on. `held_out` when both come from one
-    window."""
+    """The windows that twins are fitted on and the rows that they are scored on.
+
+    `held_out` when both come from the same window.
+    """
 
     history: tuple[LabelledWindow, ...]
     evaluation: LabelledWindow
@@ -47,7 +51,7 @@ class Split:
 def labelled_rows(
     name: str, index: int, prepared: pd.DataFrame, digest: str, use_case: UseCase
 ) -> LabelledWindow:
-    """The labelled rows of a prepared window; none when the target column is absent."""
+    """The labelled rows of a prepared window; empty when the target column is absent."""
     target = use_case.target
     if target.column not in prepared:
         prepared = prepared.assign(**{target.column: None})
@@ -59,12 +63,12 @@ def labelled_rows(
 
 
 def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Split:
-    """The newest labelled window judges, those before it teach; a single window is parted by a hash
-    of its keys.
+    """Evaluate on the newest labelled window and train on those before it.
 
-    Raises SourceError when no window has labels.
+    A single window is split by a hash of its keys. Raises SourceError when no window has labels.
     """
-    usable = tuple(sorted((one for one in windows if len(one.labels)), key=lambda one: one.index))
+    labelled = (window for window in windows if len(window.labels))
+    usable = tuple(sorted(labelled, key=lambda window: window.index))
     if not usable:
         raise SourceError(
             where="training",
@@ -88,22 +92,23 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
     return Split((teaching,), judging, held_out=True)
 
 
-def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
-    """Fit one recipe (`learner/history`) on all rows of the windows; in the history `recent` older
-    windows weigh less."""
+def fit_recipe(
+    recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+) -> PipelineScorer:
+    """Fit a recipe (`learner/history`) on the windows; `recent` weighs older windows less."""
     learner, history = parse_recipe(recipe)
-    frame = pd.concat([one.frame for one in windows], ignore_index=True)
-    labels = np.concatenate([one.labels for one in windows])
+    frame = pd.concat([window.frame for window in windows], ignore_index=True)
+    labels = np.concatenate([window.labels for window in windows])
     weights = None
     if history == "recent":
-        # Weights count relative to each other, so only the ages' differences matter: a twin is then
-        # what was refitted a window earlier.
-        newest = max(one.index for one in windows)
+        # Only differences in age count, because weights are relative: a twin equals what a refit a
+        # window earlier would have been.
+        newest = max(window.index for window in windows)
         ages = np.concatenate(
-            [np.full(len(one.labels), newest - one.index, dtype=float) for one in windows]
+            [np.full(len(window.labels), newest - window.index, dtype=float) for window in windows]
         )
         weights = recency_weights(ages, use_case.training.half_life_windows)
-    return fit(
+    pipeline = fit(
         learner,
         frame,
         labels,
@@ -113,36 +118,22 @@ def fit_recipe(recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCa
         seed=use_case.training.seed,
         classes=use_case.target.classes,
     )
+    return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
 
 
-def probabilities(pipeline: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-    """Class probabilities of a fitted pipeline on prepared rows, shape (n, k)."""
-    return np.asarray(pipeline.predict_proba(frame[list(use_case.columns)]), dtype=float)
-
-
-class Trainer:
-    """Fits recipes and asks fitted pipelines, anew each time it is called."""
-
-    def fit(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Any:
-        """As `fit_recipe`; what comes back is for `probabilities` only."""
-        return fit_recipe(recipe, windows, use_case)
-
-    def probabilities(self, fitted: Any, frame: pd.DataFrame, use_case: UseCase) -> np.ndarray:
-        """As the function of that name."""
-        return probabilities(fitted, frame, use_case)
+FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
 
 
 @dataclass(frozen=True)
 class Twins:
-    """The twins of all candidates, their comparisons, and their honest predictions on the
-    evaluation window."""
+    """All candidates' comparisons, and their twins' predictions on the evaluation rows."""
 
     comparisons: tuple[Comparison, ...]
     predictions: dict[str, np.ndarray]
 
 
 def recipes_of(use_case: UseCase) -> tuple[str, ...]:
-    """Every recipe on every history, in the order of the file."""
+    """Every recipe on every history, in the order of loop.toml."""
     return tuple(
         recipe_name(recipe, history)
         for recipe in use_case.training.recipes
@@ -155,33 +146,32 @@ def compare_twins(
     production: np.ndarray | None,
     production_recipe: str | None,
     use_case: UseCase,
-    trainer: Trainer | None = None,
+    fit_twin: FitRecipe = fit_recipe,
 ) -> Twins:
-    """Fit every candidate's twin before the evaluation window and score it, production and a
-    trivial baseline on the same rows.
+    """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
-    `production` are production's probabilities on the evaluation rows, None when there is none or
-    it could not be scored.
+    A twin is fitted on the windows before them. `production` holds production's probabilities on
+    the same rows; None without production, or when it could not be scored.
     """
-    trainer, judged = trainer or Trainer(), split.evaluation
-    baseline = trainer.fit(recipe_name("baseline", "all"), split.history, use_case)
-    baseline_auc = measure_auc(
-        judged.labels, trainer.probabilities(baseline, judged.frame, use_case)
-    )
+    judged = split.evaluation
+    baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
+    baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
+        learner, history = parse_recipe(recipe)
         if (
             len(split.history) == 1
-            and recipe.endswith("/recent")
-            and recipe.replace("/recent", "/all") in predictions
+            and history == "recent"
+            and recipe_name(learner, "all") in predictions
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        twin = trainer.fit(recipe, split.history, use_case)
-        predictions[recipe] = trainer.probabilities(twin, judged.frame, use_case)
+        twin = fit_twin(recipe, split.history, use_case)
+        predictions[recipe] = score_frame(twin, judged.frame)
         comparisons.append(
             compare(
                 recipe=recipe,
+                history=history,
                 window=judged.name,
                 frame=judged.frame,
                 labels=judged.labels,
@@ -192,7 +182,7 @@ def compare_twins(
                 baseline_auc=0.5 if baseline_auc is None else baseline_auc,
                 held_out=split.held_out,
                 same_recipe=production_recipe is not None
-                and parse_recipe(recipe)[0] == parse_recipe(production_recipe)[0],
+                and learner == parse_recipe(production_recipe)[0],
                 confidence=use_case.policy.promotion.confidence,
             )
         )

@@ -1,8 +1,9 @@
-"""Recipes: labelled rows + seed -> a fitted scikit-learn pipeline that answers prepared frames.
+"""Recipes: labelled rows and a seed in, a fitted scikit-learn pipeline out.
 
 A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to
-`Recipe` and to `_model`, to `use_case.Training.recipes`, its types to `SERIALISED_TYPES`, and its
-nodes to `converting.py`: without them it is served by its pipeline.
+`Recipe`, to `_model` and to `use_case.contract.Training.recipes`, its types to
+`bundle.skops_model.TRUSTED_TYPES`, and its nodes to `bundle/onnx_graph.py`: without nodes its
+pipeline answers in service.
 """
 
 from __future__ import annotations
@@ -26,29 +27,20 @@ Recipe = Literal["logistic", "lightgbm", "baseline"]
 History = Literal["all", "recent"]
 
 FEW_ROWS = 50_000
-# What a fitted pipeline is made of beyond the types that skops trusts by itself.
-SERIALISED_TYPES = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "numpy.dtype",
-    "sklearn.tree._tree.Tree",
-)
 
 
 def recipe_name(recipe: Recipe, history: History) -> str:
-    """`learner/history`, as it stands in the journal, the registry and the report."""
+    """`learner/history`, as the journal, the registry and the report name it."""
     return f"{recipe}/{history}"
 
 
 def parse_recipe(name: str) -> tuple[Recipe, History]:
-    """The learner and the history of a recipe's name. Raises ModelError when it is not one of
-    ours."""
+    """The learner and the history of a recipe's name; raises ModelError for an unknown name."""
     learner, _, history = name.partition("/")
     if learner not in get_args(Recipe) or history not in get_args(History):
         raise ModelError(
             where="recipe",
-            wanted=f"one of {'|'.join(get_args(Recipe))}, a slash, one of {'|'.join(get_args(History))}",
+            wanted=f"LEARNER/HISTORY: {'|'.join(get_args(Recipe))}/{'|'.join(get_args(History))}",
             got=repr(name),
             then="check the version's recipe tag",
         )
@@ -58,8 +50,7 @@ def parse_recipe(name: str) -> tuple[Recipe, History]:
 def recency_weights(
     ages_in_windows: Sequence[float] | NDArray[Any], half_life: float
 ) -> NDArray[np.float64]:
-    """Weight of rows by age, shape (n,): 1 for the newest window, half of it `half_life` windows
-    earlier, and so on."""
+    """Weights by age, shape (n,): 1 for the newest window, halved every `half_life` windows."""
     return np.asarray(np.power(0.5, np.asarray(ages_in_windows, dtype=float) / half_life))
 
 
@@ -74,13 +65,12 @@ def fit(
     seed: int,
     classes: Sequence[str] | None = None,
 ) -> Pipeline:
-    """Fit one recipe on a prepared frame; the same arguments give the same pipeline.
+    """Fit a recipe on a prepared frame; the same arguments give the same pipeline.
 
-    `predict_proba` has one column a class, in the order of the labels 0..k-1. `weights` (n,) count
-    rows relative to each other: they are scaled to mean 1, so that their size does not change how
-    strongly a model is regularised. `classes` names the classes, so that a class without rows is
-    noticed; without it only a gap in the numbers is. Raises ModelError when a class has no row,
-    there is no column, or the learner itself gives up.
+    `predict_proba` has a column for each label 0..k-1, in order. `weights` (n,) are relative: they
+    are scaled to mean 1, so that their size does not change the regularisation. `classes` names the
+    classes, so that a class without rows is noticed; without it only a gap in the numbers is.
+    Raises ModelError when a class has no rows, there is no column, or the learner fails.
     """
     labels = np.asarray(labels)
     _refuse_missing_classes(labels, classes)
@@ -103,9 +93,9 @@ def fit(
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise ModelError(
             where=f"recipe {recipe}",
-            wanted="rows that it can learn from",
+            wanted="rows that the learner can fit",
             got=f"{type(error).__name__}: {error}",
-            then="check that the frame was prepared by the contract",
+            then="check that the frame was prepared under the contract",
         ) from error
 
 
@@ -115,7 +105,9 @@ def _refuse_missing_classes(
     present = set(np.unique(labels).tolist())
     count = len(classes) if classes is not None else max(2, 1 + max(present, default=0))
     absent = [
-        str(one) if classes is None else classes[one] for one in range(count) if one not in present
+        str(number) if classes is None else classes[number]
+        for number in range(count)
+        if number not in present
     ]
     if absent:
         raise ModelError(
@@ -153,11 +145,10 @@ def _scaled(weights: NDArray[np.floating[Any]], rows: int) -> NDArray[np.float64
 def _columns(
     recipe: Recipe, numeric: Sequence[str], categorical: Sequence[str]
 ) -> ColumnTransformer:
-    """Trees split on nulls themselves; the others need them filled, and logistic regression needs
-    one scale too.
+    """LightGBM splits on nulls; the others need them filled, and logistic regression scaled.
 
     `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows
-    have it.
+    may have values.
     """
     filled = SimpleImputer(strategy="median", keep_empty_features=True)
     numbers: Any = {
@@ -167,8 +158,7 @@ def _columns(
     }[recipe]
     steps = [("numeric", numbers, list(numeric))] if numeric else []
     if categorical:
-        # Dense: the converters to the serving format and the learners then see one kind of matrix,
-        # whatever the data.
+        # Dense, so that the learners and ONNX get the same kind of matrix whatever the data.
         steps.append(
             (
                 "categorical",
@@ -183,7 +173,7 @@ def _model(recipe: Recipe, rows: int, seed: int) -> Any:
     if recipe == "logistic":
         return LogisticRegression(max_iter=1000, random_state=seed)
     if recipe == "baseline":
-        # The best single yes-or-no question: what any model worth its cost must beat.
+        # The best single split: any useful model beats it.
         return DecisionTreeClassifier(max_depth=1, random_state=seed)
     from lightgbm import LGBMClassifier
 
@@ -191,13 +181,11 @@ def _model(recipe: Recipe, rows: int, seed: int) -> Any:
         n_estimators=150,
         learning_rate=0.05,
         num_leaves=15,
-        min_child_samples=min(
-            40, max(5, rows // 20)
-        ),  # 40 rows a leaf would leave a small table without a single split
+        # 40 rows in a leaf would leave a small table without a single split.
+        min_child_samples=min(40, max(5, rows // 20)),
         deterministic=True,
         force_row_wise=True,
-        # On few rows threads spend their time waiting for one another, on a busy machine most of
-        # it.
+        # On few rows, threads mostly wait for one another.
         n_jobs=1 if rows < FEW_ROWS else -1,
         verbosity=-1,
         random_state=seed,

@@ -1,1 +1,1 @@
-"""One turn of the loop: observe, judge, fit, register, write down, carry out."""
+"""One turn of the loop: observe, decide, write down, carry out; and retrain when asked to."""

@@ -1,21 +1,22 @@
-"""From the labelled windows to one fitted candidate and the evidence about it: what a live turn and
-a replay of history share.
+"""From the labelled windows to one fitted candidate and the evidence about it.
 
-Nothing is packaged, registered or decided here.
+Shared by live turns and replays: nothing is packaged, registered or decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from closedloop.bundle.files import Facts
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.scorer import Scorer
+from closedloop.bundle.skops_model import PipelineScorer
+from closedloop.decisions.candidates import choose_candidate
+from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
-from closedloop.decisions.promotion import choose_candidate
 from closedloop.errors import ModelError
 from closedloop.metrics.auc import estimate_auc
 from closedloop.metrics.scores import check_golden
@@ -29,21 +30,21 @@ from closedloop.training.candidates import (
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
-from closedloop.turn.realised import suspect
-from closedloop.windows.contract_check import measure_statistics, prepare
+from closedloop.turn.realised import judge_labels
+from closedloop.windows.contract_check import measure_statistics
+from closedloop.windows.prepare import prepare
 
 REFERENCE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was chosen and why: `refitted` are the windows that the pipeline to be shipped was
-    fitted on."""
+    """What was chosen and why; `refitted` are the windows that `pipeline` was fitted on."""
 
     split: Split
     twins: Twins
     chosen: Comparison
-    pipeline: Any
+    scorer: PipelineScorer
     refitted: tuple[LabelledWindow, ...]
     quarantined: tuple[str, ...]
     production_error: str | None
@@ -55,18 +56,20 @@ class Candidate:
 
     @property
     def trained(self) -> pd.DataFrame:
-        """The rows that the pipeline to be shipped was fitted on."""
-        return pd.concat([one.frame for one in self.refitted], ignore_index=True)
+        """The rows that `pipeline` was fitted on."""
+        return pd.concat([window.frame for window in self.refitted], ignore_index=True)
 
 
 def fit_candidate(history: History[Parts]) -> Candidate:
-    """Twins on the same rows as production, the choice between them, and the refit of the chosen
-    recipe through the newest labels."""
+    """Fit the twins, choose one, and refit its recipe through the newest labels.
+
+    The twins are scored on the same rows as production.
+    """
     use_case, windows = history.loop.use_case, _trainable(history)
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
-    twins = compare_twins(split, production, recipe, use_case, history.loop.compute)
+    twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(
@@ -76,23 +79,24 @@ def fit_candidate(history: History[Parts]) -> Candidate:
             then="name recipes under [training]",
         )
     quarantined = _quarantined_now(history, split, production)
-    refitted = tuple(one for one in windows if one.name not in quarantined)
-    pipeline = history.loop.compute.fit(chosen.recipe, refitted, use_case)
-    return Candidate(split, twins, chosen, pipeline, refitted, tuple(sorted(quarantined)), error)
+    refitted = tuple(window for window in windows if window.name not in quarantined)
+    scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
+    return Candidate(split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error)
 
 
 def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
     """Labelled windows whose labels are due, that keep the contract and are not quarantined."""
     kept_out = history.quarantined() - set(history.due[-1:])
     reads = (history.read(name) for name in history.due if name not in kept_out)
-    return tuple(one.labelled for one in reads if not one.violations and len(one.labelled.labels))
+    kept = (read.labelled for read in reads if not read.violations)
+    return tuple(window for window in kept if len(window.labels))
 
 
 def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray | None, str | None]:
     """Production's probabilities on the evaluation rows, or why there are none.
 
-    When production has been trained on those rows, its recipe is refitted without them: two recipes
-    are then compared, both on rows that are new to them.
+    If production was trained on those rows, its recipe is refitted without them: two recipes are
+    then compared, on rows that are new to both.
     """
     live, use_case = history.production, history.loop.use_case
     if live is None:
@@ -100,27 +104,29 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
         twin = history.loop.compute.fit(live.recipe, split.history, use_case)
-        return history.loop.compute.probabilities(twin, split.evaluation.frame, use_case), None
+        return score_frame(twin, split.evaluation.frame), None
     if history.bundle is None:
         return None, history.production_error
-    return history.bundle.probabilities(split.evaluation.frame), None
+    return score_frame(history.bundle.scorer, split.evaluation.frame), None
 
 
 def _quarantined_now(
     history: History[Parts], split: Split, production: np.ndarray | None
 ) -> set[str]:
-    """The evaluation window, when production does so badly on it that its labels are suspect."""
+    """The evaluation window, if it is to be quarantined."""
     if production is None or split.held_out:
         return set()
     realised = estimate_auc(
         split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence
     )
-    bad = realised is not None and suspect(history, split.evaluation, realised)
-    return {split.evaluation.name} if bad else set()
+    if realised is None:
+        return set()
+    verdict = judge_labels(history, split.evaluation, realised)
+    return {split.evaluation.name} if verdict.action is Action.QUARANTINE else set()
 
 
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
-    """What the candidate is, as its bundle will say it."""
+    """The facts of the candidate for its bundle."""
     use_case, chosen = history.loop.use_case, candidate.chosen
     statistics = measure_statistics(candidate.trained, use_case)
     return Facts(
@@ -128,34 +134,36 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         key=history.key("promotion"),
         recipe=chosen.recipe,
         classes=use_case.target.classes,
-        trained_windows=tuple(one.name for one in candidate.refitted),
+        trained_windows=tuple(window.name for window in candidate.refitted),
         evaluation_window=chosen.window,
         val_auc=chosen.candidate.val_auc,
         statistics=statistics,
         use_case={name: value for name, value in use_case.content.items() if name != "golden"},
-        rows=sum(len(one.labels) for one in candidate.refitted),
-        data_digest="-".join(one.digest[:12] for one in candidate.refitted),
+        rows=sum(len(window.labels) for window in candidate.refitted),
+        data_digest="-".join(window.digest[:12] for window in candidate.refitted),
     )
 
 
 def make_evidence(
     history: History[Parts],
     candidate: Candidate,
-    ask: Callable[[pd.DataFrame], np.ndarray],
+    scorer: Scorer,
     packaging_difference: float,
     *,
     served_by: str = "",
     served_reason: str = "",
 ) -> PromotionEvidence:
-    """All that the decision looks at, but for the version's number; `ask` is the model that would
-    serve, for the golden cases."""
+    """All that the decision looks at, except the version's number.
+
+    `scorer` answers the golden cases.
+    """
     return PromotionEvidence(
         window=history.read(history.window).facts,
         version=None,
         production=history.production.version if history.production else None,
         comparison=candidate.chosen,
         packaging_difference=packaging_difference,
-        golden=_check_golden(history, ask),
+        golden=_check_golden(history, scorer),
         quarantined=candidate.quarantined,
         production_error=candidate.production_error,
         served_by=served_by,
@@ -163,24 +171,24 @@ def make_evidence(
     )
 
 
-def _check_golden(
-    history: History[Parts], ask: Callable[[pd.DataFrame], np.ndarray]
-) -> tuple[GoldenResult, ...]:
+def _check_golden(history: History[Parts], scorer: Scorer) -> tuple[GoldenResult, ...]:
     use_case = history.loop.use_case
     if not use_case.golden:
         return ()
     rows = prepare(pd.DataFrame([case.row for case in use_case.golden]), use_case)
-    return check_golden(use_case.golden, ask(rows), use_case.target.classes)
+    return check_golden(use_case.golden, score_frame(scorer, rows), use_case.target.classes)
 
 
 def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:
-    """A bounded sample of the training rows. Predictions are the twin's on the evaluation rows,
-    which it had not seen: what a model says of its own training rows is too sure of itself to be
-    held against what it says of new ones."""
+    """A bounded sample of the training rows.
+
+    Predictions are the twin's, on the evaluation rows that it had not seen: a model is too sure of
+    its own training rows to compare them with its predictions on new ones.
+    """
     parts, judged = [], candidate.split.evaluation
-    for one in candidate.refitted:
-        frame = watched_frame(one.frame, None, history)
-        if one.name == judged.name:
+    for window in candidate.refitted:
+        frame = watched_frame(window.frame, None, history)
+        if window.name == judged.name:
             seen = watched_frame(judged.frame, candidate.honest_predictions, history)
             frame.loc[frame.index.isin(seen.index), PREDICTION] = seen[PREDICTION].to_numpy()
         parts.append(frame)

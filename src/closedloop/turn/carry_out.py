@@ -1,33 +1,28 @@
-"""Carries decisions out, so that doing it again is safe; and writes down what people ask for by
-hand."""
+"""Carries decisions out, so that doing it again is safe; and writes down what people ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.errors import RegistryError
+from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.journal import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn.open import Loop
 from closedloop.turn.ports import Parts
 
 
 def carry_out(loop: Parts, entry: Entry) -> Entry:
-    """Do what a decision says and note what came of it; a decision that was carried out before is
-    left alone.
+    """Do what a decision says and note its outcome; returns the entry as it then stands.
 
-    A RETRAIN is carried out by the retraining, which notes it itself. Returns the entry as it then
-    stands.
+    A decision with an outcome is left alone. A RETRAIN is carried out, and noted, by `retrain`.
     """
-    decision, production = entry.decision, entry.details.get("production")
+    decision, production = entry.decision, entry.production
     if entry.outcome is not None or decision.action is Action.RETRAIN:
         return entry
     if (later := _overtaken_by(loop, entry)) is not None:
-        loop.journal.carried_out(
-            entry,
-            "superseded",
-            f"decision {later.id} ({later.decision.action.value}) was carried out meanwhile",
-        )
+        loop.journal.supersede(entry, by=later)
         return loop.journal.entry(entry.id)
     moved = True
     if decision.action is Action.PROMOTE and decision.version is not None:
@@ -47,53 +42,51 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
     if moved:
         loop.journal.carried_out(entry)
     else:
-        loop.journal.carried_out(
-            entry, "superseded", f"production is meanwhile version {loop.registry.production()}"
-        )
+        live = loop.registry.production()
+        loop.journal.supersede(entry, reason=f"production is meanwhile version {live}")
     return loop.journal.entry(entry.id)
 
 
 def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:
     """Note that a decision to retrain was carried out with the windows `learnt`.
 
-    Older ones that never were are superseded: what this one learnt includes their windows. One
-    about a window that came later is not.
+    Older open ones are superseded, because this training includes their windows; those about a
+    later window stay open.
     """
     later = set(loop.source.windows()).difference(learnt)
-    for one in loop.journal.history(asked.use_case):
+    for entry in loop.journal.history(asked.use_case):
         if (
-            one.id < asked.id
-            and one.outcome is None
-            and one.decision.action is Action.RETRAIN
-            and one.decision.window not in later
+            entry.id < asked.id
+            and entry.outcome is None
+            and entry.decision.action is Action.RETRAIN
+            and entry.decision.window not in later
         ):
-            loop.journal.carried_out(
-                one, "superseded", f"decision {asked.id} (retrain) was carried out meanwhile"
-            )
-    loop.journal.carried_out(asked)  # at last: until then the same command does all of this again
+            loop.journal.supersede(entry, by=asked)
+    loop.journal.carried_out(asked)  # last: until then the same command does all of this again
 
 
 def _overtaken_by(loop: Parts, entry: Entry) -> Entry | None:
-    """The first later decision that moved `production`: after it, what this one wanted to move is
-    no longer what it looked at.
+    """The first later decision that moved `production`: what this one was about is gone then.
 
-    The version that is live can't tell: a promotion that a crash cut short and a person took back
-    finds production where it began.
+    The live version alone cannot tell: after a promotion that a crash cut short and a person took
+    back, production is where it began.
     """
     moves = (Action.PROMOTE, Action.ROLLBACK)
     if entry.decision.action not in moves:
         return None
     later = (
-        one
-        for one in loop.journal.history(entry.use_case)
-        if one.id > entry.id and one.outcome == "done"
+        other
+        for other in loop.journal.history(entry.use_case)
+        if other.id > entry.id and other.outcome == "done"
     )
-    return next((one for one in later if one.decision.action in moves), None)
+    return next((other for other in later if other.decision.action in moves), None)
 
 
 def promote_by_hand(loop: Loop, version: int) -> Entry:
-    """Move `production` to a version because a person says so; raises RegistryError when there is
-    no such version or it is live."""
+    """Move `production` to a version at a person's request.
+
+    Raises RegistryError when there is no such version or it is live.
+    """
     with loop.lock():
         live = loop.registry.production()
         loop.registry.loadable(version)
@@ -113,8 +106,10 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
 
 
 def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
-    """Move `production` back to `previous`, or to the version given, because a person says so;
-    RegistryError when there is none."""
+    """Move `production` back to `previous`, or to the version `to`, at a person's request.
+
+    Raises RegistryError when there is none.
+    """
     with loop.lock():
         live = loop.registry.production()
         target = loop.registry.previous() if to is None else loop.registry.loadable(to).version
@@ -138,9 +133,16 @@ def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
 
 
 def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
-    """The newest decision by hand, when it is this one and a crash left it half carried out."""
-    entries = [one for one in loop.journal.history(loop.use_case.name) if "/by-hand/" in one.key]
-    newest = entries[-1] if entries else None
+    """The newest move of `production` that a person asked for, if it is this one and a crash left
+    it half carried out."""
+    newest = next(
+        (
+            entry
+            for entry in reversed(loop.journal.history(loop.use_case.name))
+            if entry.origin is Origin.PERSON and entry.decision.kind is not Kind.RETRAINING
+        ),
+        None,
+    )
     asked = (
         newest is not None
         and newest.outcome is None
@@ -150,22 +152,17 @@ def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
 
 
 def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: int | None) -> Entry:
-    asked = Check(
-        "asked for by a person",
-        Outcome.HOLDS,
-        Role.TRIGGER,
-        "a request",
-        f"{action.value} version {version}",
-    )
     history = loop.journal.history(loop.use_case.name)
     # The same request before anything else was carried out is the same decision: a repeated command
     # finishes it.
-    settled = max((one.id for one in history if one.outcome is not None), default=0)
+    settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
     window = history[-1].decision.window if history else "-"
-    decision = Decision(kind, action, window, (asked,), version)
+    asked = request_check(f"{action.value} version {version}")
+    promotion = kind is Kind.PROMOTION
     return loop.journal.write(
         f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}",
         loop.use_case.name,
-        decision,
-        details={"production": live},
+        Decision(kind, action, window, (asked,), version),
+        details=PromotionDetails(live) if promotion else TurnDetails(live),
+        origin=Origin.PERSON,
     )

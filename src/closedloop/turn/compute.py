@@ -1,4 +1,4 @@
-"""The costly steps of a turn. Each depends on content alone, so a replay may cache its results."""
+"""The costly steps of a turn. Each depends only on its arguments, so that a replay may cache it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
-from closedloop.training.candidates import LabelledWindow, Trainer, labelled_rows
+from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import check_contract, digest, prepare
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.sources import WindowSource
 
-# How often a calibration is learnt again for the width of its band: with 20 an estimate takes about
-# 40 ms for 5,000 rows of two classes.
+# How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
+# take about 40 ms.
 _DRAWS = 20
 
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """A window as read: its facts, its rows, and how it breaks the contract, if it does."""
+    """A window as read: its facts, its rows, and its violations of the contract."""
 
     facts: Window
     prepared: pd.DataFrame
@@ -30,8 +32,8 @@ class ReadWindow:
     labelled: LabelledWindow
 
 
-class Compute(Trainer):
-    """Reads, fits, asks and measures each time it is called."""
+class Compute:
+    """Reads, fits, predicts and measures; caches nothing."""
 
     def read_window(
         self,
@@ -62,6 +64,12 @@ class Compute(Trainer):
             labelled,
         )
 
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> PipelineScorer:
+        """As `fit_recipe`."""
+        return fit_recipe(recipe, windows, use_case)
+
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
     ) -> tuple[DriftReport, str | None]:
@@ -73,10 +81,10 @@ class Compute(Trainer):
     def estimate_without_labels(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
-        """A model's AUC on rows without labels, from its probabilities there, `unseen` (m, k).
+        """A model's AUC on rows without labels; None where unknown.
 
-        They are calibrated on labelled rows that the model was not trained on, `seen` (n, k). None
-        and errors as in `metrics.without_labels`.
+        `unseen` (m, k) are its probabilities there, `seen` (n, k) those on labelled rows that are
+        new to it. Errors as in `metrics.without_labels`.
         """
         from closedloop.metrics.calibration import fit_calibration
         from closedloop.metrics.without_labels import estimate_auc_without_labels

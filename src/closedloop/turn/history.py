@@ -1,5 +1,4 @@
-"""The windows up to the current one, and what registry and journal say of them: what a turn reads,
-each thing once."""
+"""What a turn reads, each thing once: the windows up to the current one, registry and journal."""
 
 from __future__ import annotations
 
@@ -9,20 +8,21 @@ from typing import Generic
 
 import numpy as np
 
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.journal import Entry
 from closedloop.turn.compute import ReadWindow
-from closedloop.turn.ports import Model, P
+from closedloop.turn.ports import P
 from closedloop.windows.order import mature, position, up_to
 from closedloop.windows.sources import in_time_order
 
 
 class History(Generic[P]):
-    """The windows up to the current one, each read once, and what registry and journal say of
-    them."""
+    """The windows up to the current one, with what registry and journal say about them."""
 
     def __init__(self, loop: P, window: str | None = None) -> None:
         self._all_names = loop.source.windows()
@@ -48,15 +48,15 @@ class History(Generic[P]):
     @property
     def production(self) -> VersionFacts | None:
         """The version that was live when this history was opened."""
-        return next((one for one in self._versions if PRODUCTION in one.aliases), None)
+        return next((version for version in self._versions if PRODUCTION in version.aliases), None)
 
     @property
     def previous(self) -> VersionFacts | None:
         """The version that production replaced, if there is one to go back to."""
-        return next((one for one in self._versions if PREVIOUS in one.aliases), None)
+        return next((version for version in self._versions if PREVIOUS in version.aliases), None)
 
     @cached_property
-    def _loaded(self) -> tuple[Model | None, str | None]:
+    def _loaded(self) -> tuple[LoadedVersion | None, str | None]:
         if self.production is None:
             return None, None
         try:
@@ -71,13 +71,13 @@ class History(Generic[P]):
         )
 
     @property
-    def bundle(self) -> Model | None:
-        """Production, loaded; None when there is none or when it cannot be asked any more."""
+    def bundle(self) -> LoadedVersion | None:
+        """Production, loaded; None when there is none or it cannot be loaded."""
         return self._loaded[0]
 
     @property
     def production_error(self) -> str | None:
-        """Why production cannot be asked, if so."""
+        """Why production cannot be loaded, if so."""
         return self._loaded[1]
 
     @cached_property
@@ -85,10 +85,10 @@ class History(Generic[P]):
         return self.loop.journal.history(self.loop.use_case.name)
 
     def place(self, name: str | None) -> int | None:
-        """The index of a window, which may be newer than the current one; None when none is named.
+        """The index of a window, which may be newer than the current one; None without a name.
 
-        A window that is gone is older than all that are left when its name says so, and otherwise
-        newer than all: nothing may pass for new to a model when that is not known.
+        A window that no longer exists counts as older than all others if its name sorts first, and
+        otherwise as newer than all: rows must not count as new to a model when that is unknown.
         """
         if name is None or name in self._all_names:
             return None if name is None else position(self._all_names, name)
@@ -104,31 +104,31 @@ class History(Generic[P]):
         return self._read[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
-        """Production's probabilities on a window's rows, or on those with a label, asked once;
-        needs a production that can be asked."""
+        """Production's probabilities on a window's rows, or on its labelled rows only, asked once.
+
+        Needs a production model that loads.
+        """
         assert self.bundle is not None
         if (name, labelled) not in self._answers:
             read = self.read(name)
-            self._answers[name, labelled] = self.bundle.probabilities(
-                read.labelled.frame if labelled else read.prepared
+            self._answers[name, labelled] = score_frame(
+                self.bundle.scorer, read.labelled.frame if labelled else read.prepared
             )
         return self._answers[name, labelled]
 
     @cached_property
     def data_key(self) -> str:
-        """Changes when the rows of the current window, or the newest labels that are due,
-        change."""
+        """Changes when the rows of the current window or the newest due labels change."""
         newest = (self.due[-1:] if self.due else ()) + (self.window,)
         return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
 
     def key(self, kind: str) -> str:
-        """Under which a decision of this turn is written: use case, window, kind, data and
-        everything in loop.toml."""
-        return f"{self.loop.use_case.name}/{self.window}/{kind}/{self.data_key}/{self.loop.use_case.fingerprint}"
+        """The key of a decision of this turn: use case, window, kind, data and all of loop.toml."""
+        use_case = self.loop.use_case
+        return f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
-        """Windows with due labels that are newer than a model's training rows and keep the
-        contract."""
+        """Windows with due labels, newer than a model's training rows, that keep the contract."""
         after = self.place(trained_through)
         names = (
             self.due
@@ -137,26 +137,37 @@ class History(Generic[P]):
         )
         return tuple(name for name in names if not self.read(name).violations)
 
+    def quarantine_key(self, window: str) -> str:
+        """The key of a window's quarantine: use case, window, its data and all of loop.toml."""
+        use_case, digest = self.loop.use_case, self.read(window).facts.digest[:12]
+        return f"{use_case.name}/{window}/quarantine/{digest}/{use_case.fingerprint}"
+
     def quarantined(self) -> frozenset[str]:
-        """Windows that an earlier turn found too bad to train on."""
-        found = (
-            entry.details.get("realised_on")
+        """Windows that an earlier turn kept out of training."""
+        decided = {
+            entry.decision.window
             for entry in self.entries
-            if entry.details.get("quarantined")
+            if entry.decision.action is Action.QUARANTINE
+        }
+        # Before a quarantine was a decision, the turn that judged the window noted it.
+        noted = (entry.turn.realised for entry in self.entries)
+        return frozenset(decided).union(
+            facts.realised_on
+            for facts in noted
+            if facts and facts.quarantined and facts.realised_on
         )
-        return frozenset(name for name in found if name)
 
     def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, as the journal has
-        it."""
-        latest: dict[str, float] = {}
+        """Production's AUC on each judged window before this one, oldest first, as written down."""
+        latest: dict[int, float] = {}
         for entry in self.entries:
-            judged = entry.details.get("realised_on")
-            if judged in self.names and position(self.names, judged) < position(self.names, name):
-                latest[judged] = entry.details["realised_auc"]
-        return tuple(
-            latest[judged] for judged in sorted(latest, key=lambda one: position(self.names, one))
-        )
+            facts = entry.turn.realised
+            if facts is None or facts.realised_auc is None or facts.realised_on not in self.names:
+                continue
+            judged = position(self.names, facts.realised_on)
+            if judged < position(self.names, name):
+                latest[judged] = facts.realised_auc
+        return tuple(latest[judged] for judged in sorted(latest))
 
     def state(self) -> LoopState:
         """Where the loop stood before this turn."""
@@ -179,11 +190,9 @@ class History(Generic[P]):
                     trained.add(index)
                 if entry.decision.action is not Action.ESCALATE and index < self.index:
                     turns[index] = entry
-        in_order = [turns[index].details for index in sorted(turns)]
+        measured = [(index, facts) for index in sorted(turns) if (facts := turns[index].turn.drift)]
         drift_marks = [
-            (index, over)
-            for index in sorted(turns)
-            if (over := turns[index].details.get("drift_over")) is not None
+            (index, facts.drift_over) for index, facts in measured if facts.drift_over is not None
         ]
         episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
         return LoopState(
@@ -195,7 +204,7 @@ class History(Generic[P]):
             trained_at=tuple(sorted(trained)),
             drift_marks=tuple(over for _, over in drift_marks),
             loss_marks=tuple(
-                one["loss_over"] for one in in_order if one.get("loss_over") is not None
+                facts.loss_over for _, facts in measured if facts.loss_over is not None
             ),
             drifting_since=episode[-1][0] if episode else None,
         )

@@ -1,113 +1,127 @@
-"""From a window's name to evidence: reads with the hands, measures with the senses, judges
-nothing."""
+"""From a window's name to evidence and facts for the journal; nothing is written here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from closedloop.decisions.checks import Decision
 from closedloop.decisions.evidence import DriftReport, RetrainingEvidence, RollbackEvidence
 from closedloop.decisions.retraining import drift_over_limit, loss_over_limit
+from closedloop.storage.details import DriftFacts, EstimateFacts, TurnDetails, WindowFacts
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
-from closedloop.turn.realised import judge_production, watch_promotion
+from closedloop.turn.realised import Realised, judge_production, watch_promotion
 from closedloop.turn.without_labels import estimate_without_labels
 
 PREDICTION, TARGET = "(prediction)", "(target)"
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What one look at a window showed. `details` are the facts that the journal keeps; `report` is
-    Evidently's page."""
+class Observation:
+    """What one look at a window showed, with the facts that the journal keeps.
 
-    key: str
+    `report` is Evidently's page.
+
+    `rollback` is None while production is not on probation, `quarantine` while no labelled window
+    could be judged.
+    """
+
     evidence: RetrainingEvidence
+    details: TurnDetails
     rollback: RollbackEvidence | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    quarantine: Decision | None = None
     report: str | None = field(default=None, repr=False)
 
 
-def gather_turn(history: History[Parts], *, requested: bool = False) -> Turn:
-    """Look at the current window: contract first, then drift, realised performance and what a
-    rollback would have to know."""
-    policy, window = history.loop.use_case.policy, history.read(history.window)
-    state, key = history.state(), history.key("requested" if requested else "retraining")
-    details = describe_window(window)
+def observe_window(history: History[Parts]) -> Observation:
+    """Look at the current window.
+
+    Contract first, then drift, realised AUC and what a rollback would have to know.
+    """
+    policy, window, state = (
+        history.loop.use_case.policy,
+        history.read(history.window),
+        history.state(),
+    )
     if window.violations:
-        return Turn(
-            key,
-            RetrainingEvidence(window.facts, state, violations=window.violations),
-            None,
-            details,
-        )
+        broken = RetrainingEvidence(window.facts, state, violations=window.violations)
+        return Observation(broken, TurnDetails(window=describe_window(window)))
 
     drift, report = (
         measure_window_drift(history, window) if history.bundle is not None else (None, None)
     )
     realised = judge_production(history, state)
-    newer = realised.newer
-    counts = (
-        np.sum(
-            [[count for _, count in history.read(name).facts.labels_per_class] for name in newer],
-            axis=0,
-        )
-        if newer
-        else None
-    )
-    new_labels = (
-        ()
-        if counts is None
-        else tuple(
-            zip(history.loop.use_case.target.classes, (int(count) for count in counts), strict=True)
-        )
-    )
-
     evidence = RetrainingEvidence(
         window=window.facts,
         state=state,
         drift=drift,
         realised_auc=realised.auc,
-        new_labels=new_labels,
-        requested=requested,
+        new_labels=_count_new_labels(history, realised.newer),
         production_error=history.production_error,
     )
-    details |= {
-        "drift_share": drift.drift_share if drift else None,
-        "drifted_columns": list(drift.drifted_columns) if drift else [],
-        "drift_over": drift_over_limit(evidence, policy),
-        "loss_over": loss_over_limit(evidence, policy),
-        **realised.details,
-    }
-    # Where the current window's own labels have told, nothing has to be estimated.
-    told = details.get("realised_on") == window.facts.name
-    mistrusted = history.quarantined() | (
-        {details["realised_on"]} if details.get("quarantined") else set()
+    details = TurnDetails(
+        window=describe_window(window),
+        drift=DriftFacts(
+            drift_share=drift.drift_share if drift else None,
+            drifted_columns=drift.drifted_columns if drift else (),
+            drift_over=drift_over_limit(evidence, policy),
+            loss_over=loss_over_limit(evidence, policy),
+        ),
+        realised=realised.facts,
+        estimate=_estimate(history, realised),
     )
-    details |= estimate_without_labels(
-        history, () if told else tuple(name for name in newer if name not in mistrusted)
+    return Observation(
+        evidence,
+        details,
+        watch_promotion(history, state, realised.judged),
+        realised.quarantine,
+        report,
     )
-    return Turn(key, evidence, watch_promotion(history, state, realised.judged), details, report)
 
 
-def describe_window(window: ReadWindow) -> dict[str, Any]:
-    """What the journal keeps of a window whatever is found in it."""
-    return {
-        "rows": window.facts.rows,
-        "labelled_rows": window.facts.labelled_rows,
-        "digest": window.facts.digest,
-    }
+def _count_new_labels(history: History[Parts], newer: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Labelled rows by class in the windows `newer`; empty without one."""
+    if not newer:
+        return ()
+    counts = np.sum(
+        [[count for _, count in history.read(name).facts.labels_per_class] for name in newer],
+        axis=0,
+    )
+    classes = history.loop.use_case.target.classes
+    return tuple(zip(classes, (int(count) for count in counts), strict=True))
+
+
+def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:
+    """AUC without labels, learnt on windows whose labels are trusted; none needed where the current
+    window has labels of its own."""
+    facts = realised.facts
+    if facts is not None and facts.realised_on == history.window:
+        return estimate_without_labels(history, ())
+    mistrusted = set(history.quarantined())
+    if facts is not None and facts.quarantined and facts.realised_on:
+        mistrusted.add(facts.realised_on)
+    return estimate_without_labels(
+        history, [name for name in realised.newer if name not in mistrusted]
+    )
+
+
+def describe_window(window: ReadWindow) -> WindowFacts:
+    """What the journal keeps of a window, whatever is found in it."""
+    return WindowFacts(window.facts.rows, window.facts.labelled_rows, window.facts.digest)
 
 
 def measure_window_drift(
     history: History[Parts], window: ReadWindow
 ) -> tuple[DriftReport, str | None]:
-    """The window held against production's reference, features, predictions and target; needs a
-    production that can be asked."""
+    """The window compared with production's reference: features, predictions and target.
+
+    Needs a production model that loads.
+    """
     use_case, bundle = history.loop.use_case, history.bundle
     assert bundle is not None
     answers = history.answers(window.facts.name)
@@ -135,9 +149,11 @@ def measure_window_drift(
 def watched_frame(
     prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]
 ) -> pd.DataFrame:
-    """The columns that drift is measured on: features, production's prediction (the probability of
-    the second of two classes, else the likeliest class) and the target; missing where they are not
-    known."""
+    """The columns that drift is measured on.
+
+    Features, production's prediction (the probability of the second of two classes, else the
+    likeliest class) and the target; missing where they are not known.
+    """
     use_case = history.loop.use_case
     frame = prepared[list(use_case.columns)].copy()
     classes = np.asarray(use_case.target.classes, dtype=object)

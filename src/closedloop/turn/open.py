@@ -1,4 +1,4 @@
-"""Where the real parts of one use case are chosen: everything else gets them as arguments."""
+"""Opens one use case: the only place where its source, stores and registry are chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
-from closedloop.registry.versions import Registry
+from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
@@ -20,12 +20,13 @@ from closedloop.storage.lock import hold_lock
 from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.sources import ChainedSource, WindowSource, open_source
+from closedloop.windows.open_source import open_source
+from closedloop.windows.sources import ChainedSource, WindowSource
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One use case with its parts, opened."""
+    """One use case, opened: its source, records, journal and registry."""
 
     use_case: UseCase
     settings: Settings
@@ -76,8 +77,10 @@ def open_loop(
 
 
 def read_git_revision(folder: Path) -> str:
-    """The commit that a folder is at, `-dirty` behind it when files differ; `unknown` outside a
-    repository."""
+    """The commit that a folder is at, `-dirty` behind it when files differ.
+
+    `unknown` outside a repository.
+    """
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

@@ -1,15 +1,11 @@
-"""What a turn of the loop needs of its parts, so that a replay of history can turn with parts of
-its own."""
+"""What a turn needs: a source, a journal and a registry, real ones or those of a replay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-import numpy as np
-import pandas as pd
-
-from closedloop.bundle.files import Facts
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
 from closedloop.turn.compute import Compute
@@ -17,32 +13,16 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
 
-class Model(Protocol):
-    """A version that can be asked: `packaging.Bundle`, or a replay's own."""
-
-    @property
-    def facts(self) -> Facts:
-        """What the model is."""
-
-    @property
-    def use_case(self) -> UseCase:
-        """The contract that it was fitted under."""
-
-    def probabilities(self, prepared: pd.DataFrame, /) -> np.ndarray:
-        """Class probabilities, shape (n, k), in the order of `facts.classes`."""
-
-    def reference(self) -> pd.DataFrame:
-        """The sample of training rows that drift is held against."""
-
-
 class Models(Protocol):
-    """Versions and what is live: `registry.Registry`, or a replay's own. Every method promises what
-    the registry's promises."""
+    """Versions and what is live: `registry.Registry`, or a replay's own.
+
+    Every method promises what the registry's promises.
+    """
 
     def versions(self) -> Sequence[VersionFacts]:
         """Every version, oldest first."""
 
-    def load(self, number: int, /) -> Model:
+    def load(self, number: int, /) -> LoadedVersion:
         """One version, ready to answer; raises RegistryError or ModelError."""
 
     def production(self) -> int | None:
@@ -59,7 +39,7 @@ class Models(Protocol):
 
 
 class Parts(Protocol):
-    """One use case and what a turn works with: `loop.Loop`, or a replay's own."""
+    """One use case and what a turn works with: `turn.open.Loop`, or a replay's own."""
 
     @property
     def use_case(self) -> UseCase:

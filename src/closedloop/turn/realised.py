@@ -1,16 +1,23 @@
-"""How production does on labelled rows that it was not trained on, and beside the version that it
-replaced."""
+"""How production does on labelled rows that it was not trained on, alone and compared with the
+version that it replaced."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from closedloop.decisions.evidence import Estimate, LoopState, RollbackEvidence
-from closedloop.decisions.quarantine import is_quarantined, labels_shifted
+from closedloop.bundle.frames import score_frame
+from closedloop.decisions.checks import Action, Decision
+from closedloop.decisions.evidence import (
+    Estimate,
+    LoopState,
+    QuarantineEvidence,
+    RollbackEvidence,
+)
+from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.metrics.auc import estimate_auc, measure_delta
+from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
@@ -20,48 +27,48 @@ from closedloop.windows.order import position
 
 @dataclass(frozen=True)
 class Realised:
-    """How production did on `judged`, the newest labelled rows that it was not trained on; None
-    where there are none or it cannot be asked. `newer` are all windows with such rows, oldest
-    first; `details` are the facts that the journal keeps."""
+    """How production did on `judged`, the newest labelled window that it was not trained on.
+
+    None where there is none or production cannot be asked.
+
+    `newer` are all such windows, oldest first; `facts` are what the journal keeps; `quarantine`
+    says whether the labels of `judged` are trusted.
+    """
 
     newer: tuple[str, ...]
     judged: LabelledWindow | None
-    auc: Estimate | None
-    details: dict[str, Any]
+    auc: Estimate | None = None
+    facts: RealisedFacts | None = None
+    quarantine: Decision | None = None
 
 
 def judge_production(history: History[Parts], state: LoopState) -> Realised:
-    """What production realised on the newest labelled window that it was not trained on, and
-    whether its labels are to be believed."""
+    """Production's AUC on the newest labelled window that is new to it.
+
+    With it, whether the labels of that window are trusted.
+    """
     newer = history.newer_than(history.production.trained_through if history.production else None)
-    judged = next(
-        (
-            history.read(name).labelled
-            for name in reversed(newer)
-            if len(history.read(name).labelled.labels)
-        ),
-        None,
+    labelled = (history.read(name).labelled for name in reversed(newer))
+    judged = next((window for window in labelled if len(window.labels)), None)
+    if judged is None or history.bundle is None:
+        return Realised(newer, judged)
+    auc = _measure_realised(history, judged)
+    if auc is None:
+        return Realised(newer, judged)
+    quarantine = judge_labels(history, judged, auc)
+    facts = RealisedFacts(
+        realised_on=judged.name,
+        realised_auc=auc.value,
+        quarantined=quarantine.action is Action.QUARANTINE,
+        estimated_for_judged=estimated_before(history.entries, judged.name, state.production),
     )
-    auc = (
-        _measure_realised(history, judged)
-        if judged is not None and history.bundle is not None
-        else None
-    )
-    if judged is None or auc is None:
-        return Realised(newer, judged, None, {})
-    details = {
-        "realised_on": judged.name,
-        "realised_auc": auc.value,
-        "quarantined": suspect(history, judged, auc),
-        "estimated_for_judged": estimated_before(history.entries, judged.name, state.production),
-    }
-    return Realised(newer, judged, auc, details)
+    return Realised(newer, judged, auc, facts, quarantine)
 
 
 def watch_promotion(
     history: History[Parts], state: LoopState, judged: LabelledWindow | None
 ) -> RollbackEvidence | None:
-    """What a rollback would have to know; None while production is not on probation."""
+    """The evidence for a rollback; None while production is not on probation."""
     since = None if state.promoted_at is None else history.index - state.promoted_at
     # Only while it can matter: production against previous costs loading and asking a second model.
     watched = (
@@ -78,26 +85,31 @@ def watch_promotion(
     )
 
 
-def suspect(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> bool:
-    """Are the labels of a window, on which production realised this AUC, more likely wrong than
-    new?"""
-    rules, expected = (
-        history.loop.use_case.policy.quarantine,
-        history.production.val_auc if history.production else None,
-    )
+def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> Decision:
+    """Whether a window, on which production realised this AUC, is quarantined."""
+    use_case, live = history.loop.use_case, history.production
     earlier = [
         history.read(name).labelled
         for name in history.due
         if position(history.names, name) < judged.index
     ]
-    classes = len(history.loop.use_case.target.classes)
-    counts = [
-        tuple(np.bincount(one.labels, minlength=classes).tolist())
-        for one in (*earlier, judged)
-        if len(one.labels)
-    ]
-    below = is_quarantined(realised, history.realised_before(judged.name), expected, rules)
-    return below or labels_shifted(counts[-1], tuple(counts[:-1]), rules)
+    classes = len(use_case.target.classes)
+    evidence = QuarantineEvidence(
+        window=judged.name,
+        production=live.version if live else None,
+        realised_auc=realised,
+        earlier_aucs=history.realised_before(judged.name),
+        expected_auc=live.val_auc if live else None,
+        label_counts=_count_labels(judged, classes),
+        earlier_label_counts=tuple(
+            _count_labels(window, classes) for window in earlier if len(window.labels)
+        ),
+    )
+    return decide_quarantine(evidence, use_case.policy)
+
+
+def _count_labels(window: LabelledWindow, classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(window.labels, minlength=classes).tolist())
 
 
 def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
@@ -118,6 +130,6 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     return measure_delta(
         judged.labels,
         history.answers(judged.name, labelled=True),
-        previous.probabilities(judged.frame),
+        score_frame(previous.scorer, judged.frame),
         confidence,
     )

@@ -1,8 +1,7 @@
-"""From the labelled windows to one registered candidate and the evidence about it; nothing is
-decided here.
+"""From the labelled windows to one registered candidate and the evidence about it.
 
-Repeating it after a crash finds the candidate that was registered under the same key, with the
-evidence of the first time.
+Nothing is decided here. Repeated after a crash, it finds the candidate that was registered under
+the same key, with the evidence of the first time.
 """
 
 from __future__ import annotations
@@ -18,10 +17,13 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from closedloop.bundle.files import PROOF_FILE, Facts, Proof
+from closedloop.bundle.frames import measure_difference
+from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
-from closedloop.bundle.skops_model import measure_difference, read_bundle, write_facts
+from closedloop.bundle.skops_model import write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.metrics.plots import draw_scores
+from closedloop.training.recipes import parse_recipe
 from closedloop.turn.candidate import (
     Candidate,
     describe_candidate,
@@ -47,10 +49,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     registry, key = history.loop.registry, history.key("promotion")
     known = registry.find_candidate(key)
     if known is not None:
-        return replace(
-            TypeAdapter(PromotionEvidence).validate_json(registry.read_file(known, EVIDENCE_FILE)),
-            version=known,
-        )
+        return replace(read_evidence(registry.read_file(known, EVIDENCE_FILE)), version=known)
     candidate = fit_candidate(history)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
@@ -58,39 +57,48 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
 
+def read_evidence(text: str) -> PromotionEvidence:
+    """The evidence as `EVIDENCE_FILE` holds it, also when an older version wrote it."""
+    content = json.loads(text)
+    comparison = content["comparison"]
+    if comparison is not None and "history" not in comparison:  # registered by an older version
+        comparison["history"] = parse_recipe(comparison["recipe"])[1]
+    return TypeAdapter(PromotionEvidence).validate_python(content)
+
+
 def _package(
     history: History[Loop], candidate: Candidate, folder: Path
 ) -> tuple[Facts, PromotionEvidence]:
-    """Write the bundle, and try what was written: the proof is about the files that will be
-    served."""
+    """Write the bundle and try what was written: the proof is about the files that will serve."""
     use_case, columns = history.loop.use_case, list(history.loop.use_case.columns)
     facts, trained = describe_candidate(history, candidate), candidate.trained
     spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
     self_test = trained[columns].iloc[spread].reset_index(drop=True)
-    answers = candidate.pipeline.predict_proba(self_test)
-    history.loop.registry.save_model(candidate.pipeline, folder, self_test, answers)
+    pipeline = candidate.scorer.pipeline
+    answers = pipeline.predict_proba(self_test)
+    history.loop.registry.save_model(pipeline, folder, self_test, answers)
     write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
     judged = candidate.split.evaluation.frame[columns]
     proof = prove(
         folder,
-        candidate.pipeline,
+        pipeline,
         judged,
         use_case,
         use_case.policy.promotion.max_packaging_difference,
     )
-    _say_what_serves(facts.recipe, proof)
-    bundle = read_bundle(folder)
+    _log_what_serves(facts.recipe, proof)
+    packed = load_with_pipeline(folder)
     tried = pd.concat(
         [judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)],
         ignore_index=True,
     )
-    difference = measure_difference(bundle, candidate.pipeline, tried)
+    difference = measure_difference(packed.scorer, candidate.scorer, tried)
     if proof.served_by == "onnx":
         difference = max(difference, proof.difference or 0.0)
     evidence = make_evidence(
         history,
         candidate,
-        bundle.probabilities,
+        packed.scorer,
         difference,
         served_by=proof.served_by,
         served_reason=proof.reason,
@@ -98,7 +106,7 @@ def _package(
     return facts, evidence
 
 
-def _say_what_serves(recipe: str, proof: Proof) -> None:
+def _log_what_serves(recipe: str, proof: Proof) -> None:
     if proof.served_by == "onnx":
         _LOG.info(
             "%s answers as ONNX like its pipeline: at most %.2g off on %d rows",
@@ -117,8 +125,7 @@ def _register(
     evidence: PromotionEvidence,
     folder: Path,
 ) -> int:
-    """Log everything that was measured, then register the version; the evidence is there before the
-    version is."""
+    """Log everything that was measured, then register the version: the evidence is there first."""
     use_case, registry, chosen = history.loop.use_case, history.loop.registry, candidate.chosen
     picture = draw_scores(
         candidate.split.evaluation.labels,
@@ -141,13 +148,13 @@ def _register(
             "policy": use_case.policy.fingerprint,
         },
         tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
-        data={one.name: one.digest for one in candidate.refitted},
+        data={window.name: window.digest for window in candidate.refitted},
         files={
             EVIDENCE_FILE: json.dumps(asdict(evidence), indent=1),
             "loop.toml": use_case.path.read_text(encoding="utf-8"),
             PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
             "comparisons.json": json.dumps(
-                [asdict(one) for one in candidate.twins.comparisons], indent=1
+                [asdict(comparison) for comparison in candidate.twins.comparisons], indent=1
             ),
             "scores.png": picture,
         },
@@ -174,15 +181,15 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
         "baseline_auc": chosen.baseline_auc,
         "production_val_auc": chosen.production.val_auc if chosen.production else None,
     }
-    for one in scores.classes:
+    for label in scores.classes:
         found |= {
-            f"precision_{one.label}": one.precision,
-            f"recall_{one.label}": one.recall,
-            f"f1_{one.label}": one.f1,
+            f"precision_{label.label}": label.precision,
+            f"recall_{label.label}": label.recall,
+            f"f1_{label.label}": label.f1,
         }
     for name, delta in [
         ("delta", chosen.delta),
-        *((f"delta_{one.name}", one.delta) for one in chosen.slices),
+        *((f"delta_{part.name}", part.delta) for part in chosen.slices),
     ]:
         if delta is not None:
             found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}

@@ -1,16 +1,19 @@
-"""What was live when: a service writes down that it began to answer with a version."""
+"""A service notes in the journal that it began to answer with a version."""
 
 from __future__ import annotations
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.storage.details import ServingDetails
 from closedloop.storage.journal import Entry, Journal
 
 
 def note_serving(
     journal: Journal, use_case: str, version: int, *, window: str, where: str, started: str
 ) -> Entry:
-    """Write down that the service `where`, `started` then, began to answer with a version, which
-    was trained for `window`; once."""
+    """Write down, once, that the service `where` began to answer with a version.
+
+    The service was started at `started`, the version trained for `window`.
+    """
     serving = Check(
         "loaded and tried on its own rows",
         Outcome.HOLDS,
@@ -23,7 +26,7 @@ def note_serving(
         f"{use_case}/serving/{where}/{version}/{started}",
         use_case,
         decision,
-        details={"service": where},
+        details=ServingDetails(where),
     )
     journal.carried_out(entry)
     return entry

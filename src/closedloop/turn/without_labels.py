@@ -1,30 +1,29 @@
-"""Production's AUC on a window whose labels have not come: estimated, written down, and held
-against the truth when it is there.
+"""Production's AUC on a window without labels: estimated, written down, and compared with the
+realised AUC once labels arrive.
 
-For information only: no decision looks at it, and a turn never fails by it. `docs/decisions.md` has
-what it was worth.
+For information only: no decision uses it, and a turn never fails because of it. How good it was
+stands in `docs/decisions.md`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from closedloop.storage.details import EstimateFacts, TurnDetails
 from closedloop.storage.journal import Entry
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 
-_LOG = logging.getLogger("closedloop.unlabelled")
+_LOG = logging.getLogger("closedloop.turn.without_labels")
 
 
-def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) -> dict[str, Any]:
-    """Production's AUC on the current window by its own probabilities: what the journal keeps of
-    it, each null when it is not known.
+def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) -> EstimateFacts:
+    """Production's AUC on the current window, from its own probabilities; None where unknown.
 
     `labelled` are windows that production was not trained on and whose labels are trusted, oldest
-    first: what its scores are worth is learnt on the newest of them that is not the current window.
-    Whatever goes wrong is logged.
+    first. What its scores mean is learnt on the newest of them before the current window. Any error
+    is logged.
     """
     found = None
     learnt_on = next(
@@ -56,42 +55,38 @@ def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) ->
                 type(error).__name__,
                 error,
             )
-    return {
-        "estimated_auc": found.value if found else None,
-        "estimated_lower": found.lower if found else None,
-        "estimated_upper": found.upper if found else None,
-    }
+    return EstimateFacts(found.value, found.lower, found.upper) if found else EstimateFacts()
 
 
 def estimated_before(entries: Iterable[Entry], window: str, production: int | None) -> float | None:
-    """What the journal says was estimated for a window when the same production was live, the
-    newest; None when nothing was.
+    """The newest estimate in the journal for a window and this production; None without any.
 
-    An estimate is of one model: what another one was estimated to reach cannot be held against what
-    this one realised.
+    An estimate is about one model: it cannot be compared with what another model realised.
     """
     values = [
-        one.details["estimated_auc"]
-        for one in entries
-        if one.decision.window == window
-        and one.details.get("estimated_auc") is not None
-        and one.details.get("production") == production
+        entry.turn.estimate.estimated_auc
+        for entry in entries
+        if entry.decision.window == window
+        and entry.production == production
+        and entry.turn.estimate is not None
+        and entry.turn.estimate.estimated_auc is not None
     ]
     return values[-1] if values else None
 
 
-def tell_estimates(details: Mapping[str, Any]) -> tuple[str, ...]:
-    """The sentences for people on what a turn estimated, and on how an earlier estimate did; none
-    when there is nothing to tell."""
-    told = []
-    if details.get("estimated_auc") is not None:
-        told.append(
-            f"AUC without labels: about {details['estimated_auc']:.2f} [{details['estimated_lower']:.2f}, "
-            f"{details['estimated_upper']:.2f}], if scores still mean what they meant"
+def tell_estimates(details: TurnDetails) -> tuple[str, ...]:
+    """Sentences for people on what a turn estimated, and on how an earlier estimate did."""
+    sentences, estimate, realised = [], details.estimate, details.realised
+    if estimate is not None and estimate.estimated_auc is not None:
+        sentences.append(
+            f"AUC without labels: about {estimate.estimated_auc:.2f} "
+            f"[{estimate.estimated_lower:.2f}, {estimate.estimated_upper:.2f}], "
+            "if scores still mean what they meant"
         )
-    if details.get("estimated_for_judged") is not None:
-        told.append(
-            f"AUC without labels of {details['realised_on']}: estimated {details['estimated_for_judged']:.2f}, "
-            f"realised {details['realised_auc']:.2f}"
+    if realised is not None and realised.estimated_for_judged is not None:
+        sentences.append(
+            f"AUC without labels of {realised.realised_on}: "
+            f"estimated {realised.estimated_for_judged:.2f}, "
+            f"realised {realised.realised_auc:.2f}"
         )
-    return tuple(told)
+    return tuple(sentences)

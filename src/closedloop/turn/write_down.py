@@ -1,80 +1,92 @@
-"""One turn, in its order: what is decided first, and what is written down with it. Flows and
-replays share it."""
+"""What is decided on a window, in which order, and what is written down with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.storage.details import (
+    ComparisonFacts,
+    PromotionDetails,
+    RunFacts,
+    TurnDetails,
+)
 from closedloop.storage.journal import Entry
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
-from closedloop.turn.observe import Turn
+from closedloop.turn.observe import Observation
 from closedloop.turn.ports import Parts
 
 
-def decide_turn(history: History[Parts], turn: Turn, details: Mapping[str, Any]) -> Entry:
-    """Decide on a rollback first and on a retraining next, and write each down with `details`; a
-    rollback ends the turn.
+def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None = None) -> Entry:
+    """Decide on quarantine, rollback and retraining, and write each down with its facts.
 
-    What is kept as it is needs nothing more; anything else is still to be carried out.
+    A rollback ends the turn.
+
+    `run` is where the evidence was logged. What needs nothing more is carried out at once; anything
+    else is left to the caller.
     """
-    if turn.rollback is not None:
-        back = decide_probation(history, turn.rollback, details)
+    details = replace(seen.details, run=run)
+    write_quarantine(history, seen.quarantine)
+    if seen.rollback is not None:
+        back = decide_probation(history, seen.rollback, details)
         if back.decision.action is Action.ROLLBACK:
             return back
-    return _write_down(
-        history,
-        "retraining",
-        decide_retraining(turn.evidence, history.loop.use_case.policy),
-        details,
-    )
+    decision = decide_retraining(seen.evidence, history.loop.use_case.policy)
+    return _write_down(history, history.key("retraining"), decision, details)
 
 
 def decide_probation(
-    history: History[Parts], watched: RollbackEvidence, details: Mapping[str, Any]
+    history: History[Parts], evidence: RollbackEvidence, details: TurnDetails
 ) -> Entry:
-    """Decide whether production stays, and write that down with `details`, once for the same data,
-    whoever asks."""
-    return _write_down(
-        history, "rollback", decide_rollback(watched, history.loop.use_case.policy), details
-    )
+    """Decide whether production stays, and write that down, once for the same data."""
+    decision = decide_rollback(evidence, history.loop.use_case.policy)
+    return _write_down(history, history.key("rollback"), decision, details)
+
+
+def write_quarantine(history: History[Parts], decision: Decision | None) -> None:
+    """Write down that a window is quarantined, once for its data.
+
+    A window that is trusted leaves no entry.
+    """
+    if decision is not None and decision.action is Action.QUARANTINE:
+        key = history.quarantine_key(decision.window)
+        _write_down(history, key, decision, TurnDetails())
 
 
 def _write_down(
-    history: History[Parts], kind: str, decision: Decision, details: Mapping[str, Any]
+    history: History[Parts], key: str, decision: Decision, details: TurnDetails
 ) -> Entry:
     """The decision with the facts behind it and the version that was live."""
     live = history.production.version if history.production else None
     entry = history.loop.journal.write(
-        history.key(kind),
-        history.loop.use_case.name,
-        decision,
-        details={**details, "production": live},
+        key, history.loop.use_case.name, decision, details=replace(details, production=live)
     )
-    return carry_out(history.loop, entry) if decision.action is Action.KEEP else entry
+    done = decision.action in (Action.KEEP, Action.QUARANTINE)
+    return carry_out(history.loop, entry) if done else entry
 
 
 def write_promotion(
     history: History[Parts], evidence: PromotionEvidence, decision: Decision, cause: int
 ) -> Entry:
     """The decision on a candidate with the facts that carrying it out and reading it later need."""
-    compared = evidence.comparison
-    details = {
-        "production": evidence.production,
-        "recipe": compared.recipe if compared else None,
-        "evaluated_on": compared.window if compared else None,
-        "val_auc": compared.candidate.val_auc if compared else None,
-        "production_val_auc": compared.production.val_auc
-        if compared and compared.production
-        else None,
-        "delta": compared.delta.value if compared and compared.delta else None,
-        "quarantined_windows": list(evidence.quarantined),
-    }
+    compared, facts = evidence.comparison, ComparisonFacts()
+    if compared is not None:
+        facts = ComparisonFacts(
+            recipe=compared.recipe,
+            evaluated_on=compared.window,
+            val_auc=compared.candidate.val_auc,
+            production_val_auc=compared.production.val_auc if compared.production else None,
+            delta=compared.delta.value if compared.delta else None,
+        )
+    facts = replace(facts, quarantined_windows=evidence.quarantined)
     return history.loop.journal.write(
-        history.key("promotion"), history.loop.use_case.name, decision, details=details, cause=cause
+        history.key("promotion"),
+        history.loop.use_case.name,
+        decision,
+        details=PromotionDetails(evidence.production, facts),
+        cause=cause,
     )

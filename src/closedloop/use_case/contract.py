@@ -1,5 +1,4 @@
-"""What one use case is: its columns, target, source, slices, training, labels and golden cases;
-frozen, every value checked."""
+"""What loop.toml becomes: a frozen use case and its parts, with every value checked."""
 
 from __future__ import annotations
 
@@ -11,8 +10,7 @@ from typing import Any, Literal
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.schedule import Schedule
 
-# How a category that has no value is spelled in a prepared row: models are fitted on it like on any
-# other.
+# How a missing category is spelled in a prepared row: models treat it as a category of its own.
 MISSING = "(missing)"
 
 
@@ -20,18 +18,25 @@ MISSING = "(missing)"
 class Column:
     """One feature and its contract.
 
-    `minimum`, `maximum` and `allowed` bound single values; a window is broken when more than
-    `max_bad_rate` of its non-null values break them, or more than `max_null_rate` of its values are
-    null. `watch` puts it into the drift share.
+    `minimum`, `maximum` and `allowed` limit single values. A window is broken when more than
+    `max_bad_rate` of its non-null values are outside these limits, or more than `max_null_rate` of
+    its values are null. `watch` includes the column in the drift share.
     """
 
     type: Literal["numeric", "categorical"]
+    """What the values are. Booleans are the categories True and False."""
     minimum: float | None = None
+    """The smallest value that can be true, for a numeric column."""
     maximum: float | None = None
+    """The largest value that can be true, for a numeric column."""
     allowed: tuple[str, ...] = ()
+    """The categories that can be true, matched whatever their case; empty allows any."""
     max_null_rate: float = 0.05
+    """Share of nulls above which a window is broken."""
     max_bad_rate: float = 0.01
+    """Share of values out of bounds above which a window is broken."""
     watch: bool = True
+    """Whether the column counts for `drift_share`."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
@@ -53,10 +58,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """The column to predict. With two classes the second one is the positive one."""
+    """The column to predict. With two classes, the second is the positive class."""
 
     column: str
+    """The column to predict."""
     classes: tuple[str, ...]
+    """Its classes. With two, the second is the one whose probability is scored."""
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
@@ -69,19 +76,27 @@ class Target:
 class Source:
     """Where windows come from.
 
-    `files`: `root` is a folder (relative to loop.toml; CLOSEDLOOP_DATA replaces it), `query` is DuckDB SQL in which
-    `{root}` and `{window}` are filled in; the windows are the names under root that match the pattern `windows`
-    (without their file ending), or the rows of `windows_query`, in sorted order.
-    `sql`: `url` is a SQLAlchemy address (or `$NAME` of an environment variable that holds it).
+    `files`: `root` is a folder relative to loop.toml (CLOSEDLOOP_DATA replaces it). `query` is
+    DuckDB SQL in which `{root}` and `{window}` are filled in. The windows are the names under root
+    that match the pattern `windows`, without their file ending, or the rows of `windows_query`,
+    sorted with numbers as numbers.
+    `sql`: `url` is a SQLAlchemy address, or `$NAME` of an environment variable that holds it.
     """
 
     query: str
+    """SQL that reads one window: DuckDB for files; `{root}` and `{window}` are filled in."""
     kind: Literal["files", "sql"] = "files"
+    """Where the rows are: files read by DuckDB, or a database read by SQLAlchemy."""
     root: str = "."
+    """Folder of the files, relative to loop.toml; `CLOSEDLOOP_DATA` replaces it."""
     windows: str | None = None
+    """Pattern of names under `root`: each match is a window, sorted names are time order."""
     windows_query: str | None = None
+    """SQL that lists the windows instead; sorted values are time order."""
     url: str | None = None
+    """SQLAlchemy address of the database, or `$NAME` of a variable that holds it."""
     generator: Literal["streamflow", "iris"] | None = None
+    """Built-in data that `closedloop generate` writes under `root`."""
 
     def __post_init__(self) -> None:
         if (self.windows is None) == (self.windows_query is None):
@@ -92,15 +107,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Slice:
-    """A named part of the rows: where `column` is one of `values`, or lies in [minimum,
-    maximum)."""
+    """A named part of the rows: where `column` is in `values`, or in [minimum, maximum)."""
 
     name: str
+    """What the slice is called in checks."""
     column: str
+    """The feature column that defines it."""
     values: tuple[str, ...] = ()
+    """Categories that belong to the slice."""
     minimum: float | None = None
+    """Smallest value that belongs to the slice."""
     maximum: float | None = None
+    """First value above the slice."""
     protected: bool = False
+    """Whether a candidate that harms this slice is rejected; otherwise it is reported."""
 
     def __post_init__(self) -> None:
         if bool(self.values) == (self.minimum is not None or self.maximum is not None):
@@ -109,15 +129,22 @@ class Slice:
 
 @dataclass(frozen=True)
 class Training:
-    """Which candidates are fitted: every recipe on every history. `half_life_windows` is the age at
-    which a row of the history `recent` counts half. `holdout_share` is held out to judge the very
-    first model when there is one window only."""
+    """Which candidates are fitted: every recipe on every history.
+
+    In the history `recent`, a row that is `half_life_windows` old counts half. When there is only
+    one window, `holdout_share` of it is held out to evaluate the first model.
+    """
 
     recipes: tuple[Literal["logistic", "lightgbm"], ...] = ("logistic", "lightgbm")
+    """Learners to fit."""
     histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
+    """Histories to fit each learner on: all rows alike, or recent rows weighted more."""
     half_life_windows: float = 3.0
+    """Age in windows at which a row of `recent` counts half."""
     holdout_share: float = 0.25
+    """Share of rows that judges the first model when there is only one window."""
     seed: int = 7
+    """Seed of everything random."""
 
     def __post_init__(self) -> None:
         if not self.recipes or not self.histories:
@@ -132,10 +159,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Labels:
-    """`delay_windows` is the time from a prediction to its label, in windows: 0 when a window
-    brings its own labels."""
+    """`delay_windows` is the time to a prediction's label; 0: a window comes with its labels."""
 
     delay_windows: int = 0
+    """Windows from a prediction to its label; 0: a window brings its labels."""
 
     def __post_init__(self) -> None:
         if self.delay_windows < 0:
@@ -144,22 +171,25 @@ class Labels:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A row with the answer that any model worth promoting gives: the probability of `label` lies
-    in [minimum, maximum]."""
+    """A row that any good model answers with a probability of `label` in [minimum, maximum]."""
 
     name: str
+    """What the case is called in checks."""
     row: dict[str, Any]
+    """Every feature and its value."""
     label: str
+    """The class whose probability is checked."""
     minimum: float = 0.0
+    """Lowest probability that passes."""
     maximum: float = 1.0
+    """Highest probability that passes."""
 
 
 @dataclass(frozen=True)
 class UseCase:
-    """One use case, read and checked. `columns` keeps the order of the file: it is the order of
-    features everywhere.
+    """A use case, read and checked. Features are in the order of `columns` everywhere.
 
-    `content` is the file as parsed; it travels with every model, so that a model knows the contract
+    `content` is the parsed file. It is stored with every model, so that a model knows the contract
     it was fitted under.
     """
 

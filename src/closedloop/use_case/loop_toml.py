@@ -1,6 +1,6 @@
-"""loop.toml -> UseCase: the data, the policy and the recipes of one use case, in one file.
+"""Reads loop.toml, which describes a use case in one file, into a UseCase.
 
-Unknown keys are refused with the nearest right name; every value is checked when it is read.
+Unknown keys are refused with the nearest known name; every value is checked when it is read.
 """
 
 from __future__ import annotations
@@ -34,27 +34,39 @@ from closedloop.use_case.schedule import Schedule
 
 @dataclass(frozen=True)
 class _File:
-    """The file as written; UseCase adds where it was found."""
+    """The file as written; UseCase adds its path."""
 
     name: str
+    """Names the model in the registry: letters, digits, - and _."""
     source: Source
+    """Where the windows are."""
     target: Target
+    """What is predicted."""
     columns: dict[str, Column]
+    """The contract, one table a feature, in the order in which the model sees them."""
     description: str = ""
+    """One sentence for people."""
     key: str | None = None
+    """Column that names a row, once in a window; ties predictions to labels."""
     golden: str | None = None
+    """JSON file beside loop.toml with golden cases."""
     slices: tuple[Slice, ...] = ()
+    """Parts of the rows that are compared on their own."""
     training: Training = field(default_factory=Training)
+    """Which candidates are fitted."""
     labels: Labels = field(default_factory=Labels)
+    """When labels come."""
     schedule: Schedule = field(default_factory=Schedule)
+    """When the loop looks by itself."""
     policy: Policy = field(default_factory=Policy)
+    """Every number that can change a decision."""
 
 
 _FILE: TypeAdapter[_File] | None = None
 
 
 def _adapter() -> TypeAdapter[_File]:
-    """The strict reader of the file; built on first use because building it takes a moment."""
+    """The strict reader of the file, built on first use because building it is slow."""
     global _FILE
     if _FILE is None:
         _FILE = TypeAdapter(_File)
@@ -64,8 +76,8 @@ def _adapter() -> TypeAdapter[_File]:
 def load_use_case(path: Path | str) -> UseCase:
     """Read loop.toml.
 
-    Raises UseCaseError when the file is missing, is not TOML, has an unknown key, or a value that
-    cannot be obeyed.
+    Raises UseCaseError when the file is missing or not TOML, or has an unknown key or an invalid
+    value.
     """
     path = Path(path)
     if path.is_dir():
@@ -77,18 +89,18 @@ def load_use_case(path: Path | str) -> UseCase:
             where="use case",
             wanted="a loop.toml file",
             got=f"nothing at {path}",
-            then="name one with --use-case, or write one with: closedloop init TABLE --target COLUMN",
+            then="name a file with --use-case, "
+            "or write one with: closedloop init TABLE --target COLUMN",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UseCaseError(
-            where=str(path), wanted="a TOML file", got=str(error), then="mend that line"
+            where=str(path), wanted="a TOML file", got=str(error), then="fix that line"
         ) from None
     return parse_use_case(content, path)
 
 
 def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
-    """Check the content of a loop.toml found at `path`; raises UseCaseError as `load_use_case`
-    does."""
+    """Check the content of the loop.toml at `path`; raises UseCaseError as `load_use_case` does."""
     _refuse_unknown_keys(content, _File, str(path), "")
     try:
         file = _adapter().validate_python(content)
@@ -104,10 +116,10 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
             where=f"{path}: {where}",
             wanted=first["msg"].removeprefix("Value error, "),
             got=got,
-            then="mend it in the file",
+            then="fix it in the file",
         ) from None
     _check_names(file, path)
-    # When one looks is not what is decided: a decision under another schedule is the same decision.
+    # The schedule changes no decision, so it is not part of the fingerprint.
     described = {
         key: value for key, value in asdict(file).items() if key not in ("description", "schedule")
     }
@@ -119,7 +131,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     fingerprint = hashlib.sha256(
         json.dumps(described, sort_keys=True, default=str).encode()
     ).hexdigest()[:12]
-    values = {one.name: getattr(file, one.name) for one in fields(file)}
+    values = {found.name: getattr(file, found.name) for found in fields(file)}
     return UseCase(
         **{
             **values,
@@ -133,7 +145,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
 
 
 def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None:
-    """Walk the tables of the file beside the dataclasses they become."""
+    """Compare the tables of the file with the dataclasses that they become."""
     if not isinstance(content, dict) or not is_dataclass(kind):
         return
     known = _types_of(kind)  # type: ignore[arg-type]  # typeshed: dataclasses may be unhashable; these are classes
@@ -147,8 +159,8 @@ def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None
             for name, column in value.items():
                 _refuse_unknown_keys(column, Column, path, f"{inside}.{name}")
         elif key == "slices" and isinstance(value, list):
-            for number, one in enumerate(value):
-                _refuse_unknown_keys(one, Slice, path, f"{inside}[{number}]")
+            for number, part in enumerate(value):
+                _refuse_unknown_keys(part, Slice, path, f"{inside}[{number}]")
         else:
             _refuse_unknown_keys(value, known[key], path, inside)
 
@@ -156,11 +168,11 @@ def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None
 @cache
 def _types_of(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    return {one.name: hints[one.name] for one in fields(kind)}
+    return {found.name: hints[found.name] for found in fields(kind)}
 
 
 def _check_names(file: _File, path: Path) -> None:
-    """Names that point at columns must point at columns that exist."""
+    """Check the name, and that key, target and slices name the right columns."""
     if not file.columns:
         raise UseCaseError(
             where=f"{path}: columns",
@@ -173,7 +185,7 @@ def _check_names(file: _File, path: Path) -> None:
             where=f"{path}: name",
             wanted="letters, digits, - and _ only",
             got=repr(file.name),
-            then="choose a plain name",
+            then="choose another name",
         )
     for name in (file.target.column, file.key):
         if name in file.columns:
@@ -183,27 +195,26 @@ def _check_names(file: _File, path: Path) -> None:
                 got="the target or the key among the features",
                 then=f"remove [columns.{name}]",
             )
-    for one in file.slices:
-        if one.column not in file.columns:
-            near = difflib.get_close_matches(one.column, file.columns, n=1)
+    for part in file.slices:
+        if part.column not in file.columns:
+            near = difflib.get_close_matches(part.column, file.columns, n=1)
             raise UseCaseError(
-                where=f"{path}: slice {one.name}",
+                where=f"{path}: slice {part.name}",
                 wanted="a column of [columns]",
-                got=one.column,
+                got=part.column,
                 then=f"did you mean {near[0]}?" if near else "name one of the feature columns",
             )
-        if bool(one.values) != (file.columns[one.column].type == "categorical"):
+        if bool(part.values) != (file.columns[part.column].type == "categorical"):
             raise UseCaseError(
-                where=f"{path}: slice {one.name}",
+                where=f"{path}: slice {part.name}",
                 wanted="values for a category, minimum/maximum for a numeric one",
-                got=f"the other for {one.column}",
-                then="mend the slice",
+                got=f"the other for {part.column}",
+                then="fix the slice",
             )
 
 
 def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
-    """Golden cases live beside loop.toml, as a JSON list of {name, row, label, minimum,
-    maximum}."""
+    """The golden cases, a JSON list of {name, row, label, minimum, maximum} beside loop.toml."""
     if file.golden is None:
         return ()
     golden = path.parent / file.golden
@@ -216,7 +227,7 @@ def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
             where=str(golden),
             wanted="a JSON list of golden cases {name, row, label, minimum, maximum}",
             got=str(error).splitlines()[0],
-            then="mend the file, or remove golden from loop.toml",
+            then="fix the file, or remove golden from loop.toml",
         ) from None
     for case in cases:
         missing = sorted(set(file.columns) - set(case.row))
@@ -233,6 +244,6 @@ def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
                 where=f"{golden}: case {case.name}",
                 wanted=f"every feature and a label of {list(file.target.classes)}",
                 got=got,
-                then="mend the case",
+                then="fix the case",
             )
     return cases

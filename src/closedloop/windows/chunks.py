@@ -1,4 +1,4 @@
-"""Tables on disk of any size, read and written a chunk at a time. pyarrow's only door."""
+"""Tables of any size, read and written in chunks. pyarrow's only door."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from closedloop.errors import SourceError
-from closedloop.windows.sources import find_table
+from closedloop.windows.table_file import find_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +30,10 @@ OUT_ENDINGS = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that follow one another. `first_row` counts from 1; `whole` when there are no others.
+    """Consecutive rows. `first_row` counts from 1; `whole` when this is the entire table.
 
-    `frame` holds the columns that were asked for, the first of each name; `columns` holds them as
-    they came, for a `TableWriter`.
+    `frame` holds the requested columns, the first one of each name; `columns` holds them unchanged,
+    for a `ChunkWriter`.
     """
 
     frame: pd.DataFrame
@@ -42,9 +42,11 @@ class Chunk:
     whole: bool
 
 
-class TableReader:
-    """One table: its column `names`, its `size`, and how much of that is `done` (bytes of a CSV
-    file, rows of a Parquet file)."""
+class ChunkReader:
+    """One table: its column `names`, its `size`, and how much of it is `done`.
+
+    Both are bytes for a CSV file, rows for a Parquet file.
+    """
 
     names: tuple[str, ...]
     size: int
@@ -54,18 +56,17 @@ class TableReader:
 
     @property
     def done(self) -> int:
-        """0 to `size`; CSV text that is read ahead counts as done."""
+        """0 to `size`; CSV text that was read ahead counts as done."""
         raise NotImplementedError
 
     def chunks(
         self, columns: Sequence[str], numeric: Sequence[str], rows: int = CHUNK_ROWS
     ) -> Iterator[Chunk]:
-        """Chunks of `rows` rows, the last one with up to twice as many; one without rows when the
-        table has none.
+        """Chunks of `rows` rows, the last up to twice as large; an empty one for an empty table.
 
-        No value is read by what others surround it: CSV is text, Parquet has the types of its file.
-        Columns of `numeric` are float64 where Arrow reads every value as the number that
-        `values.read_number` reads in it. Raises SourceError for a damaged table.
+        No value depends on the values around it: CSV is text, Parquet has the types of its file.
+        Columns in `numeric` are float64 where Arrow reads every value as `read_number` would.
+        Raises SourceError for a damaged table.
         """
         wanted = [name for name in dict.fromkeys(columns) if name in self.names]
         first = 1
@@ -88,7 +89,7 @@ class TableReader:
         raise NotImplementedError
 
 
-class _CsvReader(TableReader):
+class _CsvReader(ChunkReader):
     def __init__(self, path: Path, expected: Sequence[str]) -> None:
         super().__init__(path)
         self._raw: Any = None
@@ -99,9 +100,8 @@ class _CsvReader(TableReader):
 
     @property
     def done(self) -> int:
-        return (
-            self.size if self._raw.closed else int(self._raw.tell())
-        )  # Arrow closes what it has read
+        # Arrow closes a file that it has read to the end.
+        return self.size if self._raw.closed else int(self._raw.tell())
 
     def _text(self) -> Any:
         self._raw = pa.OSFile(str(self._path))
@@ -127,10 +127,10 @@ class _CsvReader(TableReader):
             yield batch.select(places)
 
 
-class _ParquetReader(TableReader):
+class _ParquetReader(ChunkReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        # Without these two whole row groups are read at once, and a file may have a single one.
+        # Without these two, whole row groups are read at once, and a file may have only one.
         self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
         self.names, self.size = tuple(self._file.schema_arrow.names), self._file.metadata.num_rows
         self._done = 0
@@ -155,27 +155,29 @@ class _ParquetReader(TableReader):
             )
 
 
-def open_table(path: Path, expected: Sequence[str]) -> TableReader:
-    """A CSV, TSV (also .gz, .zst) or Parquet file. The delimiter of text is the one that finds most
-    of the `expected` columns.
+def open_table(path: Path, expected: Sequence[str]) -> ChunkReader:
+    """Open a CSV, TSV (also .gz, .zst) or Parquet file.
 
-    Raises SourceError when it is not there, of another format, or damaged.
+    The delimiter of text is the one that finds most of the `expected` columns. Raises SourceError
+    when the file is missing, damaged or of another format.
     """
     ending = find_table(path)
     with _reading(path):
         return _ParquetReader(path) if ending == ".parquet" else _CsvReader(path, expected)
 
 
-class TableWriter:
-    """Writes columns, chunk after chunk; the first chunk says which columns and types there are.
-    Raises SourceError when it cannot."""
+class ChunkWriter:
+    """Writes columns chunk by chunk; the first chunk sets their names and types.
+
+    Raises SourceError when the file cannot be written.
+    """
 
     def __init__(self, out: Path, temporary: Path) -> None:
         self._out, self._temporary = out, temporary
         self._writer: Any = None
 
     def write(self, columns: Mapping[str, Any]) -> None:
-        """Columns of one length: those of a `Chunk`, arrays of numbers, or object arrays of str."""
+        """Columns of equal length: from a `Chunk`, arrays of numbers, or object arrays of str."""
         table = pa.table({name: _as_column(values) for name, values in columns.items()})
         with _writing(self._out):
             if self._writer is None:
@@ -194,11 +196,10 @@ class TableWriter:
 
 
 @contextmanager
-def write_whole(out: Path) -> Iterator[TableWriter]:
-    """A writer of `out`, CSV or Parquet by its ending, which appears when the block ends well and
-    not at all otherwise."""
+def write_whole(out: Path) -> Iterator[ChunkWriter]:
+    """A writer of `out`, CSV or Parquet by its ending; `out` appears only if the block succeeds."""
     temporary = out.with_name(f".{out.name}.part")
-    writer = TableWriter(out, temporary)
+    writer = ChunkWriter(out, temporary)
     try:
         with _writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +208,7 @@ def write_whole(out: Path) -> Iterator[TableWriter]:
         with _writing(out):
             temporary.replace(out)
     except BaseException:
-        with suppress(SourceError):  # the fault that is under way says more
+        with suppress(SourceError):  # the error already being raised says more
             writer.close()
         raise
     finally:
@@ -222,9 +223,9 @@ def _reading(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             where=str(path),
-            wanted="a table that can be read to its end",
+            wanted="a table that can be read to the end",
             got=_first_line(error),
-            then="mend the file",
+            then="fix the file",
         ) from None
 
 
@@ -259,8 +260,7 @@ def _find_delimiter(beginning: bytes, expected: Sequence[str]) -> str:
 
 
 def _regroup(batches: Iterator[Any], rows: int) -> Iterator[tuple[Any, bool]]:
-    """Tables of `rows` rows, and whether it is the last: that has the rest, so that none is small
-    beside others."""
+    """Tables of `rows` rows, and whether each is the last, which also takes the small rest."""
     waiting, number = [], 0
     for batch in batches:
         waiting.append(batch)
@@ -273,8 +273,7 @@ def _regroup(batches: Iterator[Any], rows: int) -> Iterator[tuple[Any, bool]]:
 
 
 def _plain(column: Any) -> Any:
-    """A category of pandas as the values that it stands for: each chunk has a dictionary of its
-    own."""
+    """The values of a pandas categorical: each chunk has a dictionary of its own."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
@@ -283,7 +282,7 @@ def _numbers(column: Any) -> Any:
         # Whole numbers beyond 2^53 are rounded, as Python's float() does.
         return pc.cast(column, pa.float64(), safe=not pa.types.is_integer(column.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return column  # ' 1,234.50 ' and the like are read one by one
+        return column  # values such as ' 1,234.50 ' are read one at a time
 
 
 def _as_column(values: Any) -> Any:

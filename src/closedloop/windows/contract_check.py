@@ -1,121 +1,24 @@
-"""The data contract: a raw window becomes columns of known types, and a broken window is told from
-a drifted one.
-
-`prepare` is the only way in: training, monitoring and serving all see a row through it.
-`check_contract` compares what came with what [columns] in loop.toml promises.
-"""
+"""Checks a window against [columns] of loop.toml, to tell broken windows from drifted ones."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from closedloop.decisions.evidence import Violation
-from closedloop.use_case.contract import MISSING as MISSING
-from closedloop.use_case.contract import Column, UseCase
-from closedloop.windows.spelling import (
-    find_spellings,
-    read_category,
-    read_label,
-    read_number,
-    says_nothing,
-    spell,
-)
+from closedloop.use_case.contract import MISSING, Column, UseCase
+from closedloop.windows.prepare import convert_values, read_categories, select_column
+from closedloop.windows.spelling import says_nothing
 
 _MAX_UNKNOWN_LABELS = 0.01
-_ANOTHER_UNIT = 5.0  # times the largest value of training, or that part of the smallest; a moving population seldom gets there at once
+# Times the largest value of training, or that part of the smallest: a change of unit jumps that
+# far, a drifting population seldom does.
+_ANOTHER_UNIT = 5.0
 _MAX_SHARES = 100
-
-
-def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
-    """Raw rows -> the feature columns in the order of loop.toml, then the key and the target where
-    the frame has them.
-
-    Numeric columns become float64 with NaN for null and for what is no finite number. Categorical
-    ones become str in object columns: stripped, spelled as in `allowed`, MISSING for null. The key
-    becomes str, the target one of the classes or None. A feature that the frame lacks is all null;
-    `check_contract` names it.
-    """
-    columns: dict[str, Any] = {}
-    for name, column in use_case.columns.items():
-        if name not in frame.columns:
-            columns[name] = (
-                np.full(len(frame), np.nan)
-                if column.type == "numeric"
-                else _constant(MISSING, len(frame))
-            )
-        elif column.type == "numeric":
-            columns[name] = read_numbers(_series(frame, name))
-        else:
-            columns[name] = read_categories(_series(frame, name), column.allowed)
-    if use_case.key is not None and use_case.key in frame.columns:
-        columns[use_case.key] = _texts(_series(frame, use_case.key), spell)
-    if use_case.target.column in frame.columns:
-        columns[use_case.target.column] = _texts(
-            _series(frame, use_case.target.column),
-            partial(read_label, known=find_spellings(use_case.target.classes)),
-        )
-    return pd.DataFrame(
-        {
-            name: pd.Series(values, dtype=None if values.dtype != object else object)
-            for name, values in columns.items()
-        }
-    )
-
-
-def _series(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """One column; the first of them when the frame has several of that name."""
-    found = frame[name]
-    return found.iloc[:, 0] if isinstance(found, pd.DataFrame) else found
-
-
-def _constant(value: str, rows: int) -> NDArray[Any]:
-    out = np.empty(rows, dtype=object)
-    out[:] = value
-    return out
-
-
-def _each(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
-    """`convert` of every value, called once per distinct value where values can be told apart by
-    hashing."""
-    values = series.astype(object)
-    if pd.api.types.infer_dtype(values, skipna=True) in ("mixed", "mixed-integer"):
-        # True, 1 and 1.0 hash alike, and lists do not hash at all.
-        return [convert(value) for value in values]
-    codes, distinct = pd.factorize(values, use_na_sentinel=True)
-    converted = [convert(value) for value in distinct]
-    converted.append(convert(None))  # code -1 is null
-    return [converted[code] for code in codes.tolist()]
-
-
-def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
-    """Values as float64, shape (n,); NaN for null and for what is no finite number."""
-    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
-        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    else:
-        numbers = np.asarray(_each(series, read_number), dtype=np.float64)
-    numbers[~np.isfinite(numbers)] = np.nan
-    return numbers
-
-
-def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
-    """Values as str, shape (n,), in one spelling each, that of `allowed` where it matches; MISSING
-    for null."""
-    return _texts(series, read_category(allowed))
-
-
-def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDArray[Any]:
-    out = np.empty(len(series), dtype=object)
-    out[:] = _each(series, convert)
-    return out
 
 
 def check_contract(
@@ -124,9 +27,11 @@ def check_contract(
     use_case: UseCase,
     statistics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Violation, ...]:
-    """Every way in which the window breaks the contract, at most one per column: the first of
-    missing, type, null, range (or categories), unit. `statistics` are those of production's
-    training rows (`measure_statistics`); None skips the unit rule.
+    """Every way in which the window breaks the contract, at most one violation per column.
+
+    The rules are checked in this order: missing, type, null, range (or categories), unit.
+    `statistics` describe production's training rows (`measure_statistics`); None skips the unit
+    rule.
     """
     if not len(raw):
         return (Violation("(window)", "empty", "at least one row", "no rows"),)
@@ -137,7 +42,11 @@ def check_contract(
         elif column.type == "numeric":
             found.append(
                 _check_numeric(
-                    name, column, _series(raw, name), prepared[name], (statistics or {}).get(name)
+                    name,
+                    column,
+                    select_column(raw, name),
+                    prepared[name],
+                    (statistics or {}).get(name),
                 )
             )
         else:
@@ -147,7 +56,7 @@ def check_contract(
 
 
 def _percent(share: float) -> str:
-    """One decimal, more where one would say 0 or 100."""
+    """One decimal, or more where one decimal would read 0 or 100."""
     return f"{100 * share:.1f} %" if 0.001 <= share <= 0.999 else f"{100 * share:.6g} %"
 
 
@@ -161,7 +70,8 @@ def _check_numeric(
     numbers = values.to_numpy(dtype=np.float64)
     null = np.isnan(numbers)
     given = ~np.asarray(
-        raw.isna() if pd.api.types.is_numeric_dtype(raw) else _each(raw, says_nothing), dtype=bool
+        raw.isna() if pd.api.types.is_numeric_dtype(raw) else convert_values(raw, says_nothing),
+        dtype=bool,
     )
     unreadable = given & null
     if given.any() and unreadable.sum() / given.sum() > column.max_bad_rate:
@@ -170,7 +80,7 @@ def _check_numeric(
             name,
             "type",
             f"numbers in at least {_percent(1 - column.max_bad_rate)} of the values",
-            f"{_percent(unreadable.sum() / given.sum())} that are none, such as {example!r}",
+            f"{_percent(unreadable.sum() / given.sum())} not numbers, such as {example!r}",
         )
     if null.mean() > column.max_null_rate:
         return Violation(
@@ -193,24 +103,22 @@ def _check_numeric(
             _bounds(low, high),
             f"{_percent(outside)} of values outside, median {median:.6g}",
         )
-    trained_low, trained_high = (
-        _trained(statistics, "minimum", -math.inf),
-        _trained(statistics, "maximum", math.inf),
-    )
-    # A column that was constant in training says nothing about its unit; neither does a little more
-    # or less than was seen, which is drift.
-    if trained_low < trained_high and math.isfinite(trained_low) and math.isfinite(trained_high):
-        smallest, largest = sorted((abs(trained_low), abs(trained_high)))
-        low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
-        if not low <= abs(median) <= largest * _ANOTHER_UNIT:
-            wanted = f"a median within {_ANOTHER_UNIT:g} times what was seen in training, {_bounds(trained_low, trained_high)}"
-            return Violation(name, "unit", wanted, f"median {median:.6g}")
-    return None
+    return _check_unit(name, median, statistics or {})
 
 
-def _trained(statistics: Mapping[str, Any] | None, key: str, unknown: float) -> float:
-    value = (statistics or {}).get(key)
-    return unknown if value is None else float(value)
+def _check_unit(name: str, median: float, statistics: Mapping[str, Any]) -> Violation | None:
+    trained_low, trained_high = statistics.get("minimum"), statistics.get("maximum")
+    # A column that was constant in training says nothing about its unit. Values a little beyond
+    # those of training are drift.
+    if trained_low is None or trained_high is None or not trained_low < trained_high:
+        return None
+    smallest, largest = sorted((abs(trained_low), abs(trained_high)))
+    low = smallest / _ANOTHER_UNIT if trained_low * trained_high > 0 else 0.0
+    if low <= abs(median) <= largest * _ANOTHER_UNIT:
+        return None
+    seen = f"what was seen in training, {_bounds(trained_low, trained_high)}"
+    wanted = f"a median within {_ANOTHER_UNIT:g} times {seen}"
+    return Violation(name, "unit", wanted, f"median {median:.6g}")
 
 
 def _bounds(low: float, high: float) -> str:
@@ -238,7 +146,7 @@ def _check_categorical(name: str, column: Column, values: pd.Series[str]) -> Vio
             name,
             "categories",
             _listed(column.allowed),
-            f"{_percent(share)} of values others, such as {_worst(unknown)}",
+            f"{_percent(share)} other values, such as {_worst(unknown)}",
         )
     return None
 
@@ -271,11 +179,11 @@ def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Vi
 
 
 def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) -> Violation | None:
-    """No labels at all are no violation: they may still be under way."""
+    """A window without any labels is no violation: they may still arrive."""
     name = use_case.target.column
     if name not in raw.columns:
         return None
-    spelled = pd.Series(read_categories(_series(raw, name)), dtype=object)
+    spelled = pd.Series(read_categories(select_column(raw, name)), dtype=object)
     given = spelled != MISSING
     unknown = given & prepared[name].isna()
     if not given.any() or unknown.sum() / given.sum() <= _MAX_UNKNOWN_LABELS:
@@ -284,15 +192,16 @@ def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) 
         name,
         "labels",
         _listed(use_case.target.classes),
-        f"{_percent(unknown.sum() / given.sum())} of labels others, such as {_worst(spelled[unknown])}",
+        f"{_percent(unknown.sum() / given.sum())} other labels, such as {_worst(spelled[unknown])}",
     )
 
 
 def measure_statistics(prepared: pd.DataFrame, use_case: UseCase) -> dict[str, dict[str, Any]]:
-    """What each feature looked like, as plain JSON.
+    """What each feature looks like, as plain JSON.
 
-    Numeric: minimum, maximum, mean, std (of the population), median, null_rate; None where every
-    value is null. Categorical: `shares` of all rows by category, the 100 commonest, and null_rate.
+    Numeric: minimum, maximum, mean, std (of the population), median and null_rate; None where every
+    value is null. Categorical: `shares` of all rows for the 100 most frequent categories, and
+    null_rate.
     """
     measures: dict[str, Callable[..., Any]] = {
         "minimum": np.min,
@@ -323,23 +232,3 @@ def measure_statistics(prepared: pd.DataFrame, use_case: UseCase) -> dict[str, d
 
 def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:
-    """sha256 over every cell of the features, the key and the target, in row order: any changed
-    cell changes it."""
-    content = hashlib.sha256()
-    for name in (*use_case.columns, use_case.key, use_case.target.column):
-        if name is None or name not in prepared.columns:
-            continue
-        content.update(f"\n{name}\n{len(prepared)}\n".encode())
-        if name in use_case.columns and use_case.columns[name].type == "numeric":
-            values = prepared[name].to_numpy(dtype="<f8")
-            content.update(
-                np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
-            )  # one NaN, one zero
-        else:
-            codes, distinct = pd.factorize(prepared[name], use_na_sentinel=True)
-            content.update(json.dumps([str(value) for value in distinct]).encode())
-            content.update(codes.astype("<i8").tobytes())
-    return content.hexdigest()

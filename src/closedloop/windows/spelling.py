@@ -1,5 +1,7 @@
-"""One value at a time, as exports spell them: numbers, categories and nulls. Without pandas,
-because the service reads values too."""
+"""How exports spell single values: numbers, categories, nulls.
+
+Without pandas, because the service reads values too.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,12 @@ import numpy as np
 
 from closedloop.use_case.contract import MISSING
 
-# Spellings of 'no value' in exports. A category that is spelled like one of them counts when
-# `allowed` names it.
+# Spellings of 'no value' in exports. A category spelled like this is a value if `allowed` names it.
 _NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})
 _CURRENCY = "€$£¥"
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
-# pandas' own nulls, known by name: whoever brings one has imported pandas, and nobody else need.
+# The nulls of pandas, by name: this saves importing pandas.
 _PANDAS_NULLS = ("NAType", "NaTType")
 
 
@@ -38,8 +39,10 @@ def says_nothing(value: Any) -> bool:
 
 
 def read_number(value: Any) -> float:
-    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for all else. A comma
-    counts only between thousands."""
+    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for anything else.
+
+    A comma is accepted only between thousands.
+    """
     if is_null(value):
         return math.nan
     if isinstance(value, str):
@@ -56,8 +59,7 @@ def read_number(value: Any) -> float:
 
 
 def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
-    """A reader of one category: in one spelling, that of `allowed` where it matches; MISSING for
-    null."""
+    """A function that spells a category as in `allowed` where it matches; MISSING for null."""
     return partial(_category, known=find_spellings(allowed))
 
 
@@ -74,12 +76,12 @@ def spell(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """What two spellings of one category share: case apart, 1.0 is 1."""
+    """The form that two spellings of a category share: lower case, and 1 for 1.0."""
     return (text.partition(".")[0] if _WHOLE.fullmatch(text) else text).casefold()
 
 
 def find_spellings(allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """Plain form -> the spelling to use. An exact spelling wins over an equal plain form."""
+    """Plain form -> the spelling to use; an exact spelling wins over an equal plain form."""
     known = {_plain(text.strip()): text for text in reversed(allowed)}
     known.update({text.strip(): text for text in allowed})
     return known
@@ -96,6 +98,6 @@ def _category(value: Any, known: Mapping[str, str]) -> str:
 
 
 def read_label(value: Any, known: Mapping[str, str]) -> str | None:
-    """The class that a value spells, None for what is none of them."""
+    """The class that a value spells; None for an unknown class."""
     text = spell(value)
     return known.get(text, known.get(_plain(text)))

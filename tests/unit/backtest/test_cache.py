@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from closedloop.backtest.cache import CachedCompute, digest_frame
+from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
-from closedloop.training.candidates import LabelledWindow, Trainer, labelled_rows
+from closedloop.training.candidates import LabelledWindow, labelled_rows
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import prepare
+from closedloop.windows.prepare import prepare
 from tests.unit.streams import make_frame, make_use_case
 
 
@@ -32,9 +34,8 @@ def windows(use_case: UseCase, count: int = 3, first: int = 0) -> tuple[Labelled
     )
 
 
-def answer(compute: CachedCompute | Trainer, use_case: UseCase, asked: pd.DataFrame) -> np.ndarray:
-    pipeline = compute.fit("logistic/all", windows(use_case), use_case)
-    return compute.probabilities(pipeline, asked, use_case)
+def answer(compute: Compute, use_case: UseCase, asked: pd.DataFrame) -> np.ndarray:
+    return score_frame(compute.fit("logistic/all", windows(use_case), use_case), asked)
 
 
 def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
@@ -43,7 +44,7 @@ def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
     compute, asked = CachedCompute(), windows(use_case)[2].frame
     answers = [answer(compute, use_case, asked) for _ in range(2)]
     assert compute.fits == 1
-    expected = answer(Trainer(), use_case, asked)
+    expected = answer(Compute(), use_case, asked)
     assert all(np.array_equal(found, expected) for found in answers)
 
 

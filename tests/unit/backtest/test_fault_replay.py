@@ -19,6 +19,7 @@ from closedloop.backtest.fault_replay import (
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import first_recipe
 from closedloop.backtest.run import run_backtest
+from closedloop.bundle.frames import score_frame
 from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_past
@@ -40,7 +41,7 @@ def test_damage_is_what_the_faulty_rows_cost_the_same_model(tmp_path: Path) -> N
     trained, recipe = ("w0", "w1", "w2", "w3"), first_recipe(past.use_case)
     clean = past.compute.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
     rows = past.labelled("w6")
-    reached = measure_auc(rows.labels, past.compute.probabilities(clean, rows.frame, past.use_case))
+    reached = measure_auc(rows.labels, score_frame(clean, rows.frame))
     assert reached is not None
     learned = replace(
         LIVED, window="w5", next_window="w6", candidate=2, trained_on=trained, recipe=recipe

@@ -14,7 +14,8 @@ from closedloop.backtest.faults import FAULTS, applicable, inject
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case, parse_use_case
-from closedloop.windows.contract_check import check_contract, measure_statistics, prepare
+from closedloop.windows.contract_check import check_contract, measure_statistics
+from closedloop.windows.prepare import prepare
 
 CONTENT: dict[str, Any] = {
     "name": "test",
@@ -117,11 +118,9 @@ def test_two_classes_are_swapped_and_more_are_rotated() -> None:
     after = inject(before, "classes_swapped", three_classes(), seed=1)
     turned = {"no": "maybe", "maybe": "yes", "yes": "no", None: None}
     assert labels_of(after) == [turned[label] for label in labels_of(before)]
-    two = window(("no", "yes"))
+    two, other = window(("no", "yes")), {"no": "yes", "yes": "no", None: None}
     swapped = inject(two, "classes_swapped", two_classes(), seed=1)
-    assert labels_of(swapped) == [
-        {"no": "yes", "yes": "no", None: None}[label] for label in labels_of(two)
-    ]
+    assert labels_of(swapped) == [other[label] for label in labels_of(two)]
     assert changed(before, after) == ["label"]
 
 

@@ -22,15 +22,15 @@ def replayed(past: Past, name: str) -> tuple[Round, ...]:
 def test_static_never_trains(tmp_path: Path) -> None:
     """Version 1 answers to the end."""
     rounds = replayed(make_past(tmp_path), "static")
-    assert {one.production for one in rounds} == {1}
-    assert not [one for one in rounds if one.candidate]
+    assert {lived.production for lived in rounds} == {1}
+    assert not [lived for lived in rounds if lived.candidate]
 
 
 def test_always_ships_every_round_what_all_due_labels_taught(tmp_path: Path) -> None:
     """With labels one window late, round t teaches all windows up to t - 1, and the new version
     answers the next window."""
     rounds = replayed(make_past(tmp_path), "always")
-    assert [one.production for one in rounds] == list(range(2, len(rounds) + 2))
+    assert [lived.production for lived in rounds] == list(range(2, len(rounds) + 2))
     assert rounds[0].window == "w3"
     assert rounds[0].trained_on == ("w0", "w1", "w2")
     assert rounds[-1].next_window == "w8"
@@ -41,7 +41,7 @@ def test_every_k_trains_each_kth_round(tmp_path: Path) -> None:
     """Rounds 2 and 4 of 5, as it would always have trained there."""
     past = make_past(tmp_path)
     rounds, always = replayed(past, "every-2"), replayed(past, "always")
-    assert [one.number for one in rounds if one.candidate] == [2, 4]
+    assert [lived.number for lived in rounds if lived.candidate] == [2, 4]
     assert rounds[1].next_auc == always[1].next_auc
 
 
@@ -57,8 +57,8 @@ def test_naive_trains_on_the_newest_window_alone_and_reads_the_logged_number(
         "w6": make_frame(6, 1.0, 9.0),
         "w7": make_frame(7, 1.0, 14.0),
     }
-    rounds = {one.window: one for one in replayed(make_past(tmp_path, frames), "naive")}
-    assert {window: one.trained_on for window, one in rounds.items() if window > "w3"} == {
+    rounds = {lived.window: lived for lived in replayed(make_past(tmp_path, frames), "naive")}
+    assert {window: lived.trained_on for window, lived in rounds.items() if window > "w3"} == {
         "w4": ("w3",),
         "w5": ("w4",),
         "w6": ("w5",),
@@ -78,13 +78,13 @@ def test_naive_does_nothing_while_nothing_drifts(tmp_path: Path) -> None:
             past.use_case, policy=replace(past.use_case.policy, retraining=retraining)
         ),
     )
-    assert {one.actions for one in replayed(calm, "naive")} == {("keep",)}
+    assert {lived.actions for lived in replayed(calm, "naive")} == {("keep",)}
 
 
 def test_the_loop_retrains_and_goes_on(tmp_path: Path) -> None:
     """The brain's own decisions: it retrains when the relation turns, and ends better than never
     retraining."""
-    found = {one.policy: one for one in run_backtest(make_past(tmp_path)).figures}
+    found = {figures.policy: figures for figures in run_backtest(make_past(tmp_path)).figures}
     assert tuple(found) == DEFAULT
     assert found["loop"].promotions >= 1
     assert (found["loop"].mean_auc or 0) > (found["static"].mean_auc or 1)
@@ -101,7 +101,9 @@ def test_a_harmful_promotion_is_taken_back(tmp_path: Path) -> None:
         quarantine=replace(past.use_case.policy.quarantine, max_auc_drop=1.0),
         promotion=replace(past.use_case.policy.promotion, min_recent_gain=0.0),
     )
-    rounds = {one.window: one for one in replay(past, Brain("careless", careless), fit_first(past))}
+    rounds = {
+        lived.window: lived for lived in replay(past, Brain("careless", careless), fit_first(past))
+    }
     assert rounds["w4"].promoted
     assert rounds["w6"].actions == ("rollback",)
     assert rounds["w6"].rolled_back
@@ -128,7 +130,7 @@ def test_a_file_replaces_the_tables_that_it_names(tmp_path: Path) -> None:
     [
         ("allways", None, "did you mean always"),
         ("every-0", None, "every-K"),
-        ("gone.toml", None, "mend the path"),
+        ("gone.toml", None, "correct the path"),
         ("other.toml", "[training]\nseed = 1\n", "policy"),
         ("typo.toml", "[policy.promotion]\nmin_detla = 1\n", "min_delta"),
     ],

@@ -23,9 +23,17 @@ EVERYBODY = ("static", "always", "every-2", "naive", "loop")
 def decided(rounds: Mapping[str, tuple[Round, ...]], until: int) -> list[object]:
     """All that was decided, and all that was known when it was, in the first rounds."""
     return [
-        (name, one.window, one.actions, one.reason, one.delta, one.production, one.trained_on)
+        (
+            name,
+            lived.window,
+            lived.actions,
+            lived.reason,
+            lived.delta,
+            lived.production,
+            lived.trained_on,
+        )
         for name, found in rounds.items()
-        for one in found[:until]
+        for lived in found[:until]
     ]
 
 
@@ -124,5 +132,5 @@ def test_a_turn_that_cannot_be_taken_does_not_end_the_replay(tmp_path: Path) -> 
     and the next one goes on."""
     frames = make_frames(8) | {"w4": make_frame(4, shift=9.0).assign(left="no")}
     found = run_backtest(make_past(tmp_path, frames), ("naive",)).rounds["naive"]
-    assert [one.window for one in found if one.failed] == ["w5"]
-    assert all(one.next_auc is not None for one in found if one.next_window != "w4")
+    assert [lived.window for lived in found if lived.failed] == ["w5"]
+    assert all(lived.next_auc is not None for lived in found if lived.next_window != "w4")

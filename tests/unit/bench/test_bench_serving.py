@@ -21,7 +21,7 @@ from api.guard.middleware import Service
 from api.metrics.service import Metrics
 from api.model.live import Production
 from closedloop.errors import ClosedLoopError
-from closedloop.records.queue import Recorder
+from closedloop.records.queue import RecordQueue
 from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from tests.bench.ceiling_app import Constant, add_constant
@@ -294,7 +294,7 @@ def test_the_processes_that_answer_are_weighed(tmp_path: Path) -> None:
 def test_the_constant_goes_the_way_of_predict() -> None:
     """It is answered past the framework, whose layers are not even built, and counted by the same
     watch."""
-    app, metrics = Service(), Metrics(Production(), Recorder(Records(open_engine("sqlite://"))))
+    app, metrics = Service(), Metrics(Production(), RecordQueue(Records(open_engine("sqlite://"))))
     app.watch(metrics, Gate(Limits(), None), frozenset({Constant.path}))
     add_constant(app)
     answer = TestClient(app).post(Constant.path, content=b"{}")

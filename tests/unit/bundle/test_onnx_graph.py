@@ -16,11 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from closedloop.bundle.frames import pack_frame
 from closedloop.bundle.onnx_graph import convert, find_split_points
-from closedloop.bundle.onnx_proof import make_awkward_rows, make_split_rows, pack_frame
+from closedloop.bundle.onnx_proof import make_awkward_rows, make_split_rows
 from closedloop.errors import ModelError
 from closedloop.training.recipes import fit
-from closedloop.windows.contract_check import MISSING
+from closedloop.use_case.contract import MISSING
 
 NEAR = 1e-6
 RECIPES = ["logistic", "lightgbm", "baseline"]
@@ -60,7 +61,7 @@ def frame(draw: np.random.Generator, rows: int, numeric: int, categorical: int) 
             ["a", "b", MISSING],
             ["", "gold card", "größe", "1"],
             ["only"],
-            [f"c{one}" for one in range(40)],
+            [f"c{place}" for place in range(40)],
         ][place % 4]
         found[f"c{place}"] = pd.Series(draw.choice(choices, rows), dtype=object)
     return pd.DataFrame(found)
@@ -93,10 +94,16 @@ def ask(
     numbers, texts = pack_frame(rows, numeric, categorical)
     given = {"numbers": numbers, "texts": texts}
     return np.asarray(
-        session.run(["probabilities"], {one.name: given[one.name] for one in session.get_inputs()})[
-            0
-        ]
+        session.run(
+            ["probabilities"], {tensor.name: given[tensor.name] for tensor in session.get_inputs()}
+        )[0]
     )
+
+
+def distance(pipeline: Any, tried: pd.DataFrame, numbers: list[str], texts: list[str]) -> float:
+    """Largest difference between the pipeline's answers and its ONNX model's."""
+    answers = ask(convert(pipeline, numbers, texts), tried, numbers, texts)
+    return float(np.abs(answers - pipeline.predict_proba(tried)).max())
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -145,11 +152,7 @@ def test_pipelines_of_chance(group: int) -> None:
             ],
             ignore_index=True,
         )
-        difference = np.abs(
-            ask(convert(pipeline, numbers, texts), tried, numbers, texts)
-            - pipeline.predict_proba(tried)
-        ).max()
-        assert difference < NEAR, f"seed {seed}: {chosen}"
+        assert distance(pipeline, tried, numbers, texts) < NEAR, f"seed {seed}: {chosen}"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -162,13 +165,7 @@ def test_split_points_are_exact(classes: int, dtype: Any) -> None:
     assert sum(len(values) for values in points.values()) > 100
     tried = make_split_rows(table, numbers, points)
     tried[numbers] = tried[numbers].astype(dtype).astype(float)
-    assert (
-        np.abs(
-            ask(convert(pipeline, numbers, texts), tried, numbers, texts)
-            - pipeline.predict_proba(tried)
-        ).max()
-        < NEAR
-    )
+    assert distance(pipeline, tried, numbers, texts) < NEAR
 
 
 def test_a_threshold_rounded_to_float32_would_be_noticed() -> None:
@@ -180,16 +177,14 @@ def test_a_threshold_rounded_to_float32_would_be_noticed() -> None:
     pipeline, table, numbers, texts = case(5, "lightgbm", 2, 5, 2, rows=600)
     model = onnx.load_from_string(convert(pipeline, numbers, texts))
     trees = next(node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor")
-    thresholds = next(one for one in trees.attribute if one.name == "nodes_values_as_tensor")
+    thresholds = next(
+        attribute for attribute in trees.attribute if attribute.name == "nodes_values_as_tensor"
+    )
     rounded = numpy_helper.to_array(thresholds.t).astype(np.float32).astype(float)
     thresholds.CopyFrom(helper.make_attribute(thresholds.name, numpy_helper.from_array(rounded)))
     tried = make_split_rows(table, numbers, find_split_points(pipeline, numbers))
-    assert (
-        np.abs(
-            ask(model.SerializeToString(), tried, numbers, texts) - pipeline.predict_proba(tried)
-        ).max()
-        > 1e-5
-    )
+    answers = ask(model.SerializeToString(), tried, numbers, texts)
+    assert np.abs(answers - pipeline.predict_proba(tried)).max() > 1e-5
 
 
 @pytest.mark.parametrize("recipe", ["logistic", "lightgbm"])
@@ -205,9 +200,8 @@ def test_numbers_beyond_float32_keep_their_digits(recipe: Any) -> None:
             else (np.arange(200) > 120).astype(int)
         )
         pipeline = fit(recipe, table, labels, numeric=["id"], categorical=[], seed=1)
-        wanted = pipeline.predict_proba(table)
-        assert np.ptp(wanted[:, 0]) > 0.5
-        assert np.abs(ask(convert(pipeline, ["id"], []), table, ["id"], []) - wanted).max() < NEAR
+        assert np.ptp(pipeline.predict_proba(table)[:, 0]) > 0.5
+        assert distance(pipeline, table, ["id"], []) < NEAR
 
 
 def test_a_null_in_a_column_that_had_none() -> None:
@@ -224,12 +218,7 @@ def test_a_null_in_a_column_that_had_none() -> None:
             seed=1,
         )
         tried = pd.DataFrame({"x": [np.nan, 0.0, -0.0, 0.5]})
-        assert (
-            np.abs(
-                ask(convert(pipeline, ["x"], []), tried, ["x"], []) - pipeline.predict_proba(tried)
-            ).max()
-            < NEAR
-        )
+        assert distance(pipeline, tried, ["x"], []) < NEAR
 
 
 def test_numbers_beside_zero_take_the_turn_of_zero() -> None:
@@ -237,18 +226,8 @@ def test_numbers_beside_zero_take_the_turn_of_zero() -> None:
     both borders are followed."""
     values = np.repeat([-1e-30, 0.0, 1e-30], 60)
     border = float(np.float32(1e-35))
-    near = [
-        sign * value
-        for sign in (1, -1)
-        for value in (
-            border,
-            np.nextafter(border, 0),
-            np.nextafter(border, 1),
-            5e-324,
-            1e-36,
-            2e-35,
-        )
-    ]
+    beside = (np.nextafter(border, 0), np.nextafter(border, 1))
+    near = [sign * value for sign in (1, -1) for value in (border, *beside, 5e-324, 1e-36, 2e-35)]
     tried = pd.DataFrame({"x": [0.0, -0.0, *near]})
     for positive in (values > 0, values < 0, values == 0):
         pipeline = fit(
@@ -259,9 +238,8 @@ def test_numbers_beside_zero_take_the_turn_of_zero() -> None:
             categorical=[],
             seed=1,
         )
-        wanted = pipeline.predict_proba(tried)
-        assert np.ptp(wanted[:, 0]) > 0.5
-        assert np.abs(ask(convert(pipeline, ["x"], []), tried, ["x"], []) - wanted).max() < NEAR
+        assert np.ptp(pipeline.predict_proba(tried)[:, 0]) > 0.5
+        assert distance(pipeline, tried, ["x"], []) < NEAR
 
 
 def test_the_same_pipeline_gives_the_same_bytes() -> None:

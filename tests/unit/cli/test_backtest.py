@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from tests.unit.streams import make_frames
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     pd.concat([frame.assign(month=number) for number, frame in frames]).to_csv(
         "sales.csv", index=False
     )
-    assert run(["init", "sales.csv", "--target", "left", "--window-column", "month"]) == 0
+    assert (
+        main(["init", "sales.csv", "--target", "left", "--window-column", "month"], os.environ) == 0
+    )
     yield tmp_path
     os.environ.clear()
     os.environ.update(before)
@@ -62,14 +64,19 @@ def test_one_line_of_json_a_policy(place: Path, capsys: pytest.CaptureFixture[st
         "--json",
     ]
     capsys.readouterr()
-    assert run([*command, "--policy", "loop", "--policy", "every-3", "--policy", "always"]) == 0
+    assert (
+        main(
+            [*command, "--policy", "loop", "--policy", "every-3", "--policy", "always"], os.environ
+        )
+        == 0
+    )
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["policy"] for one in found] == ["loop", "every-3", "always"]
-    assert all(set(one) >= FIGURES for one in found)
+    assert [figures["policy"] for figures in found] == ["loop", "every-3", "always"]
+    assert all(set(figures) >= FIGURES for figures in found)
     assert found[2]["share"] == 1
     kept = json.loads((place / "out/backtest.json").read_text())
     assert kept["windows"] == [str(number) for number in range(12)]
-    assert [one["window"] for one in kept["rounds"]["loop"]] == [
+    assert [round["window"] for round in kept["rounds"]["loop"]] == [
         str(number) for number in range(4, 11)
     ]
     assert {"actions", "reason", "delta", "next_auc", "production", "harmful"} <= set(
@@ -83,7 +90,7 @@ def test_people_get_a_table_a_page_and_a_sentence(
     """Every default policy is a line of 80 columns at most, the page needs nothing from elsewhere,
     the sentence has numbers."""
     capsys.readouterr()
-    assert run(["backtest", "--use-case", "loop.toml", "--learner", "logistic"]) == 0
+    assert main(["backtest", "--use-case", "loop.toml", "--learner", "logistic"], os.environ) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} >= {
         "static",
@@ -115,7 +122,7 @@ def test_a_mistake_is_one_sentence(
     """A policy, learner, history or folder that cannot be used ends in a sentence and the code of
     its kind."""
     capsys.readouterr()
-    assert run(["backtest", "--use-case", "loop.toml", *options.split()]) == code
+    assert main(["backtest", "--use-case", "loop.toml", *options.split()], os.environ) == code
     shown = capsys.readouterr()
     assert shown.out == ""
     assert words in shown.err

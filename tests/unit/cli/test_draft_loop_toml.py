@@ -14,8 +14,10 @@ from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.contract_check import check_contract, prepare
-from closedloop.windows.sources import open_source, read_table
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.open_source import open_source
+from closedloop.windows.prepare import prepare
+from closedloop.windows.table_file import read_table
 
 ROWS = 200
 
@@ -165,7 +167,7 @@ def test_a_target_that_is_none(tmp_path: Path, target: str, message: str) -> Non
 def test_keys_and_windows_that_are_none(tmp_path: Path) -> None:
     """A repeating key, an absent key and a window column as fine as the rows are refused; a key may
     repeat between windows."""
-    with pytest.raises(UseCaseError, match="comes once in a window"):
+    with pytest.raises(UseCaseError, match="unique within a window"):
         described(table(), tmp_path, key="city")
     with pytest.raises(UseCaseError, match="did you mean customerId"):
         described(table(), tmp_path, key="customerID")

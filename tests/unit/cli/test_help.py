@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from closedloop.cli.app import app, run
+from closedloop.cli.app import build_app, main
+from closedloop.cli.session import Session
 
-GROUP = get_command(app)
+GROUP = get_command(build_app(Session({})))
 COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]
 PROMISED = {
     "demo",
@@ -33,6 +34,7 @@ PROMISED = {
     "serve",
     "key",
     "up",
+    "deploy",
     "upgrade",
     "migrate",
     "prune",
@@ -52,7 +54,7 @@ FOR_PROGRAMS = {
     "migrate",
     "prune",
 }
-ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade"}
+ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade", "deploy"}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def shown(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The help of a command in one line."""
-    assert run([name, "--help"]) == 0
+    assert main([name, "--help"], os.environ) == 0
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
 
 
@@ -94,9 +96,9 @@ def test_help_shows_an_example_that_works(name: str, capsys: pytest.CaptureFixtu
 def test_help_says_what_every_option_is_for(name: str) -> None:
     """No argument or option is shown without a word on what it does."""
     silent = [
-        one.name
-        for one in GROUP.commands[name].params
-        if not getattr(one, "help", None) and one.name != "help"
+        option.name
+        for option in GROUP.commands[name].params
+        if not getattr(option, "help", None) and option.name != "help"
     ]  # type: ignore[attr-defined]
     assert silent == []
 
@@ -105,7 +107,7 @@ def test_use_case_and_json_are_offered_alike_everywhere() -> None:
     """--use-case is an option of every command that works on one, --json of every command that a
     program may read."""
     options = {
-        name: {word for one in command.params for word in one.opts}
+        name: {word for option in command.params for word in option.opts}
         for name, command in GROUP.commands.items()
     }  # type: ignore[attr-defined]
     assert {name for name, words in options.items() if "--use-case" in words} == ON_A_USE_CASE
@@ -119,7 +121,7 @@ def test_the_default_use_case_is_told(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_alone_it_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """`closedloop` alone lists every command, does nothing, and exits like a usage error."""
-    assert run([]) == 2
+    assert main([], os.environ) == 2
     said = "".join(capsys.readouterr())
     assert all(f" {name} " in said for name in COMMANDS)
 
@@ -129,19 +131,18 @@ def test_help_needs_no_sound_environment(
 ) -> None:
     """A mistake in the environment does not keep anyone from reading the help."""
     monkeypatch.setenv("CLOSEDLOOP_PORT", "none")
-    assert run(["--help"]) == 0
+    assert main(["--help"], os.environ) == 0
     assert "doctor" in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """--version prints the name and the version, and nothing else."""
-    assert run(["--version"]) == 0
+    assert main(["--version"], os.environ) == 0
     assert re.fullmatch(r"closedloop \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
 def test_help_does_not_wait_for_the_libraries(tmp_path: Path) -> None:
-    """The help of a command, as a process of its own, is there without any of the slow libraries
-    having been loaded."""
+    """The help of every command is printed without loading any of the slow libraries."""
     slow = [
         "mlflow",
         "prefect",
@@ -155,8 +156,9 @@ def test_help_does_not_wait_for_the_libraries(tmp_path: Path) -> None:
         "duckdb",
     ]
     script = (
-        "import sys; from closedloop.cli.app import run; run(['monitor', '--help']); "
-        f"print([name for name in {slow!r} if name in sys.modules])"
+        "import os, sys; from closedloop.cli.app import main; "
+        f"codes = [main([name, '--help'], os.environ) for name in {COMMANDS!r}]; "
+        f"print(codes.count(0), [name for name in {slow!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -166,5 +168,5 @@ def test_help_does_not_wait_for_the_libraries(tmp_path: Path) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == f"{len(COMMANDS)} []"
     assert list(tmp_path.iterdir()) == []

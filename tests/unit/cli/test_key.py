@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from closedloop.operations.api_keys import add_key, read_keys
 
 USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
@@ -36,18 +36,18 @@ def test_a_key_is_printed_alone_and_kept_as_its_hash(
 ) -> None:
     """stdout is the key and nothing else, the file holds its sha256 and not the key, and only its
     owner may read it."""
-    assert run(["key", "add", "shop"]) == 0
+    assert main(["key", "add", "shop"], os.environ) == 0
     out, err = capsys.readouterr()
-    assert "shown this once" in err
+    assert "shown only now" in err
     key, file = out.rstrip("\n"), home / "api_keys.json"
     assert len(key) > 43
     assert " " not in key
     assert key not in file.read_text()
-    assert [(one.name, one.sha256) for one in read_keys(file)] == [
+    assert [(key.name, key.sha256) for key in read_keys(file)] == [
         ("shop", hashlib.sha256(key.encode()).hexdigest())
     ]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert sorted(one.name for one in home.iterdir()) == ["api_keys.json", "api_keys.json.lock"]
+    assert sorted(path.name for path in home.iterdir()) == ["api_keys.json", "api_keys.json.lock"]
 
 
 def test_keys_are_listed_and_removed_by_name(
@@ -55,17 +55,17 @@ def test_keys_are_listed_and_removed_by_name(
 ) -> None:
     """A second key stands beside the first; a removed one is gone; the last one to go is said to
     lock the service."""
-    assert run(["key", "list"]) == 0
+    assert main(["key", "list"], os.environ) == 0
     assert capsys.readouterr().out == ""
-    assert [run(["key", "add", name]) for name in ("old", "new")] == [0, 0]
+    assert [main(["key", "add", name], os.environ) for name in ("old", "new")] == [0, 0]
     capsys.readouterr()
-    assert run(["key", "list"]) == 0
+    assert main(["key", "list"], os.environ) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["old", "new"]
-    assert run(["key", "remove", "old"]) == 0
+    assert main(["key", "remove", "old"], os.environ) == 0
     assert "1 left" in capsys.readouterr().err
-    assert [one.name for one in read_keys(home / "api_keys.json")] == ["new"]
-    assert run(["key", "remove", "new"]) == 0
-    assert "refuses everybody" in capsys.readouterr().err
+    assert [key.name for key in read_keys(home / "api_keys.json")] == ["new"]
+    assert main(["key", "remove", "new"], os.environ) == 0
+    assert "refuses every request" in capsys.readouterr().err
 
 
 def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,15 +73,15 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "real.json").write_text(json.dumps({"keys": []}))
     (tmp_path / "link.json").symlink_to("real.json")
     monkeypatch.setenv("CLOSEDLOOP_API_KEYS_FILE", "link.json")
-    assert run(["key", "add", "shop"]) == 0
+    assert main(["key", "add", "shop"], os.environ) == 0
     assert (tmp_path / "link.json").is_symlink()
-    assert [one.name for one in read_keys(tmp_path / "real.json")] == ["shop"]
+    assert [key.name for key in read_keys(tmp_path / "real.json")] == ["shop"]
 
 
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
-        ("key add shop", 1, ["shop, which has a key", "closedloop key remove shop"]),
+        ("key add shop", 1, ["shop, which is taken", "closedloop key remove shop"]),
         ("key add a/b", 1, ["letters, digits", "'a/b'"]),
         ("key add", 2, ["the name of a key", "closedloop key add NAME"]),
         ("key remove shpo", 1, ["did you mean shop?"]),
@@ -96,7 +96,7 @@ def test_a_mistake_is_said_and_changes_nothing(
     """What was wanted and what to do, on stderr, and the file is as before."""
     add_key(home / "api_keys.json", "shop")
     before = (home / "api_keys.json").read_bytes()
-    assert run(typed.split()) == code
+    assert main(typed.split(), os.environ) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert all(word in err for word in words), err
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_named_and_left_alone(
     home.mkdir()
     (home / "api_keys.json").write_text(content)
     for typed in ("key add shop", "key list"):
-        assert run(typed.split()) == 1
+        assert main(typed.split(), os.environ) == 1
         assert "a file of API keys" in capsys.readouterr().err
     assert (home / "api_keys.json").read_text() == content
 
@@ -131,7 +131,7 @@ def test_two_who_add_at_once_both_have_their_key(home: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(lambda name: add_key(home / "api_keys.json", name), names))
     assert len(set(keys)) == 16
-    assert sorted(one.name for one in read_keys(home / "api_keys.json")) == sorted(names)
+    assert sorted(key.name for key in read_keys(home / "api_keys.json")) == sorted(names)
 
 
 @pytest.mark.parametrize("typed", ["serve --host 0.0.0.0", "up"])
@@ -142,7 +142,7 @@ def test_a_service_that_others_reach_is_not_started_without_a_key(
     monkeypatch.setenv("CLOSEDLOOP_HOST", "0.0.0.0")
     for name in ("PORT", "MLFLOW_PORT", "PREFECT_PORT"):
         monkeypatch.setenv(f"CLOSEDLOOP_{name}", "0")
-    assert run(typed.split()) == 1
+    assert main(typed.split(), os.environ) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert "the API on 0.0.0.0" in err

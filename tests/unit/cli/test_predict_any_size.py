@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +16,23 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import skops.io
 from rich.console import Console
 
-from api.model.answer import LoadedModel
-from closedloop.bundle.files import MODEL_FILE, Facts
-from closedloop.bundle.onnx_proof import prove
-from closedloop.bundle.skops_model import read_packed, write_facts
-from closedloop.cli.predict import score_table, show_progress
-from closedloop.cli.serve import load_scorer
+from closedloop.bundle.loaded import load_version, load_with_pipeline
+from closedloop.cli.progress_bar import show_progress
+from closedloop.cli.score_table import score_table
 from closedloop.errors import ModelError, SourceError
-from closedloop.training.recipes import fit
-from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.contract_check import prepare
 from tests.house.tree import ROOT
+from tests.unit.cli.small_models import (
+    ask_api,
+    make_rows,
+    pack,
+    read_scores,
+    said_of,
+)
 
 pytestmark = pytest.mark.slow
 
-CONTENT: dict[str, Any] = {
-    "name": "shop",
-    "key": "customer",
-    "target": {"column": "left", "classes": ["no", "yes"]},
-    "source": {"query": "select 1", "windows": "*.csv"},
-    "columns": {
-        "spend": {"type": "numeric", "maximum": 1000},
-        "visits": {"type": "numeric"},
-        "code": {"type": "categorical"},
-        "plan": {"type": "categorical", "allowed": ["basic", "gold"]},
-    },
-}
-USE_CASE = parse_use_case(CONTENT, Path("loop.toml"))
 SCORES = ["customer", "prediction", "probability_no", "probability_yes", "version"]
 LARGE, SMALL = 300_000, 30_000
 MOST_GROWTH_KB = 100_000
@@ -56,51 +41,12 @@ MOST_GROWTH_KB = 100_000
 CHILD = """
 import re, sys
 from pathlib import Path
-from closedloop.cli.predict import score_table
-from closedloop.cli.serve import load_scorer
+from closedloop.cli.score_table import score_table
+from closedloop.bundle.loaded import load_version
 bundle, table, out = map(Path, sys.argv[1:])
-score_table(load_scorer(bundle), 3, table, out)
+score_table(load_version(bundle), 3, table, out)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
-
-
-def make_rows(number: int, seed: int = 1) -> pd.DataFrame:
-    """Keys like 007, numbers with gaps, whole numbers as categories, plans in several spellings."""
-    draw = np.random.default_rng(seed)
-    table = pd.DataFrame(
-        {
-            "customer": [f"{one:07d}" for one in range(number)],
-            "spend": draw.normal(50, 20, number).round(2),
-        }
-    )
-    table["visits"] = pd.Series(draw.poisson(3, number), dtype="Int64").mask(
-        draw.random(number) < 0.01
-    )
-    table["code"] = pd.Series(draw.integers(1, 5, number), dtype="Int64").mask(
-        draw.random(number) < 0.01
-    )
-    table["plan"] = draw.choice(["basic", "gold", " GOLD "], number)
-    table["comment"] = "a column that the model does not know"
-    return table
-
-
-def pack(folder: Path, recipe: Any) -> Path:
-    """A proved bundle of a small model."""
-    prepared = prepare(make_rows(500), USE_CASE)[list(USE_CASE.columns)]
-    labels = ((prepared["spend"] > 50) ^ (prepared["plan"] == "gold")).to_numpy(dtype=int)
-    pipeline = fit(
-        recipe, prepared, labels, numeric=USE_CASE.numeric, categorical=USE_CASE.categorical, seed=7
-    )
-    folder.mkdir()
-    skops.io.dump(pipeline, folder / MODEL_FILE)
-    facts = Facts(
-        "shop", "key", f"{recipe}/all", ("no", "yes"), ("w0",), "w1", 0.7, {}, CONTENT, 500, "ab"
-    )
-    write_facts(
-        folder, facts, prepared.head(20), pipeline.predict_proba(prepared.head(20)), prepared
-    )
-    assert prove(folder, pipeline, prepared, USE_CASE, 1e-5).served_by == "onnx"
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -113,38 +59,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def bundle(bundles: dict[str, Path]) -> Path:
     return bundles["lightgbm"]
-
-
-def ask_api(
-    bundle: Path, rows: pd.DataFrame, pipeline: bool = False
-) -> list[tuple[str, list[float]]]:
-    """What the service says of rows that reach it as JSON, 1,000 at a time."""
-    model = LoadedModel(
-        3, read_packed(bundle) if pipeline else load_scorer(bundle), datetime.now(UTC)
-    )
-    asked = json.loads(rows.drop(columns="comment").to_json(orient="records"))
-    found = []
-    for first in range(0, len(asked), 1000):
-        read = model.reader.read(json.dumps({"rows": asked[first : first + 1000]}).encode(), 1000)
-        answered = model.answer(read)
-        shares = map(list, zip(*answered.shares, strict=True))
-        found += list(
-            zip([model.facts.classes[best] for best in answered.best], shares, strict=True)
-        )
-    return found
-
-
-def said_of(scores: pd.DataFrame) -> list[tuple[str, list[float]]]:
-    probabilities = scores[["probability_no", "probability_yes"]].to_numpy().tolist()
-    return list(zip(scores["prediction"].tolist(), probabilities, strict=True))
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    return (
-        pd.read_parquet(path)
-        if path.suffix == ".parquet"
-        else pd.read_csv(path, dtype={"customer": str}, float_precision="round_trip")
-    )
 
 
 @pytest.mark.skipif(
@@ -201,11 +115,11 @@ def test_every_format_gives_the_scores_of_the_api(
     else:
         rows.to_csv(table, index=False, sep="\t" if kind == "tsv" else ",")
     done = score_table(
-        load_scorer(bundle),
+        load_version(bundle),
         3,
         table,
         tmp_path / out,
-        lambda *one: heard.append(one),
+        lambda *progress: heard.append(progress),
         chunk_rows=1000,
     )
     assert (done.rows, done.violations) == (3_500, ())
@@ -224,7 +138,7 @@ def test_what_is_not_proved_is_scored_by_its_pipeline(bundle: Path, tmp_path: Pa
     """A pipeline answers in the place of ONNX, as it does in the service."""
     rows, out = make_rows(300), tmp_path / "scores.parquet"
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(read_packed(bundle), 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(load_with_pipeline(bundle), 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert said_of(read_scores(out)) == ask_api(bundle, rows, pipeline=True)
 
 
@@ -242,7 +156,7 @@ def test_a_table_that_breaks_off_leaves_the_old_scores(
     heard: list[int] = []
     with pytest.raises(SourceError, match=r"table\.csv.*got CSV parse error"):
         score_table(
-            load_scorer(bundle),
+            load_version(bundle),
             3,
             table,
             tmp_path / out,
@@ -258,7 +172,7 @@ def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_pat
     """The answers before the failure are not given either, and a model that does not repeat its
     self-test is asked nothing."""
     make_rows(500).to_csv(tmp_path / "table.csv", index=False)
-    scorer = load_scorer(bundle)
+    model = load_version(bundle)
 
     class Tiring:
         """Answers two chunks."""
@@ -266,19 +180,22 @@ def test_a_model_that_fails_in_the_middle_leaves_no_scores(bundle: Path, tmp_pat
         asked = 0
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(scorer, name)
+            return getattr(model.scorer, name)
 
         def probabilities(self, numbers: Any, texts: Any) -> Any:
             self.asked += 1
-            return scorer.probabilities(numbers, texts) * (np.nan if self.asked > 2 else 1)
+            return model.scorer.probabilities(numbers, texts) * (np.nan if self.asked > 2 else 1)
 
     with pytest.raises(ModelError, match="not finite"):
-        score_table(Tiring(), 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=100)  # type: ignore[arg-type]
-    packed = read_packed(bundle)
-    spoilt = replace(
-        packed,
-        bundle=replace(packed.bundle, self_test_answers=packed.bundle.self_test_answers + 0.01),
-    )
+        score_table(
+            replace(model, scorer=Tiring()),  # type: ignore[arg-type]
+            3,
+            tmp_path / "table.csv",
+            tmp_path / "scores.csv",
+            chunk_rows=100,
+        )
+    good = load_with_pipeline(bundle)
+    spoilt = replace(good, self_test=replace(good.self_test, answers=good.self_test.answers + 0.01))
     with pytest.raises(ModelError, match="self-test"):
         score_table(spoilt, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
@@ -293,15 +210,15 @@ def test_broken_rows_are_told_with_their_place(bundle: Path, tmp_path: Path) -> 
         "silver"  # 10 of the last 50 rows, but a hundredth of the last chunk
     )
     rows.to_csv(tmp_path / "table.csv", index=False)
-    scorer = load_scorer(bundle)
-    parted = score_table(
-        scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000
-    )
-    assert [(one.column, one.rule) for one in parted.violations] == [("spend", "range")]
+    model = load_version(bundle)
+    parted = score_table(model, 3, tmp_path / "table.csv", tmp_path / "scores.csv", chunk_rows=1000)
+    assert [(violation.column, violation.rule) for violation in parted.violations] == [
+        ("spend", "range")
+    ]
     assert parted.violations[0].got.endswith(", in rows 3001 to 4000")
     rows["spend"] = 5000.0
     rows.to_csv(tmp_path / "table.csv", index=False)
-    whole = score_table(scorer, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
+    whole = score_table(model, 3, tmp_path / "table.csv", tmp_path / "scores.csv")
     assert whole.violations[0].got == "100 % of values outside, median 5000"
 
 
@@ -314,10 +231,10 @@ def test_a_type_does_not_depend_on_its_chunk(bundle: Path, tmp_path: Path) -> No
     rows["code"] = rows["code"].mask(rows.index < 300)
     rows.loc[500, "comment"] = 'two\nlines, "quoted"'
     rows.to_csv(tmp_path / "table.csv", index=False, sep=";")
-    scorer, found = load_scorer(bundle), []
+    model, found = load_version(bundle), []
     for number, size in enumerate((50, 600)):
         score_table(
-            scorer, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size
+            model, 3, tmp_path / "table.csv", tmp_path / f"{number}.parquet", chunk_rows=size
         )
         found.append(read_scores(tmp_path / f"{number}.parquet"))
     pd.testing.assert_frame_equal(*found)
@@ -332,18 +249,18 @@ def test_a_key_is_written_as_it_came(bundle: Path, tmp_path: Path) -> None:
     table gives its columns."""
     rows = make_rows(300).drop(columns="comment")
     rows["customer"] = pd.Series(2**53 + np.arange(300), dtype="Int64").mask(rows.index % 7 == 0)
-    scorer, out = load_scorer(bundle), tmp_path / "scores.parquet"
+    model, out = load_version(bundle), tmp_path / "scores.parquet"
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(model, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].combine_chunks() == pa.array(rows["customer"])
-    rows["customer"] = pd.Series([f"name {one % 5}" for one in range(300)], dtype="category")
+    rows["customer"] = pd.Series([f"name {place % 5}" for place in range(300)], dtype="category")
     rows.to_parquet(tmp_path / "table.parquet", index=False)
-    score_table(scorer, 3, tmp_path / "table.parquet", out, chunk_rows=100)
+    score_table(model, 3, tmp_path / "table.parquet", out, chunk_rows=100)
     assert pq.read_table(out)["customer"].to_pylist() == rows["customer"].tolist()
     rows.head(0).to_csv(tmp_path / "empty.csv.gz", index=False)
     assert gzip.decompress((tmp_path / "empty.csv.gz").read_bytes()).count(b"\n") == 1
-    done = score_table(scorer, 3, tmp_path / "empty.csv.gz", tmp_path / "empty.csv")
-    assert (done.rows, [one.rule for one in done.violations]) == (0, ["empty"])
+    done = score_table(model, 3, tmp_path / "empty.csv.gz", tmp_path / "empty.csv")
+    assert (done.rows, [violation.rule for violation in done.violations]) == (0, ["empty"])
     assert list(pd.read_csv(tmp_path / "empty.csv").columns) == SCORES
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from closedloop.cli.app import run
+from closedloop.cli.app import main
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine
-from closedloop.storage.revisions import OURS, VERSION_TABLE, History
+from closedloop.storage.revisions import OURS, VERSION_TABLE, Revisions
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
@@ -33,18 +33,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def later(tmp_path: Path) -> History:
+def later(tmp_path: Path) -> Revisions:
     """The program as it may be one day, with a revision more."""
     folder = tmp_path / "revisions"
     shutil.copytree(OURS.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    content = f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    op.execute("DELETE FROM record_probes")\n'
+    content = (
+        f'revision, down_revision = "later", "{OURS.head}"\ndef upgrade(op):\n    '
+        'op.execute("DELETE FROM record_probes")\n'
+    )
     (folder / "later_without_probes.py").write_text(content)
-    return History(folder, (*OURS.revisions, "later"))
+    return Revisions(folder, (*OURS.names, "later"))
 
 
 def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     """What a command says on stdout; stderr has to be empty."""
-    assert run(typed.split()) == code
+    assert main(typed.split(), os.environ) == code
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -53,9 +56,7 @@ def told(typed: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
 def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On nothing at all an upgrade is due, checking makes nothing, and after the upgrade none is
     due any more."""
-    assert "an upgrade is due, from no tables to revision" in told(
-        "upgrade --check", capsys, code=1
-    )
+    assert "upgrade needed from no tables to revision" in told("upgrade --check", capsys, code=1)
     assert not home.exists() or list(home.iterdir()) == []
     assert f"upgraded from no tables to revision {OURS.head}\n" in told("upgrade", capsys)
     assert f"nothing to do, revision {OURS.head} is the newest\n" in told("upgrade", capsys)
@@ -64,7 +65,10 @@ def test_the_first_time_it_makes_the_tables(home: Path, capsys: pytest.CaptureFi
 
 
 def test_programs_read_it(
-    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    later: Revisions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """--json says which database, from where, to where, whether that took anything, and where the
     file of before is."""
@@ -85,7 +89,10 @@ def test_programs_read_it(
 
 
 def test_people_read_it(
-    home: Path, later: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    later: Revisions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """From which revision to which, and where the file of before is, in one line each."""
     told("upgrade", capsys)
@@ -94,17 +101,17 @@ def test_people_read_it(
     way = f"from revision {OURS.head} to revision later"
     assert (
         told("upgrade --check", capsys, code=1)
-        == f"{database}: an upgrade is due, {way}: closedloop upgrade\n"
+        == f"{database}: upgrade needed {way}: closedloop upgrade\n"
     )
     assert (
-        told("upgrade", capsys)
-        == f"{database}: upgraded {way}; the file as it was: {home / 'closedloop.db.before-later'}\n"
+        told("upgrade", capsys) == f"{database}: upgraded {way}; backup of the old file: "
+        f"{home / 'closedloop.db.before-later'}\n"
     )
 
 
 def test_a_server_waits_for_the_command(
     postgres_url: str,
-    later: History,
+    later: Revisions,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -113,12 +120,12 @@ def test_a_server_waits_for_the_command(
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     assert "upgraded from no tables" in told("upgrade", capsys)
     monkeypatch.setattr(revisions, "OURS", later)
-    assert run(["history"]) == 6
+    assert main(["history"], os.environ) == 6
     assert (
         f"wanted the tables of revision later, got revision {OURS.head}: run: closedloop upgrade\n"
         in capsys.readouterr().err
     )
-    assert "the file as it was" not in told("upgrade", capsys)
+    assert "backup of the old file" not in told("upgrade", capsys)
     assert told("history --json", capsys) == "[]\n"
 
 
@@ -130,8 +137,8 @@ def test_tables_from_before_the_revisions_are_noted(
     engine = open_engine(f"sqlite:///{home / 'closedloop.db'}")
     with engine.begin() as connection:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-    if OURS.head == OURS.revisions[0]:
-        assert "upgraded to note that it is at revision 0001\n" in told("upgrade", capsys)
+    if OURS.head == OURS.names[0]:
+        assert "upgraded to record that it is at revision 0001\n" in told("upgrade", capsys)
     engine.dispose()
 
 
@@ -145,7 +152,7 @@ def test_a_newer_database_is_refused(
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     engine.dispose()
-    assert run(command.split()) == 6
+    assert main(command.split(), os.environ) == 6
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -158,7 +165,7 @@ def test_a_database_that_is_away_is_one_sentence(
     """Its address is named without the password."""
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", "postgresql://someone:hidden@127.0.0.1:9/x")
     for command in ("upgrade", "upgrade --check"):
-        assert run(command.split()) == 6
+        assert main(command.split(), os.environ) == 6
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert "127.0.0.1:9" in err
@@ -168,24 +175,36 @@ def test_a_database_that_is_away_is_one_sentence(
 @pytest.mark.slow
 def test_the_doctor_says_the_revision(
     postgres_url: str,
-    later: History,
+    later: Revisions,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What it is at, what comes by itself, and for an older server the command."""
 
     def tables() -> tuple[bool, str, str]:
-        run(["doctor", "--json"])
-        found = next(one for one in json.loads(capsys.readouterr().out) if one["check"] == "tables")
+        main(["doctor", "--json"], os.environ)
+        found = next(
+            finding
+            for finding in json.loads(capsys.readouterr().out)
+            if finding["check"] == "tables"
+        )
         return found["ok"], found["found"], found["next"]
 
-    assert tables() == (True, f"none yet: revision {OURS.head} comes with the first use", "")
+    assert tables() == (
+        True,
+        f"none yet: the next command creates them at revision {OURS.head}",
+        "",
+    )
     assert tables() == (True, f"revision {OURS.head}, the newest", "")
     monkeypatch.setattr(revisions, "OURS", later)
-    assert tables() == (True, f"revision {OURS.head}: revision later comes with the first use", "")
+    assert tables() == (
+        True,
+        f"revision {OURS.head}: the next command upgrades them to later",
+        "",
+    )
     monkeypatch.setenv("CLOSEDLOOP_DATABASE_URL", postgres_url)
     monkeypatch.setattr(revisions, "OURS", OURS)
-    run(["upgrade"])
+    main(["upgrade"], os.environ)
     capsys.readouterr()
     monkeypatch.setattr(revisions, "OURS", later)
     ok, found, then = tables()

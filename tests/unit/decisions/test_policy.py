@@ -17,7 +17,10 @@ from closedloop.decisions.policy import (
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
 NUMBERS = [
-    (kind, one.name) for kind in KINDS for one in fields(kind) if not isinstance(one.default, bool)
+    (kind, field.name)
+    for kind in KINDS
+    for field in fields(kind)
+    if not isinstance(field.default, bool)
 ]
 
 
@@ -57,10 +60,10 @@ def test_the_budget_cannot_exceed_its_windows() -> None:
 def test_equal_policies_share_a_fingerprint() -> None:
     """Two policies built apart with the same numbers cannot be told apart, and twelve hex digits
     name them."""
-    one, other = Policy(), Policy(retraining=RetrainingPolicy(max_drift_share=0.3))
-    assert one.fingerprint == other.fingerprint
-    assert len(one.fingerprint) == 12
-    assert set(one.fingerprint) <= set("0123456789abcdef")
+    usual, other = Policy(), Policy(retraining=RetrainingPolicy(max_drift_share=0.3))
+    assert usual.fingerprint == other.fingerprint
+    assert len(usual.fingerprint) == 12
+    assert set(usual.fingerprint) <= set("0123456789abcdef")
 
 
 def test_any_changed_number_changes_the_fingerprint() -> None:
@@ -69,25 +72,25 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
     changed = 0
     for part in fields(Policy):
         rules = getattr(Policy(), part.name)
-        for one in fields(rules):
-            value = getattr(rules, one.name)
+        for field in fields(rules):
+            value = getattr(rules, field.name)
             # Halving stays within the bounds of every number but the memory of one window, which is
             # doubled with what depends on it.
             other = (
                 not value
                 if isinstance(value, bool)
                 else value + 1
-                if one.name in ("memory_windows", "cooldown_windows")
+                if field.name in ("memory_windows", "cooldown_windows")
                 else None
             )
             if other is None:
                 other = {"needed_windows": 1, "probation_windows": 3, "confidence": 0.9}.get(
-                    one.name, value / 2 if value else 0.5
+                    field.name, value / 2 if value else 0.5
                 )
             if other != value:
                 prints.add(
                     replace(
-                        Policy(), **{part.name: replace(rules, **{one.name: other})}
+                        Policy(), **{part.name: replace(rules, **{field.name: other})}
                     ).fingerprint
                 )
                 changed += 1

@@ -9,6 +9,7 @@ import pytest
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.rows import Origin
 
 WINDOWS = ("w1", "w2", "w3")
 
@@ -19,12 +20,17 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def decide(
-    journal: Journal, action: Action, window: str, *, done: bool = False, what: str = "retraining"
+    journal: Journal,
+    action: Action,
+    window: str,
+    *,
+    done: bool = False,
+    origin: Origin = Origin.LOOP,
 ) -> Entry:
-    """Write a decision of a turn, or a person's when `what` is `requested`."""
+    """A decision in the journal, of a turn or of a person."""
     kind = Kind.ROLLBACK if action is Action.ROLLBACK else Kind.RETRAINING
     entry = journal.write(
-        f"case/{window}/{what}/{action.value}", "case", Decision(kind, action, window, ())
+        f"{window}/{action.value}", "case", Decision(kind, action, window, ()), origin=origin
     )
     if done:
         journal.carried_out(entry)
@@ -60,7 +66,7 @@ def test_a_training_that_died_is_found_from_a_later_window(journal: Journal) -> 
 
 def test_what_is_left_alone(journal: Journal) -> None:
     """A person's request, a window unknown to this turn, and any decision after a rollback."""
-    decide(journal, Action.RETRAIN, "w1", what="requested")
+    decide(journal, Action.RETRAIN, "w1", origin=Origin.PERSON)
     kept = decide(journal, Action.KEEP, "w2", done=True)
     assert find(journal, kept) is None
     died = decide(journal, Action.RETRAIN, "w3")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.operations.child_process import start_attached, stop_attached
+from closedloop.operations.child_process import start_child, stop_child
 
 PATIENCE_SECONDS = 30.0
 
@@ -32,8 +32,8 @@ while True:
 """
 PARENT = """
 import os, sys
-from closedloop.operations.child_process import start_attached
-start_attached([sys.executable, *sys.argv[2:]], environment=dict(os.environ), log=sys.argv[1])
+from closedloop.operations.child_process import start_child
+start_child([sys.executable, *sys.argv[2:]], environment=dict(os.environ), log=sys.argv[1])
 sys.stdin.read()
 """
 TIDY = """
@@ -100,8 +100,8 @@ def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path, hearing: s
         os.close(reading)
 
 
-def run_attached(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return start_attached(
+def run_guarded(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return start_child(
         [sys.executable, *arguments], environment=dict(os.environ), log=tmp_path / "log"
     )
 
@@ -109,21 +109,21 @@ def run_attached(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
 def test_the_exit_code_of_the_command_is_ours(tmp_path: Path) -> None:
     """A command that ends by itself, while the parent lives, is reported with its own code and
     without noise of ours."""
-    process = run_attached(tmp_path, "-c", "print('done'); raise SystemExit(3)")
+    process = run_guarded(tmp_path, "-c", "print('done'); raise SystemExit(3)")
     try:
         assert process.wait(PATIENCE_SECONDS) == 3
         assert (tmp_path / "log").read_text() == "done\n"
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 def test_a_command_that_was_killed_reports_the_signal_as_shells_do(tmp_path: Path) -> None:
     """Death by signal 9 is exit code 137."""
-    process = run_attached(tmp_path, "-c", "import os; os.kill(os.getpid(), 9)")
+    process = run_guarded(tmp_path, "-c", "import os; os.kill(os.getpid(), 9)")
     try:
         assert process.wait(PATIENCE_SECONDS) == 137
     finally:
-        stop_attached(process)
+        stop_child(process)
 
 
 @pytest.mark.parametrize("way", ["stop", "terminate"])
@@ -131,20 +131,20 @@ def test_a_stopped_command_may_tidy_up(tmp_path: Path, way: str) -> None:
     """Closing its input, or SIGTERM to the wrapper, reaches the command as SIGTERM, and it ends in
     its own way."""
     os.mkfifo(tmp_path / "ready")
-    process = run_attached(tmp_path, "-c", TIDY, str(tmp_path / "ready"), str(tmp_path / "tidy"))
+    process = run_guarded(tmp_path, "-c", TIDY, str(tmp_path / "ready"), str(tmp_path / "tidy"))
     (tmp_path / "ready").read_bytes()  # opens, and ends, when the command has got there
     if way == "terminate":
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
-    stop_attached(process)
+    stop_child(process)
     assert process.returncode == 0
     assert (tmp_path / "tidy").read_text() == "yes"
 
 
 def test_stopping_what_has_ended_is_no_fault(tmp_path: Path) -> None:
     """A command that is gone can be stopped again and again."""
-    process = run_attached(tmp_path, "-c", "pass")
+    process = run_guarded(tmp_path, "-c", "pass")
     process.wait(PATIENCE_SECONDS)
-    stop_attached(process)
-    stop_attached(process)
+    stop_child(process)
+    stop_child(process)
     assert process.returncode == 0

@@ -4,6 +4,7 @@ real PostgreSQL."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from sqlalchemy.exc import OperationalError
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
 from closedloop.operations.moving.journal_copy import JournalCopy, JournalLeft
+from closedloop.storage.details import DriftFacts, RunFacts, TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.rows import OutcomeNote
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 CHECKS = (Check("drift is over its limit", Outcome.HOLDS, Role.TRIGGER, "over 0.3", "0.45"),)
@@ -50,16 +53,16 @@ def live(engine: Engine, use_case: str = "shop") -> list[Entry]:
     """Five decisions with ids that have a gap: one led to another, one was superseded by another,
     one is open."""
     journal = Journal(engine, lambda: BEGAN + timedelta(days=1))
-    first = decide(engine, use_case, 0, details={"run": "abc", "share": 0.25})
+    first = decide(
+        engine, use_case, 0, details=TurnDetails(run=RunFacts("abc"), drift=DriftFacts(0.25))
+    )
     decide(engine, "between", 0)
     second = decide(engine, use_case, 1, cause=first.id)
     third = decide(engine, use_case, 2)
     journal.carried_out(first)
-    journal.carried_out(
-        second, "superseded", f"decision {third.id} (promote) was carried out meanwhile"
-    )
+    journal.supersede(second, by=third)
     journal.carried_out(third)
-    decide(engine, use_case, 3, details={"run": "gone"})
+    decide(engine, use_case, 3, details=TurnDetails(run=RunFacts("gone")))
     decide(engine, use_case, 4, cause=third.id)
     return list(journal.history(use_case))
 
@@ -81,11 +84,10 @@ def as_moved(entry: Entry, shift: int = 0) -> dict[str, Any]:
         "id": entry.id + shift,
         "cause": None if entry.cause is None else entry.cause + shift,
     }
-    facts["details"] = (
-        {**entry.details, "run": "xyz"} if entry.details.get("run") == "abc" else entry.details
-    )
+    if entry.turn.run and entry.turn.run.run == "abc":
+        facts["details"] = replace(entry.turn, run=RunFacts("xyz"))
     if entry.outcome == "superseded":
-        facts["outcome_detail"] = f"decision {4 + shift} (promote) was carried out meanwhile"
+        facts["note"] = OutcomeNote(superseded_by=4 + shift, action="retrain")
     return facts
 
 
@@ -94,7 +96,9 @@ def test_decisions_come_along_as_they_were(source: Engine, target: Engine) -> No
     has another id there is told anew."""
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 0)
-    assert [vars(one) for one in Journal(target).history("shop")] == [as_moved(one) for one in here]
+    assert [vars(entry) for entry in Journal(target).history("shop")] == [
+        as_moved(entry) for entry in here
+    ]
     assert Journal(target).use_cases() == ("shop",)
 
 
@@ -111,8 +115,8 @@ def test_ids_that_others_have_move_up_together(source: Engine, target: Engine) -
     others = [decide(target, "bank", number) for number in range(3)]
     here = live(source)
     assert move(source, target) == JournalLeft(5, 0, 3)
-    assert [vars(one) for one in Journal(target).history("shop")] == [
-        as_moved(one, 3) for one in here
+    assert [vars(entry) for entry in Journal(target).history("shop")] == [
+        as_moved(entry, 3) for entry in here
     ]
     assert list(Journal(target).history("bank")) == others
     assert decide(target, "bank", 9).id == here[-1].id + 4
@@ -123,14 +127,14 @@ def test_what_came_since_follows(source: Engine, target: Engine) -> None:
     meanwhile; a third time adds nothing."""
     here = live(source)
     move(source, target)
-    Journal(source).carried_out(here[-1], "done", "late")
+    Journal(source).supersede(here[-1], reason="late")
     new = decide(source, "shop", 5, cause=here[-1].id)
     decide(target, "bank", 0)
     left = move(source, target)
     assert left == JournalLeft(1, 1, new.id)
     moved = Journal(target).history("shop")
-    assert [one.id for one in moved] == [*(one.id for one in here), 2 * new.id]
-    assert (moved[-2].outcome_detail, moved[-1].cause) == ("late", here[-1].id)
+    assert [entry.id for entry in moved] == [*(entry.id for entry in here), 2 * new.id]
+    assert (str(moved[-2].note), moved[-1].cause) == ("late", here[-1].id)
     assert move(source, target) == JournalLeft(0, 0, new.id)
     assert Journal(target).history("shop") == moved
 
@@ -166,7 +170,7 @@ def test_all_or_nothing(source: Engine, target: Engine, monkeypatch: pytest.Monk
 
     def fail(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         inserted.append(statement)
-        if len([one for one in inserted if one.startswith("INSERT")]) == 3:
+        if len([statement for statement in inserted if statement.startswith("INSERT")]) == 3:
             raise ConnectionError("gone")
 
     event.listen(target, "before_cursor_execute", fail)
@@ -195,7 +199,7 @@ def test_nobody_else_decides_meanwhile(source: Engine, postgres_url: str) -> Non
 
     JournalCopy(source, target, "shop").copy(decide_at_once)
     assert len(refused) == 5
-    assert all("lock timeout" in one for one in refused)
+    assert all("lock timeout" in error for error in refused)
     target.dispose()
 
 

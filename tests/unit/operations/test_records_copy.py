@@ -16,10 +16,11 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.operations.moving import records_copy
 from closedloop.operations.moving.records_copy import copy_records
 from closedloop.records.labels import Label
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 from closedloop.storage.engine import open_engine
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 BEGAN = datetime(2026, 11, 1, 6, 0, 0, 250, tzinfo=UTC)
@@ -145,7 +146,7 @@ def test_a_copy_that_was_cut_off_is_finished(
 
     def fail(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         asked.append(statement)
-        if sum("INTO answer_labels" in one for one in asked) == labelled:
+        if sum("INTO answer_labels" in statement for statement in asked) == labelled:
             raise KeyboardInterrupt
 
     event.listen(target, "before_cursor_execute", fail)
@@ -173,7 +174,7 @@ def test_no_more_rows_are_read_at_once_than_fit(
 
     def reading(engine: Engine, group: records_copy.Group) -> list[AnsweredRequest]:
         found = read(engine, group)
-        fetched.append(sum(one.rows for one in found))
+        fetched.append(sum(request.rows for request in found))
         return found
 
     monkeypatch.setattr(records_copy, "_read_requests", reading)
@@ -220,8 +221,8 @@ def test_a_label_that_contradicts_is_named(source: Engine, target: Engine) -> No
     live(source)
     copy_records(source, target, "shop", silent)
     id = answered(3).ids[0]
-    Records(source).label(id, "yes")
-    Records(target).label(id, "no")
+    Records(source).label_many([Label("yes", id=id)])
+    Records(target).label_many([Label("no", id=id)])
     with pytest.raises(LabelConflict, match=f"{id}: wanted 'yes' as here, got 'no' in the target"):
         copy_records(source, target, "shop", silent)
 

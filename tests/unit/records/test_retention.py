@@ -1,5 +1,6 @@
-"""Old records go whole, with keys and labels, while the service goes on recording, on SQLite and on
-a real PostgreSQL."""
+"""Old records are deleted whole, with keys and labels, while the service goes on recording.
+
+On SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ from threading import Event
 import pytest
 from sqlalchemy import Engine, func, select
 
-from closedloop.records import retention as forgetting
+from closedloop.records import retention
 from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.request import AnsweredRequest, describe_answers
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 
@@ -34,7 +36,7 @@ def answered(number: int, days: float, *, rows: int = 1, use_case: str = "shop")
     )
 
 
-def left(engine: Engine) -> tuple[int, ...]:
+def count_rows(engine: Engine) -> tuple[int, ...]:
     """Rows in each of the three tables."""
     with engine.begin() as connection:
         return tuple(
@@ -43,9 +45,9 @@ def left(engine: Engine) -> tuple[int, ...]:
         )
 
 
-def test_what_is_older_goes_with_its_keys_and_labels(records: Records, engine: Engine) -> None:
-    """Requests before the moment are gone from all three tables; one at that very moment, newer
-    ones and another use case stay whole."""
+def test_older_requests_are_deleted_with_keys_and_labels(records: Records, engine: Engine) -> None:
+    """Requests before the moment are deleted from all three tables; a request at that very moment,
+    newer ones and another use case stay whole."""
     records.append(
         [answered(1, 9, rows=3), answered(2, 5), answered(3, 1), answered(4, 9, use_case="other")]
     )
@@ -57,10 +59,10 @@ def test_what_is_older_goes_with_its_keys_and_labels(records: Records, engine: E
         ],
         "shop",
     )
-    assert left(engine) == (4, 5, 3)
+    assert count_rows(engine) == (4, 5, 3)
     assert records.count_before("shop", NOON - timedelta(days=5)) == 3
     assert records.delete_before("shop", NOON - timedelta(days=5)) == 3
-    assert left(engine) == (3, 3, 1)
+    assert count_rows(engine) == (3, 3, 1)
     assert (records.count("shop"), records.count("other")) == (
         RecordCounts(2, 1),
         RecordCounts(1, 0),
@@ -71,8 +73,8 @@ def test_what_is_older_goes_with_its_keys_and_labels(records: Records, engine: E
 
 
 def test_the_newest_labelled_request_is_found(records: Records) -> None:
-    """Of several labelled ones the newest, unlabelled newer ones and other use cases aside; None
-    without any."""
+    """The newest of several labelled requests, or None; newer requests without a label and other
+    use cases do not count."""
     records.append(
         [answered(1, 9), answered(2, 5), answered(3, 1), answered(4, 2, use_case="other")]
     )
@@ -83,12 +85,12 @@ def test_the_newest_labelled_request_is_found(records: Records) -> None:
     assert records.newest_labelled("shop") == NOON - timedelta(days=5)
 
 
-def test_it_goes_in_parts_and_each_request_whole(
+def test_deletion_goes_in_parts_and_each_request_whole(
     records: Records, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With room for five rows in a transaction: no part is larger, but for a request that is; after
-    each, requests are whole or gone."""
-    monkeypatch.setattr(forgetting, "_MOST_ROWS", 5)
+    """At most five rows per transaction, unless a single request has more; after each part every
+    request is whole or gone."""
+    monkeypatch.setattr(retention, "_MAX_ROWS", 5)
     records.append(
         [
             answered(number, 9 - number / 100, rows=rows)
@@ -98,7 +100,7 @@ def test_it_goes_in_parts_and_each_request_whole(
     parts = []
     while True:
         with engine.begin() as connection:
-            parts.append(forgetting.delete_some(connection, "shop", NOON))
+            parts.append(retention.delete_some(connection, "shop", NOON))
         if not parts[-1]:
             break
         with engine.begin() as connection:
@@ -106,17 +108,17 @@ def test_it_goes_in_parts_and_each_request_whole(
             keys = connection.execute(
                 select(KEYS.c.request, func.count()).group_by(KEYS.c.request)
             ).all()
-        assert dict(keys) == {one.request: (one.rows + 1) // 2 for one in kept}
+        assert dict(keys) == {answer.request: (answer.rows + 1) // 2 for answer in kept}
     assert parts == [5, 1, 7, 2, 0]
 
 
 @pytest.mark.slow
-def test_the_service_records_while_old_rows_go(
+def test_the_service_records_while_old_rows_are_deleted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another connection appends from the first deleted part to the last one: none of its requests
+    """Another connection appends from the first deleted part to the last: none of its requests
     fails, and all are recorded."""
-    monkeypatch.setattr(forgetting, "_MOST_REQUESTS", 5)
+    monkeypatch.setattr(retention, "_MAX_REQUESTS", 5)
     pruning, serving = Records(engine, now=lambda: NOON), Records(engine, now=lambda: NOON)
     pruning.append([answered(number, 9) for number in range(150)])
     over = Event()

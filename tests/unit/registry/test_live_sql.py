@@ -22,8 +22,8 @@ def test_a_registry_that_stays_is_not_opened_again(tmp_path: Path, journal: str)
     assert tables.aliased("shop", "production") is None
 
     def age() -> None:
-        for one in tmp_path.glob("mlflow.db*"):
-            os.utime(one, (1_700_000_000, 1_700_000_000))
+        for path in tmp_path.glob("mlflow.db*"):
+            os.utime(path, (1_700_000_000, 1_700_000_000))
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute(f"PRAGMA journal_mode={journal}")

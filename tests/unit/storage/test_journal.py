@@ -17,8 +17,10 @@ from sqlalchemy import Engine, event
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
+from closedloop.storage.details import DriftFacts, TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.rows import Origin
 from closedloop.storage.upgrade import prepare_tables
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
@@ -28,21 +30,27 @@ CHECKS = (
 )
 RETRAIN = Decision(Kind.RETRAINING, Action.RETRAIN, "month_004", CHECKS, 3)
 KEEP = Decision(Kind.RETRAINING, Action.KEEP, "month_004", (), None)
+FACTS = TurnDetails(3, drift=DriftFacts(0.45, ("plan",), drift_over=True))
 
 # Writes the same twenty keys as its twin and prints what it was told is there.
 WRITER = """
 import json, sys
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.storage.engine import open_engine
+from closedloop.storage.details import RunFacts, TurnDetails
 from closedloop.storage.journal import Journal
 journal = Journal(open_engine(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 decision = Decision(Kind.RETRAINING, Action.KEEP, "w", (), None)
-entries = [journal.write(f"key {number}", "shop", decision, details={"writer": sys.argv[2]}) for number in range(20)]
+details = TurnDetails(run=RunFacts(sys.argv[2]))
+entries = [
+    journal.write(f"key {number}", "shop", decision, details=details) for number in range(20)
+]
 for entry in entries:
-    journal.carried_out(entry, "done", sys.argv[2])
-print(json.dumps([[entry.id, entry.details["writer"], journal.entry(entry.id).outcome_detail] for entry in entries]))
+    journal.supersede(entry, reason=sys.argv[2])
+found = [journal.entry(entry.id) for entry in entries]
+print(json.dumps([[entry.id, entry.turn.run.run, str(entry.note)] for entry in found]))
 """
 
 
@@ -73,23 +81,24 @@ def test_a_decision_comes_back_as_it_was_made(journal: Journal) -> None:
         "a",
         "shop",
         RETRAIN,
-        details={"drift_share": 0.45, "drifted_columns": ["plan"], "rows": None},
+        details=FACTS,
     )
     second = journal.write("b", "shop", KEEP, cause=first.id)
     assert journal.find("a") == first == journal.entry(first.id)
     assert first.decision == RETRAIN
     assert first.decision.reason == RETRAIN.reason
-    assert first.details == {"drift_share": 0.45, "drifted_columns": ["plan"], "rows": None}
+    assert first.details == FACTS
+    assert first.origin is Origin.LOOP
     assert (first.cause, second.cause) == (None, first.id)
-    assert (first.outcome, first.outcome_detail) == (None, "")
+    assert (first.outcome, str(first.note)) == (None, "")
     assert second.decision == KEEP
 
 
 def test_the_same_key_twice_gives_the_first_entry(journal: Journal) -> None:
     """A second decision under a key is not written, whatever it says, and the caller gets what was
     decided first."""
-    first = journal.write("a", "shop", RETRAIN, details={"rows": 1})
-    assert journal.write("a", "shop", KEEP, details={"rows": 2}) == first
+    first = journal.write("a", "shop", RETRAIN, details=FACTS)
+    assert journal.write("a", "shop", KEEP, details=TurnDetails()) == first
     assert journal.history("shop") == (first,)
 
 
@@ -127,7 +136,7 @@ def test_many_journals_may_meet_an_empty_database_at_once(engine: Engine) -> Non
     def start(number: int) -> Entry:
         journal = Journal(open_engine(engine.url.render_as_string(hide_password=False)))
         barrier.wait()
-        return journal.write("the key", "shop", RETRAIN, details={"number": number})
+        return journal.write("the key", "shop", RETRAIN, details=TurnDetails(production=number))
 
     with ThreadPoolExecutor(8) as pool:
         entries = list(pool.map(start, range(8)))
@@ -137,10 +146,10 @@ def test_many_journals_may_meet_an_empty_database_at_once(engine: Engine) -> Non
 def test_the_first_outcome_stays(journal: Journal) -> None:
     """What came of a decision is noted once: a second outcome changes nothing."""
     entry = journal.write("a", "shop", RETRAIN)
-    journal.carried_out(entry, "superseded", "production is meanwhile version 7")
-    journal.carried_out(entry, "done", "later")
+    journal.supersede(entry, reason="production is meanwhile version 7")
+    journal.carried_out(entry)
     found = journal.entry(entry.id)
-    assert (found.outcome, found.outcome_detail) == (
+    assert (found.outcome, str(found.note)) == (
         "superseded",
         "production is meanwhile version 7",
     )
@@ -174,11 +183,18 @@ def test_times_are_aware_and_the_same_moment(engine: Engine) -> None:
 
 def test_an_entry_as_json_can_be_printed(journal: Journal) -> None:
     """The JSON form holds the reason and every check, and nothing that json cannot write."""
-    entry = journal.write("a", "shop", RETRAIN, details={"rows": 5})
+    entry = journal.write("a", "shop", RETRAIN, details=FACTS, origin=Origin.PERSON)
     shown = json.loads(json.dumps(entry.as_json()))
     assert shown["reason"] == RETRAIN.reason
     assert [check["claim"] for check in shown["checks"]] == [check.claim for check in CHECKS]
-    assert (shown["action"], shown["version"], shown["details"]) == ("retrain", 3, {"rows": 5})
+    assert (shown["action"], shown["version"], shown["origin"]) == ("retrain", 3, "person")
+    assert shown["details"] == {
+        "production": 3,
+        "drift_share": 0.45,
+        "drifted_columns": ["plan"],
+        "drift_over": True,
+        "loss_over": None,
+    }
 
 
 def test_an_id_that_nobody_wrote_is_named(journal: Journal) -> None:
@@ -200,15 +216,22 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
     for _ in range(2):
         entry = journal.write("a", "shop", RETRAIN)
         journal.carried_out(entry)
+        journal.supersede(entry, by=entry)
     journal.history("shop"), journal.use_cases(), journal.find("b"), journal.entry(entry.id)
     public = {name for name in vars(Journal) if not name.startswith("_")}
-    assert public == {"write", "carried_out", "history", "use_cases", "find", "entry"}, (
-        "a new method belongs into this test"
-    )
+    assert public == {
+        "write",
+        "carried_out",
+        "supersede",
+        "history",
+        "use_cases",
+        "find",
+        "entry",
+    }, "a new method belongs into this test"
     assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN"}
 
 
-ENTRY = Entry(1, "a", "shop", RETRAIN, {}, None, datetime(2026, 11, 20, tzinfo=UTC), None, "")
+ENTRY = Entry(1, "a", "shop", RETRAIN, FACTS, Origin.LOOP, None, datetime(2026, 11, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
@@ -217,6 +240,7 @@ ENTRY = Entry(1, "a", "shop", RETRAIN, {}, None, datetime(2026, 11, 20, tzinfo=U
     [
         lambda journal: journal.write("a", "shop", RETRAIN),
         lambda journal: journal.carried_out(ENTRY),
+        lambda journal: journal.supersede(ENTRY, by=ENTRY),
         lambda journal: journal.find("a"),
         lambda journal: journal.entry(1),
         lambda journal: journal.history("shop"),

@@ -1,5 +1,7 @@
-"""The lock: one holder at a time on SQLite and on a real PostgreSQL, and a holder that dies frees
-it at once."""
+"""The lock: a single holder at a time, and a holder that dies releases it at once.
+
+On SQLite and on a real PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,10 @@ from tests.postgres import postgres, postgres_url  # noqa: F401
 pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 30.0
-# How long a lock that excludes nobody would have to let somebody in; a right one is never waited
-# for longer than that.
+# How long a broken lock has to let a second holder in; a correct one costs this much time.
 MOMENT_SECONDS = 0.2
 
-# Says when it asks for the lock and when it holds it; ends when its input does. Its own child lives
-# on.
+# Prints when it asks for the lock and when it holds it; ends with its input. Its child lives on.
 HOLDER = """
 import subprocess, sys
 from closedloop.storage.engine import open_engine
@@ -43,18 +43,18 @@ with hold_lock(sys.argv[2], engine):
 
 
 class Holder:
-    """Another process that asks for a lock and keeps it until it is told to end."""
+    """Another process that asks for a lock and keeps it until `end`."""
 
     def __init__(self, url: str, name: str) -> None:
-        # Unbuffered: `select` does not see a line that waits in a buffer of ours.
+        # Unbuffered: `select` does not see a line that waits in a buffer here.
         command = [sys.executable, "-c", HOLDER, url, name]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         self.child: int | None = None
 
-    def says(self, seconds: float) -> str | None:
-        """Its next line; None when it says nothing for that long."""
+    def read_line(self, seconds: float) -> str | None:
+        """Its next line; None when there is none for that long."""
         assert self.process.stdout is not None
         return (
             self.process.stdout.readline().decode()
@@ -63,12 +63,12 @@ class Holder:
         )
 
     def wait_until_asking(self) -> None:
-        assert self.says(PATIENCE_SECONDS) == "asking\n"
+        assert self.read_line(PATIENCE_SECONDS) == "asking\n"
 
     def wait_until_holding(self) -> None:
-        said = self.says(PATIENCE_SECONDS)
-        assert said, "it never got the lock"
-        self.child = int(said)
+        line = self.read_line(PATIENCE_SECONDS)
+        assert line, "it never got the lock"
+        self.child = int(line)
 
     def end(self) -> None:
         assert self.process.stdin is not None
@@ -100,11 +100,11 @@ def engine(url: str) -> Iterator[Engine]:
 def start(url: str) -> Iterator[Callable[..., Holder]]:
     started: list[Holder] = []
 
-    def one(name: str = "turn") -> Holder:
+    def start_holder(name: str = "turn") -> Holder:
         started.append(Holder(url, name))
         return started[-1]
 
-    yield one
+    yield start_holder
     for holder in started:
         with holder.process:
             holder.kill()
@@ -113,8 +113,8 @@ def start(url: str) -> Iterator[Callable[..., Holder]]:
 
 
 def test_a_second_process_waits_until_the_first_has_ended(start: Callable[..., Holder]) -> None:
-    """While one process holds the lock another gets nothing, and gets it as soon as the first lets
-    go; other names are free."""
+    """While a process holds the lock another waits for it, and gets it once the first ends; other
+    names are free."""
     first = start()
     first.wait_until_asking()
     first.wait_until_holding()
@@ -122,20 +122,19 @@ def test_a_second_process_waits_until_the_first_has_ended(start: Callable[..., H
     other.wait_until_asking()
     other.wait_until_holding()
     second.wait_until_asking()
-    assert second.says(MOMENT_SECONDS) is None
+    assert second.read_line(MOMENT_SECONDS) is None
     first.end()
     second.wait_until_holding()
 
 
-def test_a_killed_holder_frees_it_at_once(start: Callable[..., Holder]) -> None:
-    """kill -9 of the holder lets the waiting process in, though a program that the holder started
-    is still running."""
+def test_a_killed_holder_releases_it_at_once(start: Callable[..., Holder]) -> None:
+    """kill -9 of the holder lets the next process in, though a child of the holder still runs."""
     holder = start()
     holder.wait_until_asking()
     holder.wait_until_holding()
     waiter = start()
     waiter.wait_until_asking()
-    assert waiter.says(MOMENT_SECONDS) is None
+    assert waiter.read_line(MOMENT_SECONDS) is None
     holder.kill()
     waiter.wait_until_holding()
 
@@ -147,16 +146,18 @@ def test_a_killed_waiter_does_not_keep_the_lock_from_others(
     with hold_lock("turn", engine):
         waiter = start()
         waiter.wait_until_asking()
-        assert waiter.says(MOMENT_SECONDS) is None
+        assert waiter.read_line(MOMENT_SECONDS) is None
         waiter.kill()
-    next_one = start()
-    next_one.wait_until_asking()
-    next_one.wait_until_holding()
+    next_holder = start()
+    next_holder.wait_until_asking()
+    next_holder.wait_until_holding()
 
 
-def test_an_exception_in_the_block_frees_it(start: Callable[..., Holder], engine: Engine) -> None:
-    """The block's own exception comes out as it is, the next process gets the lock, and nothing of
-    it stays open here."""
+def test_an_exception_in_the_block_releases_it(
+    start: Callable[..., Holder], engine: Engine
+) -> None:
+    """The exception of the block comes out unchanged, the next process gets the lock, and no file
+    stays open here."""
     open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(RuntimeError, match="mine"), hold_lock("turn", engine):
         raise RuntimeError("mine")
@@ -167,7 +168,7 @@ def test_an_exception_in_the_block_frees_it(start: Callable[..., Holder], engine
 
 
 def test_threads_of_one_process_exclude_each_other(engine: Engine) -> None:
-    """Two threads never hold the same lock at once."""
+    """Two threads never hold the same lock at the same time."""
     entered = Event()
 
     def enter() -> None:
@@ -183,7 +184,7 @@ def test_threads_of_one_process_exclude_each_other(engine: Engine) -> None:
 
 
 def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting is one call that comes back with the lock, not a question that is repeated."""
+    """Waiting is a single call that returns with the lock, not a repeated attempt."""
     asked: list[str] = []
     real = fcntl.flock
     monkeypatch.setattr(fcntl, "flock", lambda *given: (asked.append("flock"), real(*given))[1])
@@ -202,12 +203,11 @@ def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
         assert not done.wait(MOMENT_SECONDS)
     assert done.wait(PATIENCE_SECONDS)
     thread.join()
-    assert len(asked) == 2  # the holder's question and the waiter's
+    assert len(asked) == 2  # by the holder and by the waiter
 
 
 def test_no_database_is_a_store_error_and_the_block_is_not_entered(tmp_path: Path) -> None:
-    """Where there is nothing to lock, the error says what was wanted, what came and what to do,
-    without the password."""
+    """The error says what was wanted, what was found and what to do, without the password."""
     on_sqlite = open_engine(f"sqlite:///{tmp_path / 'store' / 'loop.db'}")
     (tmp_path / "store").rmdir()
     (tmp_path / "store").touch()

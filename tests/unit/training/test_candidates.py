@@ -3,83 +3,38 @@ has seen, and age weighs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from closedloop.bundle.frames import score_frame
 from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_auc
 from closedloop.training.candidates import (
-    LabelledWindow,
-    Split,
-    Trainer,
     compare_twins,
     fit_recipe,
     labelled_rows,
-    probabilities,
     recipes_of,
     split_windows,
 )
 from closedloop.training.recipes import fit
-from closedloop.turn.candidate import _ask_production
 from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import parse_use_case
-
-CONTENT: dict[str, Any] = {
-    "name": "shop",
-    "key": "customer",
-    "target": {"column": "left", "classes": ["False", "True"]},
-    "source": {"query": "select 1", "windows": "*.csv"},
-    "columns": {"spend": {"type": "numeric"}, "plan": {"type": "categorical"}},
-    "training": {"recipes": ["logistic"], "half_life_windows": 1.0},
-}
+from tests.unit.training.shop_windows import (
+    make_shop,
+    make_windows,
+    poisoned,
+    prepared,
+    with_training,
+)
 
 
 @pytest.fixture
-def use_case(tmp_path: Any) -> UseCase:
-    return parse_use_case(CONTENT, tmp_path / "loop.toml")
-
-
-def with_training(use_case: UseCase, **changes: Any) -> UseCase:
-    return replace(use_case, training=replace(use_case.training, **changes))
-
-
-def prepared(seed: int, slope: float = 1.0, rows: int = 400) -> pd.DataFrame:
-    """Rows in which those who spend more leave more often, or less often when the slope is
-    negative."""
-    draw = np.random.default_rng(seed)
-    spend = draw.normal(0, 1, rows)
-    left = draw.random(rows) < 1 / (1 + np.exp(-3 * slope * spend))
-    columns = {
-        "plan": draw.choice(["basic", "gold"], rows),
-        "customer": [f"c{number}" for number in range(rows)],
-        "left": left.astype(str),
-    }
-    return pd.DataFrame(
-        {
-            "spend": spend,
-            **{name: pd.Series(values, dtype=object) for name, values in columns.items()},
-        }
-    )
-
-
-def make_windows(
-    use_case: UseCase, count: int = 4, slopes: tuple[float, ...] = ()
-) -> tuple[LabelledWindow, ...]:
-    slopes = slopes or (1.0,) * count
-    return tuple(
-        labelled_rows(f"w{index}", index, prepared(index, slopes[index]), "digest", use_case)
-        for index in range(count)
-    )
-
-
-def never_asked(_frame: pd.DataFrame) -> np.ndarray:
-    raise AssertionError("a model was asked about rows that it was trained on")
+def use_case(tmp_path: Path) -> UseCase:
+    return make_shop(tmp_path)
 
 
 # Windows and their parts
@@ -105,7 +60,7 @@ def test_the_newest_labelled_window_judges_and_older_ones_teach(use_case: UseCas
     windows = make_windows(use_case)
     unlabelled = labelled_rows("w4", 4, prepared(4).drop(columns="left"), "d", use_case)
     split = split_windows((windows[2], unlabelled, windows[0], windows[3], windows[1]), use_case)
-    assert [one.name for one in split.history] == ["w0", "w1", "w2"]
+    assert [window.name for window in split.history] == ["w0", "w1", "w2"]
     assert split.evaluation.name == "w3"
     assert not split.held_out
 
@@ -147,12 +102,6 @@ def test_a_single_window_without_a_key_is_parted_by_row(use_case: UseCase) -> No
 
 
 # Nothing from the evaluation window reaches a twin
-
-
-def poisoned(window: LabelledWindow) -> LabelledWindow:
-    """The same rows with every label turned round."""
-    frame = window.frame.assign(left=np.where(window.labels == 1, "False", "True").astype(object))
-    return replace(window, frame=frame, labels=1 - window.labels)
 
 
 @pytest.mark.parametrize("one_window", [False, True], ids=["newer window", "held-out part"])
@@ -206,14 +155,13 @@ def test_the_same_windows_give_the_same_twins(use_case: UseCase) -> None:
 def test_recent_rows_weigh_as_the_half_life_says(use_case: UseCase) -> None:
     """`recent` is a fit with half the weight for every half-life of age, counted in places in time:
     a missing window lets time pass."""
-    windows = tuple(
-        one for one in make_windows(use_case, 5, (1.0, -0.5, 0.2, 0.7, 1.5)) if one.index != 2
+    every_window = make_windows(use_case, 5, (1.0, -0.5, 0.2, 0.7, 1.5))
+    windows = tuple(window for window in every_window if window.index != 2)
+    weights = np.concatenate(
+        [np.full(len(window.labels), 0.5 ** (4 - window.index)) for window in windows]
     )
-    weights = np.concatenate([np.full(len(one.labels), 0.5 ** (4 - one.index)) for one in windows])
-    frame, labels = (
-        pd.concat([one.frame for one in windows]),
-        np.concatenate([one.labels for one in windows]),
-    )
+    frame = pd.concat([window.frame for window in windows])
+    labels = np.concatenate([window.labels for window in windows])
     by_hand = fit(
         "logistic",
         frame,
@@ -225,10 +173,10 @@ def test_recent_rows_weigh_as_the_half_life_says(use_case: UseCase) -> None:
     )
     asked = prepared(99)
     recent, every = (
-        probabilities(fit_recipe(f"logistic/{history}", windows, use_case), asked, use_case)
+        score_frame(fit_recipe(f"logistic/{history}", windows, use_case), asked)
         for history in ("recent", "all")
     )
-    assert np.allclose(recent, probabilities(by_hand, asked, use_case), atol=1e-12)
+    assert np.allclose(recent, by_hand.predict_proba(asked[list(use_case.columns)]), atol=1e-12)
     assert np.abs(recent - every).max() > 0.05
 
 
@@ -237,8 +185,8 @@ def test_recent_wins_when_the_world_turned(use_case: UseCase) -> None:
     newest rows right, the other does not."""
     split = split_windows(make_windows(use_case, 5, (-1.0, -1.0, -1.0, 1.0, 1.0)), use_case)
     scores = {
-        one.recipe: one.candidate.val_auc
-        for one in compare_twins(split, None, None, use_case).comparisons
+        comparison.recipe: comparison.candidate.val_auc
+        for comparison in compare_twins(split, None, None, use_case).comparisons
     }
     assert scores["logistic/recent"] > 0.8
     assert scores["logistic/all"] < 0.2
@@ -263,28 +211,31 @@ def test_every_recipe_on_every_history_is_compared_in_the_order_of_the_file(
     learner."""
     use_case = with_training(use_case, recipes=("lightgbm", "logistic"))
     split = split_windows(make_windows(use_case), use_case)
-    answers = probabilities(
-        fit_recipe("logistic/all", split.history[:1], use_case), split.evaluation.frame, use_case
+    answers = score_frame(
+        fit_recipe("logistic/all", split.history[:1], use_case), split.evaluation.frame
     )
     found = compare_twins(split, answers, "logistic/all", use_case).comparisons
-    assert tuple(one.recipe for one in found) == recipes_of(use_case)
-    assert [one.same_recipe for one in found] == [False, False, True, True]
-    assert {one.window for one in found} == {"w3"}
-    for one in found:
-        assert one.delta is not None
-        assert one.production is not None
-        assert one.production.val_auc == pytest.approx(
+    assert tuple(comparison.recipe for comparison in found) == recipes_of(use_case)
+    assert [comparison.same_recipe for comparison in found] == [False, False, True, True]
+    assert {comparison.window for comparison in found} == {"w3"}
+    for comparison in found:
+        assert comparison.delta is not None
+        assert comparison.production is not None
+        assert comparison.production.val_auc == pytest.approx(
             measure_auc(split.evaluation.labels, answers)
         )
-        assert one.delta.value == pytest.approx(one.candidate.val_auc - one.production.val_auc)
-        assert 0.5 < one.baseline_auc < one.candidate.val_auc
+        assert comparison.delta.value == pytest.approx(
+            comparison.candidate.val_auc - comparison.production.val_auc
+        )
+        assert 0.5 < comparison.baseline_auc < comparison.candidate.val_auc
 
 
 def test_without_production_there_is_no_delta(use_case: UseCase) -> None:
     """The first model is scored by itself, and held-out rows are marked as such."""
     split = split_windows(make_windows(use_case, 1), use_case)
-    (one,) = compare_twins(split, None, None, use_case).comparisons
-    assert (one.production, one.delta, one.same_recipe, one.held_out) == (None, None, False, True)
+    (first,) = compare_twins(split, None, None, use_case).comparisons
+    assert (first.production, first.delta) == (None, None)
+    assert (first.same_recipe, first.held_out) == (False, True)
 
 
 def test_a_class_that_no_window_shows_is_named(use_case: UseCase) -> None:
@@ -293,77 +244,3 @@ def test_a_class_that_no_window_shows_is_named(use_case: UseCase) -> None:
     three = replace(use_case, target=replace(use_case.target, classes=("False", "True", "Maybe")))
     with pytest.raises(ModelError, match="none of class Maybe"):
         fit_recipe("logistic/all", make_windows(three), three)
-
-
-# Production on the same rows
-
-
-def ask(
-    split: Split,
-    use_case: UseCase,
-    trained_through: str | None,
-    answer: Callable[[pd.DataFrame], np.ndarray] | None,
-) -> Any:
-    """Production's answers, when it was trained through a window; `answer` stands for the loaded
-    model."""
-    live = (
-        None
-        if trained_through is None
-        else SimpleNamespace(recipe="logistic/all", trained_through=trained_through)
-    )
-    places = {one.name: one.index for one in (*split.history, split.evaluation)}
-    bundle = None if answer is None else SimpleNamespace(probabilities=answer)
-    loop = SimpleNamespace(use_case=use_case, compute=Trainer())
-    history: Any = SimpleNamespace(
-        loop=loop,
-        production=live,
-        place=places.get,
-        bundle=bundle,
-        production_error="it cannot be loaded",
-    )
-    return _ask_production(history, split)
-
-
-def test_production_that_saw_the_evaluation_rows_is_judged_by_a_twin(use_case: UseCase) -> None:
-    """Its recipe is refitted on the teaching windows; the model itself, too sure of rows that it
-    was trained on, is not asked."""
-    split = split_windows(make_windows(use_case), use_case)
-    answers, error = ask(split, use_case, "w3", never_asked)
-    twin = fit_recipe("logistic/all", split.history, use_case)
-    assert error is None
-    assert np.array_equal(answers, probabilities(twin, split.evaluation.frame, use_case))
-
-
-def test_production_trained_on_a_single_window_is_judged_on_its_held_out_part_by_a_twin(
-    use_case: UseCase,
-) -> None:
-    """The first model was shipped fitted on all rows of its window; asked again on that window, a
-    twin without the judging rows answers."""
-    split = split_windows(make_windows(use_case, 1), use_case)
-    answers, _ = ask(split, use_case, "w0", never_asked)
-    clean = ask(replace(split, evaluation=poisoned(split.evaluation)), use_case, "w0", never_asked)[
-        0
-    ]
-    assert np.array_equal(answers, clean)
-
-
-def test_production_older_than_the_evaluation_rows_answers_itself(use_case: UseCase) -> None:
-    """It is asked about exactly the rows of the evaluation window."""
-    split = split_windows(make_windows(use_case), use_case)
-    asked: list[pd.DataFrame] = []
-
-    def answer(frame: pd.DataFrame) -> np.ndarray:
-        asked.append(frame)
-        return np.full((len(frame), 2), 0.5)
-
-    answers, error = ask(split, use_case, "w2", answer)
-    assert error is None
-    assert answers.shape == (len(split.evaluation.labels), 2)
-    pd.testing.assert_frame_equal(asked[0], split.evaluation.frame)
-
-
-def test_production_that_cannot_be_asked_says_why(use_case: UseCase) -> None:
-    """No answers, and the reason; without production neither."""
-    split = split_windows(make_windows(use_case), use_case)
-    assert ask(split, use_case, "w2", None) == (None, "it cannot be loaded")
-    assert ask(split, use_case, None, None) == (None, None)

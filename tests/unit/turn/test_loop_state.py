@@ -10,6 +10,7 @@ from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import ReplayParts
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import LoopState
+from closedloop.storage.details import DriftFacts, TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.history import History
@@ -31,7 +32,9 @@ def _remember(folder: Path, marks: list[bool | str | None], window: str) -> Loop
                 f"turn {number}",
                 "shop",
                 decision,
-                details={} if mark == BROKEN else {"drift_over": mark, "loss_over": False},
+                details=TurnDetails()
+                if isinstance(mark, str)
+                else TurnDetails(drift=DriftFacts(drift_over=mark, loss_over=False)),
             )
         return History(
             ReplayParts(

@@ -4,7 +4,7 @@ nothing depends on it."""
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,23 @@ from rich.console import Console
 
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, fit_first
-from closedloop.cli.show import show_decision, show_history, show_status
+from closedloop.bundle.frames import score_frame
+from closedloop.cli.decision_view import show_decision, show_history
+from closedloop.cli.status_view import show_status
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
 from closedloop.metrics.auc import measure_auc
+from closedloop.storage.details import EstimateFacts, RealisedFacts, TurnDetails, read_details
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.rows import Origin
 from closedloop.turn.compute import Compute
 from closedloop.turn.history import History
-from closedloop.turn.observe import gather_turn
+from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 
 pytestmark = pytest.mark.slow
-
-ESTIMATE = ("estimated_auc", "estimated_lower", "estimated_upper")
 
 
 class Place:
@@ -62,19 +64,19 @@ class Place:
             window,
         )
 
-    def turn(self, window: str) -> dict[str, Any]:
-        """Gather and write down; returns the details as the journal has them."""
+    def turn(self, window: str) -> TurnDetails:
+        """Observe and write down; returns the details as the journal has them."""
         history = self.look(window)
-        found = gather_turn(history)
-        return decide_turn(history, found, found.details).details
+        return decide_turn(history, observe_window(history)).turn
 
 
 def steady(folder: Path, **named: Any) -> Past:
     return make_past(folder, make_frames(turns_at=100), **named)
 
 
-def estimate_of(details: dict[str, Any]) -> tuple[float | None, ...]:
-    return tuple(details[name] for name in ESTIMATE)
+def estimate_of(details: TurnDetails) -> tuple[float | None, ...]:
+    assert details.estimate is not None
+    return astuple(details.estimate)
 
 
 def make_three(seed: int) -> pd.DataFrame:
@@ -99,7 +101,7 @@ def test_a_window_without_labels_has_an_estimate(tmp_path: Path, classes: int) -
     place = Place(past)
     auc, lower, upper = estimate_of(place.turn("w3"))
     hidden = past.labelled("w3")
-    truth = measure_auc(hidden.labels, place.first.probabilities(hidden.frame))
+    truth = measure_auc(hidden.labels, score_frame(place.first.scorer, hidden.frame))
     assert lower is not None
     assert auc is not None
     assert upper is not None
@@ -123,7 +125,8 @@ def test_where_labels_have_told_nothing_is_estimated(tmp_path: Path) -> None:
     """Labels without delay: the current window's realised AUC is there, an estimate would add
     nothing but its cost."""
     found = Place(steady(tmp_path, delay=0)).turn("w3")
-    assert found["realised_on"] == "w3"
+    assert found.realised is not None
+    assert found.realised.realised_on == "w3"
     assert estimate_of(found) == (None, None, None)
 
 
@@ -132,20 +135,23 @@ def test_an_estimate_is_held_against_the_truth(tmp_path: Path) -> None:
     nothing to hold."""
     place = Place(steady(tmp_path))
     then, now = place.turn("w3"), place.turn("w4")
-    assert then["estimated_for_judged"] is None
-    assert now["realised_on"] == "w3"
-    assert now["estimated_for_judged"] == then["estimated_auc"] is not None
+    assert then.realised is not None
+    assert then.realised.estimated_for_judged is None
+    assert now.realised is not None
+    assert now.realised.realised_on == "w3"
+    assert now.realised.estimated_for_judged == estimate_of(then)[0] is not None
 
 
 def test_an_estimate_of_another_production_is_not_held_against_this_one(tmp_path: Path) -> None:
     """A promotion between estimate and labels: two models' numbers are not put beside each
     other."""
     place = Place(steady(tmp_path))
-    assert place.turn("w3")["estimated_auc"] is not None
+    assert estimate_of(place.turn("w3"))[0] is not None
     place.registry.promote(place.registry.add(place.first, "w1"), instead_of=1, reason="another")
     now = place.turn("w4")
-    assert now["realised_on"] == "w3"
-    assert now["estimated_for_judged"] is None
+    assert now.realised is not None
+    assert now.realised.realised_on == "w3"
+    assert now.realised.estimated_for_judged is None
 
 
 def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
@@ -158,7 +164,7 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
         "earlier",
         "shop",
         decision,
-        details={"realised_on": "w3", "realised_auc": 0.2, "quarantined": True},
+        details=TurnDetails(realised=RealisedFacts("w3", 0.2, True)),
     )
     history = doubting.look("w4")
     policy, seed = place.past.use_case.policy, place.past.use_case.training.seed
@@ -172,7 +178,7 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
         )
         for name in ("w3", "w2")
     ]
-    assert [one and one.value for one in expected] == [
+    assert [estimate and estimate.value for estimate in expected] == [
         found[0],
         estimate_of(doubting.turn("w4"))[0],
     ]
@@ -192,7 +198,8 @@ def test_a_failing_estimate_does_not_fail_the_turn(
     """The turn decides as ever, the estimate is not known, and the log says why."""
     found = Place(steady(tmp_path), Failing()).turn("w3")
     assert estimate_of(found) == (None, None, None)
-    assert found["drift_share"] is not None
+    assert found.drift is not None
+    assert found.drift.drift_share is not None
     assert "AUC without labels of w3 is not known: ZeroDivisionError: no such luck" in caplog.text
 
 
@@ -201,10 +208,10 @@ def test_a_replay_does_not_pay_for_it(tmp_path: Path) -> None:
     past = steady(tmp_path)
     live, replayed = Place(past).turn("w3"), Place(past, past.compute).turn("w3")
     assert estimate_of(replayed) == (None, None, None)
-    assert {**live, **dict.fromkeys(ESTIMATE)} == replayed
+    assert replace(live, estimate=EstimateFacts()) == replayed
 
 
-TOLD = {
+TOLD: dict[str, Any] = {
     "estimated_auc": 0.8312,
     "estimated_lower": 0.801,
     "estimated_upper": 0.859,
@@ -226,11 +233,11 @@ def shown(what: str, details: dict[str, Any]) -> str:
         "k",
         "shop",
         Decision(Kind.RETRAINING, Action.KEEP, "w3", ()),
-        details,
+        read_details(TurnDetails, details),
+        Origin.LOOP,
         None,
         datetime(2026, 1, 1, tzinfo=UTC),
         "done",
-        "",
     )
     text = io.StringIO()
     console = Console(file=text, width=160)

@@ -1,5 +1,4 @@
-"""loop.toml: what is read, what is refused and how it is said, and that the two built-in files are
-whole."""
+"""loop.toml: what is read, what is refused with which message, and the two built-in files."""
 
 from __future__ import annotations
 
@@ -16,9 +15,10 @@ from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
 from closedloop.settings import DEFAULT_USE_CASE
 from closedloop.use_case.loop_toml import load_use_case, parse_use_case
-from closedloop.windows.contract_check import check_contract, prepare
-from closedloop.windows.sources import open_source, write_generated
-from closedloop.windows.synthetic import generate_windows
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.open_source import open_source
+from closedloop.windows.prepare import prepare
+from closedloop.windows.synthetic import generate_windows, write_generated
 
 REPOSITORY = Path(__file__).parents[3]
 BUILT_IN = [REPOSITORY / "data" / "streamflow", REPOSITORY / "data" / "iris"]
@@ -116,17 +116,17 @@ def test_defaults_and_order() -> None:
         ({"name": "test"}, "source"),
     ],
 )
-def test_what_cannot_be_obeyed_is_refused(content: dict[str, Any], message: str) -> None:
-    """A mistyped key or an impossible value never passes in silence; the message names the place
-    and the way out."""
+def test_an_invalid_file_is_refused(content: dict[str, Any], message: str) -> None:
+    """A mistyped key or an invalid value is never ignored; the message names the place and what to
+    do."""
     with pytest.raises(UseCaseError) as caught:
         parse_use_case(content, Path("loop.toml"))
     assert message in str(caught.value).replace("got ", "")
     assert caught.value.exit_code == 2
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    """A missing file advises to write one; a damaged one names the line."""
+def test_unreadable_files(tmp_path: Path) -> None:
+    """The error for a missing file says how to write one; for a damaged file it names the line."""
     with pytest.raises(UseCaseError, match="closedloop init"):
         load_use_case(tmp_path)
     (tmp_path / "loop.toml").write_text("name = \n")
@@ -154,8 +154,8 @@ def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> No
 
 
 def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
-    """Any number of policy, contract or training changes it; a description, another place of the
-    same data or another time to look at it does not."""
+    """Any number of policy, contract or training changes it; a description, another path to the
+    same data or another schedule does not."""
     fingerprint = parse_use_case(CONTENT, Path("loop.toml")).fingerprint
     same = [
         changed(description="other"),
@@ -181,7 +181,7 @@ def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
 
 
 def test_the_default_use_case_is_streamflow() -> None:
-    """What runs without being told what to run is there."""
+    """The use case that runs by default exists."""
     assert load_use_case(REPOSITORY / DEFAULT_USE_CASE).name == "streamflow"
 
 
@@ -198,9 +198,9 @@ def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", BUILT_IN, ids=lambda folder: folder.name)
-def test_built_in_data_goes_through(tmp_path: Path, folder: Path) -> None:
-    """Generated, read and checked: whole windows with all labels, and only month 5 broken, in the
-    two columns that are meant."""
+def test_built_in_data_keeps_its_contract(tmp_path: Path, folder: Path) -> None:
+    """Generated, read and checked: all windows have all labels, and only month 5 is broken, in two
+    columns."""
     use_case = load_use_case(folder)
     assert use_case.source.generator is not None
     written = write_generated(use_case, tmp_path, generate_windows(use_case.source.generator))
@@ -209,7 +209,7 @@ def test_built_in_data_goes_through(tmp_path: Path, folder: Path) -> None:
     for window in written:
         raw = source.read(window)
         prepared = prepare(raw, use_case)
-        broken = {one.column for one in check_contract(raw, prepared, use_case)}
+        broken = {found.column for found in check_contract(raw, prepared, use_case)}
         assert broken == (
             {"monthly_fee", "failed_payments_90d"} if window == "month_005" else set()
         )
@@ -225,15 +225,16 @@ def test_golden_rows_are_within_the_contract() -> None:
         for case in use_case.golden:
             raw = pd.DataFrame([case.row])
             found = check_contract(raw, prepare(raw, use_case), use_case)
-            assert [one for one in found if one.rule not in ("null", "missing")] == [], case.name
+            assert {broken.rule for broken in found} <= {"null", "missing"}, case.name
 
 
 def test_real_snapshots_keep_the_streamflow_contract() -> None:
-    """Two real monthly snapshots pass the contract that was written for the made-up months."""
+    """Two real monthly snapshots pass the contract that was written for the generated months."""
     shared = Path(os.path.relpath(REPOSITORY.parent / "shared" / "data" / "streamflow"))
     if not shared.is_dir():
         pytest.skip(
-            "the real snapshots are not on this machine (wanted ../shared/data/streamflow beside the repository)"
+            "the real snapshots are not on this machine: "
+            "wanted ../shared/data/streamflow beside the repository"
         )
     use_case = load_use_case(REPOSITORY / "data" / "streamflow")
     source = open_source(use_case, shared)

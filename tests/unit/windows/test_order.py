@@ -1,4 +1,4 @@
-"""Windows: nothing that a step is given comes from its future."""
+"""Window order: no step is given anything from its future; held-out rows are a fixed choice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.windows.order import ages, held_out, mature, position, split_history, up_to
+from closedloop.windows.order import held_out, mature, position, up_to
 
 NAMES = tuple(f"month_{number:03d}" for number in range(12))
 
 
 def test_position_refuses_an_unknown_window() -> None:
-    """A name that is not there is answered with the names that are."""
+    """An unknown name is refused with the known ones."""
     assert position(NAMES, "month_003") == 3
     with pytest.raises(
         SourceError, match="wanted a known window \\(month_000 to month_011\\), got month_99"
@@ -30,8 +30,7 @@ def test_up_to_stops_at_the_window() -> None:
 
 
 def test_mature_counts_the_delay_back_from_the_newest() -> None:
-    """With no delay a window brings its own labels; with two, those of the two newest are still
-    due."""
+    """With no delay a window has its own labels; with two, the two newest have none yet."""
     assert mature(NAMES, "month_003", 0) == NAMES[:4]
     assert mature(NAMES, "month_003", 2) == NAMES[:2]
     assert mature(NAMES, "month_001", 5) == ()
@@ -43,38 +42,12 @@ def test_mature_refuses_labels_from_the_future() -> None:
         mature(NAMES, "month_003", -1)
 
 
-def test_ages_let_time_pass_in_left_out_windows() -> None:
-    """A quarantined window between two others still makes the older one older."""
-    assert ages(NAMES, ("month_001", "month_004", "month_005")) == (4, 1, 0)
-    assert ages(NAMES, ()) == ()
-
-
 @given(place=st.integers(0, 11), delay=st.integers(0, 15))
 def test_no_window_of_the_future_is_ever_given(place: int, delay: int) -> None:
     """Whatever the window and the delay: only windows whose labels are due, and all of them."""
     due = mature(NAMES, NAMES[place], delay)
     assert due == tuple(name for name in NAMES if position(NAMES, name) + delay <= place)
     assert set(due) <= set(up_to(NAMES, NAMES[place]))
-
-
-@given(chosen=st.sets(st.integers(0, 11), min_size=1), data=st.data())
-def test_the_history_ends_before_the_evaluation_window(
-    chosen: set[int], data: st.DataObject
-) -> None:
-    """Every labelled window older than the evaluation one is in the history, the evaluation one and
-    newer ones never are."""
-    labelled = tuple(NAMES[place] for place in sorted(chosen))
-    evaluation = data.draw(st.sampled_from(labelled))
-    history = split_history(labelled, evaluation)
-    assert all(position(NAMES, name) < position(NAMES, evaluation) for name in history)
-    assert set(labelled) - set(history) == {name for name in labelled if name >= evaluation}
-
-
-def test_history_of_an_unlabelled_window_is_refused() -> None:
-    """Without labels there is nothing to evaluate on, so there is no history that leads up to
-    it."""
-    with pytest.raises(SourceError):
-        split_history(NAMES[:3], "month_007")
 
 
 @given(
@@ -85,17 +58,17 @@ def test_history_of_an_unlabelled_window_is_refused() -> None:
 def test_a_key_is_held_out_whatever_rows_surround_it(
     keys: list[str], extra: list[str], seed: int
 ) -> None:
-    """Rows that are added or reordered change no other row's lot."""
+    """Adding or reordering rows does not change whether another row is held out."""
     alone = dict(zip(keys, held_out(keys, 0.3, seed), strict=True))
     among = dict(
         zip(reversed(extra + keys), held_out(list(reversed(extra + keys)), 0.3, seed), strict=True)
     )
-    assert all(among[key] == lot for key, lot in alone.items())
+    assert all(among[key] == held for key, held in alone.items())
 
 
 def test_about_the_share_is_held_out_and_the_seed_changes_which() -> None:
-    """20,000 keys: within a percentage point of the share, and another seed picks others; the ends
-    are none and all."""
+    """20,000 keys: within a percentage point of the share; another seed picks others; a share of 0
+    holds out none, 1 holds out all."""
     keys = [str(number) for number in range(20_000)]
     first, second = held_out(keys, 0.25, 7), held_out(keys, 0.25, 8)
     assert first.mean() == pytest.approx(0.25, abs=0.01)
@@ -105,9 +78,9 @@ def test_about_the_share_is_held_out_and_the_seed_changes_which() -> None:
     assert first.dtype == np.bool_
 
 
-def test_lots_are_the_same_in_every_process() -> None:
-    """Known answers: a lot that depended on Python's hash seed or a library's random state would
-    change from run to run."""
+def test_the_choice_is_the_same_in_every_process() -> None:
+    """Known answers: a choice that depended on Python's hash seed or on a random state would change
+    from run to run."""
     assert held_out(list("abcdefgh"), 0.5, 7).tolist() == [
         True,
         False,

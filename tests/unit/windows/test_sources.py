@@ -1,5 +1,4 @@
-"""Sources beyond their common contract: files as they are in the real world, addresses, errors, and
-writing generated windows."""
+"""Sources beyond their common contract: real-world files, addresses, errors, generated windows."""
 
 from __future__ import annotations
 
@@ -14,16 +13,12 @@ import pytest
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import Source, UseCase
 from closedloop.use_case.loop_toml import parse_use_case
-from closedloop.windows.sources import (
-    ChainedSource,
-    FilesSource,
-    NoWindows,
-    SqlSource,
-    open_source,
-    read_table,
-    root_folder,
-    write_generated,
-)
+from closedloop.windows.files_source import FilesSource, root_folder
+from closedloop.windows.open_source import open_source
+from closedloop.windows.sources import ChainedSource, NoWindows
+from closedloop.windows.sql_source import SqlSource
+from closedloop.windows.synthetic import write_generated
+from closedloop.windows.table_file import read_table
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 
@@ -51,20 +46,20 @@ def use_case(path: Path, **source: Any) -> UseCase:
 
 def test_root_is_beside_the_file_and_data_replaces_it(tmp_path: Path) -> None:
     """A use case can be read from any working directory; CLOSEDLOOP_DATA wins."""
-    one = use_case(tmp_path)
-    assert root_folder(one) == tmp_path / "rows"
-    assert root_folder(one, tmp_path / "other") == tmp_path / "other"
-    write_generated(one, tmp_path / "other", {"m0": {"t": FRAME}})
-    assert open_source(one, tmp_path / "other").windows() == ("m0",)
+    shop = use_case(tmp_path)
+    assert root_folder(shop) == tmp_path / "rows"
+    assert root_folder(shop, tmp_path / "other") == tmp_path / "other"
+    write_generated(shop, tmp_path / "other", {"m0": {"t": FRAME}})
+    assert open_source(shop, tmp_path / "other").windows() == ("m0",)
     with pytest.raises(NoWindows):
-        open_source(one).windows()
+        open_source(shop).windows()
 
 
 def test_missing_generated_data_names_the_command(tmp_path: Path) -> None:
     """Where there is a generator, the advice is to run it; elsewhere it is not."""
     with pytest.raises(NoWindows, match="closedloop generate"):
         open_source(use_case(tmp_path, generator="iris")).windows()
-    with pytest.raises(NoWindows, match=r"mend root and windows in \[source\]"):
+    with pytest.raises(NoWindows, match=r"fix root and windows in \[source\]"):
         open_source(use_case(tmp_path)).windows()
 
 
@@ -94,35 +89,37 @@ def test_odd_file_names_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_table_and_a_wrong_query_are_told_apart(tmp_path: Path) -> None:
-    """A query over a file that is not there says so in one line; bad SQL says what DuckDB said,
-    without a traceback."""
+    """A missing file is reported in one line; wrong SQL shows what DuckDB reports, without a
+    traceback."""
     (tmp_path / "m0").mkdir()
     source = FilesSource(
         Source(query="SELECT * FROM read_csv('{root}/{window}/labels.csv')", windows="m*"), tmp_path
     )
-    with pytest.raises(SourceError, match=r"labels\.csv.*bring the missing file") as caught:
+    with pytest.raises(SourceError, match=r"labels\.csv.*add the missing file") as caught:
         source.read("m0")
     assert "\n" not in str(caught.value)
-    with pytest.raises(SourceError, match="mend the query") as caught:
+    with pytest.raises(SourceError, match="fix the query") as caught:
         replace(source, source=Source(query="SELEC 1", windows="m*")).read("m0")
     assert "\n" not in str(caught.value)
 
 
 def test_labels_of_fewer_rows_leave_nulls(tmp_path: Path) -> None:
-    """A left join keeps rows whose label has not come; absent columns are the contract's business,
-    not an error here."""
+    """A left join keeps rows whose label has not arrived yet."""
     (tmp_path / "m0").mkdir()
     (tmp_path / "m0" / "a.csv").write_text("id,x\n1,2\n2,3\n")
     (tmp_path / "m0" / "b.csv").write_text("id,y\n1,a\n")
-    query = "SELECT id, x, y FROM '{root}/{window}/a.csv' AS a LEFT JOIN '{root}/{window}/b.csv' AS b USING (id) ORDER BY id"
+    query = (
+        "SELECT id, x, y FROM '{root}/{window}/a.csv' AS a "
+        "LEFT JOIN '{root}/{window}/b.csv' AS b USING (id) ORDER BY id"
+    )
     read = FilesSource(Source(query=query, windows="m*"), tmp_path).read("m0")
     assert read["y"].isna().tolist() == [False, True]
 
 
 def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
-    """`$NAME` is looked up when the source is opened, in the environment that is handed in; a
-    missing one is named."""
-    one = use_case(
+    """`$NAME` is looked up in the given environment when the source is opened; a missing variable
+    is named."""
+    shop = use_case(
         tmp_path,
         kind="sql",
         windows=None,
@@ -130,10 +127,10 @@ def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
         query="SELECT 1 AS x, '{window}' AS w",
         url="$SHOP_DB",
     )
-    read = open_source(one, environ={"SHOP_DB": "sqlite://"}).read("m0")
+    read = open_source(shop, environ={"SHOP_DB": "sqlite://"}).read("m0")
     assert read.to_dict("list") == {"x": [1], "w": ["m0"]}
     with pytest.raises(SourceError, match="SHOP_DB"):
-        open_source(one, environ={})
+        open_source(shop, environ={})
     assert "SHOP_DB" not in os.environ
 
 
@@ -163,9 +160,9 @@ class Held:
         return self.frames[window]
 
 
-def test_a_chain_goes_on_where_the_first_ends() -> None:
-    """Windows of the second source follow those of the first whatever their names; the first wins a
-    name that both have."""
+def test_a_chain_continues_where_the_first_source_ends() -> None:
+    """Windows of the second source follow those of the first, whatever their names; a name in both
+    is read from the first."""
     chain = ChainedSource(
         Held({"z": FRAME, "b": FRAME}), Held({"a": FRAME.head(1), "b": FRAME.head(1)})
     )
@@ -174,23 +171,23 @@ def test_a_chain_goes_on_where_the_first_ends() -> None:
 
 
 def test_generated_windows_are_written_once(tmp_path: Path) -> None:
-    """A second run writes nothing, changed content is replaced whole, and no half-written files
+    """A second run writes nothing, a changed window is replaced whole, and no half-written files
     stay behind."""
-    one = use_case(tmp_path)
-    assert write_generated(one, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == (
+    shop = use_case(tmp_path)
+    assert write_generated(shop, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == (
         "m0",
         "m1",
     )
-    assert write_generated(one, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == ()
+    assert write_generated(shop, None, {"m0": {"t": FRAME, "u": FRAME}, "m1": {"": FRAME}}) == ()
     assert write_generated(
-        one, None, {"m0": {"t": FRAME.head(1), "u": FRAME}, "m1": {"": FRAME}}
+        shop, None, {"m0": {"t": FRAME.head(1), "u": FRAME}, "m1": {"": FRAME}}
     ) == ("m0",)
     assert (tmp_path / "rows" / "m0" / "t.csv").read_bytes() == b"x,y\n1,a\n"
     assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == ["m0", "m1.csv"]
 
 
 def test_a_folder_that_cannot_be_written_is_a_source_error(tmp_path: Path) -> None:
-    """A file where the folder should be is said, not raised as OSError."""
+    """A file where the folder should be is a SourceError, not an OSError."""
     (tmp_path / "rows").write_text("")
     with pytest.raises(SourceError, match="can be written"):
         write_generated(use_case(tmp_path), None, {"m0": {"t": FRAME}})
@@ -205,7 +202,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="convert or rename"):
         read_table(tmp_path / "a.xlsx")
     (tmp_path / "a.parquet").write_bytes(b"no parquet at all")
-    with pytest.raises(SourceError, match="mend the query or the file"):
+    with pytest.raises(SourceError, match="fix the query or the file"):
         read_table(tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="a folder"):
         read_table(tmp_path)

@@ -1,4 +1,4 @@
-"""The made-up data: same conventions as a real export, and numbers that tell the planned story."""
+"""The generated data: the conventions of a real export, and numbers that tell the planned story."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.contract_check import check_contract, measure_statistics, prepare
-from closedloop.windows.synthetic import TABLES, generate_windows, iris_windows, subscription_month
+from closedloop.windows.contract_check import check_contract, measure_statistics
+from closedloop.windows.prepare import prepare
+from closedloop.windows.streamflow_month import TABLES, subscription_month
+from closedloop.windows.synthetic import generate_windows, iris_windows
 
 USE_CASE = load_use_case(Path(__file__).parents[3] / "data" / "streamflow")
 
@@ -55,8 +57,8 @@ def auc(months: tuple[int, ...], month: int) -> float:
 
 
 def worst_case_gain(months: tuple[int, ...], month: int, *, quantile: float) -> float:
-    """A quantile of the AUC of a model of `months` minus that of month 0's, over paired bootstraps
-    of the month's rows."""
+    """A quantile of the AUC difference of a model of `months` and the model of month 0, over paired
+    bootstraps of the month's rows."""
     actual = (rows(month)["churn_label"] == "True").to_numpy()
     new, old = scores(months, month), scores((0,), month)
     rng = np.random.default_rng(0)
@@ -131,7 +133,7 @@ def test_conventions_of_the_real_export() -> None:
 
 @pytest.mark.parametrize("month", [0, 1, 2, 3, 4, 6, 7])
 def test_sound_months_keep_the_contract(month: int) -> None:
-    """Warts, campaign and price rise are no violations, also when held against the statistics of
+    """Warts, campaign and price rise are no violations, also compared with the statistics of
     month 0."""
     assert (
         check_contract(raw(month), rows(month), USE_CASE, measure_statistics(rows(0), USE_CASE))
@@ -140,9 +142,10 @@ def test_sound_months_keep_the_contract(month: int) -> None:
 
 
 def test_month_5_is_broken() -> None:
-    """Fees in cents and payments that did not arrive break the contract, and nothing else of the
-    month does."""
-    assert {(one.column, one.rule) for one in check_contract(raw(5), rows(5), USE_CASE)} == {
+    """Fees in cents and missing payments break the contract; nothing else does."""
+    assert {
+        (broken.column, broken.rule) for broken in check_contract(raw(5), rows(5), USE_CASE)
+    } == {
         ("monthly_fee", "range"),
         ("failed_payments_90d", "null"),
     }

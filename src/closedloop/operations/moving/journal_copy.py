@@ -1,18 +1,16 @@
-"""Brings a use case's decisions and their outcomes from one database into another: all of them in
+"""Copies a use case's decisions and their outcomes from one database into another: all of them in
 one transaction, or none.
 
-Their ids stay where they are free. Where another use case's decisions have one of them, all move up
-by one and the same number: their order says what came after what, `cause` names ids, and so do the
-keys of what people asked for, which must never come again.
+Ids stay the same where they are free. Where another use case already uses some of them, all ids are
+shifted by the same number, because their order matters and `cause` and outcomes refer to them.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,16 +19,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
 from closedloop.storage.journal import DECISIONS, OUTCOMES
+from closedloop.storage.rows import read_note, write_note
 
 _BATCH = 200  # decisions with all their checks, and ids in one query
-_NAMES_ANOTHER = re.compile(r"^decision (\d+) ")  # what the outcome of a superseded decision says
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class JournalLeft:
-    """Decisions that are not in the copy, outcomes that decisions got since they were copied, and
-    by how much the newest ids are higher there."""
+    """What is not in the copy yet.
+
+    Decisions, outcomes noted since they were copied, and by how much the newest ids are higher
+    there.
+    """
 
     decisions: int
     outcomes: int
@@ -67,8 +68,10 @@ class JournalCopy:
         )
 
     def copy(self, rewrite: Rewrite) -> None:
-        """Bring what is missing; `rewrite` turns a decision's details into those of its copy. The
-        tables have to be there."""
+        """Bring what is missing; `rewrite` turns a decision's details into those of its copy.
+
+        The tables have to be there.
+        """
         with _asking(self._target) as there:
             postgresql = (
                 there.dialect.name == "postgresql"
@@ -95,11 +98,10 @@ class JournalCopy:
     def look_here(self) -> tuple[int, int]:
         """How many decisions there are here, and the highest version that one of them names."""
         found = self._list(self._source)
-        return len(found), max((one.version or 0 for one in found), default=0)
+        return len(found), max((row.version or 0 for row in found), default=0)
 
     def tell_newest(self) -> tuple[str, str]:
-        """How many decisions there are and which is the newest, here and in the target, in the same
-        words."""
+        """The number of decisions and the newest one, here and in the target, in the same words."""
         return _tell(self._list(self._source)), _tell(self._list(self._target))
 
     # Inside
@@ -125,16 +127,19 @@ class JournalCopy:
                 where=f"journal at {_address(self._target)}",
                 wanted=f"of {self._use_case} only copies of the decisions here",
                 got=f"{len(foreign)} made there (ids {some})",
-                then="it turned there, too: go on there, or name another database; nothing was written",
+                then="the loop ran there too: continue there, or name another database; "
+                "nothing was written",
             )
         missing = [row.id for row in mine if row.id not in ids]
         newest = max(ids, default=0)
         shift = ids[newest] - newest if ids else 0
-        if _any_taken(there, [one + shift for one in missing]):
+        if _any_taken(there, [number + shift for number in missing]):
             shift = there.execute(select(func.max(DECISIONS.c.id))).scalar_one()
         copied = _noted_ids(there, self._use_case)
-        ids |= {one: one + shift for one in missing}
-        return _Plan(ids, missing, [one for one in sorted(noted) if ids[one] not in copied], shift)
+        ids |= {number: number + shift for number in missing}
+        return _Plan(
+            ids, missing, [number for number in sorted(noted) if ids[number] not in copied], shift
+        )
 
     def _read(self, table: Any, column: Any, ids: Sequence[int]) -> Iterator[list[Any]]:
         for batch in _batches(ids):
@@ -151,11 +156,11 @@ def _asking(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        message = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         raise StoreError(
             where="journal",
             wanted=f"to reach {_address(engine)}",
-            got=said.splitlines()[0],
+            got=message.splitlines()[0],
             then="check the address and that its server runs, and migrate again",
         ) from error
 
@@ -209,9 +214,10 @@ def _copied(row: Any, ids: dict[int, int], rewrite: Rewrite) -> dict[str, Any]:
 
 
 def _noted(row: Any, ids: dict[int, int]) -> dict[str, Any]:
-    detail = _NAMES_ANOTHER.sub(
-        lambda named: f"decision {ids.get(int(named[1]), named[1])} ", row["detail"]
-    )
+    detail, note = row["detail"], read_note(row["detail"])
+    if note.superseded_by is not None:
+        copy = ids.get(note.superseded_by, note.superseded_by)
+        detail = write_note(replace(note, superseded_by=copy))
     return {**row, "decision": ids[row["decision"]], "detail": detail, "at": _utc(row["at"])}
 
 

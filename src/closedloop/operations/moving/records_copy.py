@@ -1,8 +1,7 @@
-"""Brings a use case's answered requests and their labels from one database into another, some
-thousand rows at a time.
+"""Copies a use case's answered requests and their labels to another database, in batches.
 
-Requests go in as the service records them, so that the database fills in their keys as always;
-those that are there are left alone.
+Requests are written as the API records them, so that the database fills in their keys; those that
+are already there are skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.errors import LabelConflict
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
-from closedloop.records.tables import ANSWERS, LABELS, refusal
+from closedloop.records.tables import ANSWERS, LABELS, store_error
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
 MOST_ROWS = 10_000  # in memory at once, unless one request has more
@@ -35,17 +34,16 @@ def copy_records(
     *,
     write: bool = True,
 ) -> RecordCounts:
-    """Bring what is missing in `target`; how many rows and labels that is. Without `write` it is
-    only counted, and no table is made.
+    """Copy what `target` lacks; returns the number of rows and labels.
 
-    Raises StoreError when a database does not answer, LabelConflict when the target says something
-    else of a prediction.
+    Without `write` they are only counted, and no table is created. Raises StoreError when a
+    database does not answer, LabelConflict when the target has another label for a prediction.
     """
     there = write or inspect(target).has_table(ANSWERS.name)
     with closing(Records(source)) as here, closing(Records(target)) as records:
         every, done = here.count(use_case).predictions, 0
         if write:
-            records.count(use_case)  # makes the tables
+            records.count(use_case)  # creates the tables
         rows = labels = 0
         for group in _groups(source, use_case):
             missing = _missing(target, group) if there else group
@@ -61,7 +59,7 @@ def copy_records(
 
 
 def _groups(source: Engine, use_case: str) -> Iterator[Group]:
-    """All requests with their numbers of rows, in the order in which they were answered."""
+    """All requests with their number of rows, in the order they were answered."""
     query = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.at).where(
         ANSWERS.c.use_case == use_case
     )
@@ -70,17 +68,17 @@ def _groups(source: Engine, use_case: str) -> Iterator[Group]:
         source, query if last is None else query.where(_after(last.at, last.request))
     ):
         group: Group = []
-        for one in page:
-            if group and sum(number for _, number in group) + one.rows > MOST_ROWS:
+        for answer in page:
+            if group and sum(number for _, number in group) + answer.rows > MOST_ROWS:
                 yield group
                 group = []
-            group.append((one.request, one.rows))
+            group.append((answer.request, answer.rows))
         yield group
         last = page[-1]
 
 
 def _after(at: datetime, request: str) -> Any:
-    # Said in this way, it is a range of the index by time for any database.
+    # Written like this, any database can use its index by time.
     return and_(ANSWERS.c.at >= at, or_(ANSWERS.c.at > at, ANSWERS.c.request > request))
 
 
@@ -94,7 +92,7 @@ def _missing(target: Engine, group: Group) -> Group:
             ),
         )
     }
-    return [one for one in group if one[0] not in found]
+    return [(request, rows) for request, rows in group if request not in found]
 
 
 def _read_requests(source: Engine, group: Group) -> list[AnsweredRequest]:
@@ -133,7 +131,7 @@ def _copy_labels(
                 where=f"label of prediction {id}",
                 wanted=f"{row.label!r} as here",
                 got=f"{known[id]!r} in the target",
-                then="find out which is right; recorded labels never change",
+                then="find out which one is right; recorded labels never change",
             )
     missing = [dict(row._mapping) for id, row in sorted(wanted.items()) if id not in known]
     if write and missing:
@@ -142,15 +140,14 @@ def _copy_labels(
             with target.begin() as connection:
                 connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
         except SQLAlchemyError as error:
-            raise refusal("copy labels", error) from error
+            raise store_error("copy labels", error) from error
     return len(missing)
 
 
 def _ask(engine: Engine, query: Any) -> list[Any]:
-    # A transaction for each page: one over all of them would keep the service from recording
-    # meanwhile.
+    # A transaction per page: a single one would keep the API from recording meanwhile.
     try:
         with engine.begin() as connection:
             return list(connection.execute(query))
     except SQLAlchemyError as error:
-        raise refusal("copy them", error) from error
+        raise store_error("copy answers", error) from error

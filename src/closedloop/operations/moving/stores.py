@@ -1,9 +1,8 @@
-"""Moves a use case to other stores: its runs and versions to another MLflow, its decisions, answers
-and labels to another database.
+"""Copies a use case to other stores: runs and versions to another MLflow, decisions, answers and
+labels to another database.
 
-The order makes it safe to stop anywhere: `production` is pointed at last, when everything else is
-there and was looked at. What is there already is found and left as it is, so the same command goes
-on where it was cut off.
+It can be stopped anywhere: `production` is set last, when everything else is copied and checked.
+What is already there stays, so the same command continues where it was interrupted.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.operations.moving.journal_copy import JournalCopy, Rewrite
 from closedloop.operations.moving.records_copy import copy_records
-from closedloop.operations.moving.registry_copy import (
-    RegistryCopy,
-    Report,
+from closedloop.operations.moving.registry_contents import (
     check_source,
-    compare_versions,
     count_runs,
+    describe_versions,
 )
+from closedloop.operations.moving.registry_copy import RegistryCopy, Report
 from closedloop.records.store import RecordCounts, Records
-from closedloop.registry.versions import Registry, VersionFacts
+from closedloop.registry.registry import Registry
+from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
@@ -35,13 +34,13 @@ from closedloop.turn.open import Loop
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-# Says what is being done, and hears how far it is.
-Watch = Callable[[str], AbstractContextManager[Report]]
+# Given a title, shows the progress of a block.
+ShowProgress = Callable[[str], AbstractContextManager[Report]]
 
 
 @dataclass(frozen=True)
 class Target:
-    """The stores to move to, opened; nothing is written yet."""
+    """The opened stores to copy to."""
 
     engine: Engine
     registry: RegistryCopy
@@ -49,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Holdings:
-    """How much there is of a use case."""
+    """How much the stores hold of a use case."""
 
     versions: int
     runs: int
@@ -60,7 +59,7 @@ class Holdings:
 
 @dataclass(frozen=True)
 class Compared:
-    """One thing as it is on both sides, once everything was copied."""
+    """One thing compared on both sides after copying."""
 
     what: str
     here: str
@@ -70,11 +69,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Migration:
-    """What was found here, how much of it was not there, and how both sides compare now (nothing in
-    a dry run).
+    """What was found here, what was missing there, and how both sides compare afterwards.
 
-    `changes` are outcomes, tags and aliases of what had been copied before; the ids of the newest
-    decisions are `shift` higher there.
+    `changes` counts outcomes, tags and aliases that changed since an earlier copy. The ids of the
+    newest decisions are `shift` higher there. A dry run compares nothing.
     """
 
     found: Holdings
@@ -90,23 +88,23 @@ class Migration:
 
     @property
     def same(self) -> bool:
-        """Whether both sides are the same now, as far as they were compared."""
-        return all(one.same for one in self.compared)
+        """Whether both sides are the same in everything compared."""
+        return all(comparison.same for comparison in self.compared)
 
 
 @contextmanager
 def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
     """The stores at two addresses, for the use case of `loop`.
 
-    Raises UseCaseError when they make no sense as a target, RegistryError when MLflow does not
-    answer, StoreError for an address that cannot be understood.
+    Raises UseCaseError when they cannot be a target, RegistryError when MLflow does not answer,
+    StoreError for a malformed address.
     """
     if not mlflow.startswith(("http://", "https://")):
         raise UseCaseError(
             where="--to-mlflow",
             wanted="the address of an MLflow server, http:// or https://",
             got=mlflow.partition(":")[0],
-            then="name the one that the team shares",
+            then="use the server that the team shares",
         )
     name, settings = loop.use_case.name, loop.settings
     try:
@@ -118,9 +116,9 @@ def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
     if engine.url == loop.engine.url or mlflow.rstrip("/") == settings.tracking_uri.rstrip("/"):
         raise UseCaseError(
             where="--to-database and --to-mlflow",
-            wanted="other stores than those in use",
+            wanted="other stores than those in use now",
             got="one of these",
-            then="look at CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI: they say where it is now",
+            then="compare them with CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI",
         )
     with ExitStack() as stack:
         stack.callback(engine.dispose)
@@ -138,17 +136,18 @@ def opened_target(loop: Loop, database: str, mlflow: str) -> Iterator[Target]:
         yield Target(engine, registry)
 
 
-def migrate(loop: Loop, target: Target, watch: Watch, *, dry_run: bool = False) -> Migration:
-    """Copy what the target lacks, and compare both sides; in a dry run only say what it lacks. No
-    turn is taken meanwhile.
+def migrate(
+    loop: Loop, target: Target, show_progress: ShowProgress, *, dry_run: bool = False
+) -> Migration:
+    """Copy what the target lacks and compare both sides; a dry run only counts.
 
-    Raises RegistryError or StoreError, with nothing written, when the target holds versions or
-    decisions of this name that are no copies, when a version here is damaged, or when there is
-    nothing to move.
+    No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the
+    target holds versions or decisions of this name that are not copies, when a version here is
+    damaged, or when there is nothing to copy.
     """
     name = loop.use_case.name
     with ExitStack() as stack:
-        with watch("waiting for a turn that runs"):
+        with show_progress("waiting for the running turn"):
             stack.enter_context(loop.lock())
             if not dry_run:
                 stack.enter_context(hold_lock(f"{name}-turn", target.engine))
@@ -163,13 +162,13 @@ def migrate(loop: Loop, target: Target, watch: Watch, *, dry_run: bool = False) 
         found = _count(loop, source, journal)
         target.registry.refuse_foreign(source)
         left, unwritten = target.registry.left_to_copy(source), journal.left_to_copy()
-        with watch("looking at the models") as report:
+        with show_progress("checking the models here") as report:
             check_source(source, report)
         if dry_run:
-            with watch("counting answers") as report:
+            with show_progress("counting answers") as report:
                 rows = copy_records(loop.engine, target.engine, name, report, write=False)
         else:
-            rows = _copy(loop, source, target, journal, watch)
+            rows = _copy(loop, source, target, journal, show_progress)
         missing = Holdings(
             left.versions, left.runs, unwritten.decisions, rows.predictions, rows.labels
         )
@@ -191,34 +190,33 @@ def _count(loop: Loop, source: Registry, journal: JournalCopy) -> Holdings:
     if not any(vars(found).values()):
         raise StoreError(
             where=f"use case {loop.use_case.name}",
-            wanted="something to move",
+            wanted="something to copy",
             got="no version, run, decision or answer here",
-            then="look at CLOSEDLOOP_HOME, CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI",
+            then="check CLOSEDLOOP_HOME, CLOSEDLOOP_DATABASE_URL and MLFLOW_TRACKING_URI",
         )
     return found
 
 
 def _copy(
-    loop: Loop, source: Registry, target: Target, journal: JournalCopy, watch: Watch
+    loop: Loop, source: Registry, target: Target, journal: JournalCopy, show_progress: ShowProgress
 ) -> RecordCounts:
-    """Everything in its order; how many answers and labels that were."""
-    with watch("copying runs") as report:
+    """Copy everything in order; returns the number of answers and labels."""
+    with show_progress("copying runs") as report:
         runs = target.registry.copy_runs(source, report)
-    with watch("making versions") as report:
+    with show_progress("copying versions") as report:
         target.registry.copy_versions(source, runs, journal.look_here()[1], report)
-    with watch("checking the models") as report:
+    with show_progress("checking the copied models") as report:
         target.registry.check_files(source, report)
-    Journal(target.engine).use_cases()  # makes the tables
+    Journal(target.engine).use_cases()  # creates the tables
     journal.copy(_rewriting(target.registry, runs))
-    with watch("copying answers") as report:
+    with show_progress("copying answers") as report:
         rows = copy_records(loop.engine, target.engine, loop.use_case.name, report)
     target.registry.copy_aliases(source)
     return rows
 
 
 def _rewriting(registry: RegistryCopy, runs: dict[str, str]) -> Rewrite:
-    """Turns the run that a decision's details name, and the way to its report, into those of the
-    copy."""
+    """Replaces the run id and the report link in the details of a decision by those of the copy."""
 
     def rewrite(details: dict[str, Any]) -> dict[str, Any]:
         run = runs.get(details.get("run", ""))
@@ -242,12 +240,14 @@ def _compare(
     loop: Loop, source: Registry, target: Target, journal: JournalCopy
 ) -> tuple[Compared, ...]:
     name = loop.use_case.name
-    here, there = compare_versions(source, target.registry)
+    here, there = describe_versions(source), describe_versions(target.registry)
     newest = journal.tell_newest()
     ours, theirs = loop.records.count(name), Records(target.engine).count(name)
     runs = count_runs(source), target.registry.count_runs(source)
     return (
-        Compared("versions, their aliases and tags", _tell(here), _tell(there), here == there),
+        Compared(
+            "versions, their aliases and tags", _describe(here), _describe(there), here == there
+        ),
         Compared(
             "sha256 of model files",
             f"{len(here)} as registered",
@@ -256,7 +256,7 @@ def _compare(
         ),
         Compared("runs", str(runs[0]), str(runs[1]), runs[0] == runs[1]),
         Compared("decisions", *newest, newest[0] == newest[1]),
-        # A service that answers there already has more.
+        # An API that already answers there records more.
         Compared(
             "answered rows",
             str(ours.predictions),
@@ -267,8 +267,11 @@ def _compare(
     )
 
 
-def _tell(versions: list[VersionFacts]) -> str:
+def _describe(versions: list[VersionFacts]) -> str:
     return (
-        ", ".join(f"{one.version} {'/'.join(one.aliases) or one.status}" for one in versions)
+        ", ".join(
+            f"{version.version} {'/'.join(version.aliases) or version.status}"
+            for version in versions
+        )
         or "none"
     )

@@ -1,8 +1,7 @@
-"""The tables of the first release: the journal's, and those of the records, whose keys are filled
-by the statement that inserts answers.
+"""The tables of the first release: those of the journal and those of the records.
 
-The only revision that makes what is missing: a database from before there were revisions has some
-of these tables, or all.
+The only revision that creates what is missing: a database that is older than the revisions has some
+or all of these tables.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ down_revision = None
 
 
 def upgrade(op: Operations) -> None:
-    """Make the tables of the journal and of the records."""
+    """Create the tables of the journal and of the records."""
     _make_journal(op)
     _make_records(op)
 

@@ -1,7 +1,6 @@
-"""The tables of journal and records, revision by revision, from the first release on; see
-CONTRIBUTING.md, "Change a table".
+"""The revisions of the tables of journal and records; see "Change a table" in CONTRIBUTING.md.
 
-Each file has `revision`, `down_revision` (the one before it) and `upgrade(op)`, whose argument is
-Alembic's `Operations`. There is no way down: before an upgrade there is a copy of the SQLite file,
-or your own backup of the server. A file that was released is never changed.
+Each file has `revision`, `down_revision` (the previous one) and `upgrade(op)`, which takes
+Alembic's `Operations`. There is no downgrade: an upgrade copies a SQLite file first, and you back
+up a server. A released file never changes.
 """

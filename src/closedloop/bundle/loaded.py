@@ -1,0 +1,134 @@
+"""A version's files, loaded: what the model is, and what scores rows with it.
+
+Nothing heavy is imported for a version that ONNX answers: a service loads this module, and pandas,
+scikit-learn and skops only when a pipeline has to answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closedloop.bundle.files import (
+    MODEL_FILE,
+    ONNX_FILE,
+    REFERENCE_FILE,
+    SELF_TEST_FILE,
+    Facts,
+    Proof,
+    read_facts,
+    read_proof,
+)
+from closedloop.bundle.onnx_model import OnnxScorer
+from closedloop.bundle.scorer import Scorer, largest_difference, pack_rows
+from closedloop.errors import ModelError
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import parse_use_case
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_PROVED = Proof("pipeline", None, 0, "")
+
+
+@dataclass(frozen=True, eq=False)
+class SelfTest:
+    """Prepared rows, and the fitted pipeline's probabilities for them, shape (n, k)."""
+
+    rows: tuple[Mapping[str, Any], ...] = ()
+    answers: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVersion:
+    """A model version, ready to answer.
+
+    `use_case` is the contract that it was fitted under. `reference` reads the prepared sample of
+    its training rows that drift is measured against, with `(prediction)` (NaN where no honest
+    prediction exists) and the target. `proof` says what answers in service, and why.
+    """
+
+    facts: Facts
+    use_case: UseCase
+    scorer: Scorer
+    reference: Callable[[], pd.DataFrame] = field(repr=False)
+    proof: Proof = NOT_PROVED
+    self_test: SelfTest = field(default_factory=SelfTest, repr=False)
+
+    @property
+    def example(self) -> dict[str, float | str | None] | None:
+        """A prepared row of the self-test, in the order of the contract; None when it has none."""
+        if not self.self_test.rows:
+            return None
+        return {name: self.self_test.rows[0].get(name) for name in self.use_case.columns}
+
+    def measure_self_test(self) -> float:
+        """Largest difference between today's answers to the self-test rows and the fitted
+        pipeline's."""
+        if not self.self_test.rows:
+            return 0.0
+        packed = pack_rows(self.self_test.rows, self.scorer.numeric, self.scorer.categorical)
+        return largest_difference(self.scorer.probabilities(*packed), self.self_test.answers)
+
+
+def load_version(folder: Path) -> LoadedVersion:
+    """Load a bundle with the scorer that its proof names: ONNX, or else its pipeline.
+
+    Raises ModelError when a file is missing or damaged, or when the pipeline needs a type that is
+    not trusted. The digest of the files is checked by whoever downloads them.
+    """
+    return _load(folder, allow_onnx=True)
+
+
+def load_with_pipeline(folder: Path) -> LoadedVersion:
+    """Load a bundle with its pipeline, whatever its proof says; raises as `load_version`."""
+    return _load(folder, allow_onnx=False)
+
+
+def read_reference(folder: Path) -> pd.DataFrame:
+    """The sample of training rows in a bundle."""
+    import pandas as pd
+
+    return pd.read_parquet(folder / REFERENCE_FILE)
+
+
+def _load(folder: Path, *, allow_onnx: bool) -> LoadedVersion:
+    try:
+        proof, facts = read_proof(folder), read_facts(folder)
+        use_case = parse_use_case(facts.use_case, folder / "loop.toml")
+        self_test = _read_self_test(folder, len(facts.classes))
+        scorer: Scorer
+        if allow_onnx and proof.served_by == "onnx":
+            content = (folder / ONNX_FILE).read_bytes()
+            scorer = OnnxScorer(
+                content, facts.name, use_case.numeric, use_case.categorical, len(facts.classes)
+            )
+        else:
+            from closedloop.bundle.skops_model import PipelineScorer, load_pipeline
+
+            pipeline = load_pipeline(folder / MODEL_FILE)
+            scorer = PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a damaged file does to its reader becomes one error
+        raise ModelError(
+            where=f"bundle {folder.name}",
+            wanted="a complete bundle",
+            got=f"{type(error).__name__}: {error}",
+            then="register the model again with: closedloop train",
+        ) from error
+    return LoadedVersion(facts, use_case, scorer, partial(read_reference, folder), proof, self_test)
+
+
+def _read_self_test(folder: Path, classes: int) -> SelfTest:
+    content = json.loads((folder / SELF_TEST_FILE).read_text(encoding="utf-8"))
+    rows = tuple(content["rows"])
+    answers = np.asarray(content["answers"], dtype=float).reshape(len(rows), classes)
+    return SelfTest(rows, answers)

@@ -1,0 +1,253 @@
+"""Replay past windows for `closedloop backtest`, and print and write what came out."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from rich.markup import escape
+from rich.table import Table
+
+from closedloop.backtest.cache import CachedCompute
+from closedloop.backtest.fault_replay import FaultFigures
+from closedloop.backtest.faults import applicable
+from closedloop.backtest.figures import PolicyFigures, recommend
+from closedloop.backtest.plots import draw_policies
+from closedloop.backtest.policies import DEFAULT
+from closedloop.backtest.replay import Past, Stream
+from closedloop.backtest.run import Backtest, run_backtest
+from closedloop.cli.progress_bar import show_progress
+from closedloop.errors import SourceError, UseCaseError
+from closedloop.turn.open import Loop
+from closedloop.use_case.contract import Training, UseCase
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HEADINGS = (
+    "policy",
+    "AUC",
+    "share",
+    "regret",
+    "trained",
+    "promoted",
+    "rejected",
+    "undone",
+    "harmful",
+    "missed",
+)
+FAULT_HEADINGS = ("policy", "cases", "shipped", "harmful", "worst loss", "false calls", "kept out")
+
+
+def replay_history(
+    loop: Loop,
+    progress: Console,
+    policies: Sequence[str] | None = None,
+    *,
+    delay: int | None = None,
+    first: int = 3,
+    learners: Sequence[str] | None = None,
+    faults: bool = False,
+    out: Path | None = None,
+) -> tuple[Backtest, Path]:
+    """Replay, and write `backtest.json` and `backtest.html` into `out`; returns result and page.
+
+    Results are cached under CLOSEDLOOP_HOME, so that an interrupted run continues where it stopped.
+    Raises UseCaseError for an unknown policy or learner, SourceError when there are too few windows
+    or `out` cannot be written.
+    """
+    use_case, home = (
+        _with_learners(loop.use_case, learners),
+        loop.settings.home_folder / "backtest" / loop.use_case.name,
+    )
+    if delay is not None:
+        use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
+    past = Past(Stream(loop.source), use_case, CachedCompute(home / "cache"), first)
+    with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
+        found = run_backtest(
+            past, policies or DEFAULT, report, applicable(use_case) if faults else ()
+        )
+    return found, _write(found, out or home)
+
+
+def _with_learners(use_case: UseCase, learners: Sequence[str] | None) -> UseCase:
+    if not learners:
+        return use_case
+    known = get_args(get_args(get_type_hints(Training)["recipes"])[0])
+    if unknown := [learner for learner in learners if learner not in known]:
+        raise UseCaseError(
+            where="--learner", wanted=" or ".join(known), got=unknown[0], then="choose one of them"
+        )
+    recipes: Any = tuple(dict.fromkeys(learners))  # checked above
+    return replace(use_case, training=replace(use_case.training, recipes=recipes))
+
+
+def _write(found: Backtest, folder: Path) -> Path:
+    page = folder / "backtest.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "backtest.json").write_text(
+            json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8"
+        )
+        page.write_text(_make_page(found), encoding="utf-8")
+    except OSError as error:
+        raise SourceError(
+            where=str(folder),
+            wanted="a folder that can be written",
+            got=error.strerror or str(error),
+            then="choose another --out",
+        ) from error
+    return page
+
+
+def list_figures(found: Backtest) -> list[dict[str, Any]]:
+    """The output of `closedloop backtest --json`, an item per policy."""
+    faults = {figures.policy: asdict(figures) for figures in found.faults}
+    return [
+        {**asdict(figures), **({"faults": faults.get(figures.policy)} if faults else {})}
+        for figures in found.figures
+    ]
+
+
+def _cells(figures: PolicyFigures) -> tuple[str, ...]:
+    def shown(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    return (
+        figures.policy,
+        shown(figures.mean_auc, ".4f"),
+        shown(figures.share, ".2f"),
+        shown(figures.worst_regret, "+.4f"),
+        f"{figures.trainings_share:.0%}",
+        str(figures.promotions),
+        str(figures.rejected),
+        str(figures.rollbacks),
+        str(figures.harmful),
+        str(figures.missed),
+    )
+
+
+def show_figures(console: Console, found: Backtest) -> None:
+    """Print a table row per policy."""
+    _show_table(console, _title(found), HEADINGS, [_cells(figures) for figures in found.figures])
+    if found.faults:
+        _show_table(
+            console,
+            _fault_title(found),
+            FAULT_HEADINGS,
+            [_fault_cells(figures) for figures in found.faults],
+        )
+
+
+def _show_table(
+    console: Console, title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]
+) -> None:
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True
+    )
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)
+
+
+def _fault_title(found: Backtest) -> str:
+    kinds, windows = (
+        {getattr(case, name) for case in found.fault_cases} for name in ("fault", "window")
+    )
+    return f"{len(kinds)} faults in {len(windows)} windows, a single fault per replay"
+
+
+def _fault_cells(figures: FaultFigures) -> tuple[str, ...]:
+    worst = "-" if figures.worst_damage is None else f"{figures.worst_damage:.4f}"
+    return (
+        figures.policy,
+        str(figures.cases),
+        str(figures.shipped),
+        str(figures.harmful),
+        worst,
+        f"{figures.clean_escalated_share:.0%}",
+        f"{figures.clean_quarantined_share:.0%}",
+    )
+
+
+def _title(found: Backtest) -> str:
+    rounds = len(found.rounds["static"])
+    return (
+        f"{found.use_case}: {rounds} rounds, first model on {found.first_windows} "
+        f"windows, labels {found.label_delay} windows late"
+    )
+
+
+def _make_page(found: Backtest) -> str:
+    """A self-contained page: the chart, the tables, and what each column means."""
+    picture = base64.b64encode(
+        draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed])
+    ).decode()
+    tables = _make_table(HEADINGS, [_cells(figures) for figures in found.figures])
+    if found.faults:
+        tables += f"<h2>{_fault_title(found)}</h2>" + _make_table(
+            FAULT_HEADINGS, [_fault_cells(figures) for figures in found.faults]
+        )
+    words = "".join(f"<li><b>{word}</b>: {meaning}</li>" for word, meaning in _WORDS)
+    title = html.escape(_title(found))
+    style = (
+        "body{font:15px sans-serif;max-width:70em;margin:2em auto}"
+        "td,th{text-align:right;padding:.2em .8em}img{max-width:100%}"
+    )
+    return (
+        "<!doctype html><meta "
+        f"charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>"
+        f"<p>{html.escape(recommend(found.figures))}</p>{tables}"
+        '<img alt="AUC, regret and cost of every policy" '
+        f'src="data:image/png;base64,{picture}"><ul>{words}</ul>'
+    )
+
+
+def _make_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
+        for line in lines
+    )
+    return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+_WORDS = (
+    (
+        "AUC",
+        "mean over the rounds; each round scores its production model on all rows of the "
+        "next window",
+    ),
+    ("share", "gain over never retraining, as a share of what always retraining gains"),
+    (
+        "regret",
+        "mean AUC of the best fixed policy (static, always, every-K) minus that of this one",
+    ),
+    ("trained", "rounds that trained a candidate, as a share of all rounds"),
+    ("undone", "rollbacks"),
+    (
+        "harmful",
+        "promotions that made the next window significantly worse, by more than 0.005 "
+        "(paired DeLong, one-sided 5 %)",
+    ),
+    (
+        "missed",
+        "candidates not promoted that would have been significantly better, by more than 0.005",
+    ),
+    (
+        "shipped",
+        "cases in which a model trained on the faulty window went live; harmful: it lost "
+        "more than 0.02 on a window",
+    ),
+    (
+        "false calls, kept out",
+        "without any fault: rounds that escalated to a person, and windows kept out of training",
+    ),
+)

@@ -1,0 +1,128 @@
+"""How decisions look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from closedloop.decisions.checks import Decision, Outcome, Role
+from closedloop.storage.journal import Entry
+from closedloop.turn.open import Loop
+from closedloop.turn.without_labels import tell_estimates
+
+COLOURS = {
+    "promote": "green",
+    "rollback": "yellow",
+    "retrain": "cyan",
+    "reject": "magenta",
+    "escalate": "red",
+    "keep": "dim",
+    "serve": "blue",
+}
+BRIEF_CLAIMS = 3
+WIDE = 100
+_SIGNS = {
+    Outcome.HOLDS: "[green]holds[/green]",
+    Outcome.FAILS: "[red]fails[/red]",
+    Outcome.UNKNOWN: "[yellow]unknown[/yellow]",
+}
+
+
+def coloured(action: str) -> str:
+    """An action in its colour, as markup."""
+    colour = COLOURS.get(action, "white")
+    return f"[{colour}]{action}[/{colour}]"
+
+
+def reason_of(decision: Decision) -> str:
+    """The whole reason; for a decision with notes only, the notes."""
+    if any(check.role is not Role.NOTE for check in decision.checks):
+        return decision.reason
+    return "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
+
+
+def brief_reason(decision: Decision) -> str:
+    """The first claims of the reason, and how many more there are."""
+    claims = reason_of(decision).split("; ")
+    left_out = len(claims) - BRIEF_CLAIMS
+    return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
+
+
+def report_link(loop: Loop, entry: Entry) -> str | None:
+    """The address of a decision's report on the MLflow server that the settings name today."""
+    link = entry.turn.run.report if entry.turn.run else None
+    if link is None or "/#/" not in link:
+        return link
+    page = link.partition("/#/")[2]
+    # Without this, MLflow shows the runs as evaluations of language models.
+    return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
+
+
+def show_decision(
+    console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False
+) -> None:
+    """Print a decision and its reason; with `every_check` also the table of its checks."""
+    decision = entry.decision
+    version = f", version {decision.version}" if decision.version is not None else ""
+    outcome = entry.outcome or "not carried out yet"
+    title = (
+        f"decision {entry.id}: {coloured(decision.action.value)} "
+        f"({decision.kind.value}, {escape(decision.window)}{version}, {outcome})"
+    )
+    lines = [escape(reason_of(decision))]
+    if str(entry.note):
+        lines.append(escape(str(entry.note)))
+    lines += [escape(estimate) for estimate in tell_estimates(entry.turn)]
+    if not every_check:
+        lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
+    console.print(Panel("\n".join(lines), title=title, title_align="left"))
+    if every_check:
+        table = Table("role", "check", "outcome", "wanted", "got", box=None, pad_edge=False)
+        for check in sorted(decision.checks, key=lambda check: list(Role).index(check.role)):
+            table.add_row(
+                check.role.value,
+                escape(check.claim),
+                _SIGNS[check.outcome],
+                escape(check.wanted),
+                escape(check.got),
+            )
+        console.print(table)
+    if entry.cause is not None:
+        console.print(f"caused by decision {entry.cause}", style="dim", highlight=False)
+    if report:
+        # Outside the box and on one line, so that it can be clicked and copied.
+        console.print(
+            f"report (while closedloop up runs): {escape(report)}", soft_wrap=True, highlight=False
+        )
+
+
+def show_history(console: Console, entries: Sequence[Entry]) -> None:
+    """Print a table row per decision; a narrow terminal gets fewer columns."""
+    if not entries:
+        console.print("no decisions yet: closedloop monitor", highlight=False)
+        return
+    wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", *(("at (UTC)",) if wide else ()), "window", "decision"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("version", justify="right")
+    table.add_column("why")
+    for entry in entries:
+        decision = entry.decision
+        at = (entry.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
+        outcome = "" if entry.outcome == "done" else f" ({entry.outcome or 'open'})"
+        estimates = [f"[dim]{escape(estimate)}[/dim]" for estimate in tell_estimates(entry.turn)]
+        table.add_row(
+            str(entry.id),
+            *at,
+            escape(decision.window),
+            coloured(decision.action.value) + outcome,
+            "" if decision.version is None else str(decision.version),
+            "\n".join((escape(brief_reason(decision)), *estimates)),
+        )
+    console.print(table)
+    console.print("all checks of a decision: closedloop why ID", style="dim", highlight=False)

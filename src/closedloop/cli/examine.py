@@ -1,0 +1,207 @@
+"""What `closedloop doctor` checks: the installation, the use case, the journal, the registry."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
+from closedloop.errors import ClosedLoopError
+from closedloop.settings import Settings
+from closedloop.storage.revisions import plan_upgrade
+from closedloop.turn.open import Loop, open_loop
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import prepare
+
+# Newer versions install but fail silently: see pyproject.toml.
+CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}
+ENOUGH_DISK_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was found, and what to do if it is not ok."""
+
+    check: str
+    ok: bool
+    found: str
+    then: str = ""
+
+
+def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
+    """Check everything, except what depends on something broken."""
+    findings = [_python(), *_packages(), _disk(settings)]
+    opened: list[Loop] = []
+
+    def read_use_case() -> str:
+        opened.append(open_loop(use_case, settings=settings))
+        return f"{opened[0].use_case.path}: {len(opened[0].use_case.columns)} features"
+
+    findings.append(_try("use case", read_use_case))
+    if opened:
+        loop = opened[0]
+        findings += [
+            _try("newest window", lambda: _newest_window(loop)),
+            _try("tables", lambda: _tables(loop)),
+            _try("journal", lambda: _journal(loop)),
+            _try("MLflow", lambda: _registry(loop)),
+        ]
+        if findings[-1].ok:
+            findings.append(_try("production", lambda: _production(loop)))
+    return tuple(findings)
+
+
+def _try(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, True, look())
+    except ClosedLoopError as error:
+        # The reader of these lines is already running the doctor.
+        then = re.sub(r"(:|,? and run:|,? run:)? closedloop doctor$", "", error.then)
+        return Finding(check, False, f"{error.where}: wanted {error.wanted}, got {error.got}", then)
+    except Exception as error:  # one broken part must not hide the others
+        return Finding(
+            check,
+            False,
+            f"{type(error).__name__}: {error}",
+            "set CLOSEDLOOP_DEBUG=1 and run the failing command again",
+        )
+
+
+def _python() -> Finding:
+    found = sys.version.split()[0]
+    return Finding(
+        "Python",
+        (3, 11) <= sys.version_info[:2] <= (3, 13),
+        found,
+        "use Python 3.11 to 3.13: make install PYTHON=python3.12",
+    )
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name, cap in CAPS.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            findings.append(Finding(name, False, "not installed", "make install"))
+            continue
+        ok = tuple(int(part) for part in found.split(".")[:2]) < tuple(
+            int(part) for part in cap.split(".")
+        )
+        findings.append(
+            Finding(name, ok, found, f"closedloop needs a version below {cap}: make install")
+        )
+    return findings
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = next(
+        folder
+        for folder in (settings.home_folder, *settings.home_folder.parents)
+        if folder.exists()
+    )
+    free = shutil.disk_usage(folder).free / 1e9
+    return Finding(
+        "disk",
+        free > ENOUGH_DISK_GB,
+        f"{free:.1f} GB free",
+        f"every turn adds reports and models under {settings.home_folder}; see what can be "
+        "deleted: closedloop prune --dry-run",
+    )
+
+
+def _newest_window(loop: Loop) -> str:
+    names = loop.source.windows()
+    raw = loop.source.read(names[-1])
+    violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, None)
+    if violations:
+        raise ClosedLoopError(
+            where=f"window {names[-1]}",
+            wanted="rows that keep the contract",
+            got="; ".join(map(str, violations)),
+            then="correct the data, or [columns] in loop.toml",
+        )
+    return (
+        f"{names[-1]}, {len(raw)} rows, keeps the contract ({len(names)} windows since {names[0]})"
+    )
+
+
+def _tables(loop: Loop) -> str:
+    found = plan_upgrade(loop.engine, requested=False)
+    if not found.needed:
+        return f"revision {found.after}, the newest"
+    if found.before is None:
+        return f"none yet: the next command creates them at revision {found.after}"
+    return f"revision {found.before}: the next command upgrades them to {found.after}"
+
+
+def _journal(loop: Loop) -> str:
+    entries = loop.journal.history(loop.use_case.name)
+    undone = [
+        str(entry.id)
+        for entry in entries
+        if entry.outcome is None
+        and entry.decision.action.value in ("promote", "rollback", "retrain")
+    ]
+    if undone:
+        raise ClosedLoopError(
+            where="journal",
+            wanted="every decision carried out",
+            got=f"decision {', '.join(undone)} not carried out",
+            then="finish what was interrupted: closedloop monitor",
+        )
+    return f"{len(entries)} decisions at {loop.engine.url.render_as_string(hide_password=True)}"
+
+
+def _registry(loop: Loop) -> str:
+    loop.registry.ping()
+    return f"{loop.registry.tracking_uri}: {len(loop.registry.versions())} versions"
+
+
+def _production(loop: Loop) -> str:
+    live = loop.registry.production()
+    if live is None:
+        return "none yet, train one: closedloop monitor"
+    bundle = loop.registry.load(live)
+    if (difference := bundle.measure_self_test()) > SELF_TEST_TOLERANCE:
+        raise ClosedLoopError(
+            where=f"version {live}",
+            wanted="the scores of the trained model",
+            got=f"a difference of {difference:.2g}",
+            then="train again here: closedloop train",
+        )
+    moved = [
+        entry
+        for entry in loop.journal.history(loop.use_case.name)
+        if entry.outcome == "done" and entry.decision.action.value in ("promote", "rollback")
+    ]
+    if not moved or moved[-1].decision.version != live:
+        recorded = f"version {moved[-1].decision.version}" if moved else "nothing"
+        raise ClosedLoopError(
+            where="production",
+            wanted=f"{recorded}, as in the journal",
+            got=f"version {live}",
+            then="the alias was moved outside of closedloop; to record it as a decision: "
+            "closedloop promote N",
+        )
+    return f"version {live} loads and scores as trained"
+
+
+def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    """Print a line per check, and for each that failed what to do."""
+    for finding in findings:
+        sign = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+        then = "" if finding.ok or not finding.then else f" -> {escape(finding.then)}"
+        console.print(
+            f"{sign} {escape(finding.check)}: {escape(finding.found)}{then}",
+            soft_wrap=True,
+            highlight=False,
+        )

@@ -1,0 +1,24 @@
+"""`closedloop monitor`: one turn of the loop."""
+
+from __future__ import annotations
+
+import typer
+
+from closedloop.cli.options import AsJson, RowSource, UseCasePath, WindowName
+from closedloop.cli.session import Session
+
+
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Example: closedloop monitor --window month_001")
+    def monitor(
+        use_case: UseCasePath = None,
+        window: WindowName = None,
+        source: RowSource = "windows",
+        as_json: AsJson = False,
+    ) -> None:
+        """Check a window for drift and lost quality, decide, and act: one turn of the loop."""
+        from closedloop.cli.run_flow import run_flow
+
+        run_flow(session, "monitor", use_case, window, source, as_json=as_json)

@@ -1,0 +1,34 @@
+"""`closedloop promote`: a person makes a version production."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from closedloop.cli.options import AsJson, UseCasePath
+from closedloop.cli.session import Session
+
+
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Example: closedloop promote 3")
+    def promote(
+        version: Annotated[
+            int,
+            typer.Argument(
+                help="The version to make production, from: closedloop status", metavar="N"
+            ),
+        ],
+        use_case: UseCasePath = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Make a version production by hand; the journal records it as your decision."""
+        loop = session.open_loop(use_case)
+        with session.working(f"promoting version {version} ..."):
+            from closedloop.cli.decision_view import show_decision
+            from closedloop.turn.carry_out import promote_by_hand
+
+            entry = promote_by_hand(loop, version)
+        session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))

@@ -1,0 +1,69 @@
+"""What `closedloop monitor` and `closedloop train` share: run one flow here, show its decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from closedloop.cli.decision_view import report_link, show_decision
+from closedloop.cli.session import Session
+from closedloop.errors import UseCaseError
+from closedloop.windows.order import position
+
+
+def run_flow(
+    session: Session,
+    name: Literal["monitor", "train"],
+    use_case: Path | None,
+    window: str | None,
+    source: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Run the flow, and print its decision and those that followed from it.
+
+    Raises UseCaseError for an unknown `source`, and whatever the flow raises.
+    """
+    if source not in ("windows", "records"):
+        raise UseCaseError(
+            where="--source", wanted="windows or records", got=source, then="choose one of the two"
+        )
+    loop = session.open_loop(use_case, with_records=source == "records")
+    # A wrong source or window name shows before anything is started.
+    names = loop.source.windows()
+    position(names, window or names[-1])
+    with _running_prefect(session), session.working(f"{name} {window or names[-1]} ..."):
+        from flows.monitor_flow import monitor_flow
+        from flows.train_and_compare_flow import train_and_compare_flow
+
+        flow = monitor_flow if name == "monitor" else train_and_compare_flow
+        number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
+    first = loop.journal.entry(number)
+    following = [
+        entry for entry in loop.journal.history(loop.use_case.name) if entry.cause == first.id
+    ]
+    if as_json:
+        session.print_json({**first.as_json(), "led_to": [entry.as_json() for entry in following]})
+        return
+    for entry in (first, *following):
+        show_decision(session.console, entry, report=report_link(loop, entry))
+
+
+@contextmanager
+def _running_prefect(session: Session) -> Iterator[None]:
+    """Run the block's flows on the Prefect server that PREFECT_API_URL names, or on one of our own
+    that ends with the block."""
+    with ExitStack() as stack:
+        with session.working("starting Prefect ..."):
+            from flows.deployment.embedded_server import embedded_prefect, using
+
+            server = stack.enter_context(
+                embedded_prefect(session.settings.home_folder / "logs" / "prefect.log")
+            )
+            # Importing the flows takes about as long as the server needs to start.
+            import flows.monitor_flow  # noqa: F401
+
+            stack.enter_context(using(server))
+        yield

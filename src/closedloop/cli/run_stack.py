@@ -1,0 +1,197 @@
+"""Start the processes of `closedloop up` together, watch them, and stop them together."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from closedloop.cli.service import refuse_taken
+from closedloop.cli.session import Session
+from closedloop.cli.stack_processes import StackProcess, list_processes
+from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.operations.child_process import start_child, stop_child
+from closedloop.turn.open import Loop
+from closedloop.use_case.schedule import check_cron
+from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
+
+START_SECONDS = 180.0
+Running = dict[StackProcess, subprocess.Popen[bytes]]
+
+
+def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
+    """Start everything, print the addresses, and wait for Ctrl-C, SIGTERM or the end of a process.
+
+    `cron` replaces the schedule of loop.toml. Raises UseCaseError when it is malformed,
+    ClosedLoopError when a port is taken, when other machines could reach the API without a key, or
+    when a process does not start or ends.
+    """
+    cron = loop.use_case.schedule.cron if cron is None else _checked(cron)
+    processes, logs = (
+        list_processes(loop, cron, session.environment),
+        loop.settings.home_folder / "logs",
+    )
+    logs.mkdir(parents=True, exist_ok=True)
+    _check_before_start(loop, processes)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with _only_stack_in(loop.settings.home_folder), _stopped_at_the_end(session) as running:
+        with session.working("preparing the registry ..."):
+            # Also creates the database, before two processes try to at once.
+            live = loop.registry.production()
+        for servers in (True, False):
+            group = [process for process in processes if process.server is servers]
+            with session.working(f"starting {' and '.join(process.name for process in group)} ..."):
+                _start(session, group, running, logs, stopping)
+        if not stopping.is_set():
+            _show_addresses(session.console, loop, processes, logs, cron, live)
+        _watch(running, logs, stopping)
+
+
+def _check_before_start(loop: Loop, processes: Sequence[StackProcess]) -> None:
+    """The mistakes that would otherwise show after everything else has started."""
+    from api.guard.keys import open_keys
+
+    settings = loop.settings
+    for process in processes:
+        if process.port is not None:
+            then = (
+                f"stop what uses it, or set {process.variable} to another port for {process.name}"
+            )
+            refuse_taken(settings.host, process.port, then=then)
+    open_keys(settings.keys_file, settings.host, settings.api_key)
+
+
+def _start(
+    session: Session,
+    group: Sequence[StackProcess],
+    running: Running,
+    logs: Path,
+    stopping: threading.Event,
+) -> None:
+    for process in group:
+        variables = {**session.environment, **process.environment}
+        running[process] = start_child(
+            process.command,
+            environment={name: value for name, value in variables.items() if value},
+            log=_log_of(process, logs),
+        )
+    for process in group:
+        _wait_for(process, running[process], logs, stopping)
+
+
+def _watch(running: Running, logs: Path, stopping: threading.Event) -> None:
+    while not stopping.wait(1.0):
+        for process, child in running.items():
+            if child.poll() is not None:
+                raise ClosedLoopError(
+                    where="closedloop up",
+                    wanted=f"{process.name} to keep running",
+                    got=f"exit code {child.returncode}",
+                    then=f"read {_log_of(process, logs)}",
+                )
+
+
+def _checked(cron: str) -> str:
+    try:
+        check_cron(cron)
+    except ValueError as error:
+        raise UseCaseError(
+            where="--cron",
+            wanted=str(error).rpartition(", got ")[0],
+            got=repr(cron),
+            then="correct it",
+        ) from None
+    return cron
+
+
+@contextmanager
+def _only_stack_in(home: Path) -> Iterator[None]:
+    """Refuse a second stack on one home: both would share a Prefect database and overwrite logs."""
+    with open(home / "up.lock", "w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ClosedLoopError(
+                where=str(home),
+                wanted="one closedloop up per CLOSEDLOOP_HOME",
+                got="a second one while another runs",
+                then="stop the other one first, or set CLOSEDLOOP_HOME to another folder",
+            ) from None
+        yield
+
+
+@contextmanager
+def _stopped_at_the_end(session: Session) -> Iterator[Running]:
+    """The processes that the block starts; all are stopped at its end, servers last."""
+    running: Running = {}
+    try:
+        yield running
+    finally:
+        with session.working("stopping ..."), ThreadPoolExecutor() as pool:
+            for servers in (False, True):
+                group = [child for process, child in running.items() if process.server is servers]
+                list(pool.map(stop_child, group))
+
+
+def _log_of(process: StackProcess, logs: Path) -> Path:
+    return logs / f"{process.name.lower()}.log"
+
+
+def _wait_for(
+    process: StackProcess,
+    child: subprocess.Popen[bytes],
+    logs: Path,
+    stopping: threading.Event,
+) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.probe and not stopping.wait(0.2):
+        try:
+            with urllib.request.urlopen(process.probe, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            code = child.poll()
+        if code is not None or time.monotonic() > deadline:
+            got = f"exit code {code}" if code is not None else f"no answer in {START_SECONDS:.0f} s"
+            raise ClosedLoopError(
+                where="closedloop up",
+                wanted=f"{process.name} to start",
+                got=got,
+                then=f"read {_log_of(process, logs)}",
+            )
+
+
+def _show_addresses(
+    console: Console,
+    loop: Loop,
+    processes: Sequence[StackProcess],
+    logs: Path,
+    cron: str,
+    live: int | None,
+) -> None:
+    use_case = loop.use_case
+    monitor, train = (name_deployment(flow, use_case.name) for flow in (MONITOR, TRAIN))
+    lines = {name: page for process in processes for name, page in process.pages.items()}
+    lines["deployments"] = f"{monitor} ({cron}, {use_case.schedule.timezone}), {train}"
+    lines["logs"] = str(logs)
+    for name, text in lines.items():
+        # Unbroken: addresses are clicked.
+        console.print(f"{name:14}{text}", soft_wrap=True, highlight=False, markup=False)
+    if live is None:
+        console.print(
+            f"no model yet, so the API answers 503: closedloop monitor, or run {monitor} "
+            "in Prefect",
+            highlight=False,
+        )
+    console.print("Ctrl-C stops everything", highlight=False)

@@ -1,0 +1,163 @@
+"""Score a table of any size with the production model, one chunk at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from closedloop.bundle.frames import score_frame
+from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.cli.progress_bar import Report
+from closedloop.decisions.evidence import Violation
+from closedloop.errors import ModelError, RegistryError, SourceError
+from closedloop.turn.open import Loop
+from closedloop.windows.chunks import (
+    CHUNK_ROWS,
+    OUT_ENDINGS,
+    Chunk,
+    ChunkReader,
+    open_table,
+    write_whole,
+)
+from closedloop.windows.contract_check import check_contract
+from closedloop.windows.prepare import prepare
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many rows were scored, by which version, and how they broke the contract."""
+
+    rows: int
+    version: int
+    violations: tuple[Violation, ...]
+
+
+def predict_table(
+    loop: Loop, table: Path, out: Path, report: Report = lambda done, size: None
+) -> Scored:
+    """Write key, prediction, class probabilities and version of each row to `out`, in order.
+
+    `out` is written completely or not at all; `report` is called with the progress. Raises
+    SourceError when a feature column is missing, the file type is unknown or `out` cannot be
+    written, RegistryError without a production model, ModelError when the API would refuse to
+    serve that version too.
+    """
+    if out.suffix.lower() not in OUT_ENDINGS:
+        raise SourceError(
+            where=str(out),
+            wanted="a name ending in .csv or .parquet",
+            got=out.suffix or "no ending",
+            then="rename OUT",
+        )
+    if table.exists() and out.exists() and table.samefile(out):
+        raise SourceError(
+            where=str(out),
+            wanted="a file other than IN",
+            got="the same file",
+            then="choose another OUT",
+        )
+    version = loop.registry.production()
+    if version is None:
+        raise RegistryError(
+            where=f"model {loop.use_case.name}",
+            wanted="a production model",
+            got="none",
+            then="train one: closedloop monitor",
+        )
+    return score_table(load_version(loop.registry.download(version)), version, table, out, report)
+
+
+def score_table(
+    model: LoadedVersion,
+    version: int,
+    table: Path,
+    out: Path,
+    report: Report = lambda done, size: None,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Scored:
+    """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
+
+    The contract is checked per chunk of at least `chunk_rows` rows, if the table has that many:
+    rates over fewer rows would be chance, and rates over the whole table would hide one broken day
+    in a good year. The first violation of each column is returned, with its rows. Duplicate keys
+    are noticed only within a chunk.
+    """
+    difference, tolerance = model.measure_self_test(), model.scorer.self_test_tolerance
+    if not difference <= tolerance:
+        raise ModelError(
+            where=f"version {version}",
+            wanted=f"its self-test reproduced within {tolerance:g}",
+            got=f"a difference of {difference:g}",
+            then="compare the library versions here with those it was trained with",
+        )
+    use_case, rows, violations = model.use_case, 0, dict[str, Violation]()
+    features, others = (
+        list(use_case.columns),
+        [name for name in (use_case.key, use_case.target.column) if name is not None],
+    )
+    reader = open_table(table, [*features, *others])
+    _refuse_incomplete(reader, features, table)
+    with write_whole(out) as writer:
+        for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):
+            prepared = prepare(chunk.frame, use_case)
+            kept = {name: values for name, values in chunk.columns.items() if name == use_case.key}
+            writer.write({**kept, **score_rows(model, prepared, version)})
+            for violation in check_contract(chunk.frame, prepared, use_case):
+                violations.setdefault(violation.column, _placed(violation, chunk))
+            rows += len(prepared)
+            report(reader.done, reader.size)
+    return Scored(rows, version, tuple(violations.values()))
+
+
+def score_rows(
+    model: LoadedVersion, prepared: pd.DataFrame, version: int
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Columns by name, each of shape (n,): prediction, `probability_CLASS` per class, and version.
+
+    Raises ModelError as the API does.
+    """
+    classes = model.facts.classes
+    answers = np.empty((0, len(classes)))
+    if len(prepared):
+        answers = score_frame(model.scorer, prepared)
+    if answers.shape != (len(prepared), len(classes)) or not np.isfinite(answers).all():
+        raise ModelError(
+            where=f"version {version}",
+            wanted=f"{len(classes)} finite probabilities for each row",
+            got=f"shape {answers.shape} or values not finite",
+            then="go back with: closedloop rollback",
+        )
+    probabilities = {
+        f"probability_{label}": answers[:, number] for number, label in enumerate(classes)
+    }
+    prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]
+    return {
+        "prediction": prediction,
+        **probabilities,
+        "version": np.full(len(prepared), version, dtype=np.int64),
+    }
+
+
+def _refuse_incomplete(reader: ChunkReader, features: list[str], table: Path) -> None:
+    if missing := [name for name in features if name not in reader.names]:
+        raise SourceError(
+            where=str(table),
+            wanted="every feature column of the model",
+            got=f"no {', '.join(missing)}",
+            then="add the columns to the table",
+        )
+
+
+def _placed(violation: Violation, chunk: Chunk) -> Violation:
+    if chunk.whole or violation.rule == "missing":
+        return violation
+    return replace(
+        violation,
+        got=f"{violation.got}, in rows {chunk.first_row} to "
+        f"{chunk.first_row + len(chunk.frame) - 1}",
+    )

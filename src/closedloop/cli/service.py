@@ -1,0 +1,264 @@
+"""The API with its real parts, in one process or several; none imports MLflow, pandas or
+scikit-learn."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from math import ceil
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.errors import ClosedLoopError
+from closedloop.records.store import Records
+from closedloop.registry.live import ProductionReader
+from closedloop.settings import Settings
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
+from closedloop.turn.serving_note import note_serving
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.loop_toml import load_use_case
+
+if TYPE_CHECKING:
+    from api.guard.keys import Keys
+    from api.guard.middleware import Service
+
+START_SECONDS = 60.0
+
+
+def build_service(
+    use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None
+) -> Service:
+    """The app on the registry, records and journal of a use case.
+
+    The journal identifies this service by `where` it listens and when it `started`. Without `keys`
+    requests need none.
+    """
+    from api.app import create_app
+    from api.guard.limits import Limits
+    from api.model.follower import Follower
+    from api.model.live import Production
+
+    engine = open_engine(settings.store_url)
+    journal, reader = (
+        Journal(engine),
+        ProductionReader(
+            use_case.name, settings.tracking_uri, downloads=settings.home_folder / "serving"
+        ),
+    )
+
+    def load(version: int) -> LoadedVersion:
+        return load_version(reader.download(version))
+
+    def note_live(version: int) -> None:
+        reader.remember(version)
+        note_serving(
+            journal,
+            use_case.name,
+            version,
+            window=reader.window(version),
+            where=where,
+            started=started,
+        )
+        reader.remove_others(version)
+
+    follower = Follower(
+        Production(),
+        reader.find,
+        load,
+        note_live,
+        find_last_good=reader.last_good,
+        follow_seconds=settings.follow_seconds,
+    )
+    limits = Limits(
+        settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds
+    )
+    records = Records(engine, sync=settings.records_sync)
+    return create_app(
+        follower,
+        records,
+        title=f"closedloop: {use_case.name}",
+        max_rows=settings.max_rows,
+        limits=limits,
+        keys=keys,
+        answer_without_records=settings.answer_without_records,
+    )
+
+
+def prepare_service(
+    settings: Settings,
+    use_case: Path | str | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+) -> Callable[[], None]:
+    """Check everything that can be checked first; call the result to serve until stopped.
+
+    Raises ClosedLoopError when the use case cannot be read, the address cannot be used, or other
+    machines could reach it and there is no API key.
+    """
+    from api.guard.keys import open_keys
+
+    read = load_use_case(use_case or settings.use_case)
+    host, port, workers = host or settings.host, port or settings.port, workers or settings.workers
+    refuse_taken(host, port, then="choose another --port, or stop what uses it")
+    keys = open_keys(settings.keys_file, host, settings.api_key)
+    where, started = f"{host}:{port}/{os.getpid()}", datetime.now(UTC).isoformat(timespec="seconds")
+    # A little more than a request may take, so that each gets its answer before we stop.
+    patience = settings.request_seconds + 1
+    if workers > 1:
+        return partial(
+            _run_workers,
+            partial(create_worker, settings, read.path, host, where, started),
+            host,
+            port,
+            workers,
+            patience,
+        )
+    return partial(
+        _run_in_this_process,
+        partial(build_service, read, settings, where, started, keys),
+        host,
+        port,
+        patience,
+    )
+
+
+def _run_in_this_process(
+    build: Callable[[], Service], host: str, port: int, patience_seconds: float
+) -> None:
+    from api.server import run
+
+    run(build(), host, port, patience_seconds=patience_seconds)
+
+
+def _run_workers(
+    build: Callable[[], Service], host: str, port: int, workers: int, patience_seconds: float
+) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
+        # Each worker writes its metrics there; the one that is asked adds them up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        config = uvicorn.Config(
+            build,
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            timeout_graceful_shutdown=ceil(patience_seconds),
+        )
+        listening = config.bind_socket()
+        Multiprocess(config, sockets=[listening]).run()
+        listening.close()
+
+
+def create_worker(
+    settings: Settings, use_case: Path, host: str, where: str, started: str
+) -> Service:
+    """The app of one worker process; it stops when its parent is gone, however that ended."""
+    from api.guard.keys import open_keys
+    from api.server import tend_memory
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(
+            target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True
+        ).start()
+    tend_memory()
+    return build_service(
+        load_use_case(use_case),
+        settings,
+        where,
+        started,
+        open_keys(settings.keys_file, host, settings.api_key),
+    )
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def refuse_taken(host: str, port: int, *, then: str) -> None:
+    """Raise ClosedLoopError unless this process can listen there.
+
+    `then` says what to do about a port that is taken.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ClosedLoopError(
+                    where=f"port {port} on {host}",
+                    wanted="a free port",
+                    got="one in use",
+                    then=then,
+                ) from None
+            raise ClosedLoopError(
+                where=f"{host}:{port}",
+                wanted="an address of this machine and a port we may open",
+                got=error.strerror or str(error),
+                then="choose another --host or --port",
+            ) from None
+
+
+@contextmanager
+def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iterator[str]:
+    """Serve from a thread for the duration of the block; yields the address once a model is ready.
+
+    Port 0 picks a free one. Raises ClosedLoopError when no model is ready in time.
+    """
+    import uvicorn
+
+    app = build_service(use_case, settings, "demo", datetime.now(UTC).isoformat(timespec="seconds"))
+    listening = socket.create_server((host, port))
+    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    try:
+        _wait_until_ready(address)
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def _wait_until_ready(address: str) -> None:
+    import urllib.error
+    import urllib.request
+
+    deadline, got = time.monotonic() + START_SECONDS, "no answer"
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            got = error.read().decode()[:300]
+        except (urllib.error.URLError, OSError) as error:
+            got = str(error)
+        time.sleep(0.05)
+    raise ClosedLoopError(
+        where=f"API at {address}",
+        wanted="a model that is ready",
+        got=got,
+        then="run: closedloop doctor",
+    )

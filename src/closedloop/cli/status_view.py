@@ -1,0 +1,120 @@
+"""What `closedloop status` reads, and how it looks in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from closedloop.cli.decision_view import brief_reason, coloured
+from closedloop.decisions.checks import Action, Kind
+from closedloop.registry.versions import VersionFacts
+from closedloop.storage.details import (
+    EstimateFacts,
+    RealisedFacts,
+    TurnDetails,
+    read_details,
+)
+from closedloop.storage.journal import Entry
+from closedloop.turn.open import Loop
+from closedloop.turn.without_labels import tell_estimates
+
+
+def read_status(loop: Loop) -> dict[str, Any]:
+    """The output of `closedloop status --json`."""
+    entries = loop.journal.history(loop.use_case.name)
+    decided = [entry for entry in entries if entry.decision.kind is not Kind.SERVING]
+    acting = [
+        entry
+        for entry in entries
+        if entry.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
+    ]
+    records = loop.records.count(loop.use_case.name)
+    return {
+        "use_case": loop.use_case.name,
+        "production": loop.registry.production(),
+        "previous": loop.registry.previous(),
+        "versions": [_version_facts(version) for version in loop.registry.versions()],
+        "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
+        if decided
+        else None,
+        "without_labels": _estimates(entries, loop.registry.production()),
+        "open_decisions": [entry.id for entry in acting if entry.outcome is None],
+        "records": {"predictions": records.predictions, "labels": records.labels},
+    }
+
+
+def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | None:
+    """The newest estimate of production's AUC and how the one before it did; None if production has
+    changed since."""
+    newest = next((entry for entry in reversed(entries) if entry.turn.estimate), None)
+    if newest is None or newest.production != live:
+        return None
+    realised = newest.turn.realised or RealisedFacts()
+    return {
+        "window": newest.decision.window,
+        **asdict(newest.turn.estimate or EstimateFacts()),
+        "estimated_for_judged": realised.estimated_for_judged,
+        "realised_on": realised.realised_on,
+        "realised_auc": realised.realised_auc,
+    }
+
+
+def _version_facts(version: VersionFacts) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "status": version.status,
+        "aliases": list(version.aliases),
+        "recipe": version.recipe,
+        "window": version.window,
+        "trained_through": version.trained_through,
+        "val_auc": version.val_auc,
+    }
+
+
+def show_status(console: Console, facts: dict[str, Any]) -> None:
+    """Print the facts of `read_status` for people."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(text, style=style, highlight=False)
+
+    live = facts["production"]
+    production = (
+        f"production is version {live}" if live else "no production model yet: closedloop monitor"
+    )
+    line(f"[bold]{facts['use_case']}[/bold]: {production}")
+    if facts["previous"]:
+        line(f"before it: version {facts['previous']} (closedloop rollback)")
+    if facts["versions"]:
+        console.print(_versions_table(facts["versions"]))
+    records = facts["records"]
+    line(f"records: {records['predictions']} predictions, {records['labels']} labels")
+    if last := facts["last_decision"]:
+        line(
+            f"last decision: {last['id']}, {escape(last['window'])}: "
+            f"{coloured(last['action'])}: {escape(last['brief'])}"
+        )
+    if estimates := facts["without_labels"]:
+        for sentence in tell_estimates(read_details(TurnDetails, estimates)):
+            line(f"{escape(estimates['window'])}: {escape(sentence)}")
+    for number in facts["open_decisions"]:
+        line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
+
+
+def _versions_table(versions: Sequence[dict[str, Any]]) -> Table:
+    headings = ("version", "status", "recipe", "for window", "trained through", "val_auc")
+    table = Table(*headings, box=None, pad_edge=False)
+    for version in versions:
+        table.add_row(
+            str(version["version"]),
+            version["status"],
+            version["recipe"],
+            version["window"],
+            version["trained_through"],
+            "" if version["val_auc"] is None else f"{version['val_auc']:.4f}",
+        )
+    return table

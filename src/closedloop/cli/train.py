@@ -1,0 +1,24 @@
+"""`closedloop train`: train and compare a candidate without waiting for a trigger."""
+
+from __future__ import annotations
+
+import typer
+
+from closedloop.cli.options import AsJson, RowSource, UseCasePath, WindowName
+from closedloop.cli.session import Session
+
+
+def add(app: typer.Typer, session: Session) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Example: closedloop train --use-case data/iris")
+    def train(
+        use_case: UseCasePath = None,
+        window: WindowName = None,
+        source: RowSource = "windows",
+        as_json: AsJson = False,
+    ) -> None:
+        """Train a candidate now, compare it with production, and promote it if it passes."""
+        from closedloop.cli.run_flow import run_flow
+
+        run_flow(session, "train", use_case, window, source, as_json=as_json)

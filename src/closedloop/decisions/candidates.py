@@ -1,0 +1,39 @@
+"""Which of several candidates on the same rows is put before the gates."""
+
+from __future__ import annotations
+
+from closedloop.decisions.evidence import Comparison
+from closedloop.decisions.policy import Policy
+
+
+def allowed_by_delta(comparison: Comparison, policy: Policy) -> bool | None:
+    """Not significantly worse for production's own recipe, significantly better for another.
+
+    None when unmeasured.
+    """
+    if comparison.delta is None:
+        return None
+    if comparison.same_recipe:
+        return comparison.delta.upper >= -policy.promotion.max_loss
+    return comparison.delta.lower > policy.promotion.min_delta
+
+
+def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Comparison | None:
+    """The best candidate that its own delta rule allows.
+
+    Failing that production's recipe, failing that the best.
+
+    All comparisons are on the same rows; a candidate on recency-weighted history counts for
+    `min_recent_gain` less. None when nothing was compared.
+    """
+
+    def rank(comparison: Comparison) -> tuple[float, str]:
+        handicap = policy.promotion.min_recent_gain if comparison.history == "recent" else 0.0
+        return handicap - (comparison.candidate.val_auc or 0.0), comparison.recipe
+
+    ranked = sorted(comparisons, key=rank)
+    for comparison in ranked:
+        if comparison.production is None or allowed_by_delta(comparison, policy):
+            return comparison
+    own_recipe = (comparison for comparison in ranked if comparison.same_recipe)
+    return next(own_recipe, ranked[0] if ranked else None)

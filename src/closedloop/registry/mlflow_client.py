@@ -1,0 +1,83 @@
+"""How MLflow's client is set up and reached: short timeouts, and errors of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from closedloop.errors import ClosedLoopError, RegistryError
+
+# Settings of MLflow's client, unless the environment has its own.
+CLIENT_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # With a server it would print the address of every run into the output that programs read.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # The addresses that a server signs for direct transfers often work inside its own network only.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+    # Its defaults try for four minutes to reach a server that is down, and wait two minutes for an
+    # answer. A flow can be run again and a person wants to know soon: about three seconds for a
+    # server that is down, a minute for a server that hangs.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+def prepare_client(tracking_uri: str) -> None:
+    """Set what MLflow's client needs: its settings, and the folder of an embedded database.
+
+    Raises OSError or sqlite3.Error when an embedded database cannot be opened, which MLflow itself
+    would retry for minutes.
+    """
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if tracking_uri.startswith("sqlite:///"):
+        database = Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")
+
+
+@contextmanager
+def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
+    """Turn whatever the block raises into a RegistryError with MLflow's address and `purpose`."""
+    try:
+        yield
+    except ClosedLoopError:
+        raise
+    except Exception as error:  # MLflow lets SQLAlchemy's, requests' and OS errors through
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise RegistryError(
+            where=without_password(f"MLflow at {tracking_uri}"),
+            wanted=f"to {purpose}",
+            got=without_password(reason),
+            then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
+        ) from error
+
+
+def download_artifacts(tracking_uri: str, source: str, folder: str) -> str:
+    """Download the artifacts at `source` into `folder` with MLflow; returns where they are."""
+    import mlflow
+
+    prepare_client(tracking_uri)
+    return str(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri
+        )
+    )
+
+
+def is_tagged(tag: str, value: str) -> str:
+    """MLflow's filter for a tag; a window's name, and so a key, may contain quotes."""
+    quote = '"' if "'" in value else "'"
+    return f"tags.`{tag}` = {quote}{value}{quote}"
+
+
+def without_password(text: str) -> str:
+    """The text with the user and password in every address hidden."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -1,0 +1,169 @@
+"""The facts behind a decision: one frozen record per kind of decision, and its JSON.
+
+Facts that are measured together form a group. A group is written whole or not at all, and all its
+keys stand side by side in the JSON. This is the only place that knows those keys: a key that an
+older row lacks reads as None, a key that a newer row adds is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from closedloop.decisions.checks import Kind
+
+
+@dataclass(frozen=True)
+class WindowFacts:
+    """The window that was looked at."""
+
+    rows: int | None = None
+    labelled_rows: int | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class DriftFacts:
+    """What was measured of drift, and whether a limit was passed; None where it is unknown."""
+
+    drift_share: float | None = None
+    drifted_columns: tuple[str, ...] = ()
+    drift_over: bool | None = None
+    loss_over: bool | None = None
+
+
+@dataclass(frozen=True)
+class RealisedFacts:
+    """Production's AUC on the window `realised_on`.
+
+    With it, whether that window was quarantined, and what an earlier turn had estimated for it.
+    """
+
+    realised_on: str | None = None
+    realised_auc: float | None = None
+    quarantined: bool | None = None
+    estimated_for_judged: float | None = None
+
+
+@dataclass(frozen=True)
+class EstimateFacts:
+    """Production's AUC on a window without labels, with its interval; None where unknown."""
+
+    estimated_auc: float | None = None
+    estimated_lower: float | None = None
+    estimated_upper: float | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The MLflow run that holds the evidence, and the address of its report."""
+
+    run: str | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonFacts:
+    """The candidate and production on the same rows."""
+
+    recipe: str | None = None
+    evaluated_on: str | None = None
+    val_auc: float | None = None
+    production_val_auc: float | None = None
+    delta: float | None = None
+    quarantined_windows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TurnDetails:
+    """What one look at a window showed: behind a retraining, a rollback and a quarantine.
+
+    `production` is the version that was live. A decision by a person has no other facts.
+    """
+
+    production: int | None = None
+    window: WindowFacts | None = None
+    drift: DriftFacts | None = None
+    realised: RealisedFacts | None = None
+    estimate: EstimateFacts | None = None
+    run: RunFacts | None = None
+
+
+@dataclass(frozen=True)
+class PromotionDetails:
+    """What is known of a candidate. `production` is the version that was live."""
+
+    production: int | None = None
+    comparison: ComparisonFacts | None = None
+
+
+@dataclass(frozen=True)
+class ServingDetails:
+    """The service that began to answer."""
+
+    service: str | None = None
+
+
+Details = TurnDetails | PromotionDetails | ServingDetails
+D = TypeVar("D", bound=Details)
+
+_GROUPS: dict[str, type] = {
+    "window": WindowFacts,
+    "drift": DriftFacts,
+    "realised": RealisedFacts,
+    "estimate": EstimateFacts,
+    "run": RunFacts,
+    "comparison": ComparisonFacts,
+}
+_RECORDS: dict[Kind, type[Details]] = {
+    Kind.RETRAINING: TurnDetails,
+    Kind.ROLLBACK: TurnDetails,
+    Kind.QUARANTINE: TurnDetails,
+    Kind.PROMOTION: PromotionDetails,
+    Kind.SERVING: ServingDetails,
+}
+
+
+def record_of(kind: Kind) -> type[Details]:
+    """The record for decisions of this kind."""
+    return _RECORDS[kind]
+
+
+def write_details(details: Details) -> dict[str, Any]:
+    """The record as the flat JSON that the journal keeps and `closedloop history --json` prints."""
+    found: dict[str, Any] = {}
+    for field in fields(details):
+        value = getattr(details, field.name)
+        if field.name not in _GROUPS:
+            found[field.name] = value
+        elif value is not None:
+            found |= asdict(value)
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in found.items()
+    }
+
+
+def read_details(record: type[D], content: Mapping[str, Any]) -> D:
+    """A record from its JSON."""
+    return record(
+        **{
+            field.name: _read_group(_GROUPS[field.name], content)
+            if field.name in _GROUPS
+            else content.get(field.name)
+            for field in fields(record)
+        }
+    )
+
+
+def _read_group(group: type, content: Mapping[str, Any]) -> Any:
+    known = {field.name for field in fields(group)} & set(content)
+    if not known:
+        return None
+    values = {name: content[name] for name in known}
+    return group(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+    )

@@ -1,0 +1,92 @@
+"""One turn and one retraining, step by step, for flows and replays alike.
+
+The order stands here. A caller passes the steps that it does in its own way: flows as Prefect
+tasks, a replay in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from closedloop.decisions.checks import Action, Decision, Kind, request_check
+from closedloop.decisions.evidence import PromotionEvidence
+from closedloop.decisions.promotion import decide_promotion
+from closedloop.storage.details import RunFacts, TurnDetails
+from closedloop.storage.journal import Entry
+from closedloop.storage.rows import Origin
+from closedloop.turn.carry_out import carry_out, finish_retraining
+from closedloop.turn.history import History
+from closedloop.turn.observe import Observation, observe_window
+from closedloop.turn.ports import P, Parts
+from closedloop.turn.write_down import decide_turn, write_promotion
+
+
+def _keep_nothing(history: History[Parts], seen: Observation) -> None:
+    """Evidence of a replay is not logged."""
+
+
+def take_turn(
+    history: History[P],
+    *,
+    observe: Callable[[History[P]], Observation] = observe_window,
+    keep_report: Callable[[History[P], Observation], RunFacts | None] = _keep_nothing,
+    act: Callable[[P, Entry], Entry] = carry_out,
+) -> Entry:
+    """Observe the window, decide, write the decision down, and carry it out; returns its entry.
+
+    What was decided before on the same data is only carried out. A decision to retrain stays open
+    until `retrain` is through.
+    """
+    entry = decided_before(history)
+    if entry is None:
+        seen = observe(history)
+        entry = decide_turn(history, seen, keep_report(history, seen))
+    return act(history.loop, entry)
+
+
+def retrain(
+    history: History[P],
+    asked: Entry,
+    *,
+    propose: Callable[[History[P]], PromotionEvidence],
+    act: Callable[[P, Entry], Entry] = carry_out,
+) -> Entry:
+    """Propose a candidate, decide, write the decision down, and carry it out; returns its entry.
+
+    `asked` is the decision to retrain, which is done at the end.
+    """
+    journal, policy = history.loop.journal, history.loop.use_case.policy
+    entry = journal.find(history.key("promotion"))
+    if entry is None:
+        evidence = propose(history)
+        decision = decide_promotion(evidence, policy)
+        entry = write_promotion(history, evidence, decision, asked.id)
+    entry = act(history.loop, entry)
+    finish_retraining(history.loop, asked, history.names)
+    return entry
+
+
+def decided_before(history: History[Parts]) -> Entry | None:
+    """What an earlier run decided on the same data.
+
+    A rollback ends a turn, otherwise the retraining decision does.
+    """
+    journal = history.loop.journal
+    back = journal.find(history.key("rollback"))
+    if back is not None and back.decision.action is Action.ROLLBACK:
+        return back
+    return journal.find(history.key("retraining"))
+
+
+def write_request(history: History[Parts]) -> Entry:
+    """Write down that a person asked for a retraining on this window."""
+    live = history.production.version if history.production else None
+    asked = request_check(f"train for {history.window}")
+    decision = Decision(Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), live)
+    return history.loop.journal.write(
+        history.key("requested"),
+        history.loop.use_case.name,
+        decision,
+        details=TurnDetails(production=live),
+        origin=Origin.PERSON,
+    )

@@ -1,0 +1,124 @@
+"""A raw window becomes columns of known types: the only way in.
+
+Training, monitoring and serving all see a row through `prepare`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closedloop.use_case.contract import MISSING, UseCase
+from closedloop.windows.spelling import (
+    find_spellings,
+    read_category,
+    read_label,
+    read_number,
+    spell,
+)
+
+
+def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
+    """Raw rows -> the features in the order of loop.toml, then key and target if they are there.
+
+    Numeric columns become float64, with NaN for null and for anything that is no finite number.
+    Categorical columns become str in object columns: stripped, spelled as in `allowed`, MISSING for
+    null. The key becomes str, the target one of the classes or None. A feature that the frame lacks
+    is all null; `check_contract` reports it.
+    """
+    columns: dict[str, Any] = {}
+    for name, column in use_case.columns.items():
+        if name not in frame.columns:
+            columns[name] = (
+                np.full(len(frame), np.nan)
+                if column.type == "numeric"
+                else _constant(MISSING, len(frame))
+            )
+        elif column.type == "numeric":
+            columns[name] = read_numbers(select_column(frame, name))
+        else:
+            columns[name] = read_categories(select_column(frame, name), column.allowed)
+    if use_case.key is not None and use_case.key in frame.columns:
+        columns[use_case.key] = _texts(select_column(frame, use_case.key), spell)
+    if use_case.target.column in frame.columns:
+        columns[use_case.target.column] = _texts(
+            select_column(frame, use_case.target.column),
+            partial(read_label, known=find_spellings(use_case.target.classes)),
+        )
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=None if values.dtype != object else object)
+            for name, values in columns.items()
+        }
+    )
+
+
+def select_column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """One column; the first one when several have that name."""
+    found = frame[name]
+    return found.iloc[:, 0] if isinstance(found, pd.DataFrame) else found
+
+
+def _constant(value: str, rows: int) -> NDArray[Any]:
+    out = np.empty(rows, dtype=object)
+    out[:] = value
+    return out
+
+
+def convert_values(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
+    """`convert` of every value, called once per distinct value where hashing tells them apart."""
+    values = series.astype(object)
+    if pd.api.types.infer_dtype(values, skipna=True) in ("mixed", "mixed-integer"):
+        # True, 1 and 1.0 hash alike, and lists do not hash at all.
+        return [convert(value) for value in values]
+    codes, distinct = pd.factorize(values, use_na_sentinel=True)
+    converted = [convert(value) for value in distinct]
+    converted.append(convert(None))  # code -1 is null
+    return [converted[code] for code in codes.tolist()]
+
+
+def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
+    """Values as float64, shape (n,); NaN for null and for anything that is no finite number."""
+    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
+        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    else:
+        numbers = np.asarray(convert_values(series, read_number), dtype=np.float64)
+    numbers[~np.isfinite(numbers)] = np.nan
+    return numbers
+
+
+def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
+    """Values as str, shape (n,): one spelling per category, as in `allowed`; MISSING for null."""
+    return _texts(series, read_category(allowed))
+
+
+def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDArray[Any]:
+    out = np.empty(len(series), dtype=object)
+    out[:] = convert_values(series, convert)
+    return out
+
+
+def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:
+    """sha256 over every cell of features, key and target, in row order: it sees every change."""
+    content = hashlib.sha256()
+    for name in (*use_case.columns, use_case.key, use_case.target.column):
+        if name is None or name not in prepared.columns:
+            continue
+        content.update(f"\n{name}\n{len(prepared)}\n".encode())
+        if name in use_case.columns and use_case.columns[name].type == "numeric":
+            values = prepared[name].to_numpy(dtype="<f8")
+            # All NaNs and both zeros count as equal.
+            equal = np.where(np.isnan(values), np.nan, values + 0.0)
+            content.update(equal.astype("<f8").tobytes())
+        else:
+            codes, distinct = pd.factorize(prepared[name], use_na_sentinel=True)
+            content.update(json.dumps([str(value) for value in distinct]).encode())
+            content.update(codes.astype("<i8").tobytes())
+    return content.hexdigest()

@@ -1,0 +1,79 @@
+"""Table files: their format, and reading them with DuckDB, whose only door this is."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from closedloop.errors import SourceError
+from closedloop.windows.sources import first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPRESSED = (".gz", ".zst")
+_TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
+
+
+def query_files(sql: str, where: str) -> pd.DataFrame:
+    """Run one DuckDB query in memory: it downloads nothing and keeps nothing.
+
+    Raises SourceError, at `where`, when a file is missing or the query fails.
+    """
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    try:
+        frame: pd.DataFrame = connection.execute(sql).df()
+        return frame
+    except duckdb.Error as error:
+        then = (
+            "add the missing file, or change query in [source]"
+            if "No files found" in str(error)
+            else "fix the query or the file"
+        )
+        raise SourceError(
+            where=where, wanted="files that the query can read", got=first_line(error), then=then
+        ) from None
+    finally:
+        connection.close()
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """All rows of a CSV or TSV file (all text) or a Parquet file (types as stored).
+
+    Raises SourceError when it cannot be read.
+    """
+    ending, name = find_table(path), str(path.resolve()).replace("'", "''")
+    table = (
+        f"read_parquet('{name}')"
+        if ending == ".parquet"
+        else f"read_csv('{name}', all_varchar = true)"
+    )
+    return query_files(f"SELECT * FROM {table}", str(path))
+
+
+def find_table(path: Path) -> str:
+    """The ending that tells a table's format: '.csv' for a.csv and a.csv.gz.
+
+    Raises SourceError when there is no such file, or its format is unknown.
+    """
+    if not path.is_file():
+        names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        raise SourceError(
+            where=str(path),
+            wanted="a CSV or Parquet file",
+            got="a folder" if path.is_dir() else "no such file",
+            then=f"did you mean {near[0]}?" if near else "name a file that exists",
+        )
+    ending = (path.with_suffix("") if path.suffix in COMPRESSED else path).suffix.lower()
+    if ending not in _TABLE_ENDINGS:
+        raise SourceError(
+            where=str(path),
+            wanted=f"a file ending in {', '.join(_TABLE_ENDINGS)} (or .csv.gz)",
+            got=path.suffix or "no ending",
+            then="convert or rename the file",
+        )
+    return ending

@@ -1,0 +1,110 @@
+"""What a turn compares: models on the same rows, which are new to both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.bundle.frames import measure_difference, score_frame
+from closedloop.turn.history import History
+from closedloop.windows.prepare import prepare
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL = REPOSITORY.parent / "shared/data/streamflow"
+
+
+def test_the_first_model_is_judged_on_rows_it_was_not_fitted_on(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """With one window only, the evaluation rows are held out of the twin, and the version that is
+    shipped is in production."""
+    place = make_place(0)
+    assert turn(place, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
+    loop = place.open()
+    assert loop.registry.production() == 1
+    evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
+    assert evidence["comparison"]["held_out"] is True
+    assert evidence["comparison"]["candidate"]["rows"] < 0.4 * loop.registry.load(1).facts.rows
+
+
+def test_the_first_model_is_proved_as_onnx(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """The version says what serves it, the proof is with its run and in its bundle, and the
+    decision rests on the larger difference."""
+    from closedloop.bundle.files import read_proof
+    from closedloop.bundle.loaded import load_version
+
+    place = make_place(0)
+    turn(place, "month_000")
+    loop = place.open()
+    bundle = loop.registry.load(1)
+    proof = json.loads(loop.registry.read_file(1, "proof.json"))
+    evidence = json.loads(loop.registry.read_file(1, "evidence.json"))
+    folder = loop.registry.download(1)
+    assert proof == asdict(read_proof(folder))
+    assert proof["served_by"] == evidence["served_by"] == "onnx"
+    assert proof["difference"] <= evidence["packaging_difference"] < 1e-6
+    assert loop.registry.version(1).served_by == "onnx"
+    rows = prepare(loop.source.read("month_000"), loop.use_case)
+    scorer = load_version(folder).scorer
+    assert (scorer.served_by, bundle.scorer.served_by) == ("onnx", "pipeline")
+    assert measure_difference(scorer, bundle.scorer, rows) < 1e-6
+
+
+def test_the_champions_score_is_its_own(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """The champion's score is not taken from the challenger: it is what the registered model says
+    of the evaluation rows."""
+    from closedloop.metrics.auc import measure_auc
+
+    place = make_place(0, 1, 2)
+    turn(place, "month_000")
+    turn(place, "month_002")
+    loop = place.open()
+    compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
+    rows = History(loop, "month_002").read("month_002").labelled
+    assert compared["production"]["val_auc"] == pytest.approx(
+        measure_auc(rows.labels, score_frame(loop.registry.load(1).scorer, rows.frame))
+    )
+    assert compared["production"]["val_auc"] != compared["candidate"]["val_auc"]
+    assert compared["production"]["rows"] == compared["candidate"]["rows"] == len(rows.labels)
+
+
+def test_scores_of_different_windows_are_never_compared(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """An easy window sets no bar: the production score in the comparison is not the one logged when
+    it was promoted."""
+    place = make_place(0, 1, 2)
+    turn(place, "month_000")
+    turn(place, "month_002")
+    loop = place.open()
+    compared = json.loads(loop.registry.read_file(2, "evidence.json"))["comparison"]
+    assert compared["production"]["window"] == "month_002"
+    assert abs(compared["production"]["val_auc"] - (loop.registry.version(1).val_auc or 0)) > 0.005
+
+
+def test_a_look_back_never_scores_production_on_rows_it_was_trained_on(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """Nothing looks ahead: held against an older window, production has no newer rows there to be
+    judged on, and nothing is trained."""
+    place = make_place(0, 1, 2)
+    turn(place, "month_000")
+    turn(place, "month_002", "train")
+    assert place.open().registry.production() == 2
+    assert turn(place, "month_001") == [("retraining", "keep")]
+    entry = place.open().journal.history("streamflow")[-1]
+    assert entry.turn.realised is None
+    assert "enough new labels" in [
+        check.claim for check in entry.decision.checks if check.outcome == "fails"
+    ]

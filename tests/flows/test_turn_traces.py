@@ -1,0 +1,155 @@
+"""What a turn leaves behind: journal, reports, Prefect pages, and the version that serves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.decisions.checks import Kind
+from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
+from closedloop.windows.prepare import prepare
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL = REPOSITORY.parent / "shared/data/streamflow"
+
+
+def test_the_journal_answers_what_was_live_when(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """What was live when: every move of production is an entry with a time, a version and what it
+    replaced."""
+    place = make_place(0, 2)
+    turn(place, "month_000")
+    turn(place, "month_001")
+    loop = place.open()
+    roll_back_by_hand(loop, None)
+    promote_by_hand(loop, 2)
+    moves = [
+        entry
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
+    ]
+    assert [(entry.decision.version, entry.production, entry.outcome) for entry in moves] == [
+        (1, None, "done"),
+        (2, 1, "done"),
+        (1, 2, "done"),
+        (2, 1, "done"),
+    ]
+    assert [entry.at for entry in moves] == sorted(entry.at for entry in moves)
+
+
+def test_the_report_is_kept_where_the_journal_says(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """Evidently's page is an artifact of the run that the decision names."""
+    place = make_place(0, 2)
+    turn(place, "month_000")
+    turn(place, "month_001")
+    loop = place.open()
+    entry = next(
+        entry
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.window == "month_001"
+    )
+    run = entry.turn.run
+    assert run is not None
+    page = loop.registry.local_file(run.run, "drift_report.html")
+    assert page is not None
+    assert page.stat().st_size > 100_000
+    assert run.run in run.report
+
+
+def test_serving_follows_the_registry(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """The alias moves in MLflow, nobody restarts anything, and the API answers with the version it
+    points at; the journal notes both."""
+    import urllib.request
+
+    from closedloop.cli.service import serving
+
+    place = make_place(0, 2)
+    turn(place, "month_000")
+    turn(place, "month_001")
+    loop = place.open()
+    rows = prepare(loop.source.read("month_001"), loop.use_case)[list(loop.use_case.columns)].head(
+        1
+    )
+    body = rows.replace({"(missing)": None}).to_json(orient="records")
+    with serving(loop.use_case, loop.settings, "127.0.0.1", 0) as address:
+
+        def answering() -> int:
+            request = urllib.request.Request(
+                f"{address}/predict",
+                f'{{"rows": {body}}}'.encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return int(json.load(response)["version"])
+
+        assert answering() == 2
+        roll_back_by_hand(loop, None)
+        deadline = time.monotonic() + 60
+        while answering() != 1 and time.monotonic() < deadline:
+            pass
+        assert answering() == 1
+    served = [
+        entry.decision.version
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.kind is Kind.SERVING
+    ]
+    assert served == [2, 1]
+
+
+def test_the_disk_does_not_fill_with_reports(
+    make_place: Callable[..., Any], turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops never delete: of the drift reports only the newest are kept, and what was measured
+    stays."""
+    monkeypatch.setenv("CLOSEDLOOP_KEEP_REPORTS", "1")
+    place = make_place(
+        0,
+        0,
+        1,
+        changes={
+            "drift_trigger = true": "drift_trigger = false",
+            "auc_loss_trigger = true": "auc_loss_trigger = false",
+        },
+    )
+    for number in range(3):
+        turn(place, f"month_{number:03d}")
+    loop = place.open()
+    runs = [
+        entry.turn.run.run
+        for entry in loop.journal.history("streamflow")
+        if entry.turn.run and entry.turn.drift and entry.turn.drift.drift_share is not None
+    ]
+    assert len(runs) == 2
+    assert [loop.registry.local_file(run, "drift_report.html") is not None for run in runs] == [
+        False,
+        True,
+    ]
+    assert all("drift" in loop.registry.read_run_file(run, "evidence.json") for run in runs)
+
+
+def test_the_decision_is_shown_in_prefect(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """The Prefect UI gets the decision as a page and a link to the drift report."""
+    from prefect.client.orchestration import get_client
+
+    place = make_place(0, 2)
+    turn(place, "month_000")
+    turn(place, "month_001")
+    with get_client(sync_client=True) as client:
+        shown = {page.key: page.data for page in client.read_latest_artifacts()}
+    assert "month_001" in shown["turn-decision"]
+    assert "drift_report.html" in shown["turn-decision"]
+    assert "delta on month_001" in shown["promotion-decision"]

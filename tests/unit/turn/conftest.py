@@ -1,0 +1,110 @@
+"""A use case with a real journal, and a real registry over an MLflow in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.errors import RegistryError
+from closedloop.registry.registry import Registry
+from closedloop.settings import Settings
+from closedloop.storage.details import PromotionDetails, TurnDetails
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Entry, Journal
+from closedloop.turn.open import Loop
+from closedloop.use_case.loop_toml import parse_use_case
+from tests.mlflow_in_memory import CrashingClient, MemoryClient
+
+CONTENT = {
+    "name": "shop",
+    "target": {"column": "left", "classes": ["False", "True"]},
+    "columns": {"spend": {"type": "numeric"}},
+    "source": {"query": "select 1", "windows": "*.csv"},
+}
+BETTER = (Check("candidate is better", Outcome.HOLDS, Role.GATE, "above 0", "+0.02"),)
+
+
+@dataclass
+class Place:
+    """A loop with a real journal and a real registry over an MLflow in memory."""
+
+    loop: Loop
+    client: MemoryClient
+
+    def state(self) -> tuple[Any, ...]:
+        """All that the registry says: what is live, what was before, and every status."""
+        registry = self.loop.registry
+        return (
+            registry.production(),
+            registry.previous(),
+            tuple(version.status for version in registry.versions()),
+        )
+
+    def add(self, count: int) -> None:
+        for number in range(count):
+            self.loop.registry.register(
+                f"key-{number}", f"run-{number}", {"window": f"month_{number}"}
+            )
+
+    def decide(self, action: Action, version: int | None, key: str = "a key") -> Entry:
+        back, live = action is Action.ROLLBACK, self.loop.registry.production()
+        decision = Decision(
+            Kind.ROLLBACK if back else Kind.PROMOTION,
+            action,
+            "month_009",
+            BETTER,
+            version,
+        )
+        return self.loop.journal.write(
+            key,
+            "shop",
+            decision,
+            details=TurnDetails(live) if back else PromotionDetails(live),
+        )
+
+    def crash_in(self, work: Callable[[], object], after: int) -> bool:
+        """Do the work with an MLflow that is gone after some calls; did it crash?"""
+        self.loop.registry._client_made = CrashingClient(self.client, after)
+        try:
+            work()
+        except RegistryError:
+            return True
+        finally:
+            self.loop.registry._client_made = self.client
+        return False
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Callable[[], Place]:
+    numbers = iter(range(1000))
+
+    def make() -> Place:
+        engine = open_engine(f"sqlite:///{tmp_path / str(next(numbers)) / 'loop.db'}")
+        registry = Registry("shop", "memory", artifacts=tmp_path, downloads=tmp_path)
+        registry._client_made = client = MemoryClient()
+        nothing: Any = None
+        use_case = parse_use_case(CONTENT, tmp_path / "loop.toml")
+        return Place(
+            Loop(
+                use_case,
+                Settings(home=tmp_path),
+                nothing,
+                nothing,
+                Journal(engine),
+                registry,
+                engine,
+            ),
+            client,
+        )
+
+    return make
+
+
+@pytest.fixture
+def place(make_place: Callable[[], Place]) -> Place:
+    return make_place()
