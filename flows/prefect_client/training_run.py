@@ -45,9 +45,10 @@ def find_untrained(entry: Entry, entries: Sequence[Entry], names: Sequence[str])
 def start_training(loop: Loop, entry: Entry, source: str) -> bool:
     """Start a run of `train-and-compare/NAME` for a decision; returns whether it did.
 
-    None is started while another waits or runs. The run is a child of the calling flow run, which does not wait for it. A run that ended without
-    carrying the decision out is followed by another: the journal says whether it was carried out,
-    Prefect only whether a run is under way. Raises ClosedLoopError without the deployment.
+    None is started while another waits or runs. The run is a child of the calling flow run, which
+    does not wait for it. A run that ended without carrying the decision out is followed by another:
+    the journal says whether it was carried out, Prefect only whether a run is under way. Raises
+    ClosedLoopError without the deployment.
     """
     name, tag = entry.use_case, f"decision-{entry.id}"
     runs = filters.FlowRunFilter(tags=filters.FlowRunFilterTags(all_=[tag]))

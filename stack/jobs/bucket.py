@@ -93,7 +93,8 @@ def save_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
 def load_bucket(store: Any, bucket: str, archive: IO[bytes]) -> int:
     """Put what `save_bucket` wrote into the bucket; returns the number of objects.
 
-    An object with the same key is replaced, others stay. Raises tarfile.ReadError when it is no tar, or one that breaks off.
+    An object with the same key is replaced, others stay. Raises tarfile.ReadError when it is no
+    tar, or one that breaks off.
     """
     count = 0
     # One after the other: the pieces of an object are read from one stream, and few fit into the

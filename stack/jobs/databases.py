@@ -14,7 +14,8 @@ NAMES = ("mlflow", "prefect", "closedloop")
 def prepare_databases() -> None:
     """Create the roles and databases that are missing.
 
-    PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each role's password. Raises KeyError when a password is missing and psycopg.Error when the server refuses.
+    PGHOST, PGUSER and PGPASSWORD name a superuser, NAME_DB_PASSWORD each role's password. Raises
+    KeyError when a password is missing and psycopg.Error when the server refuses.
     """
     with psycopg.connect(dbname="postgres", autocommit=True) as connection:
         for name in NAMES:

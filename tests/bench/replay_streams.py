@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.faults import FAULTS, applicable
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import Brain, first_recipe
@@ -27,7 +26,7 @@ from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.bundle.frames import score_frame
 from closedloop.cli.write_use_case import write_use_case
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
 from closedloop.windows.open_source import open_source
@@ -83,17 +82,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def replay_stream(
-    table: Path, learner: str, kept: Kept, faults: Sequence[str] = ()
+    table: Path, learner: str, cache: Path, faults: Sequence[str] = ()
 ) -> tuple[Past, Backtest]:
     """All default policies on one table, described as `closedloop init` describes it, with one
     learner."""
-    past = make_past(table, learner, kept)
+    past = make_past(table, learner, cache)
     return past, run_backtest(
         past, faults=[fault for fault in faults if fault in applicable(past.use_case)]
     )
 
 
-def make_past(table: Path, learner: str, kept: Kept) -> Past:
+def make_past(table: Path, learner: str, cache: Path | None) -> Past:
     """One table as `closedloop init` describes it, with one learner and late labels."""
     with tempfile.TemporaryDirectory() as folder:
         use_case = write_use_case(
@@ -106,7 +105,7 @@ def make_past(table: Path, learner: str, kept: Kept) -> Past:
         )
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
-        return Past(Stream(open_source(use_case)), use_case, Memo(kept), FIRST_WINDOWS)
+        return Past(Stream(open_source(use_case)), use_case, CachedCompute(cache), FIRST_WINDOWS)
 
 
 def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
@@ -135,7 +134,9 @@ def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
 
 
 def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
-    fitted = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained_on), past.use_case)
+    fitted = past.compute.fit(
+        recipe, tuple(past.labelled(name) for name in trained_on), past.use_case
+    )
     return score_frame(fitted, rows.frame)
 
 
@@ -156,7 +157,7 @@ def replay_shuffled(
             mixed.assign(window=frame["window"].to_numpy()).to_parquet(
                 Path(folder) / f"{name}.parquet"
             )
-            past = make_past(Path(folder) / f"{name}.parquet", learner, Kept())
+            past = make_past(Path(folder) / f"{name}.parquet", learner, None)
             lived = replay(past, Brain(), fit_first(past))
             changes += true_changes(past, lived)
         rounds += lived
@@ -185,7 +186,7 @@ def replay_all(
     options: argparse.Namespace, names: Sequence[str], console: Console
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], list[Backtest], list[float]]:
     """Figures by stream and learner, the backtests with faults, the changes on the controls."""
-    kept = Kept(Settings().home_folder / "bench" / "loop.db")
+    cache = Settings().home_folder / "bench" / "loop_cache"
     streams: dict[str, dict[str, dict[str, Any]]] = {}
     faulty: list[Backtest] = []
     changes: list[float] = []
@@ -193,7 +194,7 @@ def replay_all(
         began = time.perf_counter()
         with console.status(f"{name}, {learner} ..."):
             tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
-            past, found = replay_stream(options.streams / f"{name}.parquet", learner, kept, tried)
+            past, found = replay_stream(options.streams / f"{name}.parquet", learner, cache, tried)
         faulty += [found] if found.faults else []
         if name in CONTROLS:
             changes += true_changes(past, found.rounds["loop"])

@@ -13,7 +13,8 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from closedloop.metrics.scores import measure_delta, measure_slices
+from closedloop.metrics.auc import measure_delta
+from closedloop.metrics.comparison import measure_slices
 from closedloop.use_case.contract import Slice
 from tests.made_answers import binary, equal_models
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Kind
@@ -35,7 +35,7 @@ def test_a_replay_decides_what_the_live_loop_decides(
     for name in names[1:-1]:
         monitor_flow(use_case=str(place.path), window=name)
 
-    past = Past(Stream(loop.source), loop.use_case, Memo(), 1)
+    past = Past(Stream(loop.source), loop.use_case, CachedCompute(), 1)
     rounds = replay(past, Brain(), fit_first(past))
     entries = [
         entry

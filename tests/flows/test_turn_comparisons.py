@@ -64,7 +64,7 @@ def test_the_champions_score_is_its_own(
 ) -> None:
     """The champion's score is not taken from the challenger: it is what the registered model says
     of the evaluation rows."""
-    from closedloop.metrics.scores import measure_auc
+    from closedloop.metrics.auc import measure_auc
 
     place = make_place(0, 1, 2)
     turn(place, "month_000")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.replay import Past, Stream
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
@@ -93,12 +92,12 @@ def make_past(
     *,
     delay: int = 1,
     first: int = 2,
-    kept: Path | None = None,
+    cache: Path | None = None,
 ) -> Past:
     use_case = make_use_case(folder, labels={"delay_windows": delay})
     return Past(
         Stream(Frames(make_frames() if frames is None else frames)),
         use_case,
-        Memo(Kept(kept)),
+        CachedCompute(cache),
         first,
     )

@@ -1,5 +1,5 @@
-"""Faults put into single windows of a replayed history: which policies ship a model that learned
-from one, and what that costs.
+"""Faults put into single windows of a replayed history: who ships a model trained on one, at what
+cost.
 
 The faulty rows are what a policy sees; the next window, on which its production is measured, is
 always the clean one.
@@ -17,12 +17,12 @@ from closedloop.backtest.replay import Past, Strategy, replay
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import ClosedLoopError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
 
-# How many rounds are lived on after the labels of a faulty window are due.
+# Rounds to replay after the labels of a faulty window are due.
 ROUNDS_AFTER = 4
-# A loss in AUC on the next window that a fault is blamed for.
+# A loss in AUC on the next window that counts as harm.
 DAMAGE = 0.02
 WINDOWS = 3
 
@@ -31,10 +31,12 @@ Inject = Callable[[pd.DataFrame, str, UseCase, int], pd.DataFrame]
 
 @dataclass(frozen=True)
 class FaultCase:
-    """One fault in one window under one policy. `escalated` says that a person was called when the
-    window came, `quarantined` that it was kept out of training; `damage` is the most that a
-    production which had learned from the window lost on a next window against the same model fitted
-    on the rows without the fault, None when no such production was live."""
+    """One fault in one window under one policy.
+
+    `escalated`: a person was called when the window arrived. `quarantined`: it was kept out of
+    training. `damage` is the largest AUC that a production trained on the window lost on a next
+    window, against the same model fitted without the fault; None when none was live.
+    """
 
     policy: str
     fault: str
@@ -45,7 +47,7 @@ class FaultCase:
 
     @property
     def shipped(self) -> bool:
-        """A model that was trained on the faulty window answered."""
+        """A model that was trained on the faulty window was in production."""
         return self.damage is not None
 
     @property
@@ -56,8 +58,11 @@ class FaultCase:
 
 @dataclass(frozen=True)
 class FaultFigures:
-    """The cases of one policy in numbers. The two shares are false alarms: of the rounds without
-    any fault that called a person, and of their windows that were kept out of training."""
+    """The cases of one policy in numbers.
+
+    The two shares are false alarms: clean rounds that called a person, and clean windows that were
+    kept out of training.
+    """
 
     policy: str
     cases: int
@@ -69,8 +74,7 @@ class FaultFigures:
 
 
 def choose_windows(past: Past) -> tuple[str, ...]:
-    """Windows spread over the rounds, early enough for their labels to be due and for
-    `ROUNDS_AFTER` rounds to follow where there are."""
+    """Windows spread over the rounds, if possible with `ROUNDS_AFTER` rounds after their labels."""
     names = [window for window, _ in past.rounds()]
     usable = names[: max(1, len(names) - past.delay - ROUNDS_AFTER)]
     places = {round(number * (len(usable) - 1) / max(WINDOWS - 1, 1)) for number in range(WINDOWS)}
@@ -78,8 +82,7 @@ def choose_windows(past: Past) -> tuple[str, ...]:
 
 
 def put_in(past: Past, window: str, fault: str, inject: Inject) -> Past | None:
-    """The same past with one fault in one window; None when this window offers nothing that the
-    fault could change."""
+    """The same past with one fault in one window; None when the fault changes nothing there."""
     try:
         rows = inject(past.stream.read(window), fault, past.use_case, past.use_case.training.seed)
     except ClosedLoopError:
@@ -94,14 +97,13 @@ def replay_fault(
     fault: str,
     report: Callable[[], object] = lambda: None,
 ) -> FaultCase:
-    """Replay a past with one faulty window until `ROUNDS_AFTER` rounds after its labels were
-    due."""
+    """Replay a past with one faulty window, until `ROUNDS_AFTER` rounds after its labels."""
     (window,) = past.replaced
-    names = [one for one, _ in past.rounds()]
+    names = [name for name, _ in past.rounds()]
     end = names.index(window) + past.delay + ROUNDS_AFTER
     rounds = replay(past, strategy, first, report, until=end + 1)
     came = rounds[names.index(window)]
-    kept_out = any(window in one.quarantined for one in rounds)
+    kept_out = any(window in entry.quarantined for entry in rounds)
     return FaultCase(
         strategy.name,
         fault,
@@ -113,43 +115,42 @@ def replay_fault(
 
 
 def measure_damage(past: Past, rounds: Sequence[Round]) -> float | None:
-    """The largest loss in next-window AUC while a production trained on the faulty window was live;
-    None when there was none.
+    """The largest loss in next-window AUC of a production trained on the faulty window.
 
-    A loss is against the same recipe fitted on the clean rows of the same windows: what else the
-    fault changed, such as when something was trained, is chance and goes both ways.
+    None when there was none. A loss is against the same recipe fitted on the clean rows of the same
+    windows: whatever else the fault changed, such as the time of a training, goes both ways.
     """
     (window,), losses = past.replaced, []
     learned = {
-        one.candidate: one
-        for one in rounds
-        if one.candidate is not None and window in one.trained_on
+        entry.candidate: entry
+        for entry in rounds
+        if entry.candidate is not None and window in entry.trained_on
     }
-    for one in rounds:
-        model = learned.get(one.production)
-        if model is None or one.next_auc is None:
+    for entry in rounds:
+        model = learned.get(entry.production)
+        if model is None or entry.next_auc is None:
             continue
-        fitted = past.memo.fit(
+        fitted = past.compute.fit(
             model.recipe, tuple(past.labelled(name) for name in model.trained_on), past.use_case
         )
-        rows = past.labelled(one.next_window)
+        rows = past.labelled(entry.next_window)
         clean = measure_auc(rows.labels, score_frame(fitted, rows.frame))
         if clean is not None:
-            losses.append(clean - one.next_auc)
+            losses.append(clean - entry.next_auc)
     return max(losses, default=None)
 
 
 def measure_faults(policy: str, cases: Sequence[FaultCase], clean: Sequence[Round]) -> FaultFigures:
     """One policy's cases and its false alarms."""
-    mine = [one for one in cases if one.policy == policy]
-    windows = {one.window for one in clean}
-    quarantined = {window for one in clean for window in one.quarantined}
+    mine = [case for case in cases if case.policy == policy]
+    windows = {entry.window for entry in clean}
+    quarantined = {window for entry in clean for window in entry.quarantined}
     return FaultFigures(
         policy=policy,
         cases=len(mine),
-        shipped=sum(one.shipped for one in mine),
-        harmful=sum(one.harmful for one in mine),
-        worst_damage=max((one.damage for one in mine if one.damage is not None), default=None),
-        clean_escalated_share=sum("escalate" in one.actions for one in clean) / len(clean),
+        shipped=sum(case.shipped for case in mine),
+        harmful=sum(case.harmful for case in mine),
+        worst_damage=max((case.damage for case in mine if case.damage is not None), default=None),
+        clean_escalated_share=sum("escalate" in entry.actions for entry in clean) / len(clean),
         clean_quarantined_share=len(quarantined) / len(windows),
     )

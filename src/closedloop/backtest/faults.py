@@ -1,10 +1,9 @@
-"""Faults put into a labelled window on purpose, so that whatever claims to notice them can be
-tried.
+"""Faults put into a labelled window on purpose, to test what claims to notice them.
 
-A window is a raw frame as a source gives it: numbers may be numbers or text, labels any spelling of
-a class. A fault changes what its name says and nothing else: other columns, the order of columns
+A window is a raw frame as a source returns it: numbers may be numbers or text, labels any spelling
+of a class. A fault changes what its name says and nothing else: other columns, the order of columns
 and the index stay, and so do dtypes, unless they cannot hold the new values. Pure: the same frame,
-fault and seed give the same frame, and the given one is never changed.
+fault and seed give the same frame, and the input is never changed.
 """
 
 from __future__ import annotations
@@ -12,31 +11,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.errors import SourceError, UseCaseError
+from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import read_numbers
 from closedloop.windows.spelling import find_spellings, read_label, read_number
-
-if TYPE_CHECKING:
-    from closedloop.use_case.contract import UseCase
 
 _FLIPPED = 0.4
 _KEPT = 0.1
 
-Fault = Callable[[pd.DataFrame, "UseCase", np.random.Generator], pd.DataFrame]
+Fault = Callable[[pd.DataFrame, UseCase, np.random.Generator], pd.DataFrame]
 
 
 def inject(frame: pd.DataFrame, fault: str, use_case: UseCase, seed: int) -> pd.DataFrame:
     """The window with one fault of FAULTS in it, as a new frame.
 
-    Raises UseCaseError when there is no such fault, or the use case has no column of the kind that
-    it needs; SourceError when the window has too few rows or labels, or no column that it could
-    change.
+    Raises UseCaseError for an unknown fault, or when the use case has no column of the kind that it
+    needs; SourceError when the window has too few rows or labels, or no column to change.
     """
     if fault not in FAULTS:
         near = difflib.get_close_matches(fault, FAULTS, n=1)
@@ -44,7 +40,7 @@ def inject(frame: pd.DataFrame, fault: str, use_case: UseCase, seed: int) -> pd.
             where="fault",
             wanted=f"one of {', '.join(FAULTS)}",
             got=repr(fault),
-            then=f"did you mean {near[0]}?" if near else "name one of these",
+            then=f"did you mean {near[0]}?" if near else "name a fault of this list",
         )
     if fault not in applicable(use_case):
         raise UseCaseError(
@@ -64,12 +60,12 @@ def inject(frame: pd.DataFrame, fault: str, use_case: UseCase, seed: int) -> pd.
 
 
 def applicable(use_case: UseCase) -> tuple[str, ...]:
-    """Names of the faults that the columns of the use case allow, in the order of FAULTS."""
+    """Names of the faults that fit the columns of the use case, in the order of FAULTS."""
     return tuple(name for name in FAULTS if use_case.numeric or name not in _NEED_A_NUMBER)
 
 
 def flip_labels(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """40 % of the labels say another class, any other alike; which rows is chance."""
+    """40 % of the labels, drawn at random, become another class, drawn evenly."""
     found = _read_classes(frame, use_case)
     labelled = np.flatnonzero(found >= 0)
     moved = rng.choice(labelled, round(_FLIPPED * len(labelled)), replace=False)
@@ -84,8 +80,7 @@ def flip_labels(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
 
 
 def swap_classes(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """Every label says the next class of loop.toml, the last one the first: with two classes they
-    are swapped."""
+    """Every label becomes the next class of loop.toml, and the last becomes the first."""
     found = _read_classes(frame, use_case)
     labelled = np.flatnonzero(found >= 0)
     return _write_classes(
@@ -96,8 +91,7 @@ def swap_classes(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generato
 def scale_thousandfold(
     frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The numeric feature with the largest standard deviation times 1000: kilometres become
-    metres."""
+    """The numeric feature with the largest standard deviation times 1000: kilometres to metres."""
     return _change_unit(frame, use_case, 1000.0, 0.0)
 
 
@@ -116,8 +110,7 @@ def celsius_to_fahrenheit(
 
 
 def repeat_rows(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """Half of the rows, by chance, lie over the other half, keys and labels included; the number of
-    rows stays."""
+    """A random half of the rows, keys and labels included, replaces the other half."""
     order = rng.permutation(len(frame))
     half = len(frame) // 2
     source = np.arange(len(frame))
@@ -126,9 +119,13 @@ def repeat_rows(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
 
 
 def empty_column(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """One feature that has values, by chance, is null in every row."""
+    """One feature with values, drawn at random, is null in every row."""
     name = _choose(
-        [one for one in use_case.columns if one in frame.columns and frame[one].notna().any()],
+        [
+            column
+            for column in use_case.columns
+            if column in frame.columns and frame[column].notna().any()
+        ],
         "with a value",
         rng,
     )
@@ -138,23 +135,26 @@ def empty_column(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generato
 def truncate_window(
     frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The first 10 % of the rows, one at least: the export broke off."""
+    """The first 10 % of the rows, at least one: the export broke off."""
     return frame.iloc[: max(1, round(_KEPT * len(frame)))]
 
 
 def stick_sensor(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """One numeric feature that varies, by chance, has its last value in every row."""
+    """One varying numeric feature, drawn at random, has its last value in every row."""
     name = _choose(
-        [one for one in use_case.numeric if _varies(frame, one)], "that is numeric and varies", rng
+        [column for column in use_case.numeric if _varies(frame, column)],
+        "that is numeric and varies",
+        rng,
     )
     last = int(np.flatnonzero(frame[name].notna())[-1])
     return frame.assign(**{name: frame[name].iloc[np.full(len(frame), last)].set_axis(frame.index)})
 
 
 def shift_column(frame: pd.DataFrame, use_case: UseCase, rng: np.random.Generator) -> pd.DataFrame:
-    """One feature that varies, by chance, stands one row lower against all else; its last value
-    comes first. No value is new."""
-    name = _choose([one for one in use_case.columns if _varies(frame, one)], "that varies", rng)
+    """One varying feature, drawn at random, moves down by a row; its last value comes first."""
+    name = _choose(
+        [column for column in use_case.columns if _varies(frame, column)], "that varies", rng
+    )
     return frame.assign(
         **{name: frame[name].iloc[np.roll(np.arange(len(frame)), 1)].set_axis(frame.index)}
     )
@@ -178,8 +178,7 @@ _NEED_A_NUMBER = frozenset({"unit_thousandfold", "unit_inches", "unit_fahrenheit
 
 
 def _read_classes(frame: pd.DataFrame, use_case: UseCase) -> NDArray[np.int64]:
-    """The class of each row by its place in loop.toml, shape (n,); -1 where there is no label, or
-    none of the classes."""
+    """The class of each row by its place in loop.toml, shape (n,); -1 without a known label."""
     target = use_case.target
     places = {name: place for place, name in enumerate(target.classes)}
     spellings = find_spellings(target.classes)
@@ -208,16 +207,17 @@ def _write_classes(
     column = use_case.target.column
     before = frame[column]
     spelled = {
-        int(one): before.iloc[int((found == one).argmax())] for one in np.unique(found[found >= 0])
+        int(label): before.iloc[int((found == label).argmax())]
+        for label in np.unique(found[found >= 0])
     }
     after = before.astype(object)
-    for row, one in zip(rows.tolist(), classes.tolist(), strict=True):
-        after.iloc[row] = spelled.get(one, _spell_like(use_case.target.classes[one], before))
+    for row, label in zip(rows.tolist(), classes.tolist(), strict=True):
+        after.iloc[row] = spelled.get(label, _spell_like(use_case.target.classes[label], before))
     return frame.assign(**{column: _as_before(after, before)})
 
 
 def _spell_like(name: str, values: pd.Series[Any]) -> Any:
-    """A class that the window does not show, as a number where its labels are numbers or bools."""
+    """A class that is not in the window, as a number when its labels are numbers or bools."""
     number = read_number(name)
     return name if np.isnan(number) or not pd.api.types.is_numeric_dtype(values) else number
 
@@ -233,7 +233,7 @@ def _change_unit(
     }
     if not spreads:
         raise _nothing_to_change("that is numeric and varies")
-    name = max(spreads, key=lambda one: spreads[one])
+    name = max(spreads, key=lambda column: spreads[column])
     after = pd.Series(numbers[name] * factor + offset, index=frame.index)
     return frame.assign(**{name: _as_before(after, frame[name])})
 
@@ -258,8 +258,7 @@ def _nothing_to_change(kind: str) -> SourceError:
 
 
 def _as_before(after: pd.Series[Any], before: pd.Series[Any]) -> pd.Series[Any]:
-    """`after` in the dtype of `before` where that holds every value, else as it is: an int8 cannot
-    take a thousandfold."""
+    """`after` in the dtype of `before` if that can hold every value, else unchanged."""
     try:
         cast = after.astype(before.dtype)
     except (TypeError, ValueError, OverflowError):

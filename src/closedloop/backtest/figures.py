@@ -1,5 +1,4 @@
-"""What replayed rounds say about a policy. Pure: rounds in, figures out. More is better in every
-AUC."""
+"""What replayed rounds say about a policy. Pure: rounds in, figures out; more AUC is better."""
 
 from __future__ import annotations
 
@@ -11,11 +10,11 @@ from closedloop.decisions.evidence import Estimate
 
 # A difference in AUC that somebody would notice.
 NOTICEABLE = 0.005
-# Two-sided, so that either side alone errs in 5 % of the cases.
+# Two-sided: each side alone errs in 5 % of the cases.
 CONFIDENCE = 0.90
-# A gain that is smaller is no gain to take a share of.
+# A smaller gain has no share.
 SMALLEST_GAIN = 1e-9
-# The part of the best policy's share that is as good as all of it.
+# The part of the best policy's gain that is as good as all of it.
 ENOUGH = 0.95
 
 
@@ -65,7 +64,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Figures:
+class PolicyFigures:
     """A policy in numbers, over the rounds of one stream.
 
     `share` is the part of always-retraining's gain over never retraining that the policy keeps,
@@ -90,26 +89,27 @@ class Figures:
 
 
 def mean_auc(rounds: Sequence[Round]) -> float | None:
-    """Mean of the next-window AUC, over the rounds where it could be measured; None when there was
-    none."""
-    found = [one.next_auc for one in rounds if one.next_auc is not None]
-    return fmean(found) if found else None
+    """Mean next-window AUC over the rounds where it could be measured; None without any."""
+    aucs = [entry.next_auc for entry in rounds if entry.next_auc is not None]
+    return fmean(aucs) if aucs else None
 
 
 def measure_share(gain: float | None, whole: float | None) -> float | None:
-    """Part of the whole gain; None when the whole is not positive, or as good as nothing."""
+    """Part of the whole gain; None when the whole is not above `SMALLEST_GAIN`."""
     return None if gain is None or whole is None or whole < SMALLEST_GAIN else gain / whole
 
 
-def _difference(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _difference(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
 
 
 def measure_policies(
     replays: Mapping[str, Sequence[Round]], fixed: Sequence[str]
-) -> tuple[Figures, ...]:
-    """The figures of every policy of one stream; `replays` holds `static` and `always`, regret is
-    held against the best of `fixed`."""
+) -> tuple[PolicyFigures, ...]:
+    """The figures of every policy of one stream.
+
+    `replays` must hold `static` and `always`; regret is measured against the best of `fixed`.
+    """
     means = {name: mean_auc(rounds) for name, rounds in replays.items()}
     static, always = means["static"], means["always"]
     best = max((mean for name in fixed if (mean := means[name]) is not None), default=None)
@@ -126,12 +126,10 @@ def _measure(
     static: float | None,
     always: float | None,
     best: float | None,
-) -> Figures:
-    trainings, missed = (
-        sum(one.candidate is not None for one in rounds),
-        sum(one.missed for one in rounds),
-    )
-    return Figures(
+) -> PolicyFigures:
+    trainings = sum(entry.candidate is not None for entry in rounds)
+    missed = sum(entry.missed for entry in rounds)
+    return PolicyFigures(
         policy=name,
         rounds=len(rounds),
         mean_auc=mean,
@@ -140,39 +138,44 @@ def _measure(
         below_static=_difference(static, mean),
         trainings=trainings,
         trainings_share=trainings / len(rounds) if rounds else 0.0,
-        promotions=sum(one.promoted for one in rounds),
-        rejected=sum(one.candidate is not None and not one.promoted for one in rounds),
-        rollbacks=sum(one.rolled_back for one in rounds),
-        harmful=sum(one.harmful for one in rounds),
+        promotions=sum(entry.promoted for entry in rounds),
+        rejected=sum(entry.candidate is not None and not entry.promoted for entry in rounds),
+        rollbacks=sum(entry.rolled_back for entry in rounds),
+        harmful=sum(entry.harmful for entry in rounds),
         missed=missed,
         missed_share=missed / len(rounds) if rounds else 0.0,
     )
 
 
-def recommend(figures: Sequence[Figures], own: str = "loop") -> str:
-    """One sentence: the cheapest policy that keeps nearly all of what the best one gains, with its
-    numbers beside those of `own`."""
-    gains = {one.policy: -one.below_static for one in figures if one.below_static is not None}
+def recommend(figures: Sequence[PolicyFigures], own: str = "loop") -> str:
+    """One sentence: the cheapest policy that keeps nearly all of the best gain, beside `own`."""
+    gains = {
+        policy.policy: -policy.below_static for policy in figures if policy.below_static is not None
+    }
     best = max(gains.values(), default=0.0)
     if best < NOTICEABLE:
-        return f"retraining gains hardly anything here, {max(best, 0.0):.4f} AUC at most: a model that is never retrained is about as good"
-    enough = [one for one in figures if gains.get(one.policy, 0.0) >= ENOUGH * best]
-    chosen = min(enough, key=lambda one: (one.trainings, -gains[one.policy]))
-    mine = next(
-        (one for one in figures if one.policy == own and one is not chosen and own in gains), None
-    )
-    sentences = [
-        _sentence(one, gains[one.policy], own) for one in (chosen, mine) if one is not None
+        return (
+            f"retraining gains hardly anything here, {max(best, 0.0):.4f} AUC at most: "
+            "a model that is never retrained is about as good"
+        )
+    enough = [policy for policy in figures if gains.get(policy.policy, 0.0) >= ENOUGH * best]
+    chosen = min(enough, key=lambda policy: (policy.trainings, -gains[policy.policy]))
+    mine = [
+        policy
+        for policy in figures
+        if policy.policy == own and policy is not chosen and own in gains
     ]
-    return "; ".join(sentences)
+    shown = (chosen, *mine[:1])
+    return "; ".join(_sentence(policy, gains[policy.policy], own) for policy in shown)
 
 
-def _sentence(one: Figures, gain: float, own: str) -> str:
-    name, trained = (
-        f"your policy ({own})" if one.policy == own else one.policy,
-        f"{one.trainings_share:.0%}",
-    )
+def _sentence(figures: PolicyFigures, gain: float, own: str) -> str:
+    name = f"your policy ({own})" if figures.policy == own else figures.policy
+    trained, share = f"{figures.trainings_share:.0%}", figures.share
     # A share of next to nothing is a large number that says nothing.
-    if one.share is None or (one.share and abs(gain / one.share) < NOTICEABLE):
-        return f"{name} ends {gain:+.4f} AUC against never retraining, with {trained} of always-retrain's trainings"
-    return f"{name} keeps {one.share:.2f} of always-retrain's gain with {trained} of its trainings"
+    if share is None or (share and abs(gain / share) < NOTICEABLE):
+        return (
+            f"{name} ends {gain:+.4f} AUC against never retraining, "
+            f"with {trained} of always-retrain's trainings"
+        )
+    return f"{name} keeps {share:.2f} of always-retrain's gain with {trained} of its trainings"

@@ -30,7 +30,7 @@ from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import SourceError, UseCaseError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.storage.details import ComparisonFacts, PromotionDetails
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
@@ -119,7 +119,7 @@ class Every:
             )
         recipe = first_recipe(parts.use_case)
         version = _register(
-            history, recipe, windows, parts.computing.fit(recipe, windows, parts.use_case), None
+            history, recipe, windows, parts.compute.fit(recipe, windows, parts.use_case), None
         )
         parts.registry.promote(version, instead_of=parts.registry.production(), reason=self.name)
         return Step(("retrain", "promote"), "its turn", version)
@@ -149,7 +149,7 @@ class Naive:
         )
         if not drift_over_limit(evidence, parts.use_case.policy) or newest is None:
             return Step(("keep",), shown)
-        use_case, computing, recipe = parts.use_case, parts.computing, first_recipe(parts.use_case)
+        use_case, compute, recipe = parts.use_case, parts.compute, first_recipe(parts.use_case)
         judged = (
             np.random.default_rng([use_case.training.seed, newest.index]).random(len(newest.labels))
             < use_case.training.holdout_share
@@ -158,7 +158,7 @@ class Naive:
             replace(newest, frame=newest.frame[part], labels=newest.labels[part])
             for part in (~judged, judged)
         )
-        scorer = computing.fit(recipe, (taught,), use_case)
+        scorer = compute.fit(recipe, (taught,), use_case)
         auc = measure_auc(kept.labels, score_frame(scorer, kept.frame))
         version = _register(history, recipe, (newest,), scorer, auc, kept)
         logged = history.production.val_auc if history.production else None

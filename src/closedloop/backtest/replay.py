@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.figures import CONFIDENCE, Round
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.bundle.frames import score_frame
@@ -24,7 +24,7 @@ from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.scores import measure_auc, measure_delta
+from closedloop.metrics.auc import measure_auc, measure_delta
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.training.candidates import LabelledWindow
@@ -116,7 +116,7 @@ class ReplayParts:
     source: AsOf
     journal: Journal
     registry: MemoryRegistry
-    computing: Memo
+    compute: CachedCompute
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Past:
 
     stream: Stream
     use_case: UseCase
-    memo: Memo
+    compute: CachedCompute
     first: int
     replaced: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -183,7 +183,7 @@ class Past:
     def labelled(self, window: str) -> LabelledWindow:
         """A window with all its labels, as it was before any fault: for measuring only."""
         index = self.stream.names.index(window)
-        return self.memo.read_window(self.stream, window, index, self.use_case, None).labelled
+        return self.compute.read_window(self.stream, window, index, self.use_case, None).labelled
 
 
 def fit_first(past: Past) -> LoadedVersion:
@@ -199,7 +199,7 @@ def fit_first(past: Past) -> LoadedVersion:
     with _open_journal() as journal:
         history = History(
             ReplayParts(
-                use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.memo
+                use_case, past.as_of(window), journal, MemoryRegistry(use_case.name), past.compute
             ),
             window,
         )
@@ -242,7 +242,7 @@ def replay(
     )
     with _open_journal() as journal:
         for number, (window, following) in enumerate(past.rounds()[:until], start=1):
-            parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.memo)
+            parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.compute)
             rounds.append(_take_round(past, parts, strategy, window, following, number))
             report()
     return tuple(rounds)

@@ -1,4 +1,4 @@
-"""Several policies over the same history, side by side, and what came of them."""
+"""Several policies replayed on the same history, and their results side by side."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from closedloop.backtest.fault_replay import (
     put_in,
     replay_fault,
 )
-from closedloop.backtest.figures import Figures, Round, mean_auc, measure_policies
+from closedloop.backtest.figures import PolicyFigures, Round, mean_auc, measure_policies
 from closedloop.backtest.policies import DEFAULT, Every, parse_policy
 from closedloop.backtest.replay import Past, Strategy, fit_first, replay
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import UseCaseError
 
 T = TypeVar("T")
-# How many rounds of all policies are done, and how many there are.
-Report = Callable[[int, int], object]
-# LightGBM and NumPy let go of the interpreter, so two policies keep two cores busy; more of them
-# wait for one another's fits.
+# Called with the number of rounds done and the number of all rounds.
+Progress = Callable[[int, int], object]
+# LightGBM and NumPy release the interpreter lock, so two policies keep two cores busy; more would
+# wait for each other's fits.
 AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """What every policy did and what came of it; `figures` are in the order in which the policies
-    were asked for. `rounds` holds `static` and `always` in any case; `best_fixed` is the policy
-    that regret is held against."""
+    """What every policy did and achieved.
+
+    `figures` are in the order in which the policies were named. `rounds` always holds `static` and
+    `always`; `best_fixed` is the policy that regret is measured against.
+    """
 
     use_case: str
     label_delay: int
     first_windows: int
     windows: tuple[str, ...]
-    figures: tuple[Figures, ...]
+    figures: tuple[PolicyFigures, ...]
     rounds: dict[str, tuple[Round, ...]]
     best_fixed: str
     faults: tuple[FaultFigures, ...] = ()
@@ -50,12 +52,15 @@ class Backtest:
     def as_json(self) -> dict[str, Any]:
         """The content of backtest.json: the figures, then the facts of every round."""
         rounds = {
-            name: [{**asdict(one), "harmful": one.harmful, "missed": one.missed} for one in found]
-            for name, found in self.rounds.items()
+            name: [
+                {**asdict(entry), "harmful": entry.harmful, "missed": entry.missed}
+                for entry in entries
+            ]
+            for name, entries in self.rounds.items()
         }
         cases = [
-            {**asdict(one), "shipped": one.shipped, "harmful": one.harmful}
-            for one in self.fault_cases
+            {**asdict(case), "shipped": case.shipped, "harmful": case.harmful}
+            for case in self.fault_cases
         ]
         return {**asdict(self), "rounds": rounds, "fault_cases": cases}
 
@@ -63,35 +68,35 @@ class Backtest:
 def run_backtest(
     past: Past,
     policies: Sequence[str] = DEFAULT,
-    report: Report = lambda done, whole: None,
+    report: Progress = lambda done, whole: None,
     faults: Sequence[str] = (),
 ) -> Backtest:
-    """Replay the past under each policy; `static` and `always` are replayed in any case, as the two
-    ends of every share.
+    """Replay the past under each policy, and under `static` and `always` as the ends of the scale.
 
     Each of `faults` (`faults.FAULTS`) is then put into some windows, one at a time, and the
     policies that look, and `always`, are replayed around it. Raises UseCaseError for a policy that
     does not exist or is named twice, SourceError when there are too few windows.
     """
-    strategies = [parse_policy(name, past.use_case) for name in dict.fromkeys(policies)]
-    _refuse_doubles(strategies)
+    asked = [parse_policy(name, past.use_case) for name in dict.fromkeys(policies)]
+    _refuse_doubles(asked)
     ends = [parse_policy(name, past.use_case) for name in ("static", "always")]
-    every, first = {one.name: one for one in (*ends, *strategies)}, fit_first(past)
-    jobs = [partial(replay, past, one, first) for one in every.values()]
+    every = {policy.name: policy for policy in (*ends, *asked)}
+    first = fit_first(past)
+    jobs = [partial(replay, past, policy, first) for policy in every.values()]
     rounds = dict(zip(every, _run_all(jobs, len(past.rounds()), report), strict=True))
-    fixed = [name for name, one in every.items() if isinstance(one, Every)]
-    tried = [one for name, one in every.items() if name == "always" or name not in fixed]
+    fixed = [name for name, policy in every.items() if isinstance(policy, Every)]
+    tried = [policy for name, policy in every.items() if name == "always" or name not in fixed]
     cases = _replay_faults(past, tried, first, faults, report)
-    found = {one.policy: one for one in measure_policies(rounds, fixed)}
+    figures = {found.policy: found for found in measure_policies(rounds, fixed)}
     return Backtest(
         use_case=past.use_case.name,
         label_delay=past.delay,
         first_windows=past.first,
         windows=past.stream.names,
-        figures=tuple(found[one.name] for one in strategies),
+        figures=tuple(figures[policy.name] for policy in asked),
         rounds=rounds,
         best_fixed=max(fixed, key=lambda name: mean_auc(rounds[name]) or 0.0),
-        faults=tuple(measure_faults(one.name, cases, rounds[one.name]) for one in tried)
+        faults=tuple(measure_faults(policy.name, cases, rounds[policy.name]) for policy in tried)
         if faults
         else (),
         fault_cases=cases,
@@ -100,10 +105,10 @@ def run_backtest(
 
 def _replay_faults(
     past: Past,
-    strategies: Sequence[Strategy],
+    policies: Sequence[Strategy],
     first: LoadedVersion,
     faults: Sequence[str],
-    report: Report,
+    report: Progress,
 ) -> tuple[FaultCase, ...]:
     if not faults:
         return ()
@@ -115,16 +120,16 @@ def _replay_faults(
         for fault in faults
     ]
     jobs = [
-        partial(replay_fault, spoilt, one, first, fault)
+        partial(replay_fault, spoilt, policy, first, fault)
         for fault, spoilt in faulty
         if spoilt is not None
-        for one in strategies
+        for policy in policies
     ]
     return tuple(_run_all(jobs, None, report))
 
 
-def _refuse_doubles(strategies: Sequence[Strategy]) -> None:
-    names = [one.name for one in strategies]
+def _refuse_doubles(policies: Sequence[Strategy]) -> None:
+    names = [policy.name for policy in policies]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UseCaseError(
@@ -135,9 +140,11 @@ def _refuse_doubles(strategies: Sequence[Strategy]) -> None:
         )
 
 
-def _run_all(jobs: Sequence[Callable[..., T]], rounds: int | None, report: Report) -> list[T]:
-    """The results in the order of the jobs, each of which takes a callable for its rounds; without
-    `rounds` a job counts as one step."""
+def _run_all(jobs: Sequence[Callable[..., T]], rounds: int | None, report: Progress) -> list[T]:
+    """The results in the order of the jobs; each job takes a callable to report a round.
+
+    Without `rounds` a job counts as one step.
+    """
     whole, done, lock, stopped = len(jobs) * (rounds or 1), [0], threading.Lock(), threading.Event()
 
     def advance() -> None:
@@ -158,14 +165,14 @@ def _run_all(jobs: Sequence[Callable[..., T]], rounds: int | None, report: Repor
         return result
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(run, one) for one in jobs]
+        running = [pool.submit(run, job) for job in jobs]
         try:
             return [future.result() for future in running]
-        finally:  # when one failed, or a person had enough, the others end with their round
+        finally:  # after a failure or an interrupt, the others end with their current round
             stopped.set()
             for future in running:
                 future.cancel()
 
 
 class _Stopped(Exception):
-    """Another policy failed, or a person had enough."""
+    """Another policy failed, or a person interrupted the run."""

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from rich.markup import escape
 from rich.table import Table
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
-from closedloop.backtest.figures import Figures, recommend
+from closedloop.backtest.figures import PolicyFigures, recommend
 from closedloop.backtest.plots import draw_policies
 from closedloop.backtest.policies import DEFAULT
 from closedloop.backtest.replay import Past, Stream
@@ -68,15 +67,11 @@ def replay_history(
     )
     if delay is not None:
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
-    kept = Kept(home / "kept.db")
-    try:
-        past = Past(Stream(loop.source), use_case, Memo(kept), first)
-        with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
-            found = run_backtest(
-                past, policies or DEFAULT, report, applicable(use_case) if faults else ()
-            )
-    finally:
-        kept.close()
+    past = Past(Stream(loop.source), use_case, CachedCompute(home / "cache"), first)
+    with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
+        found = run_backtest(
+            past, policies or DEFAULT, report, applicable(use_case) if faults else ()
+        )
     return found, _write(found, out or home)
 
 
@@ -119,7 +114,7 @@ def list_figures(found: Backtest) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(figures: Figures) -> tuple[str, ...]:
+def _cells(figures: PolicyFigures) -> tuple[str, ...]:
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 

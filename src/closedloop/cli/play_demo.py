@@ -24,7 +24,7 @@ from closedloop.cli.service import serving
 from closedloop.cli.session import Session
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import ClosedLoopError, StoreError
-from closedloop.metrics.drift import load_evidently
+from closedloop.metrics.evidently_report import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE
 from closedloop.storage.journal import Entry
 from closedloop.turn.open import Loop, open_loop

@@ -137,7 +137,7 @@ class SliceDelta:
 
     `delta` is None when a class has fewer than two rows in it.
 
-    The interval of `delta` is corrected for the number of slices (`metrics.scores.measure_slices`).
+    Its interval is corrected for the number of slices (`metrics.comparison.measure_slices`).
     `rarest` counts the rows of the rarest class, 0 when a class is missing.
     """
 

@@ -189,7 +189,7 @@ def _slice_checks(
 ) -> list[Check]:
     """A protected slice must be known and unharmed; any other slice only informs.
 
-    Intervals come corrected for the number of slices (`metrics.scores.measure_slices`), so that
+    Intervals come corrected for the number of slices (`metrics.comparison.measure_slices`), so that
     each can be read alone here.
     """
     rules = policy.promotion

@@ -30,7 +30,7 @@ def draw_scores(
 
 
 def _shown(classes: tuple[str, ...]) -> range:
-    """One curve says it all for two classes."""
+    """Two classes need only one curve."""
     return range(1, 2) if len(classes) == 2 else range(len(classes))
 
 
@@ -51,18 +51,20 @@ def _draw_calibration(
     axes: Any, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
 ) -> None:
     for number in _shown(classes):
-        said = probabilities[:, number]
-        edges = np.unique(np.quantile(said, np.linspace(0, 1, 11)))
-        place = np.clip(np.searchsorted(edges, said, side="right") - 1, 0, max(len(edges) - 2, 0))
-        parts = [place == one for one in range(max(len(edges) - 1, 1)) if (place == one).any()]
+        predicted = probabilities[:, number]
+        edges = np.unique(np.quantile(predicted, np.linspace(0, 1, 11)))
+        bin_of = np.clip(
+            np.searchsorted(edges, predicted, side="right") - 1, 0, max(len(edges) - 2, 0)
+        )
+        bins = [bin_of == number_of_bin for number_of_bin in np.unique(bin_of)]
         axes.plot(
-            [said[part].mean() for part in parts],
-            [(labels[part] == number).mean() for part in parts],
+            [predicted[rows].mean() for rows in bins],
+            [(labels[rows] == number).mean() for rows in bins],
             marker="o",
             label=classes[number],
         )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-    axes.set(title="calibration", xlabel="probability said", ylabel="share that happened")
+    axes.set(title="calibration", xlabel="predicted probability", ylabel="observed share")
     axes.legend(fontsize=8)
 
 

@@ -5,6 +5,7 @@ The flows and the backtest use the same functions: frames in, comparisons and fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import SourceError
-from closedloop.metrics.scores import compare, measure_auc
+from closedloop.metrics.auc import measure_auc
+from closedloop.metrics.comparison import compare
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.order import held_out
@@ -119,14 +121,7 @@ def fit_recipe(
     return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
 
 
-class Fitting:
-    """Fits recipes; a replay of history has one that caches."""
-
-    def fit(
-        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
-    ) -> PipelineScorer:
-        """As `fit_recipe`."""
-        return fit_recipe(recipe, windows, use_case)
+FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
 
 
 @dataclass(frozen=True)
@@ -151,15 +146,15 @@ def compare_twins(
     production: np.ndarray | None,
     production_recipe: str | None,
     use_case: UseCase,
-    fitting: Fitting | None = None,
+    fit_twin: FitRecipe = fit_recipe,
 ) -> Twins:
     """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
     A twin is fitted on the windows before them. `production` holds production's probabilities on
     the same rows; None without production, or when it could not be scored.
     """
-    fitting, judged = fitting or Fitting(), split.evaluation
-    baseline = fitting.fit(recipe_name("baseline", "all"), split.history, use_case)
+    judged = split.evaluation
+    baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
     baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
     comparisons, predictions = [], {}
     for recipe in recipes_of(use_case):
@@ -171,7 +166,7 @@ def compare_twins(
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        twin = fitting.fit(recipe, split.history, use_case)
+        twin = fit_twin(recipe, split.history, use_case)
         predictions[recipe] = score_frame(twin, judged.frame)
         comparisons.append(
             compare(

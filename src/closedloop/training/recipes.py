@@ -40,7 +40,7 @@ def parse_recipe(name: str) -> tuple[Recipe, HistoryKind]:
     if learner not in get_args(Recipe) or history not in get_args(HistoryKind):
         raise ModelError(
             where="recipe",
-            wanted=f"LEARNER/HISTORY: {'|'.join(get_args(Recipe))}/{'|'.join(get_args(HistoryKind))}",
+            wanted=f"{'|'.join(get_args(Recipe))}/{'|'.join(get_args(HistoryKind))}",
             got=repr(name),
             then="check the version's recipe tag",
         )

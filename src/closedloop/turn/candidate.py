@@ -18,7 +18,8 @@ from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
 from closedloop.errors import ModelError
-from closedloop.metrics.scores import check_golden, estimate_auc
+from closedloop.metrics.auc import estimate_auc
+from closedloop.metrics.scores import check_golden
 from closedloop.training.candidates import (
     LabelledWindow,
     Split,
@@ -68,7 +69,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     split = split_windows(windows, use_case)
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
-    twins = compare_twins(split, production, recipe, use_case, history.loop.computing)
+    twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(
@@ -79,7 +80,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         )
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(window for window in windows if window.name not in quarantined)
-    scorer = history.loop.computing.fit(chosen.recipe, refitted, use_case)
+    scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
     return Candidate(split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error)
 
 
@@ -102,7 +103,7 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
         return None, None
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
-        twin = history.loop.computing.fit(live.recipe, split.history, use_case)
+        twin = history.loop.compute.fit(live.recipe, split.history, use_case)
         return score_frame(twin, split.evaluation.frame), None
     if history.bundle is None:
         return None, history.production_error

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
-from closedloop.training.candidates import Fitting, LabelledWindow, labelled_rows
+from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.prepare import digest, prepare
@@ -31,7 +32,7 @@ class ReadWindow:
     labelled: LabelledWindow
 
 
-class Computing(Fitting):
+class Compute:
     """Reads, fits, predicts and measures; caches nothing."""
 
     def read_window(
@@ -63,15 +64,21 @@ class Computing(Fitting):
             labelled,
         )
 
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> PipelineScorer:
+        """As `fit_recipe`."""
+        return fit_recipe(recipe, windows, use_case)
+
     def measure_drift(
-        self, reference: pd.DataFrame, current: pd.DataFrame, **named: Any
+        self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
     ) -> tuple[DriftReport, str | None]:
-        """As `drift.measure_drift`, with Evidently's page."""
+        """As `metrics.drift.measure_drift`."""
         from closedloop.metrics.drift import measure_drift
 
-        return measure_drift(reference, current, **named)
+        return measure_drift(reference, current, **options)
 
-    def estimate_unlabelled(
+    def estimate_without_labels(
         self, labels: np.ndarray, seen: np.ndarray, unseen: np.ndarray, confidence: float, seed: int
     ) -> Estimate | None:
         """A model's AUC on rows without labels; None where unknown.
@@ -79,7 +86,8 @@ class Computing(Fitting):
         `unseen` (m, k) are its probabilities there, `seen` (n, k) those on labelled rows that are
         new to it. Errors as in `metrics.without_labels`.
         """
-        from closedloop.metrics.without_labels import estimate_auc_without_labels, fit_calibration
+        from closedloop.metrics.calibration import fit_calibration
+        from closedloop.metrics.without_labels import estimate_auc_without_labels
 
         calibration = fit_calibration(labels, seen, seed, _DRAWS)
         return (

@@ -98,7 +98,7 @@ class History(Generic[P]):
         """Read, prepare and check one window."""
         if name not in self._read:
             statistics = self.bundle.facts.statistics if self.bundle else None
-            self._read[name] = self.loop.computing.read_window(
+            self._read[name] = self.loop.compute.read_window(
                 self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
             )
         return self._read[name]

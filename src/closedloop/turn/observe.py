@@ -16,7 +16,7 @@ from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
-from closedloop.turn.without_labels import estimate_unlabelled
+from closedloop.turn.without_labels import estimate_without_labels
 
 PREDICTION, TARGET = "(prediction)", "(target)"
 
@@ -101,11 +101,13 @@ def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:
     window has labels of its own."""
     facts = realised.facts
     if facts is not None and facts.realised_on == history.window:
-        return estimate_unlabelled(history, ())
+        return estimate_without_labels(history, ())
     mistrusted = set(history.quarantined())
     if facts is not None and facts.quarantined and facts.realised_on:
         mistrusted.add(facts.realised_on)
-    return estimate_unlabelled(history, [name for name in realised.newer if name not in mistrusted])
+    return estimate_without_labels(
+        history, [name for name in realised.newer if name not in mistrusted]
+    )
 
 
 def describe_window(window: ReadWindow) -> WindowFacts:
@@ -130,7 +132,7 @@ def measure_window_drift(
     (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
     if window.facts.labelled_rows and TARGET in reference:
         categorical.append(TARGET)
-    return history.loop.computing.measure_drift(
+    return history.loop.compute.measure_drift(
         reference,
         current,
         numeric=tuple(numeric),

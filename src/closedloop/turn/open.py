@@ -17,7 +17,7 @@ from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
-from closedloop.turn.compute import Computing
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.open_source import open_source
@@ -35,7 +35,7 @@ class Loop:
     journal: Journal
     registry: Registry
     engine: Engine
-    computing: Computing = field(default_factory=Computing)
+    compute: Compute = field(default_factory=Compute)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

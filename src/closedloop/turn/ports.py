@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
-from closedloop.turn.compute import Computing
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import WindowSource
 
@@ -58,7 +58,7 @@ class Parts(Protocol):
         """Where versions are."""
 
     @property
-    def computing(self) -> Computing:
+    def compute(self) -> Compute:
         """Who does the costly steps."""
 
 

@@ -16,7 +16,7 @@ from closedloop.decisions.evidence import (
     RollbackEvidence,
 )
 from closedloop.decisions.quarantine import decide_quarantine
-from closedloop.metrics.scores import estimate_auc, measure_delta
+from closedloop.metrics.auc import estimate_auc, measure_delta
 from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History

@@ -18,7 +18,7 @@ from closedloop.turn.ports import Parts
 _LOG = logging.getLogger("closedloop.turn.without_labels")
 
 
-def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> EstimateFacts:
+def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) -> EstimateFacts:
     """Production's AUC on the current window, from its own probabilities; None where unknown.
 
     `labelled` are windows that production was not trained on and whose labels are trusted, oldest
@@ -41,7 +41,7 @@ def estimate_unlabelled(history: History[Parts], labelled: Sequence[str]) -> Est
                 history.answers(learnt_on, labelled=True),
                 history.answers(history.window),
             )
-            found = history.loop.computing.estimate_unlabelled(
+            found = history.loop.compute.estimate_without_labels(
                 history.read(learnt_on).labelled.labels,
                 seen,
                 unseen,

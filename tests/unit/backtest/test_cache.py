@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.backtest.cache_file import Kept
-from closedloop.backtest.cached_compute import Memo, digest_frame
+from closedloop.backtest.cache import CachedCompute, digest_frame
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
-from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
+from closedloop.training.candidates import LabelledWindow, labelled_rows
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import prepare
 from tests.unit.streams import make_frame, make_use_case
@@ -34,25 +34,27 @@ def windows(use_case: UseCase, count: int = 3, first: int = 0) -> tuple[Labelled
     )
 
 
+def answer(compute: Compute, use_case: UseCase, asked: pd.DataFrame) -> np.ndarray:
+    return score_frame(compute.fit("logistic/all", windows(use_case), use_case), asked)
+
+
 def test_the_same_rows_are_fitted_once(use_case: UseCase) -> None:
-    """Frames made anew with the same content are the same fit, and its answers are those of a live
-    fit to the last bit."""
-    memo, asked = Memo(), windows(use_case)[2].frame
-    answers = [
-        score_frame(memo.fit("logistic/all", windows(use_case), use_case), asked) for _ in range(2)
-    ]
-    assert memo.fits == 1
-    expected = score_frame(fit_recipe("logistic/all", windows(use_case), use_case), asked)
-    assert all(np.array_equal(one, expected) for one in answers)
+    """New frames with the same content are the same fit, and its answers are those of a live fit
+    to the last bit."""
+    compute, asked = CachedCompute(), windows(use_case)[2].frame
+    answers = [answer(compute, use_case, asked) for _ in range(2)]
+    assert compute.fits == 1
+    expected = answer(Compute(), use_case, asked)
+    assert all(np.array_equal(found, expected) for found in answers)
 
 
 def test_whatever_changes_the_fit_is_another_fit(use_case: UseCase) -> None:
-    """Rows, labels, recipe, seed, and for weighed rows their ages: each makes a fit of its own; the
-    place in time alone does not."""
-    memo, given = Memo(), windows(use_case)
+    """Rows, labels, recipe, seed, and for weighted rows their ages: each makes a fit of its own;
+    the place in time alone does not."""
+    compute, given = CachedCompute(), windows(use_case)
     flipped = (*given[:2], replace(given[2], labels=1 - given[2].labels))
     other_seed = replace(use_case, training=replace(use_case.training, seed=8))
-    memo.fit("logistic/all", given, use_case)
+    compute.fit("logistic/all", given, use_case)
     for changed, recipe, case in [
         (given[:2], "logistic/all", use_case),
         (flipped, "logistic/all", use_case),
@@ -60,34 +62,56 @@ def test_whatever_changes_the_fit_is_another_fit(use_case: UseCase) -> None:
         (given, "baseline/all", use_case),
         (given, "logistic/all", other_seed),
     ]:
-        before = memo.fits
-        memo.fit(recipe, changed, case)
-        assert memo.fits == before + 1
-    before = memo.fits
-    memo.fit("logistic/all", windows(use_case, first=4), use_case)
-    memo.fit("logistic/recent", windows(use_case, first=4), use_case)
-    assert memo.fits == before
-    memo.fit("logistic/recent", (replace(given[0], index=-1), *given[1:]), use_case)
-    assert memo.fits == before + 1
+        before = compute.fits
+        compute.fit(recipe, changed, case)
+        assert compute.fits == before + 1
+    before = compute.fits
+    compute.fit("logistic/all", windows(use_case, first=4), use_case)
+    compute.fit("logistic/recent", windows(use_case, first=4), use_case)
+    assert compute.fits == before
+    compute.fit("logistic/recent", (replace(given[0], index=-1), *given[1:]), use_case)
+    assert compute.fits == before + 1
 
 
 def test_a_second_run_fits_nothing(use_case: UseCase, tmp_path: Path) -> None:
-    """With the same file, what was answered is read and not fitted; a question that is new fits
-    once more."""
+    """With the same folder, earlier answers are read to the last bit and nothing is fitted; a new
+    question fits once more."""
     rows = [window.frame for window in windows(use_case)]
-    for run, fits in ((1, 1), (2, 0)):
-        memo = Memo(Kept(tmp_path / "kept.db"))
-        score_frame(memo.fit("logistic/all", windows(use_case), use_case), rows[0])
-        assert memo.fits == fits, f"run {run}"
-    score_frame(memo.fit("logistic/all", windows(use_case), use_case), rows[1])
-    assert memo.fits == 1
+    first, second = CachedCompute(tmp_path / "cache"), CachedCompute(tmp_path / "cache")
+    expected = answer(first, use_case, rows[0])
+    assert np.array_equal(answer(second, use_case, rows[0]), expected)
+    assert (first.fits, second.fits) == (1, 0)
+    answer(second, use_case, rows[1])
+    assert second.fits == 1
 
 
-def test_a_file_that_is_none_of_ours_says_what_to_do(tmp_path: Path) -> None:
-    """A damaged file ends in one sentence: it may be deleted."""
-    (tmp_path / "kept.db").write_bytes(b"not a database, " * 100)
-    with pytest.raises(StoreError, match="delete the file"):
-        Kept(tmp_path / "kept.db")
+def test_only_this_user_can_enter_the_cache(tmp_path: Path) -> None:
+    """Its files are pickles, so nobody else may put one there."""
+    CachedCompute(tmp_path / "shop" / "cache")
+    assert (tmp_path / "shop" / "cache").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a result, " * 100])
+def test_damaged_results_are_computed_again(
+    use_case: UseCase, tmp_path: Path, damage: bytes
+) -> None:
+    """Files that were cut off or overwritten cost a fit, and the answer stays the same."""
+    asked = windows(use_case)[2].frame
+    expected = answer(CachedCompute(tmp_path / "cache"), use_case, asked)
+    results = list((tmp_path / "cache").rglob("output.pkl"))
+    assert results
+    for path in results:
+        path.write_bytes(damage)
+    again = CachedCompute(tmp_path / "cache")
+    assert np.array_equal(answer(again, use_case, asked), expected)
+    assert again.fits == 1
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    """A file in its place ends in one sentence: delete it."""
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(StoreError, match="delete it"):
+        CachedCompute(tmp_path / "cache")
 
 
 def test_every_cell_counts_and_the_index_does_not() -> None:
@@ -95,8 +119,8 @@ def test_every_cell_counts_and_the_index_does_not() -> None:
     else."""
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", None]})
     digests = [
-        digest_frame(one)
-        for one in (
+        digest_frame(changed)
+        for changed in (
             frame,
             frame.assign(a=[1.0, np.nan]),
             frame.assign(b=["x", "None"]),

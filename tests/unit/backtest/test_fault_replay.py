@@ -20,7 +20,7 @@ from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import first_recipe
 from closedloop.backtest.run import run_backtest
 from closedloop.bundle.frames import score_frame
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase
 from tests.unit.streams import make_frame, make_past
 
@@ -39,7 +39,7 @@ def test_damage_is_what_the_faulty_rows_cost_the_same_model(tmp_path: Path) -> N
     never answered did no damage."""
     past = replace(make_past(tmp_path, calm(8)), replaced={"w3": make_frame(3).assign(left="yes")})
     trained, recipe = ("w0", "w1", "w2", "w3"), first_recipe(past.use_case)
-    clean = past.memo.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
+    clean = past.compute.fit(recipe, tuple(past.labelled(name) for name in trained), past.use_case)
     rows = past.labelled("w6")
     reached = measure_auc(rows.labels, score_frame(clean, rows.frame))
     assert reached is not None
@@ -88,12 +88,12 @@ def test_always_ships_what_the_loop_keeps_out(tmp_path: Path) -> None:
     found = run_backtest(
         make_past(tmp_path, calm(14)), ("always", "loop"), faults=("classes_swapped",)
     )
-    figures = {one.policy: one for one in found.faults}
+    figures = {policy.policy: policy for policy in found.faults}
     assert figures["always"].shipped == figures["always"].cases == 3
     assert figures["loop"].harmful == 0
     assert figures["loop"].shipped < 3
     shown = found.as_json()
-    assert {one["window"] for one in shown["fault_cases"]} == {"w3", "w5", "w7"}
+    assert {case["window"] for case in shown["fault_cases"]} == {"w3", "w5", "w7"}
 
 
 def test_false_alarms_are_counted_without_any_fault() -> None:

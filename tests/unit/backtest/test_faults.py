@@ -90,15 +90,10 @@ def test_a_fault_is_the_same_every_time_and_leaves_its_input_alone(fault: str) -
 @pytest.mark.parametrize("fault", ["labels_flipped", "rows_repeated", "column_shifted"])
 def test_another_seed_is_another_draw(fault: str) -> None:
     """Where chance chooses, it is the seed's."""
-    assert (
-        len(
-            {
-                str(inject(window(), fault, three_classes(), seed).values.tolist())
-                for seed in range(5)
-            }
-        )
-        > 1
-    )
+    drawn = {
+        str(inject(window(), fault, three_classes(), seed).values.tolist()) for seed in range(5)
+    }
+    assert len(drawn) > 1
 
 
 @pytest.mark.parametrize(
@@ -109,11 +104,8 @@ def test_flipped_labels_are_40_percent_and_each_another_class(use_case: UseCase)
     null, no other column moves."""
     before = window(use_case.target.classes)
     after = inject(before, "labels_flipped", use_case, seed=1)
-    moved = [
-        (old, new)
-        for old, new in zip(labels_of(before), labels_of(after), strict=True)
-        if old != new
-    ]
+    pairs = zip(labels_of(before), labels_of(after), strict=True)
+    moved = [(old, new) for old, new in pairs if old != new]
     assert changed(before, after) == ["label"]
     assert len(moved) == round(0.4 * (ROWS - 10))
     classes = use_case.target.classes
@@ -126,11 +118,9 @@ def test_two_classes_are_swapped_and_more_are_rotated() -> None:
     after = inject(before, "classes_swapped", three_classes(), seed=1)
     turned = {"no": "maybe", "maybe": "yes", "yes": "no", None: None}
     assert labels_of(after) == [turned[label] for label in labels_of(before)]
-    two = window(("no", "yes"))
+    two, other = window(("no", "yes")), {"no": "yes", "yes": "no", None: None}
     swapped = inject(two, "classes_swapped", two_classes(), seed=1)
-    assert labels_of(swapped) == [
-        {"no": "yes", "yes": "no", None: None}[label] for label in labels_of(two)
-    ]
+    assert labels_of(swapped) == [other[label] for label in labels_of(two)]
     assert changed(before, after) == ["label"]
 
 
@@ -184,8 +174,8 @@ def test_a_thousandfold_of_text_is_text() -> None:
     assert after["fee"].dtype == before["fee"].dtype
     statistics = measure_statistics(prepare(before, use_case), use_case)
     broken = {
-        one.column: one.rule
-        for one in check_contract(after, prepare(after, use_case), use_case, statistics)
+        violation.column: violation.rule
+        for violation in check_contract(after, prepare(after, use_case), use_case, statistics)
     }
     assert broken == {"fee": "unit", "visits": "missing"}
 
@@ -267,10 +257,8 @@ def test_a_use_case_without_numbers_has_fewer_faults() -> None:
         "window_truncated",
         "column_shifted",
     )
-    with pytest.raises(
-        UseCaseError,
-        match=r"sensor_stuck: wanted a numeric feature, got none in test: choose one of labels_flipped",
-    ):
+    refusal = "sensor_stuck: wanted a numeric feature, got none in test: choose one of labels_flip"
+    with pytest.raises(UseCaseError, match=refusal):
         inject(window(), "sensor_stuck", no_numbers(), seed=0)
 
 

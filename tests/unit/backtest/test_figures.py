@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.backtest.figures import Figures, Round, measure_policies, recommend
+from closedloop.backtest.figures import PolicyFigures, Round, measure_policies, recommend
 from closedloop.decisions.evidence import Estimate
 
 KEPT = Round(
@@ -28,10 +28,10 @@ def trained(advantage: tuple[float, float], promoted: bool) -> Round:
     )
 
 
-def measured(**replays: tuple[Round, ...]) -> dict[str, Figures]:
+def measured(**replays: tuple[Round, ...]) -> dict[str, PolicyFigures]:
     return {
-        one.policy: one
-        for one in measure_policies(
+        figures.policy: figures
+        for figures in measure_policies(
             replays, [name for name in ("static", "always", "every") if name in replays]
         )
     }
@@ -57,8 +57,10 @@ def test_share_is_the_part_of_the_gain_that_is_kept() -> None:
 def test_without_a_gain_there_is_no_share(always: float) -> None:
     """When always-retraining gains nothing, or as good as nothing, no share is made of it."""
     assert all(
-        one.share is None
-        for one in measured(static=rounds(0.6), always=rounds(always), loop=rounds(0.7)).values()
+        figures.share is None
+        for figures in measured(
+            static=rounds(0.6), always=rounds(always), loop=rounds(0.7)
+        ).values()
     )
 
 
@@ -138,18 +140,20 @@ def test_a_share_of_next_to_nothing_is_not_quoted() -> None:
     """Where always-retraining gains too little to take a share of, the sentence says the gain in
     AUC; without any gain it says so."""
     small = [
-        replace(one, below_static=-0.02) if one.policy == "loop" else one for one in compared(0.001)
+        replace(figures, below_static=-0.02) if figures.policy == "loop" else figures
+        for figures in compared(0.001)
     ]
     assert recommend(
-        [replace(one, share=20.0) if one.policy == "loop" else one for one in small]
+        [replace(figures, share=20.0) if figures.policy == "loop" else figures for figures in small]
     ) == (
-        "your policy (loop) ends +0.0200 AUC against never retraining, with 19% of always-retrain's trainings"
+        "your policy (loop) ends +0.0200 AUC against never retraining, "
+        "with 19% of always-retrain's trainings"
     )
     assert "hardly anything here, 0.0010 AUC" in recommend(compared(0.001))
     assert "0.0000 AUC at most" in recommend(compared(-0.1))
 
 
-def compared(gain: float) -> list[Figures]:
+def compared(gain: float) -> list[PolicyFigures]:
     some = measured(static=rounds(0.5), always=rounds(0.6))["static"]
     return [
         replace(

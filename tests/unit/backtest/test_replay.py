@@ -92,8 +92,8 @@ def test_a_second_run_fits_nothing_and_says_the_same(tmp_path: Path) -> None:
     fitted."""
     runs = []
     for _ in range(2):
-        past = make_past(tmp_path, kept=tmp_path / "kept.db")
-        runs.append((run_backtest(past).as_json(), past.memo.fits))
+        past = make_past(tmp_path, cache=tmp_path / "cache")
+        runs.append((run_backtest(past).as_json(), past.compute.fits))
     assert runs[0][1] > 0
     assert runs[1] == (runs[0][0], 0)
 
@@ -109,13 +109,13 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
     whole = make_past(tmp_path)
     expected = replay(whole, Brain(), fit_first(whole))
-    cut, resumed = (make_past(tmp_path, kept=tmp_path / "kept.db") for _ in range(2))
+    cut, resumed = (make_past(tmp_path, cache=tmp_path / "cache") for _ in range(2))
     with pytest.raises(KeyboardInterrupt):
         replay(cut, Brain(), fit_first(cut), interrupt)
     assert replay(resumed, Brain(), fit_first(resumed)) == expected
     # The model that was live when it was cut off has answers to give that nobody had asked for yet.
-    assert resumed.memo.fits <= whole.memo.fits - cut.memo.fits + 2
-    assert cut.memo.fits > 2
+    assert resumed.compute.fits <= whole.compute.fits - cut.compute.fits + 2
+    assert cut.compute.fits > 2
 
 
 def test_more_policies_cost_no_more_reading(tmp_path: Path) -> None:

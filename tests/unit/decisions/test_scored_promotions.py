@@ -14,7 +14,9 @@ from closedloop.decisions.checks import Action, Decision, Outcome
 from closedloop.decisions.evidence import Estimate, GoldenResult, PromotionEvidence, Window
 from closedloop.decisions.policy import Policy, PromotionPolicy
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.metrics.scores import check_golden, compare, estimate_auc, measure_delta
+from closedloop.metrics.auc import estimate_auc, measure_delta
+from closedloop.metrics.comparison import compare
+from closedloop.metrics.scores import check_golden
 from closedloop.use_case.contract import Slice
 from closedloop.use_case.loop_toml import load_use_case
 from tests.made_answers import Floats, Labels, binary, equal_models

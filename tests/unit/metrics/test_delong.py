@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from closedloop.metrics.scores import estimate_auc, measure_auc, measure_delta
+from closedloop.metrics.auc import estimate_auc, measure_auc, measure_delta
 from tests.made_answers import Floats, Labels, binary, equal_models, several
 
 Z90, Z95 = float(norm.ppf(0.95)), float(norm.ppf(0.975))
@@ -44,9 +44,9 @@ def _textbook_macro(labels: Labels, first: Floats, second: Floats) -> tuple[floa
     """
     questions = [1] if first.shape[1] == 2 else list(range(first.shape[1]))
     moved, value = np.zeros(len(labels)), 0.0
-    for one in questions:
-        positive = (labels == one).astype(np.int64)
-        difference = _kernel(positive, first[:, one]) - _kernel(positive, second[:, one])
+    for column in questions:
+        positive = (labels == column).astype(np.int64)
+        difference = _kernel(positive, first[:, column]) - _kernel(positive, second[:, column])
         value += difference.mean() / len(questions)
         for kind, axis in ((1, 1), (0, 0)):
             component = difference.mean(axis=axis) - difference.mean()
@@ -151,9 +151,9 @@ def _bootstrap_error(labels: Labels, first: Floats, second: Floats, repetitions:
     ).astype(float)
     questions = [1] if first.shape[1] == 2 else list(range(first.shape[1]))
     deltas = np.zeros(repetitions)
-    for one in questions:
-        positive = (labels == one).astype(np.int64)
-        difference = _kernel(positive, first[:, one]) - _kernel(positive, second[:, one])
+    for column in questions:
+        positive = (labels == column).astype(np.int64)
+        difference = _kernel(positive, first[:, column]) - _kernel(positive, second[:, column])
         hits, misses = drawn[:, positive == 1], drawn[:, positive == 0]
         deltas += (
             ((hits @ difference) * misses).sum(axis=1)
@@ -176,7 +176,7 @@ def test_the_standard_error_is_a_bootstraps(kind: str) -> None:
     else:
         labels = (np.arange(600) % (15 if kind == "a rare class" else 3) == 0).astype(np.int64)
         candidate, production = (
-            np.round(one, 0 if kind == "ties" else 8) for one in equal_models(labels, 5)
+            np.round(scores, 0 if kind == "ties" else 8) for scores in equal_models(labels, 5)
         )
     delta = measure_delta(labels, candidate, production, 0.95)
     assert delta is not None
@@ -196,12 +196,12 @@ def test_equal_models_are_told_apart_as_often_as_the_policy_says(
         measure_delta(labels, *equal_models(labels, seed), 0.95) for seed in range(repetitions)
     ]
     signs = np.array(
-        [one.value / (one.upper - one.value) * Z95 for one in found if one is not None]
+        [delta.value / (delta.upper - delta.value) * Z95 for delta in found if delta is not None]
     )
     chance = 3 * np.sqrt(0.05 * 0.95 / repetitions)
     assert len(signs) == repetitions
     assert np.mean(
-        [not one.lower <= 0 <= one.upper for one in found if one is not None]
+        [not delta.lower <= 0 <= delta.upper for delta in found if delta is not None]
     ) == pytest.approx(0.05, abs=chance)
     assert np.mean(signs < -Z90) == pytest.approx(0.05, abs=chance)
 
@@ -215,9 +215,9 @@ def test_swapping_the_models_negates_delta(labels: Labels, first: Floats, second
     """Exactly, in value and interval; and a model against itself is 0 with no width: the gate
     favours no side."""
     assume(2 <= labels.sum() <= 28)
-    one, two = np.column_stack([1 - first, first]), np.column_stack([1 - second, second])
+    ours, theirs = np.column_stack([1 - first, first]), np.column_stack([1 - second, second])
     there, back, itself = (
-        measure_delta(labels, a, b, 0.95) for a, b in ((one, two), (two, one), (one, one))
+        measure_delta(labels, a, b, 0.95) for a, b in ((ours, theirs), (theirs, ours), (ours, ours))
     )
     assert there is not None
     assert back is not None
@@ -234,10 +234,10 @@ def test_the_order_of_rows_does_not_move_the_value(
     """The same rows in another order give the very same delta, and the same interval up to
     rounding: equal scores are one run."""
     labels = (np.arange(30) % 3 == 0).astype(np.int64)
-    one, two = np.column_stack([1 - first, first]), np.column_stack([1 - second, second])
+    ours, theirs = np.column_stack([1 - first, first]), np.column_stack([1 - second, second])
     here, there = (
-        measure_delta(labels, one, two, 0.95),
-        measure_delta(labels[order], one[order], two[order], 0.95),
+        measure_delta(labels, ours, theirs, 0.95),
+        measure_delta(labels[order], ours[order], theirs[order], 0.95),
     )
     assert here is not None
     assert there is not None

@@ -13,7 +13,7 @@ import pytest
 
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.training.candidates import (
     compare_twins,
     fit_recipe,

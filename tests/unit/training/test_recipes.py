@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from closedloop.errors import ModelError
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.training.recipes import (
     Recipe,
     fit,

@@ -38,7 +38,7 @@ def _remember(folder: Path, marks: list[bool | str | None], window: str) -> Loop
             )
         return History(
             ReplayParts(
-                past.use_case, past.as_of(window), journal, MemoryRegistry("shop"), past.memo
+                past.use_case, past.as_of(window), journal, MemoryRegistry("shop"), past.compute
             ),
             window,
         ).state()

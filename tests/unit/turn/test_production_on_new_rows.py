@@ -13,8 +13,9 @@ import pytest
 
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
-from closedloop.training.candidates import Fitting, Split, fit_recipe, split_windows
+from closedloop.training.candidates import Split, fit_recipe, split_windows
 from closedloop.turn.candidate import _ask_production
+from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from tests.unit.training.shop_windows import make_shop, make_windows, poisoned
 
@@ -57,7 +58,7 @@ def ask(
     )
     places = {window.name: window.index for window in (*split.history, split.evaluation)}
     scorer = PipelineScorer(model, use_case.numeric, use_case.categorical)
-    loop = SimpleNamespace(use_case=use_case, computing=Fitting())
+    loop = SimpleNamespace(use_case=use_case, compute=Compute())
     history: Any = SimpleNamespace(
         loop=loop,
         production=live,

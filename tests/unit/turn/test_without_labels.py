@@ -21,12 +21,12 @@ from closedloop.cli.decision_view import show_decision, show_history
 from closedloop.cli.status_view import show_status
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import Estimate
-from closedloop.metrics.scores import measure_auc
+from closedloop.metrics.auc import measure_auc
 from closedloop.storage.details import EstimateFacts, RealisedFacts, TurnDetails, read_details
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Entry, Journal
 from closedloop.storage.rows import Origin
-from closedloop.turn.compute import Computing
+from closedloop.turn.compute import Compute
 from closedloop.turn.history import History
 from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
@@ -39,8 +39,8 @@ class Place:
     """A past whose version 1 is live, as the live loop would look at it: nothing is remembered but
     by the journal."""
 
-    def __init__(self, past: Past, computing: Any = None) -> None:
-        self.past, self.computing = past, computing or Computing()
+    def __init__(self, past: Past, compute: Any = None) -> None:
+        self.past, self.compute = past, compute or Compute()
         self.journal, self.registry = (
             Journal(open_engine("sqlite://")),
             MemoryRegistry(past.use_case.name),
@@ -59,7 +59,7 @@ class Place:
                 self.past.as_of(window),
                 self.journal,
                 self.registry,
-                self.computing,
+                self.compute,
             ),
             window,
         )
@@ -169,7 +169,7 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
     history = doubting.look("w4")
     policy, seed = place.past.use_case.policy, place.past.use_case.training.seed
     expected = [
-        Computing().estimate_unlabelled(
+        Compute().estimate_without_labels(
             history.read(name).labelled.labels,
             history.answers(name, labelled=True),
             history.answers("w4"),
@@ -185,10 +185,10 @@ def test_labels_that_are_not_trusted_calibrate_nothing(tmp_path: Path) -> None:
     assert expected[0] != expected[1]
 
 
-class Failing(Computing):
+class Failing(Compute):
     """Whatever can go wrong."""
 
-    def estimate_unlabelled(self, *_: Any, **__: Any) -> Estimate | None:
+    def estimate_without_labels(self, *_: Any, **__: Any) -> Estimate | None:
         raise ZeroDivisionError("no such luck")
 
 
@@ -206,7 +206,7 @@ def test_a_failing_estimate_does_not_fail_the_turn(
 def test_a_replay_does_not_pay_for_it(tmp_path: Path) -> None:
     """With the memory of replays nothing is estimated, and all else in the details is the same."""
     past = steady(tmp_path)
-    live, replayed = Place(past).turn("w3"), Place(past, past.memo).turn("w3")
+    live, replayed = Place(past).turn("w3"), Place(past, past.compute).turn("w3")
     assert estimate_of(replayed) == (None, None, None)
     assert replace(live, estimate=EstimateFacts()) == replayed
 

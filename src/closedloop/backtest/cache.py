@@ -1,0 +1,293 @@
+"""The costly steps of many replays, each computed once: remembered in memory, and on disk for the
+next run.
+
+A result is found by its content: the rows, the recipe, what decides how it is fitted, the versions
+of the libraries and the code that computes it. Probabilities and drift reports go to disk; a
+pipeline whose answers are all there is not fitted again.
+
+The disk belongs to `joblib.Memory`, which writes pickles, and a pickle can run code when it is
+read. That is accepted here and nowhere else, because these files never travel: they lie in
+CLOSEDLOOP_HOME, in a folder that only this user can enter, and whoever can write there can change
+loop.toml just as well. Models do travel, so they are stored with skops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closedloop.bundle.frames import unpack_frame
+from closedloop.bundle.skops_model import PipelineScorer
+from closedloop.decisions.evidence import DriftReport
+from closedloop.errors import StoreError
+from closedloop.training.candidates import LabelledWindow
+from closedloop.training.recipes import parse_recipe
+from closedloop.turn.compute import Compute, ReadWindow
+from closedloop.use_case.contract import UseCase
+from closedloop.windows.sources import WindowSource
+
+T = TypeVar("T")
+
+
+class CachedCompute(Compute):
+    """Computes as `Compute` does, without what no decision reads, and remembers the results.
+
+    Left out are Evidently's page and the AUC without labels. Safe across threads, and across
+    processes that share `folder`; without a folder nothing outlives the object. A damaged file is
+    computed again. `fits` counts the pipelines that were fitted. Raises StoreError when the folder
+    cannot be written.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.fits = 0
+        self._on_disk = _open_cache(folder)
+        self._lock = threading.Lock()
+        self._locks: dict[Any, threading.Lock] = {}
+        self._results: dict[Any, Any] = {}
+        self._digests: dict[Any, tuple[pd.DataFrame, str]] = {}
+
+    def read_window(
+        self,
+        source: WindowSource,
+        name: str,
+        index: int,
+        use_case: UseCase,
+        statistics: Mapping[str, Any] | None,
+    ) -> ReadWindow:
+        """As `Compute`; rows are identified by the source's `mark`, or by the source itself when
+        it has none."""
+        mark = getattr(source, "mark", None)
+        place = ("read", id(source) if mark is None else mark(name), name, index)
+
+        # The source and the statistics stay in the results, so that no other object gets their id.
+        def read() -> tuple[ReadWindow, object]:
+            window = super(CachedCompute, self).read_window(source, name, index, use_case, None)
+            return window, source
+
+        window, _ = self.once(place, read)
+        if statistics is None:
+            return window
+
+        def check() -> tuple[ReadWindow, object]:
+            violations = self._check(source, window, use_case, statistics)
+            return replace(window, violations=violations), statistics
+
+        return self.once((*place, id(statistics)), check)[0]
+
+    def _check(
+        self,
+        source: WindowSource,
+        window: ReadWindow,
+        use_case: UseCase,
+        statistics: Mapping[str, Any],
+    ) -> Any:
+        from closedloop.windows.contract_check import check_contract
+
+        return check_contract(source.read(window.facts.name), window.prepared, use_case, statistics)
+
+    def fit(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
+    ) -> CachedPipeline:
+        """A pipeline with cached answers; fitted now, unless an earlier run has fitted it."""
+        key = self._fit_key(recipe, windows, use_case)
+
+        def fit() -> Any:
+            fitted = super(CachedCompute, self).fit(recipe, windows, use_case)
+            with self._lock:
+                self.fits += 1
+            self._on_disk(key, lambda: "fitted")
+            return fitted.pipeline
+
+        # A fit that fails must fail in the turn that asks for it, not when its answers are needed.
+        if not self._on_disk.check_call_in_cache(key, fit):
+            self.once(key, fit)
+        return CachedPipeline(self, key, fit, use_case)
+
+    def _fit_key(self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase) -> str:
+        rows = [
+            [
+                self._digest(window.frame, use_case),
+                hashlib.sha256(window.labels.tobytes()).hexdigest(),
+            ]
+            for window in windows
+        ]
+        weighting: list[Any] = []
+        if parse_recipe(recipe)[1] == "recent":
+            newest = max(window.index for window in windows)
+            weighting = [
+                use_case.training.half_life_windows,
+                [newest - window.index for window in windows],
+            ]
+        return _key(
+            "fit",
+            recipe,
+            rows,
+            weighting,
+            use_case.numeric,
+            use_case.categorical,
+            use_case.target.classes,
+            use_case.training.seed,
+            _library_versions(),
+            _code("training/recipes", "training/candidates"),
+        )
+
+    def answer(
+        self, scorer: CachedPipeline, numbers: NDArray[Any], texts: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """The probabilities of a pipeline that `fit` returned, computed once for the same rows."""
+        rows = unpack_frame(numbers, texts, scorer.numeric, scorer.categorical)
+        key = _key("ask", scorer.key, digest_frame(rows))
+
+        def ask() -> NDArray[np.float64]:
+            return PipelineScorer.probabilities(scorer, numbers, texts)
+
+        return self.once(key, lambda: cast(np.ndarray, self._on_disk(key, ask)))
+
+    def measure_drift(
+        self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
+    ) -> tuple[DriftReport, str | None]:
+        """As `Compute`, without a page. The names in the report are those of this call."""
+        names = {"reference": options["reference_name"], "current": options["current_name"]}
+        described = {
+            **options,
+            "policy": asdict(options["policy"]),
+            "ignore_nulls": sorted(options["ignore_nulls"]),
+        }
+        for without_effect in ("reference_name", "current_name", "max_drift_share"):
+            described.pop(without_effect, None)
+        key = _key(
+            "drift",
+            self._digest(reference),
+            digest_frame(current),
+            described,
+            _library_versions(),
+            _code(
+                "metrics/drift",
+                "metrics/drift_comparisons",
+                "metrics/drift_limits",
+                "metrics/evidently_report",
+                "decisions/evidence",
+            ),
+        )
+
+        def measure() -> DriftReport:
+            report, _ = super(CachedCompute, self).measure_drift(
+                reference, current, **options, with_html=False
+            )
+            return report
+
+        report = self.once(key, lambda: cast(DriftReport, self._on_disk(key, measure)))
+        return replace(report, **names), None
+
+    def estimate_without_labels(self, *_: Any, **__: Any) -> None:
+        """Always unknown: no decision reads it."""
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` returned the first time it was called for this key."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._results:
+                self._results[key] = compute()
+            return cast(T, self._results[key])
+
+    def _digest(self, frame: pd.DataFrame, use_case: UseCase | None = None) -> str:
+        """Of a frame, or of its features; the frame stays here, so that no other gets its id."""
+        columns = None if use_case is None else tuple(use_case.columns)
+        known = self._digests.get((id(frame), columns))
+        if known is None:
+            digest = digest_frame(frame if columns is None else frame[list(columns)])
+            known = self._digests[id(frame), columns] = frame, digest
+        return known[1]
+
+
+class CachedPipeline(PipelineScorer):
+    """A pipeline known by what it is fitted on; fitted when an answer is not in the cache."""
+
+    def __init__(
+        self, cache: CachedCompute, key: str, fit: Callable[[], Any], use_case: UseCase
+    ) -> None:
+        super().__init__(None, use_case.numeric, use_case.categorical)
+        self.key = key
+        self._cache, self._fit = cache, fit
+
+    @property
+    def pipeline(self) -> Any:
+        """The fitted pipeline."""
+        return self._cache.once(self.key, self._fit)
+
+    def probabilities(
+        self, numbers: NDArray[np.floating[Any]], texts: NDArray[Any], /
+    ) -> NDArray[np.float64]:
+        """As `Scorer`, from the cache when it holds the answers."""
+        return self._cache.answer(self, numbers, texts)
+
+
+def digest_frame(frame: pd.DataFrame) -> str:
+    """sha256 of the names and values of all columns, rows in order; the index plays no part."""
+    content = hashlib.sha256(str(len(frame)).encode())
+    for name in frame.columns:
+        content.update(f"\n{name}\n".encode())
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            content.update(column.to_numpy(dtype="<f8", na_value=np.nan).tobytes())
+        else:
+            codes, distinct = pd.factorize(column, use_na_sentinel=True)
+            content.update(
+                json.dumps([repr(value) for value in distinct]).encode()
+                + codes.astype("<i8").tobytes()
+            )
+    return content.hexdigest()
+
+
+def _open_cache(folder: Path | None) -> Any:
+    """`_compute`, as joblib remembers it in `folder`; as it is without a folder."""
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return joblib.Memory(folder, verbose=0).cache(_compute, ignore=["compute"])
+    except OSError as error:
+        raise StoreError(
+            where=f"backtest cache {folder}",
+            wanted="a folder that this user can write",
+            got=error.strerror or str(error),
+            then="delete it (it only saves time) or free disk space, and run again",
+        ) from error
+
+
+def _compute(key: str, compute: Callable[[], T]) -> T:
+    """What joblib remembers, by `key` alone: the key holds all that decides the result."""
+    return compute()
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _library_versions() -> tuple[str, ...]:
+    return tuple(
+        f"{name} {version(name)}"
+        for name in ("numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "evidently")
+    )
+
+
+@cache
+def _code(*modules: str) -> str:
+    """Digest of the modules that compute a result: a changed line makes a new result."""
+    folder = Path(__file__).parents[1]
+    return hashlib.sha256(
+        b"\0".join(folder.joinpath(f"{name}.py").read_bytes() for name in modules)
+    ).hexdigest()

@@ -1,0 +1,156 @@
+"""AUC of one model, and of two on the same rows, with confidence intervals.
+
+Labels are integers 0..k-1 in the order of the use case's classes, probabilities have shape (n, k),
+n rows and k classes. With two classes the second one is positive; with more, every AUC is macro
+one-versus-rest. More is better in everything that is estimated.
+
+The interval of an AUC is DeLong's (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837) in
+its influence form: each row gets a number psi that says how far it moves the AUC, all of them sum
+to 0, and the variance is sum(psi^2) / n^2. Two models on the same rows differ by the difference of
+their psi, and the macro average over classes is an average of psi, row by row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from closedloop.decisions.evidence import Estimate
+from closedloop.errors import ModelError
+
+Labels = NDArray[np.integer[Any]]
+Probabilities = NDArray[np.floating[Any]]
+
+
+def check_shapes(labels: Labels, probabilities: Probabilities) -> None:
+    """Raises ModelError when rows do not match, or a probability or a label is out of range."""
+    shape = probabilities.shape
+    if probabilities.ndim != 2 or shape[1] < 2 or shape[0] != len(labels):
+        got, then = f"shape {shape}", "score a model that was fitted on the same classes"
+    elif not np.isfinite(probabilities).all():
+        got, then = (
+            "probabilities that are not finite",
+            "look for rows that the model cannot answer",
+        )
+    elif len(labels) and not (labels.min() >= 0 and labels.max() < shape[1]):
+        got, then = (
+            f"labels {labels.min()} to {labels.max()} for {shape[1]} classes",
+            "number the labels in the order of the classes",
+        )
+    else:
+        return
+    raise ModelError(
+        where="scoring",
+        wanted=f"finite probabilities for {len(labels)} rows, one column a class",
+        got=got,
+        then=then,
+    )
+
+
+def measure_auc(labels: Labels, probabilities: Probabilities) -> float | None:
+    """ROC AUC, 0 to 1; None when a class has no row."""
+    check_shapes(labels, probabilities)
+    if count_rarest(labels, probabilities.shape[1]) < 1:
+        return None
+    return _macro(labels, probabilities)[0]
+
+
+def estimate_auc(
+    labels: Labels, probabilities: Probabilities, confidence: float
+) -> Estimate | None:
+    """ROC AUC with its interval, clipped to 0 to 1; None when a class has fewer than two rows.
+
+    Perfectly separated rows show no spread, so their interval has no width however few they are:
+    require enough rows.
+    """
+    check_shapes(labels, probabilities)
+    if count_rarest(labels, probabilities.shape[1]) < 2:
+        return None
+    auc, psi = _macro(labels, probabilities)
+    lower, upper = _interval(auc, psi, confidence)
+    return Estimate(auc, max(0.0, lower), min(1.0, upper), len(labels))
+
+
+def measure_delta(
+    labels: Labels, candidate: Probabilities, production: Probabilities, confidence: float
+) -> Estimate | None:
+    """Candidate's AUC minus production's on the same rows, with its paired interval.
+
+    None when a class has fewer than two rows. The same probabilities twice give exactly 0 with an
+    interval of no width; swapping the two negates everything.
+    """
+    check_shapes(labels, candidate)
+    check_shapes(labels, production)
+    if candidate.shape != production.shape:
+        raise ModelError(
+            where="scoring",
+            wanted="two models of the same classes",
+            got=f"shapes {candidate.shape} and {production.shape}",
+            then="retrain production on the current classes",
+        )
+    if count_rarest(labels, candidate.shape[1]) < 2:
+        return None
+    (ours, psi_ours), (theirs, psi_theirs) = _macro(labels, candidate), _macro(labels, production)
+    value = ours - theirs
+    return Estimate(value, *_interval(value, psi_ours - psi_theirs, confidence), len(labels))
+
+
+def count_rarest(labels: Labels, classes: int) -> int:
+    """Rows of the rarest class, 0 for an absent one."""
+    return int(np.bincount(labels, minlength=classes).min())
+
+
+def positive_columns(classes: int) -> list[int]:
+    """The classes whose one-versus-rest AUCs are averaged: only the second when there are two."""
+    return [1] if classes == 2 else list(range(classes))
+
+
+def _macro(labels: Labels, probabilities: Probabilities) -> tuple[float, NDArray[np.float64]]:
+    parts = [
+        _influence(labels == column, np.ascontiguousarray(probabilities[:, column]))
+        for column in positive_columns(probabilities.shape[1])
+    ]
+    return sum(auc for auc, _ in parts) / len(parts), np.mean([psi for _, psi in parts], axis=0)
+
+
+def _influence(
+    positive: NDArray[np.bool_], scores: Probabilities
+) -> tuple[float, NDArray[np.float64]]:
+    """AUC of one score and the psi of every row, shape (n,), sum 0.
+
+    Psi has a spread only with two positives and two negatives or more.
+
+    A positive moves the AUC by the share of negatives below it, a negative by the share of
+    positives above it, ties counting half. The factor sqrt(m / (m - 1)) makes the variance the
+    unbiased one of the textbook.
+    """
+    # Equal scores may come in any order, because only whole runs of them are counted: the quickest
+    # sort will do (docs/decisions.md).
+    order = np.argsort(scores, kind="quicksort")
+    ranked, hit = scores[order], positive[order]
+    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+    hits_through = np.cumsum(hit)[last]
+    misses_through = last + 1 - hits_through
+    ties, hits_in = np.diff(last, prepend=-1), np.diff(hits_through, prepend=0)
+    hits, misses = int(hits_through[-1]), int(misses_through[-1])
+    # Twice the counts are whole numbers, so the AUC is rounded once, whatever the order of rows.
+    misses_below_twice = 2 * misses_through - ties + hits_in
+    hits_above_twice = 2 * (hits - hits_through) + hits_in
+    auc = int((hits_in * misses_below_twice).sum()) / (2 * hits * misses)
+    of_hits = (misses_below_twice / (2 * misses) - auc) * (
+        len(scores) / hits * np.sqrt(hits / max(hits - 1, 1))
+    )
+    of_misses = (hits_above_twice / (2 * hits) - auc) * (
+        len(scores) / misses * np.sqrt(misses / max(misses - 1, 1))
+    )
+    psi = np.empty(len(scores))
+    psi[order] = np.where(hit, np.repeat(of_hits, ties), np.repeat(of_misses, ties))
+    return auc, psi
+
+
+def _interval(value: float, psi: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    reach = float(norm.ppf(0.5 + confidence / 2) * np.sqrt(np.square(psi).sum()) / len(psi))
+    return value - reach, value + reach

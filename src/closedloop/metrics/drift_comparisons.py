@@ -1,0 +1,147 @@
+"""One column of two windows -> the one or two distances that can be compared, with their noise.
+
+Evidently drops nulls. Here the null shares of a numeric column are a comparison of their own, and
+the nulls of a categorical column are a category.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from closedloop.metrics.drift_limits import (
+    SMALLEST_SPREAD,
+    Floats,
+    draw_jensenshannon_noise,
+    draw_wasserstein_noise,
+    measure_jensenshannon,
+)
+from closedloop.use_case.contract import MISSING
+
+WASSERSTEIN, JENSENSHANNON = "wasserstein", "jensenshannon"  # Evidently's names
+NULL_SHARE = "jensenshannon of the null share"
+SAME_SHARE = "jensenshannon of the share of the constant"
+
+_SIDES = ("the reference", "the current window")
+_CONSTANT = 1e-9  # a spread this small relative to the values is rounding
+
+
+@dataclass(frozen=True)
+class ColumnComparison:
+    """One distance of one column.
+
+    `score` is None until Evidently has measured it, from the two columns given. `noise` holds
+    distances without drift, shape (resamples,); it is empty when nothing can be compared, and
+    `note` says why.
+    """
+
+    column: str
+    method: str
+    noise: Floats
+    score: float | None = None
+    reference: pd.Series[Any] | None = None
+    current: pd.Series[Any] | None = None
+    limit: float | None = None
+    note: str = ""
+
+
+def compare_column(
+    column: str,
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    is_numeric: bool,
+    with_nulls: bool,
+    resamples: int,
+    rng: np.random.Generator,
+) -> list[ColumnComparison]:
+    """The comparisons of a column in (reference, current); one without noise when there is none."""
+    for name, side in zip(_SIDES, sides, strict=True):
+        if column not in side or side.empty:
+            missing = "rows" if column in side else "such column"
+            return [_unmeasured(column, f"no {missing} in {name}")]
+    if is_numeric:
+        reference, current = (_numbers(side[column]) for side in sides)
+        return _compare_numbers(column, reference, current, with_nulls, resamples, rng)
+    reference, current = (_categories(side[column], with_nulls) for side in sides)
+    empty = [
+        name for name, side in zip(_SIDES, (reference, current), strict=True) if not side.count()
+    ]
+    if empty:
+        return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
+    noise = draw_jensenshannon_noise(
+        reference.value_counts().to_numpy(), int(current.count()), resamples, rng
+    )
+    return [ColumnComparison(column, JENSENSHANNON, noise, reference=reference, current=current)]
+
+
+def _unmeasured(column: str, note: str) -> ColumnComparison:
+    return ColumnComparison(column, "none", np.empty(0), note=note)
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """As floats; whatever is not a finite number is null."""
+    return pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+
+
+def _categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
+    """As text; a null is the category "(missing)", or stays null when nulls mean nothing."""
+    text = column.astype(object).where(column.notna(), MISSING).map(str).astype(object)
+    return text if with_nulls else text.where(text != MISSING, np.nan)
+
+
+def _compare_numbers(
+    column: str,
+    reference: pd.Series[Any],
+    current: pd.Series[Any],
+    with_nulls: bool,
+    resamples: int,
+    rng: np.random.Generator,
+) -> list[ColumnComparison]:
+    before, now = reference.dropna().to_numpy(), current.dropna().to_numpy()
+    found = []
+    empty = [name for name, side in zip(_SIDES, (before, now), strict=True) if not len(side)]
+    if len(empty) == 2 or (empty and not with_nulls):
+        return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
+    if with_nulls and len(before) + len(now) < len(reference) + len(current):
+        null_share = _compare_shares(
+            column, NULL_SHARE, reference.isna(), current.isna(), resamples, rng
+        )
+        found.append(replace(null_share, note=f"no values in {empty[0]}" if empty else ""))
+    if empty:
+        return found
+    low, high = float(before.min()), float(before.max())
+    tolerance = _CONSTANT * max(abs(low), abs(high))
+    if high - low <= tolerance:  # no spread to measure a distance in: is the value still the same?
+        constant = np.ones(len(before), dtype=bool)
+        unchanged = np.abs(now - low) <= 2 * tolerance
+        same = _compare_shares(column, SAME_SHARE, constant, unchanged, resamples, rng)
+        return [*found, replace(same, note=f"the reference is always {low:g}")]
+    with np.errstate(over="ignore"):
+        spread = float(np.std(before))
+    if not np.isfinite(spread):
+        return [*found, _unmeasured(column, "values too large for a standard deviation")]
+    note = ""
+    if spread < SMALLEST_SPREAD:
+        # The distance does not depend on the unit, but Evidently's smallest divisor does.
+        before, reference, current = before / spread, reference / spread, current / spread
+        note = f"measured in units of {spread:g}"
+    noise = draw_wasserstein_noise(before, len(now), resamples, rng)
+    return [
+        *found,
+        ColumnComparison(
+            column, WASSERSTEIN, noise, reference=reference, current=current, note=note
+        ),
+    ]
+
+
+def _compare_shares(
+    column: str, method: str, before: Any, now: Any, resamples: int, rng: np.random.Generator
+) -> ColumnComparison:
+    """How far apart are the shares of rows for which a claim is true?"""
+    shares = [np.array([side.mean(), 1 - side.mean()]) for side in (before, now)]
+    counts = np.array([before.sum(), len(before) - before.sum()])
+    noise = draw_jensenshannon_noise(counts, len(now), resamples, rng)
+    score = float(measure_jensenshannon(*shares))
+    return ColumnComparison(column, method, noise, score=score)
