@@ -1,5 +1,4 @@
-"""Versions and what is live, in memory: what a replay of history has in the place of MLflow. It
-moves aliases as `registry.py` does."""
+"""A registry in memory, for replays: it moves aliases as the one in MLflow does."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 
 
 class MemoryRegistry:
-    """One use case's models, as long as the object lives."""
+    """The models of a use case, in memory only."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,7 +47,7 @@ class MemoryRegistry:
                 where=f"model {self.name}",
                 wanted=f"version {number}",
                 got=f"versions {known}",
-                then="choose one of those",
+                then="choose a known version",
             )
         aliases = tuple(sorted(alias for alias, place in self._aliases.items() if place == number))
         return replace(self._facts[number], aliases=aliases)
@@ -66,8 +65,10 @@ class MemoryRegistry:
         return self._aliases.get(PREVIOUS)
 
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
-        """Move `production` forward and keep the replaced one as `previous`; False when production
-        is neither of the two."""
+        """Move `production` forward; what it replaces becomes `previous`.
+
+        False when `production` is at neither version.
+        """
         live = self.production()
         if live not in (number, instead_of):
             return False
@@ -82,8 +83,7 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back; what it leaves is archived. False when production is neither of
-        the two."""
+        """Move `production` back, archive what it leaves; False when it is at neither version."""
         if self.production() not in (to, instead_of):
             return False
         self.version(to)
@@ -94,7 +94,7 @@ class MemoryRegistry:
         return True
 
     def reject(self, number: int, *, reason: str) -> None:
-        """Note that a candidate was rejected; a version that is live is left alone."""
+        """Mark a candidate as rejected; production stays as it is."""
         if number != self.production():
             self._tag(number, "rejected")
 
