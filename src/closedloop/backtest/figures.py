@@ -20,8 +20,10 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Round:
-    """One turn as it was replayed: what was decided when `window` had arrived, and how its
-    production answered the next window.
+    """One replayed turn.
+
+    It holds what was decided when `window` had arrived, and how its production answered the next
+    window.
 
     `advantage` is the candidate's AUC minus that of the production it met, on the rows of the next
     window, at `CONFIDENCE`; None without a candidate. `delta` is what the decision itself was
@@ -47,14 +49,12 @@ class Round:
 
     @property
     def harmful(self) -> bool:
-        """A promotion after which the next window went significantly worse, by more than
-        `NOTICEABLE`."""
+        """A promotion after which the next window was significantly worse by `NOTICEABLE`."""
         return self.promoted and self.advantage is not None and self.advantage.upper < -NOTICEABLE
 
     @property
     def missed(self) -> bool:
-        """A candidate that was not promoted and would have been significantly better, by more than
-        `NOTICEABLE`."""
+        """A candidate left out that would have been significantly better by `NOTICEABLE`."""
         return (
             self.candidate is not None
             and not self.promoted

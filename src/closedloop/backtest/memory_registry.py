@@ -66,8 +66,10 @@ class MemoryRegistry:
         return self._aliases.get(PREVIOUS)
 
     def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
-        """Move `production` forward and keep the replaced one as `previous`; False when production
-        is neither of the two."""
+        """Move `production` forward; the replaced version becomes `previous`.
+
+        False when production is neither of the two.
+        """
         live = self.production()
         if live not in (number, instead_of):
             return False
@@ -82,8 +84,10 @@ class MemoryRegistry:
         return True
 
     def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
-        """Move `production` back; what it leaves is archived. False when production is neither of
-        the two."""
+        """Move `production` back and archive the version it leaves.
+
+        False when production is neither of the two.
+        """
         if self.production() not in (to, instead_of):
             return False
         self.version(to)
