@@ -66,7 +66,7 @@ class CachedCompute(Compute):
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
     ) -> ReadWindow:
-        """As `Compute`; rows are identified by the source's `mark`, without one by the source."""
+        """As `Compute`; rows are identified by the source's `mark`, else by the source."""
         mark = getattr(source, "mark", None)
         place = ("read", id(source) if mark is None else mark(name), name, index)
 

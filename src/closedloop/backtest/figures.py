@@ -20,7 +20,10 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Round:
-    """One replayed turn: its decisions on `window`, and its production's AUC on the next window.
+    """One replayed turn.
+
+    It holds what was decided when `window` had arrived, and how its production answered the next
+    window.
 
     `advantage` is the candidate's AUC minus that of the production it met, on the rows of the next
     window, at `CONFIDENCE`; None without a candidate. `delta` is what the decision itself was
@@ -46,12 +49,12 @@ class Round:
 
     @property
     def harmful(self) -> bool:
-        """A promotion that made the next window significantly worse, by over `NOTICEABLE`."""
+        """A promotion after which the next window was significantly worse by `NOTICEABLE`."""
         return self.promoted and self.advantage is not None and self.advantage.upper < -NOTICEABLE
 
     @property
     def missed(self) -> bool:
-        """A refused candidate that was significantly better, by over `NOTICEABLE`."""
+        """A candidate left out that would have been significantly better by `NOTICEABLE`."""
         return (
             self.candidate is not None
             and not self.promoted
