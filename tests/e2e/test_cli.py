@@ -35,7 +35,7 @@ DECISION_KEYS = {
     "outcome",
     "at",
 }
-CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got"}
+CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got", "summary", "headline"}
 
 
 def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:

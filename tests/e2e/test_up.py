@@ -8,9 +8,7 @@ last one cuts its power.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -31,18 +29,10 @@ from tests.e2e.running_stack import (
     wait_until_up,
     write_customers,
 )
+from tests.stack.pages import Browser, find_browser
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = next(
-    (
-        found
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (found := shutil.which(name))
-    ),
-    None,
-)
 
 
 @pytest.fixture(scope="module")
@@ -154,47 +144,19 @@ def artifact_of(stack: Stack, entry: Entry) -> str:
     return f"{stack.address('MLFLOW')}/get-artifact?{query}"
 
 
-def dom_of(address: str, profile: Path) -> str:
-    """The page as a browser has it after its scripts ran."""
-    assert CHROMIUM is not None
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={profile}",
-    ]
-    return subprocess.run(
-        [CHROMIUM, *flags, "--virtual-time-budget=30000", "--dump-dom", address],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+@pytest.mark.skipif(find_browser() is None, reason="wanted chromium and chromium-driver")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
-    """MLflow frames the report, the report draws its columns, and Prefect's page works under the
-    name `localhost` too."""
+    """MLflow frames the report, the report draws its columns, Prefect works under `localhost`."""
     from closedloop.cli.decision_view import report_link
 
     entry = stack.decisions(MONTHS[1])[0]
     link = report_link(stack.loop(), entry)
     assert link is not None
-    page = dom_of(link, tmp_path / "one")
-    assert f"monitor {MONTHS[1]}" in page
-    assert 'src="blob:' in page, "MLflow shows no frame with the report"
     urllib.request.urlretrieve(artifact_of(stack, entry), tmp_path / "report.html")
-    assert "visits" in dom_of((tmp_path / "report.html").as_uri(), tmp_path / "two")
-    deployments = dom_of(
-        f"http://localhost:{stack.ports['PREFECT']}/deployments", tmp_path / "three"
-    )
-    assert "customers" in deployments
+    with Browser() as browser:
+        assert f"monitor {MONTHS[1]}" in browser.source(link, until='src="blob:')
+        browser.source((tmp_path / "report.html").as_uri(), until="visits")
+        browser.source(f"http://localhost:{stack.ports['PREFECT']}/deployments", until="customers")
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:

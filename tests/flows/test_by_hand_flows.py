@@ -184,7 +184,7 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
     told = {finding.check: finding for finding in examine(Settings(), None)}["journal"]
-    assert (told.ok, f"decision {third.id} open" in told.found) == (False, True)
+    assert (told.ok, f"decision {third.id} not carried out" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
     assert {finding.check: finding for finding in examine(Settings(), None)}["journal"].ok

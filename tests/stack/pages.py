@@ -98,6 +98,17 @@ class Browser:
             self._driver.save_screenshot(str(path))
         return self.text()
 
+    def source(self, url: str, *, until: str) -> str:
+        """Go there and wait until the page's HTML holds `until`; returns the HTML."""
+        self._driver.get(url)
+        try:
+            WebDriverWait(self._driver, PATIENCE_SECONDS).until(
+                lambda driver: until in driver.page_source
+            )
+        except TimeoutException:
+            raise AssertionError(f"wanted {until!r} in the HTML of {url}, got none") from None
+        return str(self._driver.page_source)
+
     def text(self) -> str:
         """What a person can read on the page."""
         return str(self._driver.find_element(By.TAG_NAME, "body").text)
