@@ -14,6 +14,7 @@ from rich.console import Console
 
 from closedloop.bundle.frames import score_frame
 from closedloop.cli.decision_view import show_decision
+from closedloop.cli.run_flow import is_quarantine_of
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Kind
 from closedloop.errors import ModelError, SourceError
@@ -173,6 +174,9 @@ def test_flipped_labels_do_not_reach_production(
     assert "is far below the windows before" in text.getvalue()
     assert "class shares are far from the windows before" in text.getvalue()
     assert kept_out.outcome == "done"
+    turns = [entry for entry in entries if entry.decision.kind is Kind.RETRAINING]
+    shown = [turn.decision.window for turn in turns if is_quarantine_of(kept_out, turn)]
+    assert shown == ["month_004"]
     assert "month_004" in History(loop, "month_004").quarantined()
     newest = loop.registry.versions()[-1]
     assert "month_004" not in loop.registry.load(newest.version).facts.trained_windows

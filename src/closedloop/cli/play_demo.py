@@ -22,7 +22,8 @@ from closedloop.bundle.skops_model import load_libraries
 from closedloop.cli.demo_view import show_answers, show_month, show_next, show_outcomes
 from closedloop.cli.service import serving
 from closedloop.cli.session import Session
-from closedloop.decisions.checks import Action, Kind
+from closedloop.decisions.checks import Action, Kind, Outcome
+from closedloop.decisions.retraining import DRIFT_OVER
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.metrics.evidently_report import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE
@@ -142,7 +143,7 @@ def find_outcomes(entries: Sequence[Entry]) -> dict[str, Entry | None]:
     def first(kind: Kind, action: Action, *, after_drift: bool | None = None) -> Entry | None:
         for entry in entries:
             drifted = any(
-                check.claim.startswith("drift_share") and check.outcome == "holds"
+                check.claim == DRIFT_OVER and check.outcome is Outcome.HOLDS
                 for check in _cause(entry, by_id).decision.checks
             )
             if (

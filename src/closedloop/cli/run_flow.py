@@ -9,7 +9,9 @@ from typing import Literal
 
 from closedloop.cli.decision_view import report_link, show_decision
 from closedloop.cli.session import Session
+from closedloop.decisions.checks import Kind
 from closedloop.errors import UseCaseError
+from closedloop.storage.journal import Entry
 from closedloop.windows.order import position
 
 
@@ -40,15 +42,31 @@ def run_flow(
 
         flow = monitor_flow if name == "monitor" else train_and_compare_flow
         number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
-    first = loop.journal.entry(number)
-    following = [
-        entry for entry in loop.journal.history(loop.use_case.name) if entry.cause == first.id
-    ]
+    first, entries = loop.journal.entry(number), loop.journal.history(loop.use_case.name)
+    quarantines = [entry for entry in entries if is_quarantine_of(entry, first)]
+    following = [entry for entry in entries if entry.cause == first.id]
     if as_json:
-        session.print_json({**first.as_json(), "led_to": [entry.as_json() for entry in following]})
+        session.print_json(
+            {
+                **first.as_json(),
+                "quarantine": [entry.as_json() for entry in quarantines],
+                "led_to": [entry.as_json() for entry in following],
+            }
+        )
         return
-    for entry in (first, *following):
+    for entry in (*quarantines, first, *following):
         show_decision(session.console, entry, report=report_link(loop, entry))
+
+
+def is_quarantine_of(entry: Entry, turn: Entry) -> bool:
+    """Whether `entry` quarantines the window on which `turn` measured production's AUC."""
+    realised = turn.turn.realised
+    return (
+        realised is not None
+        and bool(realised.quarantined)
+        and entry.decision.kind is Kind.QUARANTINE
+        and entry.decision.window == realised.realised_on
+    )
 
 
 @contextmanager
