@@ -252,7 +252,7 @@ class Journal:
         )
         try:
             with self._begin() as connection:
-                return [_entry(row) for row in connection.execute(query).mappings()]
+                return [_read_row(row) for row in connection.execute(query).mappings()]
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
@@ -274,6 +274,19 @@ class Journal:
             got=str(error).splitlines()[0],
             then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor",
         )
+
+
+def _read_row(row: Any) -> Entry:
+    """The entry of a row; raises StoreError for one that closedloop did not write."""
+    try:
+        return _entry(row)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            where=f"journal, decision {row['id']}",
+            wanted="a row as closedloop writes it",
+            got=f"{type(error).__name__}: {error}",
+            then="restore the database from a backup, or correct that row",
+        ) from error
 
 
 def _entry(row: Any) -> Entry:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import StoreError
@@ -278,3 +278,23 @@ def test_a_journal_works_again_when_its_database_is_back(tmp_path: Path) -> None
         journal.history("shop")
     (tmp_path / "store").mkdir()
     assert journal.write("a", "shop", RETRAIN).decision == RETRAIN
+
+
+@pytest.mark.parametrize(
+    ("column", "damaged"),
+    [
+        ("details", "null"),
+        ("details", "{"),
+        ("checks", '[{"claim": "drift"}]'),
+        ("kind", "magic"),
+    ],
+)
+def test_a_damaged_row_is_named(
+    engine: Engine, journal: Journal, column: str, damaged: str
+) -> None:
+    """A row that was changed by hand is a StoreError with the id of its decision."""
+    journal.write("key", "shop", Decision(Kind.RETRAINING, Action.KEEP, "w1", (), None))
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE decisions SET {column} = :damaged"), {"damaged": damaged})
+    with pytest.raises(StoreError, match="journal, decision 1: wanted a row as closedloop writes"):
+        journal.history("shop")
