@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.decisions.checks import Action
 from closedloop.registry.runs import HAS_FILE, REPORT
 from closedloop.storage.details import RunFacts
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop

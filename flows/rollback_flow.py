@@ -6,7 +6,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from flows.decision_page import describe

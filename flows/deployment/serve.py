@@ -19,7 +19,7 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from flows.best_effort import best_effort
 from flows.deployment.dead_runs import crash_orphaned_runs
-from flows.deployment.schedule import plan_deployments
+from flows.deployment.scheduled_flows import plan_deployments
 from flows.prefect_client.lookup import of_use_case
 from flows.prefect_client.window_choices import LIST_WINDOWS, refresh_forms
 

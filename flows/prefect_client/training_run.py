@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 
 from closedloop.decisions.checks import Action
 from closedloop.errors import ClosedLoopError
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.open import Loop
 from flows.prefect_client.lookup import of_use_case

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from closedloop.settings import Settings
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop, open_loop
 from tests.waiting import until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from closedloop.decisions.checks import Action
 from closedloop.records.labels import Label
 from closedloop.settings import Settings
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from tests.e2e.running_stack import (
     MONTHS,
     Stack,

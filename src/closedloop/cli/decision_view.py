@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from closedloop.decisions.checks import Decision, Outcome, Role
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
 
@@ -19,6 +19,7 @@ COLOURS = {
     "rollback": "yellow",
     "retrain": "cyan",
     "reject": "magenta",
+    "quarantine": "magenta",
     "escalate": "red",
     "keep": "dim",
     "serve": "blue",

@@ -11,7 +11,7 @@ from rich.table import Table
 from closedloop.cli.decision_view import coloured
 from closedloop.decisions.checks import Kind
 from closedloop.storage.details import TurnDetails
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 
 

@@ -27,7 +27,7 @@ from closedloop.decisions.retraining import DRIFT_OVER
 from closedloop.errors import ClosedLoopError, StoreError
 from closedloop.metrics.evidently_report import load_evidently
 from closedloop.settings import DEFAULT_USE_CASE
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.synthetic import generate_windows, write_generated
 

@@ -11,7 +11,7 @@ from closedloop.cli.decision_view import report_link, show_decision
 from closedloop.cli.session import Session
 from closedloop.decisions.checks import Kind
 from closedloop.errors import UseCaseError
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.windows.order import position
 
 
@@ -43,7 +43,7 @@ def run_flow(
         flow = monitor_flow if name == "monitor" else train_and_compare_flow
         number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
     first, entries = loop.journal.entry(number), loop.journal.history(loop.use_case.name)
-    quarantines = [entry for entry in entries if is_quarantine_of(entry, first)]
+    quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
     following = [entry for entry in entries if entry.cause == first.id]
     if as_json:
         session.print_json(

@@ -19,7 +19,7 @@ from closedloop.storage.details import (
     TurnDetails,
     read_details,
 )
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
 

@@ -18,7 +18,7 @@ from closedloop.records.as_windows import day_of_window
 from closedloop.records.periods import start_of
 from closedloop.registry.runs import REPORT
 from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, VersionFacts
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 
 GIVEN_UP = ("rejected", "archived")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,25 +27,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from closedloop.decisions.checks import Action, Decision, Kind
+from closedloop.decisions.checks import Decision
 from closedloop.errors import StoreError
-from closedloop.storage.details import (
-    Details,
-    ServingDetails,
-    TurnDetails,
-    read_details,
-    record_of,
-    write_details,
-)
-from closedloop.storage.rows import (
-    Origin,
-    OutcomeNote,
-    read_checks,
-    read_note,
-    read_origin,
-    write_checks,
-    write_note,
-)
+from closedloop.storage.details import Details, record_of, write_details
+from closedloop.storage.entry import Entry, read_entry
+from closedloop.storage.rows import Origin, OutcomeNote, write_checks, write_note
 from closedloop.storage.upgrade import prepare_tables
 
 _METADATA = MetaData()
@@ -73,59 +58,6 @@ OUTCOMES = Table(
     Column("detail", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
 )
-
-
-_NO_NOTE = OutcomeNote()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A decision as the journal holds it.
-
-    `details` are the facts behind it; `cause` is the decision that led to it; `outcome` is None
-    until it was carried out, then `done` or `superseded`.
-    """
-
-    id: int
-    key: str
-    use_case: str
-    decision: Decision
-    details: Details
-    origin: Origin
-    cause: int | None
-    at: datetime
-    outcome: str | None = None
-    note: OutcomeNote = _NO_NOTE
-
-    @property
-    def turn(self) -> TurnDetails:
-        """The facts of the look at a window that led to this decision; empty if there was none."""
-        return self.details if isinstance(self.details, TurnDetails) else TurnDetails()
-
-    @property
-    def production(self) -> int | None:
-        """The version that was live when this was decided."""
-        return None if isinstance(self.details, ServingDetails) else self.details.production
-
-    def as_json(self) -> dict[str, Any]:
-        """What `closedloop history --json` prints."""
-        decision = self.decision
-        return {
-            "id": self.id,
-            "kind": decision.kind.value,
-            "action": decision.action.value,
-            "window": decision.window,
-            "version": decision.version,
-            "reason": decision.reason,
-            "checks": [asdict(check) for check in decision.checks],
-            "origin": self.origin.value,
-            "cause": self.cause,
-            "outcome": self.outcome,
-            "outcome_detail": str(self.note),
-            "at": self.at.isoformat(timespec="seconds"),
-            "use_case": self.use_case,
-            "details": write_details(self.details),
-        }
 
 
 def _now() -> datetime:
@@ -252,7 +184,14 @@ class Journal:
         )
         try:
             with self._begin() as connection:
-                return [_read_row(row) for row in connection.execute(query).mappings()]
+                return [read_entry(row) for row in connection.execute(query).mappings()]
+        except ValueError as error:  # of a time that SQLAlchemy cannot read
+            raise StoreError(
+                where="journal",
+                wanted="rows as closedloop writes them",
+                got=str(error),
+                then="restore the database from a backup, or correct that row",
+            ) from error
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
@@ -274,40 +213,3 @@ class Journal:
             got=str(error).splitlines()[0],
             then="check CLOSEDLOOP_DATABASE_URL, the disk, and run: closedloop doctor",
         )
-
-
-def _read_row(row: Any) -> Entry:
-    """The entry of a row; raises StoreError for one that closedloop did not write."""
-    try:
-        return _entry(row)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            where=f"journal, decision {row['id']}",
-            wanted="a row as closedloop writes it",
-            got=f"{type(error).__name__}: {error}",
-            then="restore the database from a backup, or correct that row",
-        ) from error
-
-
-def _entry(row: Any) -> Entry:
-    kind, details = Kind(row["kind"]), json.loads(row["details"])
-    # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
-    at = row["at"].replace(tzinfo=UTC) if row["at"].tzinfo is None else row["at"].astimezone(UTC)
-    return Entry(
-        row["id"],
-        row["key"],
-        row["use_case"],
-        Decision(
-            kind,
-            Action(row["action"]),
-            row["window"],
-            read_checks(row["checks"]),
-            row["version"],
-        ),
-        read_details(record_of(kind), details),
-        read_origin(details, row["key"]),
-        row["cause"],
-        at,
-        row["outcome"],
-        read_note(row["detail"] or ""),
-    )

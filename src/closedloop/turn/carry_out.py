@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.errors import RegistryError
 from closedloop.storage.details import PromotionDetails, TurnDetails
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.open import Loop
 from closedloop.turn.ports import Parts

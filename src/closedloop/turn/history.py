@@ -14,7 +14,7 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.ports import P
 from closedloop.windows.order import mature, position, up_to

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.storage.details import ServingDetails
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 
 
 def note_serving(

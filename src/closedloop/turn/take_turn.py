@@ -12,7 +12,7 @@ from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.storage.details import RunFacts, TurnDetails
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History

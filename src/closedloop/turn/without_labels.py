@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from closedloop.storage.details import EstimateFacts, TurnDetails
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 

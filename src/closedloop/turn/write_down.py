@@ -14,7 +14,7 @@ from closedloop.storage.details import (
     RunFacts,
     TurnDetails,
 )
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation

@@ -46,9 +46,8 @@ def test_two_use_cases_of_the_same_name_are_refused(deploy: Any, tmp_path: Path)
 
 
 def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:
-    """prefect.yaml and flows/deployment/schedule.py deploy the same flows: those with a schedule,
-    and how many runs of each there may be, are the same."""
-    from flows.deployment.schedule import plan_deployments
+    """prefect.yaml and scheduled_flows.py deploy the same flows, schedules and run limits."""
+    from flows.deployment.scheduled_flows import plan_deployments
 
     listed = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text(encoding="utf-8"))
     team = {

@@ -8,7 +8,8 @@ import pytest
 
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.storage.engine import open_engine
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.storage.rows import Origin
 
 WINDOWS = ("w1", "w2", "w3")

@@ -18,7 +18,8 @@ from closedloop.errors import StoreError
 from closedloop.operations.moving.journal_copy import JournalCopy, JournalLeft
 from closedloop.storage.details import DriftFacts, RunFacts, TurnDetails
 from closedloop.storage.engine import open_engine
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.storage.rows import OutcomeNote
 from tests.postgres import postgres, postgres_url  # noqa: F401
 

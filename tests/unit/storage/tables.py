@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine, text
 
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.records import tables as record_tables
+from closedloop.records import tables as tables
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
 from closedloop.storage import journal as journal_module
@@ -34,7 +34,7 @@ from closedloop.storage.revisions import (
 from closedloop.storage.upgrade import prepare_tables
 from tests.answers import describe_answers
 
-LIVE = [journal_module._METADATA, record_tables._METADATA]
+LIVE = [journal_module._METADATA, tables._METADATA]
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEEP = Decision(Kind.RETRAINING, Action.KEEP, "month_004", (), None)
 # A later revision as it might be: a new column, and a change that SQLite can only do by recreating

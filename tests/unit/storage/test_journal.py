@@ -19,7 +19,8 @@ from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, 
 from closedloop.errors import StoreError
 from closedloop.storage.details import DriftFacts, TurnDetails
 from closedloop.storage.engine import open_engine
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.storage.rows import Origin
 from closedloop.storage.upgrade import prepare_tables
 from tests.postgres import postgres, postgres_url  # noqa: F401
@@ -280,21 +281,16 @@ def test_a_journal_works_again_when_its_database_is_back(tmp_path: Path) -> None
     assert journal.write("a", "shop", RETRAIN).decision == RETRAIN
 
 
-@pytest.mark.parametrize(
-    ("column", "damaged"),
-    [
-        ("details", "null"),
-        ("details", "{"),
-        ("checks", '[{"claim": "drift"}]'),
-        ("kind", "magic"),
-    ],
-)
-def test_a_damaged_row_is_named(
-    engine: Engine, journal: Journal, column: str, damaged: str
-) -> None:
-    """A row that was changed by hand is a StoreError with the id of its decision."""
-    journal.write("key", "shop", Decision(Kind.RETRAINING, Action.KEEP, "w1", (), None))
+DAMAGE = ["details = 'null'", "details = '{'", "checks = '[{}]'", "kind = 'x'", "at = 'soon'"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_row_is_named(engine: Engine, journal: Journal, damage: str) -> None:
+    """A row that was changed by hand is a StoreError that names the journal and its decision."""
+    if damage.startswith("at") and engine.dialect.name == "postgresql":
+        pytest.skip("PostgreSQL takes no such time")
+    journal.write("key", "shop", RETRAIN)
     with engine.begin() as connection:
-        connection.execute(text(f"UPDATE decisions SET {column} = :damaged"), {"damaged": damaged})
-    with pytest.raises(StoreError, match="journal, decision 1: wanted a row as closedloop writes"):
+        connection.execute(text(f"UPDATE decisions SET {damage}"))
+    with pytest.raises(StoreError, match=r"journal.*: wanted (a row|rows) as closedloop writes"):
         journal.history("shop")

@@ -15,7 +15,8 @@ from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.engine import open_engine
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.turn.open import Loop
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.mlflow_in_memory import CrashingClient, MemoryClient

@@ -10,7 +10,8 @@ import pytest
 
 from closedloop.decisions.checks import Action
 from closedloop.errors import RegistryError
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
 from closedloop.turn.open import Loop
 from tests.unit.turn.conftest import Place

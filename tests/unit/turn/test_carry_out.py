@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from closedloop.decisions.checks import Action
-from closedloop.storage.journal import Entry
+from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
 from closedloop.turn.serving_note import note_serving
 from tests.unit.turn.conftest import Place

@@ -24,7 +24,8 @@ from closedloop.decisions.evidence import Estimate
 from closedloop.metrics.auc import measure_auc
 from closedloop.storage.details import EstimateFacts, RealisedFacts, TurnDetails, read_details
 from closedloop.storage.engine import open_engine
-from closedloop.storage.journal import Entry, Journal
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
 from closedloop.storage.rows import Origin
 from closedloop.turn.compute import Compute
 from closedloop.turn.history import History
