@@ -96,7 +96,7 @@ def _head(name: str, path: Path, key: str | None) -> str:
     lines = [
         f"# Guessed from {path.name.encode('unicode_escape').decode()}: check every line, "
         "you know the data better.",
-        "# data/streamflow/loop.toml in the closedloop repository explains every possible line.",
+        "# docs/loop-toml.md in the closedloop repository explains every key.",
         "",
         f"name = {quote(re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_') or 'use_case')}",
         f"key = {quote(key)}  # unique within a window; links labels to predictions"
@@ -197,7 +197,7 @@ def _policy(target: pd.Series[Any], windows: pd.Series[str]) -> str:
     judged = min(500, max(10, int(rows * 0.15)))
     each = min(30, max(2, int(judged * rarest / 2)))
     return f"""# Policy: the numbers that decide. These fit windows of about {rows} labelled rows;
-# everything left out has the default shown in data/streamflow/loop.toml.
+# everything left out has its default, see docs/loop-toml.md.
 [policy.retraining]
 min_new_labels = {judged}
 min_new_labels_per_class = {each}
