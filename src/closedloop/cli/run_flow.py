@@ -59,11 +59,12 @@ def run_flow(
 
 
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:
-    """Whether `entry` quarantines the window on which `turn` measured production's AUC."""
+    """Whether `entry`, written before `turn`, quarantines the window that `turn` judged."""
     realised = turn.turn.realised
     return (
         realised is not None
         and bool(realised.quarantined)
+        and entry.id < turn.id
         and entry.decision.kind is Kind.QUARANTINE
         and entry.decision.window == realised.realised_on
     )

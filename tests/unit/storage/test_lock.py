@@ -80,22 +80,6 @@ class Holder:
         self.process.wait(PATIENCE_SECONDS)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return (
-        f"sqlite:///{tmp_path / 'loop.db'}"
-        if request.param == "sqlite"
-        else str(request.getfixturevalue("postgres_url"))
-    )
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_engine(url)
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture
 def start(url: str) -> Iterator[Callable[..., Holder]]:
     started: list[Holder] = []
