@@ -3,10 +3,8 @@ real PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,22 +23,6 @@ from tests.postgres import postgres, postgres_url  # noqa: F401
 
 CHECKS = (Check("drift is over its limit", Outcome.HOLDS, Role.TRIGGER, "over 0.3", "0.45"),)
 BEGAN = datetime(2026, 11, 1, 6, tzinfo=UTC)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Engine:
-    return open_engine(f"sqlite:///{tmp_path / 'here.db'}")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(
-        f"sqlite:///{tmp_path / 'there.db'}"
-        if request.param == "sqlite"
-        else request.getfixturevalue("postgres_url")
-    )
-    yield engine
-    engine.dispose()
 
 
 def decide(engine: Engine, use_case: str, number: int, **named: Any) -> Entry:

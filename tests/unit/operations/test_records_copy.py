@@ -3,9 +3,7 @@ time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,22 +22,6 @@ from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 BEGAN = datetime(2026, 11, 1, 6, 0, 0, 250, tzinfo=UTC)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Engine:
-    return open_engine(f"sqlite:///{tmp_path / 'here.db'}")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(
-        f"sqlite:///{tmp_path / 'there.db'}"
-        if request.param == "sqlite"
-        else request.getfixturevalue("postgres_url")
-    )
-    yield engine
-    engine.dispose()
 
 
 def answered(
