@@ -9,7 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from types import MappingProxyType
+from typing import Any
+
+# Metadata of a field that older files do not know. While it has its default it is left out of
+# fingerprints: an installation that is brought up to date keeps the keys of its decisions.
+ADDED_LATER = MappingProxyType({"added_later": True})
+
+
+def describe(part: Any) -> Any:
+    """What a fingerprint is taken of: dataclasses as plain dicts, all the way down."""
+    if is_dataclass(part):
+        return {
+            found.name: describe(getattr(part, found.name))
+            for found in fields(part)
+            if not (
+                found.metadata.get("added_later") and getattr(part, found.name) == found.default
+            )
+        }
+    if isinstance(part, Mapping):
+        return {name: describe(value) for name, value in part.items()}
+    return [describe(value) for value in part] if isinstance(part, (list, tuple)) else part
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:
@@ -210,4 +232,4 @@ class Policy:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change when any number changes."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(describe(self), sort_keys=True).encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import Policy
+from closedloop.decisions.policy import Policy, describe
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import (
     Column,
@@ -121,13 +121,15 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     _check_names(file, path)
     # The schedule changes no decision, so it is not part of the fingerprint.
     described = {
-        key: value for key, value in asdict(file).items() if key not in ("description", "schedule")
+        key: value
+        for key, value in describe(file).items()
+        if key not in ("description", "schedule")
     }
     described["source"] = {
         key: value for key, value in described["source"].items() if key not in ("root", "url")
     }
     golden = _load_golden(file, path)
-    described["golden"] = [asdict(case) for case in golden]
+    described["golden"] = describe(golden)
     fingerprint = hashlib.sha256(
         json.dumps(described, sort_keys=True, default=str).encode()
     ).hexdigest()[:12]
