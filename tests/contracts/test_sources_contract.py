@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import SourceError
-from closedloop.use_case.contract import Source
+from closedloop.use_case.source import Source
 from closedloop.windows.files_source import FilesSource
 from closedloop.windows.sources import ChainedSource, NoWindows, WindowSource
 from closedloop.windows.sql_source import SqlSource
@@ -42,6 +42,20 @@ def single_files(root: Path, content: Content) -> WindowSource:
     return FilesSource(
         Source(query="SELECT * FROM '{root}/{window}.parquet'", windows="*.parquet"), root
     )
+
+
+def files_as_they_are(root: Path, content: Content) -> WindowSource:
+    root.mkdir(exist_ok=True)
+    for window, frame in content.items():
+        frame.to_parquet(root / f"{window}.parquet")
+    return FilesSource(Source(windows="*.parquet"), root)
+
+
+def rows_cut_by_a_column(root: Path, content: Content) -> WindowSource:
+    root.mkdir(exist_ok=True)
+    for window, frame in content.items():
+        frame.assign(window=window).to_parquet(root / f"part of {window}.parquet", index=False)
+    return FilesSource(Source(windows="*.parquet", window_column="window"), root)
 
 
 def window_column(root: Path, content: Content) -> WindowSource:
@@ -81,7 +95,15 @@ def chain(root: Path, content: Content) -> WindowSource:
     return ChainedSource(folders(root, first), database(root, rest))
 
 
-BUILDS: list[Build] = [folders, single_files, window_column, database, chain]
+BUILDS: list[Build] = [
+    folders,
+    single_files,
+    files_as_they_are,
+    rows_cut_by_a_column,
+    window_column,
+    database,
+    chain,
+]
 
 
 @pytest.fixture(params=BUILDS, ids=lambda build: build.__name__)

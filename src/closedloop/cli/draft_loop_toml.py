@@ -3,7 +3,6 @@ whoever knows the table."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,8 +20,10 @@ from closedloop.cli.draft_columns import (
     read_classes,
     read_windows,
 )
+from closedloop.cli.draft_source import describe_source
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
+from closedloop.use_case.source import Source
 from closedloop.windows.prepare import read_categories
 
 _SCHEDULE = """[schedule]
@@ -38,15 +39,17 @@ def describe_table(
     name: str,
     target: str,
     key: str | None = None,
-    window_column: str | None = None,
+    source: Source,
     out: Path,
 ) -> str:
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
-    Everything in it is guessed from the rows. Without `window_column` the whole table is one
-    window. Raises UseCaseError when a named column is missing, the target does not have 2 to 20
-    classes, the key repeats within a window, or no feature is left.
+    `source` says how the rows were read; everything else is guessed from them. Without
+    `window_column` the whole table is one window. Raises UseCaseError when a named column is
+    missing, the target does not have 2 to 20 classes, the key repeats within a window, or no
+    feature is left.
     """
+    window_column = source.window_column
     for column in (target, key, window_column):
         check_column_exists(frame, column, path)
     windows = (
@@ -76,7 +79,7 @@ def describe_table(
         )
     parts = [
         _head(name, path, key),
-        _source(path, out, window_column),
+        describe_source(path, out, source),
         _target(target, classes),
         _columns(features),
         _policy(frame[target], windows),
@@ -86,10 +89,6 @@ def describe_table(
 
 def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quote(name)
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _head(name: str, path: Path, key: str | None) -> str:
@@ -106,57 +105,6 @@ def _head(name: str, path: Path, key: str | None) -> str:
         '# golden = "golden.json"  # cases every model must get right before it is promoted',
     ]
     return "\n".join(lines) + "\n"
-
-
-def _source(path: Path, out: Path, window_column: str | None) -> str:
-    root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
-    # CSV as text: DuckDB would guess types per file, and turn 'yes' and 'no' into booleans.
-    reader, options = (
-        ("read_parquet", "")
-        if path.suffix.lower() == ".parquet"
-        else ("read_csv", ", all_varchar = true")
-    )
-    lines = [
-        "[source]",
-        'kind = "files"',
-        f"root = {quote(root)}  # relative to this file; CLOSEDLOOP_DATA overrides it",
-    ]
-    if window_column is None:
-        bare, ending = _split(path)
-        pattern = re.sub(r"([\[*?])", r"[\1]", path.name)
-        query = f"SELECT * FROM {reader}('{{root}}/{{window}}{ending}'{options})"
-        lines += [
-            f"# One window, {quote(bare)}. To add more, put files with the same columns "
-            "next to it and use",
-            f"# windows = {quote('*' + ending)}: every file that matches is a window, "
-            "ordered by name.",
-            f"windows = {quote(pattern)}",
-            f"query = {quote(query)}",
-        ]
-    else:
-        column = _identifier(window_column)
-        table = "{reader}('{{root}}/{file}'{options})".format(
-            reader=reader, file=path.name.replace("'", "''"), options=options
-        )
-        lines += [
-            "# Each value of the column is a window; sorting the values must give their "
-            "order in time.",
-            "windows_query = "
-            + quote(
-                f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM {table} WHERE {column} IS NOT NULL"
-            ),
-            "query = "
-            + quote(
-                f"SELECT * EXCLUDE ({column}) FROM {table} WHERE CAST({column} AS VARCHAR) "
-                f"= '{{window}}'"
-            ),
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _split(path: Path) -> tuple[str, str]:
-    endings = "".join(path.suffixes[-2:]) if path.suffix in (".gz", ".zst") else path.suffix
-    return path.name.removesuffix(endings), endings
 
 
 def _target(target: str, classes: tuple[str, ...]) -> str:

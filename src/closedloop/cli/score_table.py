@@ -15,14 +15,8 @@ from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.operations.progress import OnProgress
 from closedloop.turn.open import Loop
-from closedloop.windows.chunks import (
-    CHUNK_ROWS,
-    OUT_ENDINGS,
-    Chunk,
-    ChunkReader,
-    open_table,
-    write_whole,
-)
+from closedloop.windows.chunk_writer import OUT_ENDINGS, write_whole
+from closedloop.windows.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.prepare import prepare
 

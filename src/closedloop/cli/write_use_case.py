@@ -8,7 +8,8 @@ from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
-from closedloop.windows.table_file import read_table
+from closedloop.use_case.source import Source
+from closedloop.windows.chunks import read_table
 
 
 def write_use_case(
@@ -28,14 +29,15 @@ def write_use_case(
             got="one that exists",
             then="choose another --out, or add --force",
         )
-    frame = read_table(table)
+    source = find_source(table, window_column)
+    frame = read_table(table, source)
     text = describe_table(
         frame,
         table,
         name=_plain_name(table),
         target=target,
         key=key,
-        window_column=window_column,
+        source=source,
         out=out,
     )
     temporary = out.with_name(f".{out.name}.part")
@@ -55,6 +57,11 @@ def write_use_case(
         if temporary.exists():
             temporary.unlink()
     return load_use_case(out)
+
+
+def find_source(table: Path, window_column: str | None) -> Source:
+    """How the table is written, and which column names the windows."""
+    return Source(windows=table.name, window_column=window_column)
 
 
 def _plain_name(table: Path) -> str:

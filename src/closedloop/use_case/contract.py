@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.schedule import Schedule
+from closedloop.use_case.source import Source
 
 # How a missing category is spelled in a prepared row: models treat it as a category of its own.
 MISSING = "(missing)"
@@ -70,39 +71,6 @@ class Target:
             raise ValueError(
                 f"classes must name at least two different classes, got {list(self.classes)}"
             )
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where windows come from.
-
-    `files`: `root` is a folder relative to loop.toml (CLOSEDLOOP_DATA replaces it). `query` is
-    DuckDB SQL in which `{root}` and `{window}` are filled in. The windows are the names under root
-    that match the pattern `windows`, without their file ending, or the rows of `windows_query`,
-    sorted with numbers as numbers.
-    `sql`: `url` is a SQLAlchemy address, or `$NAME` of an environment variable that holds it.
-    """
-
-    query: str
-    """SQL that reads one window: DuckDB for files; `{root}` and `{window}` are filled in."""
-    kind: Literal["files", "sql"] = "files"
-    """Where the rows are: files read by DuckDB, or a database read by SQLAlchemy."""
-    root: str = "."
-    """Folder of the files, relative to loop.toml; `CLOSEDLOOP_DATA` replaces it."""
-    windows: str | None = None
-    """Pattern of names under `root`: each match is a window, sorted names are time order."""
-    windows_query: str | None = None
-    """SQL that lists the windows instead; sorted values are time order."""
-    url: str | None = None
-    """SQLAlchemy address of the database, or `$NAME` of a variable that holds it."""
-    generator: Literal["streamflow", "iris"] | None = None
-    """Built-in data that `closedloop generate` writes under `root`."""
-
-    def __post_init__(self) -> None:
-        if (self.windows is None) == (self.windows_query is None):
-            raise ValueError("exactly one of windows and windows_query must be given")
-        if self.kind == "sql" and (self.url is None or self.windows_query is None):
-            raise ValueError("a sql source needs url and windows_query")
 
 
 @dataclass(frozen=True)

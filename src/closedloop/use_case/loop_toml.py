@@ -24,12 +24,12 @@ from closedloop.use_case.contract import (
     GoldenCase,
     Labels,
     Slice,
-    Source,
     Target,
     Training,
     UseCase,
 )
 from closedloop.use_case.schedule import Schedule
+from closedloop.use_case.source import Source
 
 
 @dataclass(frozen=True)

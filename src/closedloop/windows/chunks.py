@@ -1,11 +1,11 @@
-"""Tables of any size, read and written in chunks. pyarrow's only door."""
+"""Tables of any size, read in chunks."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +16,17 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from closedloop.errors import SourceError
+from closedloop.use_case.source import Source
 from closedloop.windows.table_file import find_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS = 50_000
+_ALL_ROWS = 2**62
 _BLOCK_BYTES = 2**20  # of CSV text at once, of which Arrow reads 32 ahead; no row may be longer
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _DELIMITERS = (",", ";", "\t", "|")
-OUT_ENDINGS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ class ChunkReader:
 
 
 class _CsvReader(ChunkReader):
-    def __init__(self, path: Path, expected: Sequence[str]) -> None:
+    def __init__(self, path: Path, expected: Sequence[str], delimiter: str | None) -> None:
         super().__init__(path)
         self._raw: Any = None
-        delimiter = _find_delimiter(self._text().read(_BLOCK_BYTES), expected)
+        delimiter = delimiter or _find_delimiter(self._text().read(_BLOCK_BYTES), expected)
         self._parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         self.names = tuple(self._open(pyarrow.csv.ConvertOptions()).schema.names)
         self.size = path.stat().st_size
@@ -155,65 +156,26 @@ class _ParquetReader(ChunkReader):
             )
 
 
-def open_table(path: Path, expected: Sequence[str]) -> ChunkReader:
+def read_table(path: Path, source: Source) -> pd.DataFrame:
+    """All rows of a file, with the settings of `source`: CSV is text, Parquet as stored.
+
+    Raises SourceError when it cannot be read.
+    """
+    reader = open_table(path, (), source.delimiter)
+    return next(reader.chunks(reader.names, (), _ALL_ROWS)).frame
+
+
+def open_table(path: Path, expected: Sequence[str], delimiter: str | None = None) -> ChunkReader:
     """Open a CSV, TSV (also .gz, .zst) or Parquet file.
 
-    The delimiter of text is the one that finds most of the `expected` columns. Raises SourceError
+    Without `delimiter`, it is the one that finds most of the `expected` columns. Raises SourceError
     when the file is missing, damaged or of another format.
     """
     ending = find_table(path)
     with _reading(path):
-        return _ParquetReader(path) if ending == ".parquet" else _CsvReader(path, expected)
-
-
-class ChunkWriter:
-    """Writes columns chunk by chunk; the first chunk sets their names and types.
-
-    Raises SourceError when the file cannot be written.
-    """
-
-    def __init__(self, out: Path, temporary: Path) -> None:
-        self._out, self._temporary = out, temporary
-        self._writer: Any = None
-
-    def write(self, columns: Mapping[str, Any]) -> None:
-        """Columns of equal length: from a `Chunk`, arrays of numbers, or object arrays of str."""
-        table = pa.table({name: _as_column(values) for name, values in columns.items()})
-        with _writing(self._out):
-            if self._writer is None:
-                kind = (
-                    pyarrow.csv.CSVWriter
-                    if self._out.suffix.lower() == ".csv"
-                    else pyarrow.parquet.ParquetWriter
-                )
-                self._writer = kind(str(self._temporary), table.schema)
-            self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            with _writing(self._out):
-                self._writer.close()
-
-
-@contextmanager
-def write_whole(out: Path) -> Iterator[ChunkWriter]:
-    """A writer of `out`, CSV or Parquet by its ending; `out` appears only if the block succeeds."""
-    temporary = out.with_name(f".{out.name}.part")
-    writer = ChunkWriter(out, temporary)
-    try:
-        with _writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-        yield writer
-        writer.close()
-        with _writing(out):
-            temporary.replace(out)
-    except BaseException:
-        with suppress(SourceError):  # the error already being raised says more
-            writer.close()
-        raise
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if ending == ".parquet":
+            return _ParquetReader(path)
+        return _CsvReader(path, expected, delimiter)
 
 
 @contextmanager
@@ -227,17 +189,6 @@ def _reading(path: Path) -> Iterator[None]:
             got=_first_line(error),
             then="fix the file",
         ) from None
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        got = getattr(error, "strerror", None) or _first_line(error)
-        raise SourceError(
-            where=str(out), wanted="a file that can be written", got=got, then="choose another OUT"
-        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -283,12 +234,6 @@ def _numbers(column: Any) -> Any:
         return pc.cast(column, pa.float64(), safe=not pa.types.is_integer(column.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return column  # values such as ' 1,234.50 ' are read one at a time
-
-
-def _as_column(values: Any) -> Any:
-    if isinstance(values, pa.ChunkedArray):
-        return values
-    return pa.array(values, pa.string() if values.dtype == object else None)
 
 
 def _rows_only(rows: int) -> pd.DataFrame:

@@ -1,12 +1,15 @@
-"""Windows in files: CSV, Parquet and JSON under one folder, read by the query of loop.toml."""
+"""Windows in files under one folder: read as they are, or by the query of loop.toml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from closedloop.use_case.contract import Source, UseCase
+from closedloop.errors import SourceError
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.source import Source
 from closedloop.windows.sources import NoWindows, fill_query, in_time_order, require_window
 from closedloop.windows.table_file import COMPRESSED, query_files
 
@@ -23,7 +26,7 @@ def root_folder(use_case: UseCase, data: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class FilesSource:
-    """Files under one folder, read by a DuckDB query."""
+    """Files under one folder; with a query, DuckDB reads them."""
 
     source: Source
     root: Path
@@ -31,7 +34,7 @@ class FilesSource:
     def windows(self) -> tuple[str, ...]:
         if not self.root.is_dir():
             raise self._no_windows("a folder with windows", "no such folder")
-        names = self._list_files() if self.source.windows is not None else self._query_names()
+        names = self._names()
         if not names:
             pattern = self.source.windows
             raise self._no_windows(
@@ -41,16 +44,51 @@ class FilesSource:
 
     def read(self, window: str) -> pd.DataFrame:
         require_window(window, self.windows(), f"source root {self.root}")
-        return query_files(
-            fill_query(self.source.query, root=self.root.as_posix(), window=window),
-            f"window {window} in {self.root}",
-        )
+        if self.source.query is not None:
+            return query_files(
+                fill_query(self.source.query, root=self.root.as_posix(), window=window),
+                f"window {window} in {self.root}",
+            )
+        if self.source.window_column is None:
+            from closedloop.windows.chunks import read_table
 
-    def _list_files(self) -> set[str]:
+            return read_table(self._files()[window], self.source)
+        rows, column = self._all_rows, self.source.window_column
+        chosen = rows[_names_of(rows[column]) == window]
+        return chosen.drop(columns=[column]).reset_index(drop=True)
+
+    def _names(self) -> set[str]:
+        if self.source.windows_query is not None:
+            return self._query_names()
+        if self.source.window_column is None or self.source.query is not None:
+            return set(self._files())
+        return set(_names_of(self._all_rows[self.source.window_column]).dropna())
+
+    @cached_property
+    def _all_rows(self) -> pd.DataFrame:
+        """The rows of all files, read once: windows are parts of them."""
+        import pandas as pd
+
+        from closedloop.windows.chunks import read_table
+
+        files, column = self._files(), self.source.window_column
+        frames = [read_table(files[name], self.source) for name in in_time_order(set(files))]
+        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
+        if column not in rows.columns:
+            raise SourceError(
+                where=f"source root {self.root}, files {self.source.windows}",
+                wanted=f"the column {column}, which names the window of a row",
+                got=f"the columns {', '.join(map(str, rows.columns[:12]))}",
+                then="fix window_column in [source]",
+            )
+        return rows
+
+    def _files(self) -> dict[str, Path]:
+        """Every match of the pattern, by the name of its window."""
         found = (path.relative_to(self.root) for path in self.root.glob(self.source.windows or "*"))
         # A name that starts with a dot is a hidden file, or one that is still being written.
         return {
-            _without_ending(path, self.root)
+            _without_ending(path, self.root): self.root / path
             for path in found
             if not any(part.startswith(".") for part in path.parts)
         }
@@ -71,6 +109,11 @@ class FilesSource:
         else:
             then = "add files, or fix root and windows in [source] (CLOSEDLOOP_DATA replaces root)"
         return NoWindows(where=f"source root {self.root}", wanted=wanted, got=got, then=then)
+
+
+def _names_of(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Names of windows as text; null where there is none."""
+    return column.astype(str).where(column.notna())
 
 
 def _without_ending(path: Path, root: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from closedloop.errors import SourceError
-from closedloop.use_case.contract import Source
+from closedloop.use_case.source import Source
 from closedloop.windows.sources import (
     NoWindows,
     fill_query,
@@ -41,7 +41,7 @@ class SqlSource:
 
     def read(self, window: str) -> pd.DataFrame:
         require_window(window, self.windows(), "source database")
-        return self._query(fill_query(self.source.query, window=window), f"window {window}")
+        return self._query(fill_query(self.source.query or "", window=window), f"window {window}")
 
     def _query(self, sql: str, where: str) -> pd.DataFrame:
         import pandas as pd

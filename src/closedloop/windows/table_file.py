@@ -40,20 +40,6 @@ def query_files(sql: str, where: str) -> pd.DataFrame:
         connection.close()
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """All rows of a CSV or TSV file (all text) or a Parquet file (types as stored).
-
-    Raises SourceError when it cannot be read.
-    """
-    ending, name = find_table(path), str(path.resolve()).replace("'", "''")
-    table = (
-        f"read_parquet('{name}')"
-        if ending == ".parquet"
-        else f"read_csv('{name}', all_varchar = true)"
-    )
-    return query_files(f"SELECT * FROM {table}", str(path))
-
-
 def find_table(path: Path) -> str:
     """The ending that tells a table's format: '.csv' for a.csv and a.csv.gz.
 

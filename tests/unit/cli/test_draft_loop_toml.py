@@ -14,10 +14,11 @@ from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
+from closedloop.use_case.source import Source
+from closedloop.windows.chunks import read_table
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.open_source import open_source
 from closedloop.windows.prepare import prepare
-from closedloop.windows.table_file import read_table
 
 ROWS = 200
 
@@ -52,8 +53,11 @@ def described(
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path, index=False)
     out = tmp_path / "cases" / "loop.toml"
     out.parent.mkdir(exist_ok=True)
+    source = Source(windows=path.name, window_column=named.pop("window_column", None))
     text = describe_table(
-        read_table(path), path, **{"name": "shop", "target": "left", "out": out, **named}
+        read_table(path, source),
+        path,
+        **{"name": "shop", "target": "left", "out": out, "source": source, **named},
     )
     out.write_text(text, encoding="utf-8")
     return load_use_case(out), text

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 
 from closedloop.errors import SourceError
-from closedloop.use_case.contract import Source, UseCase
+from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.use_case.source import Source
+from closedloop.windows.chunks import read_table
 from closedloop.windows.files_source import FilesSource, root_folder
 from closedloop.windows.open_source import open_source
 from closedloop.windows.sources import ChainedSource, NoWindows
 from closedloop.windows.sql_source import SqlSource
 from closedloop.windows.synthetic import write_generated
-from closedloop.windows.table_file import read_table
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 
@@ -85,7 +86,7 @@ def test_odd_file_names_are_read(tmp_path: Path, name: str) -> None:
     )
     assert source.windows() == (name,)
     assert len(source.read(name)) == 2
-    assert len(read_table(tmp_path / f"{name}.csv")) == 2
+    assert len(read_table(tmp_path / f"{name}.csv", Source(windows="*"))) == 2
 
 
 def test_a_missing_table_and_a_wrong_query_are_told_apart(tmp_path: Path) -> None:
@@ -197,12 +198,12 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     """Missing, unknown and damaged files each say what to do."""
     FRAME.to_csv(tmp_path / "customers.csv", index=False)
     with pytest.raises(SourceError, match=r"did you mean customers\.csv"):
-        read_table(tmp_path / "customer.csv")
+        read_table(tmp_path / "customer.csv", Source(windows="*"))
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(SourceError, match="convert or rename"):
-        read_table(tmp_path / "a.xlsx")
+        read_table(tmp_path / "a.xlsx", Source(windows="*"))
     (tmp_path / "a.parquet").write_bytes(b"no parquet at all")
-    with pytest.raises(SourceError, match="fix the query or the file"):
-        read_table(tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="fix the file"):
+        read_table(tmp_path / "a.parquet", Source(windows="*"))
     with pytest.raises(SourceError, match="a folder"):
-        read_table(tmp_path)
+        read_table(tmp_path, Source(windows="*"))

@@ -1,0 +1,61 @@
+"""The [source] of a table that nobody has described yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from closedloop.cli.draft_columns import quote
+from closedloop.use_case.source import Source
+from closedloop.windows.table_file import COMPRESSED
+
+
+def describe_source(path: Path, out: Path, found: Source) -> str:
+    """The [source] of a loop.toml at `out` for the table at `path`, read with the settings `found`.
+
+    Without `window_column` the whole table is one window.
+    """
+    root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
+    lines = [
+        "[source]",
+        'kind = "files"',
+        f"root = {quote(root)}  # relative to this file; CLOSEDLOOP_DATA overrides it",
+        *_windows(path, found),
+        *_settings(found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _windows(path: Path, found: Source) -> list[str]:
+    bare, ending = _split(path)
+    escaped = re.sub(r"([\[*?])", r"[\1]", path.name)
+    pattern = f"windows = {quote(escaped)}"
+    if found.window_column is not None:
+        return [
+            f"{pattern}  # every file that matches is read",
+            f"window_column = {quote(found.window_column)}  # each value is a window; sorting the "
+            "values must give their order in time",
+        ]
+    return [
+        f"# One window, {quote(bare)}. To add more, put files with the same columns next to it and "
+        "use",
+        f"# windows = {quote('*' + ending)}: every file that matches is a window, ordered by name.",
+        pattern,
+    ]
+
+
+def _settings(found: Source) -> list[str]:
+    """How the file is written, where that is not the default."""
+    usual, lines = Source(windows="*"), []
+    for name in ("delimiter", "decimal", "thousands", "encoding", "quote"):
+        if (value := getattr(found, name)) != getattr(usual, name):
+            lines.append(f"{name} = {quote(value)}")
+    if found.null_values:
+        lines.append(f"null_values = [{', '.join(map(quote, found.null_values))}]")
+    return lines
+
+
+def _split(path: Path) -> tuple[str, str]:
+    endings = "".join(path.suffixes[-2:]) if path.suffix in COMPRESSED else path.suffix
+    return path.name.removesuffix(endings), endings

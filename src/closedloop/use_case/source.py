@@ -1,0 +1,60 @@
+"""Where windows come from: [source] of loop.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from closedloop.decisions.policy import ADDED_LATER
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where windows come from.
+
+    `files`: `root` is a folder relative to loop.toml (CLOSEDLOOP_DATA replaces it). Without
+    `query`, the files under root that match the pattern `windows` are read as they are: each is a
+    window, or, with `window_column`, each value of that column in all of them. With `query`, DuckDB
+    SQL in which `{root}` and `{window}` are filled in, a window is a name that matches `windows`,
+    without its file ending, or a row of `windows_query`.
+    `sql`: `url` is a SQLAlchemy address, or `$NAME` of an environment variable that holds it.
+    """
+
+    query: str | None = None
+    """SQL that reads one window, with `{root}` and `{window}` filled in; by default its file."""
+    kind: Literal["files", "sql"] = "files"
+    """Where the rows are: files, or a database read by SQLAlchemy."""
+    root: str = "."
+    """Folder of the files, relative to loop.toml; `CLOSEDLOOP_DATA` replaces it."""
+    windows: str | None = None
+    """Pattern of names under `root`: each match is a window, unless a column says otherwise."""
+    windows_query: str | None = None
+    """SQL that lists the windows instead, for `query`."""
+    url: str | None = None
+    """SQLAlchemy address of the database, or `$NAME` of a variable that holds it."""
+    generator: Literal["streamflow", "iris"] | None = None
+    """Built-in data that `closedloop generate` writes under `root`."""
+    window_column: str | None = field(default=None, metadata=ADDED_LATER)
+    """Column that names the window of a row; without `query`."""
+    delimiter: str = field(default=",", metadata=ADDED_LATER)
+    """Sign between the values of a CSV file. This and the next five are unused with `query`."""
+    decimal: Literal[".", ","] = field(default=".", metadata=ADDED_LATER)
+    """Decimal sign of numbers in a CSV file."""
+    thousands: Literal["", ".", ",", " ", "'"] = field(default="", metadata=ADDED_LATER)
+    """Sign between thousands in a CSV file; empty: none."""
+    encoding: str = field(default="utf-8", metadata=ADDED_LATER)
+    """Encoding of a CSV file, such as utf-8, latin-1 or utf-16."""
+    quote: str = field(default='"', metadata=ADDED_LATER)
+    """Sign around values that hold a delimiter or a line break; empty: none."""
+    null_values: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    """Texts that mean a missing value in any column of a CSV file, such as ?."""
+
+    def __post_init__(self) -> None:
+        if (self.windows is None) == (self.windows_query is None):
+            raise ValueError("exactly one of windows and windows_query must be given")
+        if self.kind == "sql" and (self.url is None or self.windows_query is None):
+            raise ValueError("a sql source needs url and windows_query")
+        if self.query is None and self.windows is None:
+            raise ValueError("windows_query needs query")
+        if self.query is not None and self.window_column is not None:
+            raise ValueError("window_column is for a source without query")
