@@ -20,9 +20,9 @@ def describe(entry: Entry) -> str:
     """A decision as a page: the action, the reason, and every check."""
     decision = entry.decision
     rows = "\n".join(
-        f"| {check.role} | {check.claim} | {check.outcome} | {check.wanted} | {check.got} |"
+        f"| {check.role} | {check.claim} | {check.answer} | {check.wanted} | {check.got} |"
         for check in decision.checks
     )
     about = f"{decision.kind.value}, {decision.window}, version {decision.version}"
-    head = "| role | check | outcome | wanted | got |\n|---|---|---|---|---|"
+    head = "| role | check | answer | condition | got |\n|---|---|---|---|---|"
     return f"# {decision.action.value} ({about})\n\n{decision.reason}\n\n{head}\n{rows}\n"

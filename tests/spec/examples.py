@@ -184,3 +184,6 @@ def with_promotion(**numbers: Any) -> Policy:
 
 def with_rollback(**numbers: Any) -> Policy:
     return Policy(rollback=RollbackPolicy(**numbers))
+
+
+HEALTHY = (retraining(), rollback(delta(0.02)), quarantine(0.80), promotion())

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from closedloop.decisions.checks import Decision, Outcome, Role
+from closedloop.decisions.checks import Decision, Role
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -26,10 +26,12 @@ COLOURS = {
 }
 BRIEF_CLAIMS = 3
 WIDE = 100
-_SIGNS = {
-    Outcome.HOLDS: "[green]holds[/green]",
-    Outcome.FAILS: "[red]fails[/red]",
-    Outcome.UNKNOWN: "[yellow]unknown[/yellow]",
+ANSWER_COLOURS = {
+    "holds": "green",
+    "fails": "red",
+    "unknown": "yellow",
+    "yes": "cyan",
+    "no": "dim",
 }
 
 
@@ -82,12 +84,13 @@ def show_decision(
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
     if every_check:
-        table = Table("role", "check", "outcome", "wanted", "got", box=None, pad_edge=False)
+        table = Table("role", "check", "answer", "condition", "got", box=None, pad_edge=False)
         for check in sorted(decision.checks, key=lambda check: list(Role).index(check.role)):
+            colour = ANSWER_COLOURS[check.answer]
             table.add_row(
                 check.role.value,
                 escape(check.claim),
-                _SIGNS[check.outcome],
+                f"[{colour}]{check.answer}[/{colour}]",
                 escape(check.wanted),
                 escape(check.got),
             )

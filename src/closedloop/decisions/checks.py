@@ -75,6 +75,17 @@ class Check:
     def __str__(self) -> str:
         return self.summary or f"{self.claim}: wanted {self.wanted}, got {self.got}"
 
+    @property
+    def answer(self) -> str:
+        """The outcome in the word that people read.
+
+        A guard or gate holds or fails. A trigger or note is no demand: it is the case (yes) or not
+        (no), and in a healthy month most triggers are not.
+        """
+        if self.outcome is Outcome.UNKNOWN or self.role in (Role.GUARD, Role.GATE):
+            return self.outcome.value
+        return "yes" if self.outcome is Outcome.HOLDS else "no"
+
 
 @dataclass(frozen=True)
 class Decision:

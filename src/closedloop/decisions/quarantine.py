@@ -31,9 +31,10 @@ def _auc_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
     if len(recent) < rules.memory_windows and evidence.expected_auc is not None:
         recent = (*recent, evidence.expected_auc)
     got = f"{auc.value:.4f} [{auc.lower:.4f}, {auc.upper:.4f}] on {auc.rows} rows"
+    far = auc.upper < min(recent) - rules.max_auc_drop if known else None
     return make_check(
         "AUC is far below the windows before",
-        auc.upper < min(recent) - rules.max_auc_drop if known else None,
+        far,
         Role.TRIGGER,
         f"upper bound more than {rules.max_auc_drop:g} below the worst of them, {min(recent):.4f}"
         if known
@@ -41,7 +42,7 @@ def _auc_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
         got,
         summary=f"AUC {got} is far below the windows before, of which the worst had "
         f"{min(recent):.4f}"
-        if known
+        if far
         else "",
     )
 
@@ -61,16 +62,17 @@ def _shares_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Chec
         else None
     )
     got = "no labelled window before" if ratio is None else f"{ratio:.1f} times"
+    far = None if ratio is None else ratio > rules.max_odds_ratio
     return make_check(
         "class shares are far from the windows before",
-        None if ratio is None else ratio > rules.max_odds_ratio,
+        far,
         Role.TRIGGER,
         f"odds of a class more than {rules.max_odds_ratio:g} times higher or lower",
         got,
-        summary=""
-        if ratio is None
-        else f"the odds of a class changed {got} against the windows "
-        f"before (limit {rules.max_odds_ratio:g})",
+        summary=f"the odds of a class changed {got} against the windows "
+        f"before (limit {rules.max_odds_ratio:g})"
+        if far
+        else "",
     )
 
 

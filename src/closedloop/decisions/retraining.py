@@ -147,41 +147,42 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     share = evidence.drift.drift_share if evidence.drift else None
     names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
     columns = f" ({names})" if names else ""
+    over = _remembered(evidence.state.drift_marks, drift_over_limit(evidence, policy), policy)
     return make_check(
         DRIFT_OVER,
-        _remembered(evidence.state.drift_marks, drift_over_limit(evidence, policy), policy),
+        over,
         Role.TRIGGER,
         f"over {limit}",
         "not measured" if share is None else f"{share:.2f}{columns}",
-        summary=""
-        if share is None
-        else f"drift_share {share:.2f} is over its limit {limit}{columns}",
+        summary=f"drift_share {share:.2f} is over its limit {limit}{columns}" if over else "",
     )
 
 
 def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     limit = f"{policy.retraining.max_auc_loss:.3f}{_memory(policy)}"
     loss = auc_loss(evidence)
+    over = _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy)
     return make_check(
         "realised AUC fell by more than its limit",
-        _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy),
+        over,
         Role.TRIGGER,
         f"a significant loss over {limit}",
         "not measured" if loss is None else f"{loss:+.4f}",
-        summary="" if loss is None else f"realised AUC fell by {loss:.4f}, limit {limit}",
+        summary=f"realised AUC fell by {loss:.4f}, limit {limit}" if over else "",
     )
 
 
 def _age_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     through, limit = evidence.state.trained_through, policy.retraining.max_age_windows
     age = None if through is None else evidence.window.index - through
+    old = None if age is None else age >= limit
     return make_check(
         "production is old",
-        None if age is None else age >= limit,
+        old,
         Role.TRIGGER,
         f"{limit} windows",
         "unknown" if age is None else f"{age} windows",
-        summary="" if age is None else f"production is {age} windows old, limit {limit}",
+        summary=f"production is {age} windows old, limit {limit}" if old else "",
     )
 
 
