@@ -10,12 +10,15 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from closedloop.bundle.files import model_digest
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import RegistryError
+from closedloop.registry.live import ProductionReader
 from tests.contracts.backends import FACTS, Backend, crashing, fit_pipeline, log, rows
 
 
@@ -58,30 +61,78 @@ def test_any_mlflow_client_can_use_production(
     assert np.allclose(answered, fit_pipeline().predict_proba(rows(9)), atol=1e-9)
 
 
+def test_mlflow_reads_the_whole_numbers_of_a_csv_file(
+    backend: Backend, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A column without a fraction is int64 to `pandas.read_csv`; it is a number like any other. A
+    category stays a text."""
+    import mlflow.pyfunc
+
+    registry = backend.new()
+    registry.register("a key", log(registry, folder), {})
+    table = rows(9).assign(spend=lambda frame: frame["spend"].round())
+    table.astype({"spend": "int64"}).to_csv(tmp_path / "shop.csv", index=False)
+    given = pd.read_csv(tmp_path / "shop.csv")
+    assert given["spend"].dtype == "int64"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{registry.name}/1")
+    assert np.allclose(model.predict(given), fit_pipeline().predict_proba(table), atol=1e-9)
+    with pytest.raises(MlflowException, match="plan"):
+        model.predict(given.assign(plan=1))
+
+
 def find_model_file(backend: Backend, run: str) -> Path:
     (found,) = (path for path in backend.files.rglob("facts.json") if run in str(path))
     return found
 
 
+def test_reading_production_with_mlflow_leaves_it_loadable(
+    backend: Backend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow notes `registered_model_meta` beside the model it loads from a local folder; that, and
+    whatever else lies there, is ignored by every reader, and can be listed."""
+    import mlflow.sklearn
+
+    registry = backend.new()
+    version = registry.register("a key", run := log(registry, folder), {})
+    registry.promote(version, instead_of=None, reason="first")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
+    mlflow.sklearn.load_model(f"models:/{registry.name}@production")
+    stored = find_model_file(backend, run)
+    for name in ("registered_model_meta", ".DS_Store", "__pycache__/x.pyc"):
+        (stored.parent / name).parent.mkdir(exist_ok=True)
+        (stored.parent / name).write_text("by others", encoding="utf-8")
+    assert registry.load(version).facts == FACTS
+    reader = ProductionReader(registry.name, backend.uri, downloads=backend.home / registry.name)
+    served = reader.download(version)
+    (served / "left.bak").touch()
+    assert reader.download(version) == served
+    reader.remember(version)
+    assert reader.last_good() == version
+    ((number, beside),) = registry.extra_files().items()
+    assert number == version
+    assert {".DS_Store", "__pycache__/x.pyc", "registered_model_meta"} <= {*beside}
+
+
 @pytest.mark.parametrize(
-    "harm",
+    ("harm", "got"),
     [
-        lambda path: path.write_bytes(path.read_bytes() + b" "),
-        lambda path: path.with_name("more").touch(),
-        Path.unlink,
+        (lambda path: path.write_bytes(path.read_bytes() + b" "), "facts.json changed"),
+        (Path.unlink, "facts.json missing"),
+        (lambda path: path.with_name("manifest.json").unlink(), r"sha256 \w{12}"),
     ],
 )
 def test_files_changed_after_registration_are_refused(
-    backend: Backend, folder: Path, harm: Callable[[Path], object]
+    backend: Backend, folder: Path, harm: Callable[[Path], object], got: str
 ) -> None:
-    """A byte more, a file more or a file less in MLflow's store: the sha256 does not match, and the
-    version is not loaded."""
+    """A byte more or a registered file less in MLflow's store: the version is not loaded, and the
+    file is named."""
     registry = backend.new()
     version = registry.register("a key", run := log(registry, folder), {})
     harm(find_model_file(backend, run))
     with pytest.raises(
         RegistryError,
-        match=r"version 1: wanted files with sha256 \w{12}, got \w{12}: the files were changed",
+        match=rf"version 1: wanted files with sha256 \w{{12}}, got {got}: the files were changed",
     ):
         backend.open(registry.name).load(version)
 

@@ -1,4 +1,8 @@
-"""A bundle on disk: file names, facts, proof and digest, without pandas or scikit-learn."""
+"""A bundle on disk: facts, proof, manifest and digest, without pandas or scikit-learn.
+
+Only what was registered counts. `manifest.json` names the files of a bundle; whatever MLflow, a
+file browser or an editor writes beside them later is none of its files.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,12 @@ from typing import Any, Literal
 
 MODEL_FILE, ONNX_FILE, PROOF_FILE = "model.skops", "model.onnx", "proof.json"
 FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE = "facts.json", "self_test.json", "reference.parquet"
+MANIFEST_FILE = "manifest.json"
+# The files of a version that was registered before there were manifests.
+_WITHOUT_MANIFEST = (
+    *(MODEL_FILE, ONNX_FILE, PROOF_FILE, FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE),
+    *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"),
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,66 @@ def write_json(path: Path, content: Any) -> None:
     )
 
 
+def write_manifest(folder: Path) -> str:
+    """Name every file of the folder, with its sha256, as registered; returns the digest."""
+    names = [name for name in _files_in(folder) if name != MANIFEST_FILE]
+    write_json(
+        folder / MANIFEST_FILE,
+        {"sha256": {name: _sha256(folder / name).hex() for name in names}},
+    )
+    return model_digest(folder)
+
+
 def model_digest(folder: Path) -> str:
-    """sha256 over the names and contents of every file of the bundle; 64 hex digits."""
+    """sha256 over the names and contents of the registered files; 64 hex digits.
+
+    These are the manifest and the files it names. A missing one is left out, so that the digest is
+    another; `describe_damage` says which.
+    """
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+    for name in sorted((*_registered(folder), MANIFEST_FILE), key=Path):
+        if (folder / name).is_file():
+            total.update(name.encode() + b"\0")
+            total.update(_sha256(folder / name))
     return total.hexdigest()
+
+
+def extra_files(folder: Path) -> tuple[str, ...]:
+    """Files that lie beside the registered ones, as paths in the folder; nothing reads them."""
+    known = {*_registered(folder), MANIFEST_FILE}
+    return tuple(name for name in _files_in(folder) if name not in known)
+
+
+def describe_damage(folder: Path) -> str:
+    """What differs from the manifest: `model.skops changed, proof.json missing`.
+
+    Without a manifest, or when nothing differs from it, that is the digest.
+    """
+    if not any((folder / name).is_file() for name in (*_WITHOUT_MANIFEST, MANIFEST_FILE)):
+        return f"no model in {folder}"
+    damaged = [
+        f"{name} {'changed' if (folder / name).is_file() else 'missing'}"
+        for name, wanted in _registered(folder).items()
+        if wanted and not ((folder / name).is_file() and _sha256(folder / name).hex() == wanted)
+    ]
+    return ", ".join(damaged) or f"sha256 {model_digest(folder)[:12]}"
+
+
+def _registered(folder: Path) -> dict[str, str]:
+    """Name -> sha256; without a manifest the hashes are empty, and the names those of that time."""
+    try:
+        listed = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["sha256"]
+        return {str(name): str(wanted) for name, wanted in listed.items()}
+    except FileNotFoundError:
+        return dict.fromkeys(_WITHOUT_MANIFEST, "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}  # the digest of a damaged manifest is refused
+
+
+def _files_in(folder: Path) -> list[str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def _sha256(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
+from closedloop.cli.examine_files import describe_model_files
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
@@ -56,6 +57,7 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
         ]
         if findings[-1].ok:
             findings.append(_try("production", lambda: _production(loop)))
+            findings.append(_try("model files", lambda: describe_model_files(loop)))
     return tuple(findings)
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from closedloop.bundle.files import model_digest
+from closedloop.bundle.files import describe_damage, model_digest
 from closedloop.errors import RegistryError
 
 _DOWNLOADED = re.compile(r"\d+-[0-9a-f]{16}")
@@ -27,9 +27,8 @@ def download_files(
     `label` names the version in errors. Raises RegistryError when the files do not have the
     `digest`, and what `download` raises.
     """
-    parsed = urlparse(source)
-    if parsed.scheme in ("", "file"):
-        return _checked(Path(unquote(parsed.path)), label, digest)
+    if (local := local_folder(source)) is not None:
+        return _checked(local, label, digest)
     if _is_complete(into, digest):
         with suppress(OSError):
             os.utime(into)  # `remove_downloads` keeps the most recently used
@@ -51,6 +50,12 @@ def download_files(
             then="try again",
         )
     return into
+
+
+def local_folder(source: str) -> Path | None:
+    """The path of `source` when it is on this machine."""
+    parsed = urlparse(source)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def folder_name(number: int, digest: str) -> str:
@@ -95,7 +100,7 @@ def _is_complete(folder: Path, digest: str) -> bool:
 
 
 def _checked(folder: Path, label: str, digest: str) -> Path:
-    if (got := model_digest(folder)) != digest:
+    if model_digest(folder) != digest:
         wanted = (
             f"files with sha256 {digest[:12]}"
             if digest
@@ -104,7 +109,7 @@ def _checked(folder: Path, label: str, digest: str) -> Path:
         raise RegistryError(
             where=label,
             wanted=wanted,
-            got=got[:12],
+            got=describe_damage(folder),
             then="the files were changed after registration: roll back, or train again",
         )
     return folder

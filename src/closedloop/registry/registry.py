@@ -30,7 +30,6 @@ class Registry(Versions):
         `sample` and the pipeline's `answers` to it, shape (n, k), become its signature.
         """
         import mlflow.sklearn
-        from mlflow.models import infer_signature
 
         with self._reaching("write the model file"):
             mlflow.sklearn.save_model(
@@ -38,7 +37,7 @@ class Registry(Versions):
                 str(folder),
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
-                signature=infer_signature(sample, answers),
+                signature=_describe_columns(sample, answers),
                 pip_requirements=pinned_requirements(),
                 pyfunc_predict_fn="predict_proba",
             )
@@ -149,3 +148,22 @@ class Registry(Versions):
         self._client.set_model_version_tag(
             self.name, str(number), "closedloop.reason", reason[:5000]
         )
+
+
+def _describe_columns(sample: pd.DataFrame, answers: np.ndarray) -> Any:
+    """MLflow's signature of a model: texts for categories, any number for the rest.
+
+    Not `double`: MLflow refuses whole numbers for it, which is what `pandas.read_csv` makes of a
+    column without a fraction. A text that is no number fails in the pipeline.
+    """
+    from mlflow.models import infer_signature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    described = infer_signature(sample, answers)
+    described.inputs = Schema(
+        [
+            ColSpec(AnyType(), name) if pd.api.types.is_numeric_dtype(sample[name]) else column
+            for name, column in zip(sample.columns, described.inputs.inputs, strict=True)
+        ]
+    )
+    return described

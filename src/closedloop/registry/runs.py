@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from closedloop.bundle.files import model_digest
+from closedloop.bundle.files import write_manifest
 from closedloop.registry.mlflow_client import is_tagged, prepare_client, reaching
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
@@ -71,9 +71,10 @@ class Runs:
         """Log a finished run, once per `key`; returns its id.
 
         `files` maps names to content, `data` maps windows to their sha256, and `folder` is logged
-        under `model/`. A run that a crash left unfinished is marked as killed.
+        under `model/`, with a manifest, which is written into it. A run that a crash left
+        unfinished is marked as killed.
         """
-        packed = {} if folder is None else {DIGEST: model_digest(folder)}
+        packed = {} if folder is None else {DIGEST: write_manifest(folder)}
         with self._reaching("log a run"):
             for run in self._runs(key):
                 if run.info.status == "FINISHED":

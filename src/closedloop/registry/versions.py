@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from closedloop.bundle.files import extra_files
 from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
 from closedloop.errors import RegistryError
-from closedloop.registry.download import download_files, folder_name
+from closedloop.registry.download import download_files, folder_name, local_folder
 from closedloop.registry.mlflow_client import download_artifacts, is_tagged
 from closedloop.registry.runs import DIGEST, KEY, Runs
 
@@ -123,6 +124,22 @@ class Versions(Runs):
                 return self._download(found.source, number, found.tags.get(DIGEST, ""))
         self.version(number)
         raise AssertionError(f"version {number} appeared while it was looked for")
+
+    def extra_files(self) -> dict[int, tuple[str, ...]]:
+        """Version -> the files beside its registered ones, for versions with files on this machine.
+
+        Versions without such files are left out. Nothing is downloaded.
+        """
+        found = {}
+        for facts in self.versions():
+            with self._reaching(f"look up version {facts.version}"):
+                version = self._version(facts.version)
+            if version is None:  # deleted meanwhile
+                continue
+            kept = folder_name(facts.version, version.tags.get(DIGEST, ""))
+            folder = local_folder(version.source) or self._downloads / self.name / kept
+            found[facts.version] = extra_files(folder)
+        return {number: names for number, names in found.items() if names}
 
     def read_file(self, number: int, name: str) -> str:
         """The text of a file logged with the run of a version."""

@@ -1,13 +1,20 @@
-"""The digest of a bundle: its content, every file of it, and not its place."""
+"""The digest of a bundle: its content, every registered file of it, not its place."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import pytest
 
-from closedloop.bundle.files import model_digest
+from closedloop.bundle.files import (
+    MANIFEST_FILE,
+    describe_damage,
+    extra_files,
+    model_digest,
+    write_manifest,
+)
 from tests.unit.bundle.shop import fit_pipeline, write_bundle
 
 
@@ -16,30 +23,71 @@ def folder(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle", fit_pipeline("logistic"))
 
 
-def test_the_digest_covers_every_file(folder: Path) -> None:
-    """One changed byte, one more file, one less, another name or another folder: each gives another
+OTHERS = [
+    "registered_model_meta",  # MLflow, when it loads models:/NAME@production
+    ".DS_Store",
+    "model.skops~",
+    "MLmodel.bak",
+    "__pycache__/reader.cpython-311.pyc",
+    "notes/todo.txt",
+]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["manifest", "registered without one"])
+def test_the_digest_covers_every_registered_file(folder: Path, listed: bool) -> None:
+    """One changed byte, one file less, another name, a changed manifest: each gives another
     digest."""
-    digests = [model_digest(folder)]
+    digests = [write_manifest(folder) if listed else model_digest(folder)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 4
+    assert len(files) == 4 + listed
     for path in files:
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         digests.append(model_digest(folder))
         path.unlink()
-        digests.append(model_digest(folder))
+        without = model_digest(folder)
+        digests.append(without)
         path.with_name(f"{path.name}.old").write_bytes(content)
-        digests.append(model_digest(folder))
+        assert model_digest(folder) == without
         path.with_name(f"{path.name}.old").unlink()
         path.write_bytes(content)
-    (folder / "more").mkdir()
-    (folder / "more" / "file").touch()
-    digests.append(model_digest(folder))
-    (folder / "more" / "file").rename(folder / "file")
-    digests.append(model_digest(folder))
-    (folder / "file").unlink()
     assert len(set(digests)) == len(digests)
     assert model_digest(folder) == digests[0]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["manifest", "registered without one"])
+def test_only_what_was_registered_counts(folder: Path, listed: bool) -> None:
+    """Whatever lies beside the registered files changes no digest, and is named."""
+    digest = write_manifest(folder) if listed else model_digest(folder)
+    assert extra_files(folder) == ()
+    for name in OTHERS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("by others", encoding="utf-8")
+    assert model_digest(folder) == digest
+    assert sorted(extra_files(folder)) == sorted(OTHERS)
+
+
+def test_a_version_of_before_manifests_has_the_digest_it_was_registered_with(folder: Path) -> None:
+    """The digest over every file, as older versions noted it, is the one that is compared."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    (folder / "registered_model_meta").touch()
+    assert model_digest(folder) == whole.hexdigest()
+
+
+def test_damage_is_named(folder: Path) -> None:
+    """Which registered file is missing or changed is said, also when the manifest itself is."""
+    digest = write_manifest(folder)
+    assert describe_damage(folder) == f"sha256 {digest[:12]}"
+    (folder / "facts.json").write_text("{}", encoding="utf-8")
+    (folder / "model.skops").unlink()
+    assert describe_damage(folder) == "facts.json changed, model.skops missing"
+    for content in ("", "[]", "{}", '{"sha256": []}'):
+        (folder / MANIFEST_FILE).write_text(content, encoding="utf-8")
+        assert model_digest(folder) != digest
+        assert describe_damage(folder).startswith("sha256 ")
+    assert describe_damage(folder / "nowhere") == f"no model in {folder / 'nowhere'}"
 
 
 def test_the_digest_is_that_of_the_content_not_of_the_place(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 
-from closedloop.bundle.files import model_digest
+from closedloop.bundle.files import model_digest, write_manifest
 from closedloop.errors import RegistryError
 from closedloop.registry.download import download_files, folder_name, remove_downloads
 
@@ -21,6 +21,7 @@ def write_files(folder: Path, number: int) -> Path:
     (folder / "inside").mkdir(parents=True)
     (folder / "model").write_text(f"model {number}", encoding="utf-8")
     (folder / "inside" / "more").write_text("more", encoding="utf-8")
+    write_manifest(folder)
     return folder
 
 
