@@ -29,6 +29,7 @@ def train_and_compare_flow(
     window: str = "",
     cause: int = 0,
     source: Literal["windows", "records"] = "windows",
+    force: bool = False,
 ) -> int:
     """Train a candidate and promote it if every gate holds.
 
@@ -39,6 +40,7 @@ def train_and_compare_flow(
         window: Name of the newest window to train for. Empty: the newest.
         cause: Id of the decision to retrain. 0: you ask for it yourself.
         source: windows: the use case's own source. records: the service's records follow it.
+        force: Train also for a window that is older than what production was trained on.
 
     Returns:
         The id of the promotion decision in the journal.
@@ -46,7 +48,7 @@ def train_and_compare_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
         history = History(loop, window or None)
-        asked = loop.journal.entry(cause) if cause else write_request(history)
+        asked = loop.journal.entry(cause) if cause else write_request(history, force=force)
         entry = retrain(history, asked, propose=fit_and_register, act=carry_out_decision)
     create_markdown_artifact(
         key="promotion-decision",

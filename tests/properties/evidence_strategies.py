@@ -112,6 +112,7 @@ def promotion_evidence(draw: st.DrawFn, production: str | None = None) -> Promot
         golden=draw(golden),
         quarantined=draw(st.sampled_from([(), ("month_009",)])),
         production_error="file is gone" if live == "failed" else None,
+        new_windows=draw(seldom(("month_010",), ())),
     )
 
 

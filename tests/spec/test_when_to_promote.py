@@ -28,6 +28,7 @@ PACKAGE, NEWER = (
     "packaged model answers like the fitted one",
     "evaluation rows are newer than the training rows",
 )
+NEW = "it has learnt something new"
 SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
 OTHER = "slice students is not harmed"
 SENIORS_HARMED, STUDENTS_BETTER = (
@@ -78,6 +79,16 @@ TABLE = [
     Row("F1 below its limit, as production",      promotion({"candidate": scores(f1=0.29), "production": scores(f1=0.1)}), PROMOTE, (f"{DELTA} holds",)),
     Row("neither is better than a trivial model", promotion({"baseline_auc": 0.81, "production": scores(0.79)}), PROMOTE, (f"{DELTA} holds",)),
     Row("a first model below the floor",          first_model({"candidate": scores(0.59)}),                     REJECT,   ("val_auc fails",)),
+    # -- a candidate that knows no more than production is an equal by construction: it must be better
+    Row("nothing new, exactly as good",           promotion({"delta": delta(0, 0)}, new_windows=()),            REJECT,   (f"{DELTA} holds", f"{NEW} fails")),
+    Row("nothing new, better by chance",          promotion({"delta": delta(0.009)}, new_windows=()),           REJECT,   (f"{DELTA} holds", f"{NEW} fails")),
+    Row("nothing new, but surely better",         promotion({"delta": delta(0.011)}, new_windows=()),           PROMOTE,  (f"{NEW} holds",)),
+    Row("nothing new, and no delta",              promotion({"delta": None}, new_windows=()),                   REJECT,   (f"{DELTA} unknown", f"{NEW} unknown")),
+    Row("a new window; the twins are equal",      promotion({"delta": delta(0, 0)}, new_windows=("month_010",)), PROMOTE, (f"{DELTA} holds",)),
+    Row("an older version did not say",           promotion({"delta": delta(0, 0)}),                            PROMOTE,  (f"{DELTA} holds",)),
+    Row("nothing new for a first model",          first_model(new_windows=()),                                  PROMOTE,  (f"{DELTA} holds",)),
+    Row("nothing new; production cannot be loaded", promotion(UNSCORABLE, production_error="file is gone", new_windows=()),
+                                                                                                                ESCALATE, (f"{DELTA} unknown",)),
     # -- slices: a protected one has to be known and unharmed, any other only informs; intervals come corrected for their number
     Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),

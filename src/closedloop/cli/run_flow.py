@@ -12,6 +12,8 @@ from closedloop.cli.session import Session
 from closedloop.decisions.checks import Kind
 from closedloop.errors import UseCaseError
 from closedloop.storage.entry import Entry
+from closedloop.turn.history import History
+from closedloop.turn.take_turn import refuse_older_training
 from closedloop.windows.order import position
 
 
@@ -22,11 +24,13 @@ def run_flow(
     window: str | None,
     source: str,
     *,
+    force: bool = False,
     as_json: bool,
 ) -> None:
     """Run the flow, and print its decision and those that followed from it.
 
-    Raises UseCaseError for an unknown `source`, and whatever the flow raises.
+    `force` trains also for a window that is older than what production knows. Raises UseCaseError
+    for an unknown `source`, and whatever the flow raises.
     """
     if source not in ("windows", "records"):
         raise UseCaseError(
@@ -36,12 +40,15 @@ def run_flow(
     # A wrong source or window name shows before anything is started.
     names = loop.source.windows()
     position(names, window or names[-1])
+    if name == "train" and not force:
+        refuse_older_training(History(loop, window))
     with _running_prefect(session), session.working(f"{name} {window or names[-1]} ..."):
         from flows.monitor_flow import monitor_flow
         from flows.train_and_compare_flow import train_and_compare_flow
 
         flow = monitor_flow if name == "monitor" else train_and_compare_flow
-        number = flow(use_case=str(loop.use_case.path), window=window or "", source=source)  # type: ignore[call-overload]
+        asked = {"use_case": str(loop.use_case.path), "window": window or "", "source": source}
+        number = flow(**asked, **({"force": True} if force else {}))  # type: ignore[call-overload]
     first, entries = loop.journal.entry(number), loop.journal.history(loop.use_case.name)
     quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
     following = [entry for entry in entries if entry.cause == first.id]

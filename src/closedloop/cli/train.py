@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from closedloop.cli.options import AsJson, RowSource, UseCasePath, WindowName
@@ -16,9 +18,15 @@ def add(app: typer.Typer, session: Session) -> None:
         use_case: UseCasePath = None,
         window: WindowName = None,
         source: RowSource = "windows",
+        force: Annotated[
+            bool,
+            typer.Option(
+                "--force", help="Train also for a window older than what production knows."
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """Train a candidate now, compare it with production, and promote it if it passes."""
         from closedloop.cli.run_flow import run_flow
 
-        run_flow(session, "train", use_case, window, source, as_json=as_json)
+        run_flow(session, "train", use_case, window, source, force=force, as_json=as_json)

@@ -226,7 +226,8 @@ class PromotionEvidence:
     `packaging_difference` is the largest difference between a probability of the packaged model and
     of the fitted one, in every form in which it may be served; None when the package was not tried.
     `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
-    `served_reason` says why it is not ONNX.
+    `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
+    and production does not know; None when unknown.
     """
 
     window: Window
@@ -239,6 +240,7 @@ class PromotionEvidence:
     production_error: str | None = None
     served_by: str = ""
     served_reason: str = ""
+    new_windows: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

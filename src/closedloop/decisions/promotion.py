@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all_hold, make_check
+from closedloop.decisions.evaluation_rows import is_first_model, learnt_checks, rows_checks
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
 
@@ -22,8 +23,9 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         )
     checks = (
         *_score_checks(evidence.comparison, policy),
-        *_rows_checks(evidence, evidence.comparison),
+        *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
+        *learnt_checks(evidence, evidence.comparison),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
     )
@@ -88,36 +90,9 @@ def _floor_check(
     )
 
 
-def _is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
-    """Nothing is in production, by every part of the evidence. A version that failed, or is not
-    named, is not nothing."""
-    return (
-        evidence.production is None
-        and comparison.production is None
-        and not evidence.production_error
-    )
-
-
-def _rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Check]:
-    """A held-out part of the training window shares that window's faults: it can judge the first
-    model only."""
-    if not comparison.held_out:
-        return []
-    role = Role.NOTE if _is_first_model(evidence, comparison) else Role.GATE
-    return [
-        make_check(
-            "evaluation rows are newer than the training rows",
-            False,
-            role,
-            "a newer labelled window, unless it is the first model",
-            f"a held-out part of {comparison.window}",
-        )
-    ]
-
-
 def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> Check:
     claim = f"delta on {comparison.window}"
-    if _is_first_model(evidence, comparison):
+    if is_first_model(evidence, comparison):
         return make_check(
             claim,
             True,
@@ -193,7 +168,7 @@ def _slice_checks(
     each can be read alone here.
     """
     rules = policy.promotion
-    if evidence.production_error or _is_first_model(evidence, comparison):
+    if evidence.production_error or is_first_model(evidence, comparison):
         return []
     checks = []
     for part in comparison.slices:

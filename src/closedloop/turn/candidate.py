@@ -168,6 +168,26 @@ def make_evidence(
         production_error=candidate.production_error,
         served_by=served_by,
         served_reason=served_reason,
+        new_windows=_new_windows(history, candidate),
+    )
+
+
+def _new_windows(history: History[Parts], candidate: Candidate) -> tuple[str, ...] | None:
+    """Windows that the candidate learnt from and production does not know, by name and content.
+
+    None without a production that loads.
+    """
+    if history.bundle is None:
+        return None
+    facts = history.bundle.facts
+    digests = facts.data_digest.split("-")
+    whole = len(digests) == len(facts.trained_windows)  # a replay's first version has none
+    known = dict(zip(facts.trained_windows, digests, strict=True)) if whole else {}
+    return tuple(
+        window.name
+        for window in candidate.refitted
+        if window.name not in facts.trained_windows
+        or (whole and known[window.name] != window.digest[:12])
     )
 
 

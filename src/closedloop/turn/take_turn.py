@@ -11,6 +11,7 @@ from collections.abc import Callable
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
+from closedloop.errors import UseCaseError
 from closedloop.storage.details import RunFacts, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -78,8 +79,29 @@ def decided_before(history: History[Parts]) -> Entry | None:
     return journal.find(history.key("retraining"))
 
 
-def write_request(history: History[Parts]) -> Entry:
-    """Write down that a person asked for a retraining on this window."""
+def refuse_older_training(history: History[Parts]) -> None:
+    """Raise UseCaseError when production already knows a newer window than this history has."""
+    live = history.production
+    newest = None if live is None else history.place(live.trained_through)
+    if live is None or newest is None or newest <= history.index:
+        return
+    raise UseCaseError(
+        where=f"training for {history.window}",
+        wanted=f"a window from {live.trained_through} on: version {live.version}, which is "
+        "production, was trained through it",
+        got=f"{history.window}, which is older",
+        then="train for the newest window: closedloop train; or, to train without what came "
+        f"later: closedloop train --window {history.window} --force",
+    )
+
+
+def write_request(history: History[Parts], *, force: bool = False) -> Entry:
+    """Write down that a person asked for a retraining on this window.
+
+    Raises UseCaseError when production knows a newer window, unless `force`.
+    """
+    if not force:
+        refuse_older_training(history)
     live = history.production.version if history.production else None
     asked = request_check(f"train for {history.window}")
     decision = Decision(Kind.RETRAINING, Action.RETRAIN, history.window, (asked,), live)
