@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from pydantic_core import from_json
 from api.refusal import MAX_FAULTS, Refusal, fault, show
 from closedloop.records.labels import Label
 from closedloop.records.tables import MAX_KEY_LENGTH
+from closedloop.windows.written_numbers import read_amount
 
 # Trees and ONNX compute in 32 bits: beyond this, a model fails or answers nonsense.
 MAX_NUMBER = 3.4e38
@@ -45,9 +47,15 @@ def _as_text(value: Any) -> Any:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else value
 
 
-def _refuse_bool(value: Any) -> Any:
+def _as_number(value: Any) -> Any:
+    """Text is read as in files: '1,234.50' and '12 %' are numbers."""
     if isinstance(value, bool):
         raise ValueError("a truth value is not a number")
+    if isinstance(value, str):
+        number, _ = read_amount(value)
+        if not math.isfinite(number) or value.strip().casefold() in ("true", "false"):
+            raise ValueError("not the text of a number")
+        return number
     return value
 
 
@@ -64,7 +72,7 @@ def _refuse_nul(value: str) -> str:
 
 
 Number = Annotated[
-    float, BeforeValidator(_refuse_bool), Field(allow_inf_nan=False), AfterValidator(_refuse_huge)
+    float, BeforeValidator(_as_number), Field(allow_inf_nan=False), AfterValidator(_refuse_huge)
 ]
 Text = Annotated[str, BeforeValidator(_as_text)]
 Moment = Annotated[datetime, BeforeValidator(lambda value: _read_moment(value))]

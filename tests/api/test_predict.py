@@ -63,11 +63,14 @@ def test_a_category_has_one_spelling(service: Service, sent: Any, recorded: str)
     assert service.records.read(service.use_case)["returning"].tolist() == [recorded]
 
 
-@pytest.mark.parametrize(("sent", "means"), [(3, 3.0), ("3.5", 3.5), (-0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("sent", "means"),
+    [(3, 3.0), ("3.5", 3.5), (-0.0, 0.0), ("1,234.50", 1234.5), ("(12 %)", -12.0)],
+)
 def test_a_number_may_be_whole_or_written_as_text(
     service: Service, sent: Any, means: float
 ) -> None:
-    """Whole numbers and texts that are numbers are numbers."""
+    """Whole numbers and texts that are numbers are numbers, read as in files."""
     service.predict({**ROW, "visits": sent})
     assert service.records.read(service.use_case)["visits"].tolist() == [means]
 
@@ -115,6 +118,9 @@ BAD_ROWS = [
     ({"rows": [{**ROW, "visits": 1e39}]}, ["rows", 0, "visits"], "got 1e+39"),
     ({"rows": [{**ROW, "visits": 10**400}]}, ["rows", 0, "visits"], "too large"),
     ({"rows": [{**ROW, "visits": ""}]}, ["rows", 0, "visits"], 'got ""'),
+    ({"rows": [{**ROW, "visits": "0,125"}]}, ["rows", 0, "visits"], 'got "0,125"'),
+    ({"rows": [{**ROW, "visits": "1_000"}]}, ["rows", 0, "visits"], 'got "1_000"'),
+    ({"rows": [{**ROW, "visits": "true"}]}, ["rows", 0, "visits"], 'got "true"'),
     ({"rows": [{**ROW, "visits": [1]}]}, ["rows", 0, "visits"], "got a list of 1"),
     ({"rows": [{**ROW, "plan": 1.5}]}, ["rows", 0, "plan"], "wanted a text or null, got 1.5"),
     ({"rows": [{**ROW, "plan": {"a": 1}}]}, ["rows", 0, "plan"], "got an object of 1"),

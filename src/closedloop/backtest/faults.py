@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import read_numbers
-from closedloop.windows.spelling import find_spellings, read_label, read_number
+from closedloop.windows.spelling import find_spellings, read_label
+from closedloop.windows.written_numbers import read_number
 
 _FLIPPED = 0.4
 _KEPT = 0.1

@@ -20,9 +20,9 @@ from closedloop.windows.spelling import (
     find_spellings,
     read_category,
     read_label,
-    read_number,
     spell,
 )
+from closedloop.windows.written_numbers import read_number
 
 
 def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:

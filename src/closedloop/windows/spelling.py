@@ -1,4 +1,4 @@
-"""How exports spell single values: numbers, categories, nulls.
+"""How exports spell single values: categories, labels, nulls.
 
 Without pandas, because the service reads values too.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,12 +17,24 @@ import numpy as np
 from closedloop.use_case.contract import MISSING
 
 # Spellings of 'no value' in exports. A category spelled like this is a value if `allowed` names it.
-_NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})
-_CURRENCY = "€$£¥"
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
+NULLS = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "<na>"})
+# What people write where a number is wanted and they have none; among categories these are values.
+_NO_NUMBERS = re.compile(
+    r"unknown|unk|missing|blank|empty|void|undefined|invalid|tb[ad]|n\.a\.?|n/?[dk]|n\.d\.|"
+    r"not (available|applicable|known|given)|no (data|value|answer)|unbekannt|k\. ?a\.|"
+    r"keine angabe|inconnu|desconocido|\\n|[(\[](null|none|blank|empty|missing)[)\]]|"
+    r"#(value!|ref!|div/0!|num!|name\?|null!|error!)"
+)
+_SYMBOLS = re.compile(r"[^\w\s]{1,5}")  # '?', '-', '...'
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)\.0+")  # 1.0 is 1, but 001.0 is a code
 # The nulls of pandas, by name: this saves importing pandas.
 _PANDAS_NULLS = ("NAType", "NaTType")
+# Nothing for zero-width spaces, soft hyphens, byte order marks and marks of direction; a plain
+# space for the others.
+_LOOKS = str.maketrans(
+    dict.fromkeys("\u200b\u2060\u00ad\ufeff\u200e\u200f", "")
+    | dict.fromkeys("\u00a0\u202f\u2007\u2009\u2002\u2003\u3000", " ")
+)
 
 
 def is_null(value: object) -> bool:
@@ -34,28 +47,21 @@ def is_null(value: object) -> bool:
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether a value is null or a spelling of it."""
-    return is_null(value) or (isinstance(value, str) and value.strip().casefold() in _NULLS)
+    """Whether a value where a number is wanted is null or says so, such as '?' or 'n/a'."""
+    if not isinstance(value, str):
+        return is_null(value)
+    text = tidy(value).casefold()
+    return text in NULLS or bool(_NO_NUMBERS.fullmatch(text) or _SYMBOLS.fullmatch(text))
 
 
-def read_number(value: Any) -> float:
-    """Bools, Decimals and text such as ' 1,234.50 ' or '€12' as a number; NaN for anything else.
+def tidy(text: str) -> str:
+    """Text without blanks around it, in one form for what looks alike.
 
-    A comma is accepted only between thousands.
+    Composed characters (NFC), plain spaces, nothing without a width.
     """
-    if is_null(value):
-        return math.nan
-    if isinstance(value, str):
-        text = value.strip().strip(_CURRENCY).strip()
-        if text.casefold() in ("true", "false"):
-            return float(text.casefold() == "true")
-        if _THOUSANDS.fullmatch(text):
-            text = text.replace(",", "")
-        value = text if "_" not in text else ""  # Python would read 1_000
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_LOOKS))
+    return text.strip()
 
 
 def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
@@ -81,23 +87,32 @@ def _plain(text: str) -> str:
 
 
 def find_spellings(allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """Plain form -> the spelling to use; an exact spelling wins over an equal plain form."""
-    known = {_plain(text.strip()): text for text in reversed(allowed)}
+    """Form -> the spelling to use; an exact spelling wins over an equal plain form."""
+    known = {_plain(tidy(text)): text for text in reversed(allowed)}
+    known.update({tidy(text): text for text in reversed(allowed)})
     known.update({text.strip(): text for text in allowed})
     return known
 
 
+def _find(text: str, known: Mapping[str, str]) -> str | None:
+    found = known.get(text)
+    if found is None and not text.isascii():
+        text = tidy(text)
+        found = known.get(text)
+    return found if found is not None else known.get(_plain(text))
+
+
 def _category(value: Any, known: Mapping[str, str]) -> str:
     text = spell(value)
-    found = known.get(text, known.get(_plain(text)))
+    found = _find(text, known)
     if found is not None:
         return found
-    if text.casefold() in _NULLS:
+    text = tidy(text)
+    if text.casefold() in NULLS:
         return MISSING
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def read_label(value: Any, known: Mapping[str, str]) -> str | None:
     """The class that a value spells; None for an unknown class."""
-    text = spell(value)
-    return known.get(text, known.get(_plain(text)))
+    return _find(spell(value), known)

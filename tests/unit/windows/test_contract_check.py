@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
@@ -89,6 +90,24 @@ def test_a_few_bad_values_are_accepted(use_case: UseCase) -> None:
     frame["fee"] = frame["fee"].astype(object)
     frame.loc[0, "fee"], frame.loc[1, "plan"], frame.loc[2, "label"] = 9999.0, "weekly", "maybe"
     assert violations(frame, use_case) == {}
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    ["?", " - ", "--", ".", "...", "\u2014", "Unknown", "n.a.", "k. A.", "#DIV/0!", "(blank)"],
+)
+def test_signs_for_no_number_are_nulls(use_case: UseCase, nothing: str) -> None:
+    """'?' and the like among numbers are nulls, not numbers that cannot be read: only their rate
+    can break a window."""
+    rows = good_rows().astype({"fee": object})
+    rows.loc[:5, "fee"] = nothing
+    assert check_contract(rows, prepare(rows, use_case), use_case) == ()
+    rows.loc[:19, "fee"] = nothing
+    (broken,) = check_contract(rows, prepare(rows, use_case), use_case)
+    assert (broken.rule, broken.got) == ("null", "10.0 % null")
+    rows.loc[:19, "fee"] = "many"
+    (broken,) = check_contract(rows, prepare(rows, use_case), use_case)
+    assert broken.rule == "type"
 
 
 def test_a_change_of_unit_within_the_bounds_is_found(use_case: UseCase) -> None:

@@ -36,6 +36,32 @@ from tests.unit.windows.conftest import CONTENT, good_rows
         (float("inf"), None),
         ("inf", None),
         ("12,5", None),
+        ("12%", 12.0),
+        ("12 %", 12.0),
+        ("(1,234.50)", -1234.5),
+        ("$(12)", -12.0),
+        ("12.30-", -12.3),
+        ("\u2212\u20ac12", -12.0),
+        ("1'234.50", 1234.5),
+        ("1\u2019234", 1234.0),
+        ("1 234", 1234.0),
+        ("1\u00a0234\u00a0567.5", 1234567.5),
+        ("1\u202f234", 1234.0),
+        ("12,34,567", 1234567.0),
+        ("USD 12.30", 12.3),
+        ("12.30 EUR", 12.3),
+        ("R$ 5", 5.0),
+        ("\ufeff7", 7.0),
+        ("0,125", None),
+        ("0 125", None),
+        ("0'125", None),
+        ("1,23", None),
+        ("1,2345", None),
+        ("1,234 567", None),
+        ("1 (234)", None),
+        ("(-12)", None),
+        ("$12 EUR", None),
+        ("12 kg", None),
         ("1_000", None),
         ("abc", None),
         ([1], None),
@@ -61,6 +87,15 @@ def test_numbers_are_repaired_or_null(use_case: UseCase, raw: object, number: fl
         (1.5, "1.5"),
         (Decimal("1.0"), "1"),
         ("01", "01"),
+        ("007", "007"),
+        ("001.0", "001.0"),
+        ("1E3", "1E3"),
+        ("0x1F", "0x1F"),
+        (2**53 + 1, "9007199254740993"),
+        ("Zu\u0308rich", "Z\u00fcrich"),
+        ("\u200bZ\u00fcrich\u00a0", "Z\u00fcrich"),
+        ("New\u00a0York", "New York"),
+        ("\u00a0na\u200b", MISSING),
         (None, MISSING),
         (np.nan, MISSING),
         (pd.NaT, MISSING),
@@ -75,6 +110,41 @@ def test_categories_have_one_spelling(use_case: UseCase, raw: object, text: str)
     assert prepare(pd.DataFrame({"level": pd.Series([raw], dtype=object)}), use_case)[
         "level"
     ].tolist() == [text]
+
+
+def test_codes_of_one_number_stay_apart(use_case: UseCase) -> None:
+    """01067 and 1067 are two places, whether text came from CSV or Parquet, allowed or not."""
+    codes = ["01067", "1067", "007", "07", "7", "1E3", "1000"]
+    content = {**CONTENT, "columns": {"level": {"type": "categorical", "allowed": codes}}}
+    for known in (use_case, parse_use_case(content, Path("loop.toml"))):
+        for values in (pd.Series(codes), pd.Series(codes, dtype="string")):
+            assert prepare(pd.DataFrame({"level": values}), known)["level"].tolist() == codes
+
+
+def test_whole_numbers_beyond_2_to_53_keep_their_last_digit(use_case: UseCase) -> None:
+    """64-bit ids are exact as category and as key, also beside nulls."""
+    ids = [2**53 + 1, 2**53 + 2, None]
+    frame = pd.DataFrame(
+        {"level": pd.array(ids, dtype="Int64"), "id": pd.Series(ids, dtype=object)}
+    )
+    prepared = prepare(frame, use_case)
+    assert prepared["level"].tolist() == ["9007199254740993", "9007199254740994", MISSING]
+    assert prepared["id"].tolist()[:2] == ["9007199254740993", "9007199254740994"]
+
+
+def test_contracts_that_name_two_forms_keep_both(use_case: UseCase) -> None:
+    """A loop.toml that lists composed and decomposed text still tells them apart; with one form
+    listed, both are that one, spelled as it is listed."""
+    composed, apart = "Z\u00fcrich", "Zu\u0308rich"
+    for allowed, wanted in (
+        ([composed, apart], [composed, apart, composed]),
+        ([apart], [apart, apart, apart]),
+        ([composed], [composed, composed, composed]),
+    ):
+        content = {**CONTENT, "columns": {"level": {"type": "categorical", "allowed": allowed}}}
+        frame = pd.DataFrame({"level": [composed, apart, composed + "\u200b"]})
+        prepared = prepare(frame, parse_use_case(content, Path("loop.toml")))
+        assert prepared["level"].tolist() == wanted
 
 
 def test_values_that_hash_alike_stay_apart(use_case: UseCase) -> None:
@@ -142,9 +212,10 @@ def test_labels_are_classes_or_none(use_case: UseCase) -> None:
     """A label is spelled as its class; null and unknown labels are None, never a class of their
     own."""
     prepared = prepare(
-        pd.DataFrame({"fee": [1.0] * 5, "label": ["NO", " yes", None, "", "perhaps"]}), use_case
+        pd.DataFrame({"fee": [1.0] * 6, "label": ["NO", " yes", None, "", "perhaps", "YES\u00a0"]}),
+        use_case,
     )
-    assert prepared["label"].tolist() == ["no", "Yes", None, None, None]
+    assert prepared["label"].tolist() == ["no", "Yes", None, None, None, "Yes"]
     numbers = parse_use_case(
         {**CONTENT, "target": {"column": "label", "classes": ["0", "1"]}}, Path("loop.toml")
     )
