@@ -160,6 +160,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
             "minimum": column.minimum,
             "maximum": column.maximum,
             "allowed": column.allowed,
+            "optional": column.optional,
         }
         for name, column in use_case.columns.items()
     }

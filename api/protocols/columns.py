@@ -68,7 +68,7 @@ def refuse_many(rows: int, max_rows: int) -> None:
 
 
 def _refuse_missing(use_case: UseCase, table: Table) -> None:
-    missing = [name for name in use_case.columns if name not in table.columns]
+    missing = [name for name in use_case.required if name not in table.columns]
     if missing:
         unknown = f"; unknown: {', '.join(sorted(table.ignored))[:500]}" if table.ignored else ""
         raise MissingColumn(
@@ -84,11 +84,18 @@ def take_plain(use_case: UseCase, table: Table) -> Rows | None:
     """
     if use_case.key in table.columns:
         return None
-    numbers = [_plain_numbers(table.columns[name]) for name in use_case.numeric]
-    texts = [table.columns[name] for name in use_case.categorical]
+    columns = _with_optional(use_case, table)
+    numbers = [_plain_numbers(columns[name]) for name in use_case.numeric]
+    texts = [columns[name] for name in use_case.categorical]
     if None in numbers or not all(_TEXTS.issuperset(map(type, column)) for column in texts):
         return None
     return Rows.of_columns(numbers, texts, [None] * table.rows)  # type: ignore[arg-type]
+
+
+def _with_optional(use_case: UseCase, table: Table) -> Mapping[str, Sequence[Any]]:
+    """The columns of the table, and nulls for each optional one that it lacks."""
+    lacking = set(use_case.columns).difference(use_case.required, table.columns)
+    return {**table.columns, **dict.fromkeys(lacking, [None] * table.rows)}
 
 
 def _plain_numbers(column: Sequence[Any]) -> Sequence[float | None] | None:

@@ -87,7 +87,7 @@ def _describe_record(model: LoadedModel | None) -> dict[str, Any]:
         "description": "Column -> value; unknown columns are ignored.",
     }
     if model is not None:
-        described["required"] = list(model.use_case.columns)
+        described["required"] = list(model.use_case.required)
         described["properties"] = {
             name: _NUMBER if name in model.use_case.numeric else _TEXT
             for name in model.use_case.columns

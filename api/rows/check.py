@@ -35,7 +35,7 @@ class RowType:
         fields: dict[str, Any] = {
             f"f{number}": (
                 Number | None if column.type == "numeric" else Text | None,
-                Field(alias=name, description=_describe(column)),
+                Field(None if column.optional else ..., alias=name, description=_describe(column)),
             )
             for number, (name, column) in enumerate(use_case.columns.items())
         }

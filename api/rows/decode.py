@@ -130,13 +130,18 @@ def _make_row(use_case: UseCase) -> Any:
         *((name, TEXT) for name in use_case.categorical),
     ]
     # Columns may have any name, fields may not.
-    fields: list[Any] = [(f"f{number}", kind) for number, (_, kind) in enumerate(typed)]
+    fields: list[Any] = [
+        (f"f{number}", kind, *((None,) if use_case.columns[name].optional else ()))
+        for number, (name, kind) in enumerate(typed)
+    ]
     names = {f"f{number}": name for number, (name, _) in enumerate(typed)}
     if use_case.key is not None:
         fields.append(("key", KEY, None))
         names["key"] = use_case.key
     try:
-        return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, gc=False)
+        return msgspec.defstruct(
+            "Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
+        )
     except ValueError:
         return None
 

@@ -31,7 +31,7 @@ CONTENT: dict[str, Any] = {
         "plan": {"type": "categorical", "allowed": ["Basic", "gold", "1", "None", "True"]},
         "größe (m²)": {"type": "numeric", "minimum": 0, "maximum": 500},
         "class": {"type": "categorical"},
-        "visits": {"type": "numeric"},
+        "visits": {"type": "numeric", "optional": True},
     },
 }
 USE_CASE = parse_use_case(CONTENT, Path("loop.toml"))

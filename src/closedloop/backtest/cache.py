@@ -65,14 +65,17 @@ class CachedCompute(Compute):
         index: int,
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
+        not_yet: frozenset[str] = frozenset(),
     ) -> ReadWindow:
         """As `Compute`; rows are identified by the source's `mark`, else by the source."""
         mark = getattr(source, "mark", None)
-        place = ("read", id(source) if mark is None else mark(name), name, index)
+        place = ("read", id(source) if mark is None else mark(name), name, index, not_yet)
 
         # The source and the statistics stay in the results, so that no other object gets their id.
         def read() -> tuple[ReadWindow, object]:
-            window = super(CachedCompute, self).read_window(source, name, index, use_case, None)
+            window = super(CachedCompute, self).read_window(
+                source, name, index, use_case, None, not_yet
+            )
             return window, source
 
         window, _ = self.once(place, read)
@@ -80,7 +83,7 @@ class CachedCompute(Compute):
             return window
 
         def check() -> tuple[ReadWindow, object]:
-            violations = self._check(source, window, use_case, statistics)
+            violations = self._check(source, window, use_case, statistics, not_yet)
             return replace(window, violations=violations), statistics
 
         return self.once((*place, id(statistics)), check)[0]
@@ -91,10 +94,12 @@ class CachedCompute(Compute):
         window: ReadWindow,
         use_case: UseCase,
         statistics: Mapping[str, Any],
+        not_yet: frozenset[str],
     ) -> Any:
         from closedloop.windows.contract_check import check_contract
 
-        return check_contract(source.read(window.facts.name), window.prepared, use_case, statistics)
+        raw = source.read(window.facts.name)
+        return check_contract(raw, window.prepared, use_case, statistics, not_yet)
 
     def fit(
         self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase

@@ -20,6 +20,7 @@ from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
+from closedloop.windows.order import columns_not_yet
 from closedloop.windows.prepare import prepare
 
 # Newer versions install but fail silently: see pyproject.toml.
@@ -123,7 +124,8 @@ def _disk(settings: Settings) -> Finding:
 def _newest_window(loop: Loop) -> str:
     names = loop.source.windows()
     raw = loop.source.read(names[-1])
-    violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, None)
+    not_yet = columns_not_yet(loop.use_case.columns, names, names[-1])
+    violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, not_yet=not_yet)
     if violations:
         raise ClosedLoopError(
             where=f"window {names[-1]}",

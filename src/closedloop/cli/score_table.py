@@ -15,6 +15,7 @@ from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.operations.progress import OnProgress
 from closedloop.turn.open import Loop
+from closedloop.use_case.contract import UseCase
 from closedloop.windows.chunk_writer import OUT_ENDINGS, write_whole
 from closedloop.windows.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
 from closedloop.windows.contract_check import check_contract
@@ -95,7 +96,7 @@ def score_table(
         [name for name in (use_case.key, use_case.target.column) if name is not None],
     )
     reader = open_table(table, [*features, *others])
-    _refuse_incomplete(reader, features, table)
+    _refuse_incomplete(reader, use_case, table)
     with write_whole(out) as writer:
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):
             prepared = prepare(chunk.frame, use_case)
@@ -137,8 +138,8 @@ def score_rows(
     }
 
 
-def _refuse_incomplete(reader: ChunkReader, features: list[str], table: Path) -> None:
-    if missing := [name for name in features if name not in reader.names]:
+def _refuse_incomplete(reader: ChunkReader, use_case: UseCase, table: Path) -> None:
+    if missing := [name for name in use_case.required if name not in reader.names]:
         raise SourceError(
             where=str(table),
             wanted="every feature column of the model",

@@ -42,14 +42,16 @@ class Compute:
         index: int,
         use_case: UseCase,
         statistics: Mapping[str, Any] | None,
+        not_yet: frozenset[str] = frozenset(),
     ) -> ReadWindow:
         """Read, prepare and check one window.
 
-        `statistics` are those of production's training rows, None without production.
+        `statistics` are those of production's training rows, None without production; `not_yet`
+        are the columns that came after this window.
         """
         raw = source.read(name)
         prepared = prepare(raw, use_case)
-        violations = check_contract(raw, prepared, use_case, statistics)
+        violations = check_contract(raw, prepared, use_case, statistics, not_yet)
         content = digest(prepared, use_case)
         labelled = labelled_rows(name, index, prepared, content, use_case)
         counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))

@@ -17,7 +17,7 @@ from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.ports import P
-from closedloop.windows.order import mature, position, up_to
+from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.sources import in_time_order
 
 
@@ -98,8 +98,14 @@ class History(Generic[P]):
         """Read, prepare and check one window."""
         if name not in self._read:
             statistics = self.bundle.facts.statistics if self.bundle else None
+            use_case = self.loop.use_case
             self._read[name] = self.loop.compute.read_window(
-                self.loop.source, name, position(self.names, name), self.loop.use_case, statistics
+                self.loop.source,
+                name,
+                position(self.names, name),
+                use_case,
+                statistics,
+                columns_not_yet(use_case.columns, self._all_names, name),
             )
         return self._read[name]
 

@@ -17,6 +17,7 @@ from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
 from closedloop.turn.without_labels import estimate_without_labels
+from closedloop.use_case.contract import UseCase
 
 PREDICTION, TARGET = "(prediction)", "(target)"
 
@@ -141,9 +142,14 @@ def measure_window_drift(
         reference_name=f"version {history.production.version if history.production else '?'}",
         current_name=window.facts.name,
         seed=use_case.training.seed,
-        ignore_nulls=frozenset({PREDICTION, TARGET}),
+        ignore_nulls=frozenset({PREDICTION, TARGET, *_often_absent(use_case)}),
         max_drift_share=use_case.policy.retraining.max_drift_share,
     )
+
+
+def _often_absent(use_case: UseCase) -> list[str]:
+    """Columns that whole windows lack: their nulls say which windows are compared, not drift."""
+    return [name for name, column in use_case.columns.items() if column.since or column.optional]
 
 
 def watched_frame(

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from closedloop.decisions.policy import Policy
+from closedloop.decisions.policy import ADDED_LATER, Policy
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
 
@@ -21,7 +21,8 @@ class Column:
 
     `minimum`, `maximum` and `allowed` limit single values. A window is broken when more than
     `max_bad_rate` of its non-null values are outside these limits, or more than `max_null_rate` of
-    its values are null. `watch` includes the column in the drift share.
+    its values are null. `watch` includes the column in the drift share. A window may lack a column
+    that is `optional`, or that came `since` a newer window: its values then count as null.
     """
 
     type: Literal["numeric", "categorical"]
@@ -38,6 +39,10 @@ class Column:
     """Share of values out of bounds above which a window is broken."""
     watch: bool = True
     """Whether the column counts for `drift_share`."""
+    since: str | None = field(default=None, metadata=ADDED_LATER)
+    """First window that has the column; older windows may lack it, as null."""
+    optional: bool = field(default=False, metadata=ADDED_LATER)
+    """Whether any window, table or request may lack the column, as null."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
@@ -176,6 +181,11 @@ class UseCase:
     policy: Policy
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The features that a table or a request must hold."""
+        return tuple(name for name, column in self.columns.items() if not column.optional)
 
     @property
     def numeric(self) -> tuple[str, ...]:

@@ -232,7 +232,8 @@ def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
             then="fix the file, or remove golden from loop.toml",
         ) from None
     for case in cases:
-        missing = sorted(set(file.columns) - set(case.row))
+        needed = {name for name, column in file.columns.items() if not column.optional}
+        missing = sorted(needed - set(case.row))
         unknown = sorted(set(case.row) - set(file.columns))
         if missing or unknown or case.label not in file.target.classes:
             got = (

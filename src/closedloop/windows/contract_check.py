@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,23 @@ def check_contract(
     prepared: pd.DataFrame,
     use_case: UseCase,
     statistics: Mapping[str, Mapping[str, Any]] | None = None,
+    not_yet: Collection[str] = (),
 ) -> tuple[Violation, ...]:
     """Every way in which the window breaks the contract, at most one violation per column.
 
     The rules are checked in this order: missing, type, null, range (or categories), unit.
     `statistics` describe production's training rows (`measure_statistics`); None skips the unit
-    rule.
+    rule. `not_yet` names columns that came after this window (`order.columns_not_yet`): they may be
+    missing or null.
     """
     if not len(raw):
         return (Violation("(window)", "empty", "at least one row", "no rows"),)
     found: list[Violation | None] = []
     for name, column in use_case.columns.items():
+        column = _excuse_nulls(name, column, prepared[name], not_yet)
         if name not in raw.columns:
-            found.append(Violation(name, "missing", "a column of this name", "none"))
+            if not (column.optional or name in not_yet):
+                found.append(Violation(name, "missing", "a column of this name", "none"))
         elif column.type == "numeric":
             found.append(
                 _check_numeric(
@@ -53,6 +58,15 @@ def check_contract(
             found.append(_check_categorical(name, column, prepared[name]))
     found += [_check_key(raw, prepared, use_case.key), _check_labels(raw, prepared, use_case)]
     return tuple(violation for violation in found if violation is not None)
+
+
+def _excuse_nulls(
+    name: str, column: Column, values: pd.Series[Any], not_yet: Collection[str]
+) -> Column:
+    """Without a limit of nulls where the window may lack the column: a table of all windows holds
+    it as null."""
+    lacks = column.optional and bool((values.isna() | (values == MISSING)).all())
+    return replace(column, max_null_rate=1.0) if lacks or name in not_yet else column
 
 
 def _percent(share: float) -> str:

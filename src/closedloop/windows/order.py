@@ -6,12 +6,14 @@ Pure functions; `names` is always every known window, oldest first.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closedloop.errors import SourceError, UseCaseError
+from closedloop.use_case.contract import Column
+from closedloop.windows.sources import in_time_order
 
 
 def position(names: Sequence[str], window: str) -> int:
@@ -53,6 +55,25 @@ def mature(names: Sequence[str], window: str, delay: int) -> tuple[str, ...]:
             then="fix it in loop.toml",
         )
     return tuple(names[: max(0, position(names, window) + 1 - delay)])
+
+
+def columns_not_yet(
+    columns: Mapping[str, Column], names: Sequence[str], window: str
+) -> frozenset[str]:
+    """The columns that came after `window`: `since` is a newer one.
+
+    A `since` that is no window is placed among them by its name.
+    """
+    return frozenset(
+        name
+        for name, column in columns.items()
+        if column.since is not None and _is_before(window, column.since, names)
+    )
+
+
+def _is_before(window: str, since: str, names: Sequence[str]) -> bool:
+    ordered = names if since in names else in_time_order({*names, since})
+    return position(ordered, window) < position(ordered, since)
 
 
 def held_out(keys: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
