@@ -8,10 +8,11 @@ from itertools import takewhile
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from closedloop.decisions.auc_loss import loss_over_limit
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence, Window
 from closedloop.decisions.policy import Policy, RetrainingPolicy
-from closedloop.decisions.retraining import decide_retraining, drift_over_limit, loss_over_limit
+from closedloop.decisions.retraining import decide_retraining, drift_over_limit
 from tests.properties.evidence_strategies import (
     eager,
     retraining_evidence,

@@ -32,6 +32,7 @@ class MemoryRegistry:
             facts.trained_windows[-1],
             facts.val_auc,
             "",
+            val_auc_error=facts.val_auc_error,
         )
         return number
 

@@ -28,7 +28,8 @@ class Facts:
 
     `use_case` is the content of the loop.toml it was fitted under, without the golden cases.
     `trained_windows` are in time order. `val_auc` is that of its twin, which was fitted before
-    `evaluation_window` and scored on it.
+    `evaluation_window` and scored on it, and `val_auc_error` its standard error, None in bundles
+    of older versions.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Facts:
     use_case: dict[str, Any]
     rows: int
     data_digest: str
+    val_auc_error: float | None = None
 
 
 @dataclass(frozen=True)

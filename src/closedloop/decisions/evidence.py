@@ -112,7 +112,8 @@ class Scores:
     """How one model did on one labelled window.
 
     `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is
-    missing from the rows. `confusion` counts rows: actual class down, predicted class across, in
+    missing from the rows; `val_auc_error` is its standard error, None when unknown or when a class
+    has fewer than two rows. `confusion` counts rows: actual class down, predicted class across, in
     the order of `classes`.
     """
 
@@ -124,6 +125,7 @@ class Scores:
     brier: float
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]
+    val_auc_error: float | None = None
 
     @property
     def f1(self) -> float:
@@ -184,7 +186,9 @@ class GoldenResult:
 class LoopState:
     """Where the loop stands before a turn, read from the registry and the journal.
 
-    Indexes count windows in time order. `drift_marks` and `loss_marks` say, oldest first and
+    Indexes count windows in time order. `expected_auc` is the val_auc that production was promoted
+    with, `expected_auc_error` its standard error, None where older versions did not keep it.
+    `drift_marks` and `loss_marks` say, oldest first and
     without the current window, whether drift_share (the AUC loss) was over its limit; a broken
     window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
     over, up to the newest; None when the newest was not.
@@ -199,6 +203,7 @@ class LoopState:
     drift_marks: tuple[bool, ...] = ()
     loss_marks: tuple[bool, ...] = ()
     drifting_since: int | None = None
+    expected_auc_error: float | None = None
 
 
 @dataclass(frozen=True)

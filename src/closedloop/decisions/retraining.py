@@ -3,6 +3,7 @@ new labels allow it."""
 
 from __future__ import annotations
 
+from closedloop.decisions.auc_loss import auc_loss, loss_by_chance, loss_over_limit
 from closedloop.decisions.checks import (
     REQUESTED,
     Action,
@@ -25,23 +26,6 @@ def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | Non
     """Did this window's drift_share pass its limit? None when it was not measured."""
     share = evidence.drift.drift_share if evidence.drift else None
     return None if share is None else share > policy.retraining.max_drift_share
-
-
-def auc_loss(evidence: RetrainingEvidence) -> float | None:
-    """The AUC that production was promoted with minus the AUC it realised on this window.
-
-    None without labels or production.
-    """
-    expected, realised = evidence.state.expected_auc, evidence.realised_auc
-    return None if expected is None or realised is None else expected - realised.value
-
-
-def loss_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
-    """Is the AUC loss over its limit and beyond its interval? None when it was not measured."""
-    loss, realised = auc_loss(evidence), evidence.realised_auc
-    if loss is None or realised is None or evidence.state.expected_auc is None:
-        return None
-    return loss > policy.retraining.max_auc_loss and realised.upper < evidence.state.expected_auc
 
 
 def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bool | None:
@@ -160,14 +144,14 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
 
 def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     limit = f"{policy.retraining.max_auc_loss:.3f}{_memory(policy)}"
-    loss = auc_loss(evidence)
+    loss, chance = auc_loss(evidence), loss_by_chance(evidence, policy)
     over = _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy)
     return make_check(
         "realised AUC fell by more than its limit",
         over,
         Role.TRIGGER,
         f"a significant loss over {limit}",
-        "not measured" if loss is None else f"{loss:+.4f}",
+        "not measured" if loss is None else f"{loss:+.4f}, by chance up to {chance:.4f}",
         summary=f"realised AUC fell by {loss:.4f}, limit {limit}" if over else "",
     )
 

@@ -58,6 +58,14 @@ def measure_auc(labels: Labels, probabilities: Probabilities) -> float | None:
     return _macro(labels, probabilities)[0]
 
 
+def measure_auc_error(labels: Labels, probabilities: Probabilities) -> float | None:
+    """Standard error of the ROC AUC; None when a class has fewer than two rows."""
+    check_shapes(labels, probabilities)
+    if count_rarest(labels, probabilities.shape[1]) < 2:
+        return None
+    return _standard_error(_macro(labels, probabilities)[1])
+
+
 def estimate_auc(
     labels: Labels, probabilities: Probabilities, confidence: float
 ) -> Estimate | None:
@@ -152,5 +160,9 @@ def _influence(
 
 
 def _interval(value: float, psi: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    reach = float(norm.ppf(0.5 + confidence / 2) * np.sqrt(np.square(psi).sum()) / len(psi))
+    reach = float(norm.ppf(0.5 + confidence / 2)) * _standard_error(psi)
     return value - reach, value + reach
+
+
+def _standard_error(psi: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(psi).sum()) / len(psi))

@@ -11,7 +11,13 @@ import numpy as np
 
 from closedloop.decisions.evidence import ClassScores, GoldenResult, Scores
 from closedloop.errors import ModelError
-from closedloop.metrics.auc import Labels, Probabilities, check_shapes, measure_auc
+from closedloop.metrics.auc import (
+    Labels,
+    Probabilities,
+    check_shapes,
+    measure_auc,
+    measure_auc_error,
+)
 from closedloop.use_case.contract import GoldenCase
 
 _SMALLEST_PROBABILITY = 1e-15  # a certain and wrong answer costs 34.5 in log-loss, not infinity
@@ -57,6 +63,7 @@ def score_model(
         brier=float(squares[:, 1].mean() if count == 2 else squares.sum(axis=1).mean()),
         classes=tuple(per_class),
         confusion=tuple(tuple(int(cell) for cell in line) for line in confusion),
+        val_auc_error=measure_auc_error(labels, probabilities),
     )
 
 

@@ -28,7 +28,8 @@ PRUNING, PRUNED = "pruning", "pruned"
 class VersionFacts:
     """What the registry knows about a version without loading it.
 
-    `served_by` is `onnx` or `pipeline`.
+    `served_by` is `onnx` or `pipeline`. `val_auc_error` is the standard error of `val_auc`, None
+    for versions that were registered before it was kept.
     """
 
     version: int
@@ -41,6 +42,7 @@ class VersionFacts:
     val_auc: float | None
     run_id: str
     served_by: str = "pipeline"
+    val_auc_error: float | None = None
 
 
 class Versions(Runs):
@@ -192,7 +194,7 @@ def _found(look: Callable[[], Any]) -> Any:
 
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
     tags = found.tags
-    auc = tags.get("closedloop.val_auc")
+    auc, error = (tags.get(f"closedloop.{name}") for name in ("val_auc", "val_auc_error"))
     return VersionFacts(
         version=int(found.version),
         status=tags.get(STATUS, "unknown"),
@@ -204,4 +206,5 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         val_auc=float(auc) if auc else None,
         run_id=found.run_id or "",
         served_by=tags.get("closedloop.served_by", "pipeline"),
+        val_auc_error=float(error) if error else None,
     )

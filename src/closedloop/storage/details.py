@@ -65,7 +65,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class ComparisonFacts:
-    """The candidate and production on the same rows."""
+    """The candidate and production on the same rows; `val_auc_error` is a standard error."""
 
     recipe: str | None = None
     evaluated_on: str | None = None
@@ -73,6 +73,7 @@ class ComparisonFacts:
     production_val_auc: float | None = None
     delta: float | None = None
     quarantined_windows: tuple[str, ...] = ()
+    val_auc_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,7 @@ class History(Generic[P]):
             trained_through=self.place(live.trained_through) if live else None,
             promoted_at=promoted_at,
             expected_auc=live.val_auc if live else None,
+            expected_auc_error=live.val_auc_error if live else None,
             trained_at=tuple(sorted(trained)),
             drift_marks=tuple(over for _, over in drift_marks),
             loss_marks=tuple(

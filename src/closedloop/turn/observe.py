@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from closedloop.decisions.auc_loss import loss_over_limit
 from closedloop.decisions.checks import Decision
 from closedloop.decisions.evidence import DriftReport, RetrainingEvidence, RollbackEvidence
-from closedloop.decisions.retraining import drift_over_limit, loss_over_limit
+from closedloop.decisions.retraining import drift_over_limit
 from closedloop.storage.details import DriftFacts, EstimateFacts, TurnDetails, WindowFacts
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History

@@ -165,6 +165,7 @@ def _register(
         "trained_through": facts.trained_windows[-1],
         "served_by": evidence.served_by,
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
+        "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
     }
     return registry.register(facts.key, run_id, tags)
 

@@ -79,6 +79,7 @@ def write_promotion(
             recipe=compared.recipe,
             evaluated_on=compared.window,
             val_auc=compared.candidate.val_auc,
+            val_auc_error=compared.candidate.val_auc_error,
             production_val_auc=compared.production.val_auc if compared.production else None,
             delta=compared.delta.value if compared.delta else None,
         )
