@@ -12,7 +12,8 @@ from rich.table import Table
 
 from closedloop.cli.decision_view import brief_reason, coloured
 from closedloop.decisions.checks import Action, Kind
-from closedloop.registry.versions import VersionFacts
+from closedloop.decisions.reference import reference_falls, tell_fall
+from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
     EstimateFacts,
     RealisedFacts,
@@ -33,12 +34,13 @@ def read_status(loop: Loop) -> dict[str, Any]:
         for entry in entries
         if entry.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
     ]
-    records = loop.records.count(loop.use_case.name)
+    records, versions = loop.records.count(loop.use_case.name), loop.registry.versions()
     return {
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
-        "versions": [_version_facts(version) for version in loop.registry.versions()],
+        "versions": [_version_facts(version) for version in versions],
+        "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
         if decided
         else None,
@@ -62,6 +64,18 @@ def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | N
         "realised_on": realised.realised_on,
         "realised_auc": realised.realised_auc,
     }
+
+
+def _reference(versions: Sequence[VersionFacts], confidence: float) -> dict[str, Any] | None:
+    """What losses are measured against, and the value before it if it fell; None without one."""
+    live = next((version for version in versions if PRODUCTION in version.aliases), None)
+    if live is None or live.val_auc is None:
+        return None
+    before = next((version for version in versions if PREVIOUS in version.aliases), None)
+    fell = before is not None and reference_falls(
+        before.val_auc, before.val_auc_error, live.val_auc, live.val_auc_error, confidence
+    )
+    return {"val_auc": live.val_auc, "fell_from": before.val_auc if before and fell else None}
 
 
 def _version_facts(version: VersionFacts) -> dict[str, Any]:
@@ -91,6 +105,9 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
         line(f"before it: version {facts['previous']} (closedloop rollback)")
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
+    reference = facts["reference"]
+    if reference and reference["fell_from"] is not None:
+        line(tell_fall(reference["fell_from"], reference["val_auc"]), "yellow")
     records = facts["records"]
     line(f"records: {records['predictions']} predictions, {records['labels']} labels")
     if last := facts["last_decision"]:

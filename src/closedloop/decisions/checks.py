@@ -61,7 +61,7 @@ class Check:
     """One claim, what was wanted and what the evidence showed.
 
     `summary` is the finding in a sentence, where that says more than wanted and got. The
-    `headline` checks sum up a decision in which every gate holds.
+    `headline` gates and notes sum up a decision in which every gate holds.
     """
 
     claim: str
@@ -119,7 +119,8 @@ class Decision:
         if self.action is Action.KEEP:
             return "; ".join(str(check) for check in self._of(Role.TRIGGER))
         gates = self._of(Role.GATE)
-        shown = [check for check in gates if check.headline] or list(self.checks)
+        told = (check for check in self._of(Role.GATE, Role.NOTE) if check.headline)
+        shown = list(told) or list(self.checks)
         facts = "; ".join(map(_finding, shown))
         return (f"all {len(gates)} gates hold; " if gates else "") + facts
 

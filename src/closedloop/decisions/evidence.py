@@ -232,7 +232,9 @@ class PromotionEvidence:
     of the fitted one, in every form in which it may be served; None when the package was not tried.
     `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
     `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
-    and production does not know; None when unknown.
+    and production does not know; None when unknown. `expected_auc` is the val_auc that production
+    was promoted with, `expected_auc_error` its standard error. `quarantined` windows were kept out
+    of the training; the evaluation window may be one of them.
     """
 
     window: Window
@@ -246,6 +248,8 @@ class PromotionEvidence:
     served_by: str = ""
     served_reason: str = ""
     new_windows: tuple[str, ...] | None = None
+    expected_auc: float | None = None
+    expected_auc_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all
 from closedloop.decisions.evaluation_rows import is_first_model, learnt_checks, rows_checks
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
+from closedloop.decisions.reference import reference_checks
+
+# The AUC of answers at random.
+CHANCE = 0.5
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
@@ -22,7 +26,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
             Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version
         )
     checks = (
-        *_score_checks(evidence.comparison, policy),
+        *_score_checks(evidence, evidence.comparison, policy),
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
         *learnt_checks(evidence, evidence.comparison),
@@ -31,6 +35,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     )
     if all_hold(checks, Role.GATE):
         action = Action.PROMOTE
+        checks += reference_checks(evidence, evidence.comparison, policy)
     elif evidence.production_error and policy.promotion.escalate_unscorable_production:
         action = Action.ESCALATE
     else:
@@ -38,11 +43,14 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     return Decision(Kind.PROMOTION, action, evidence.window.name, checks, evidence.version)
 
 
-def _score_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+def _score_checks(
+    evidence: PromotionEvidence, comparison: Comparison, policy: Policy
+) -> list[Check]:
     """Enough rows, and scores above their floors."""
     rules, scores, live = policy.promotion, comparison.candidate, comparison.production
     rarest = min((label.rows for label in scores.classes), default=0)
     auc, base = scores.val_auc, comparison.baseline_auc
+    binds = _why_floors_bind(evidence, comparison)
     return [
         make_check(
             "enough evaluation rows",
@@ -52,17 +60,27 @@ def _score_checks(comparison: Comparison, policy: Policy) -> list[Check]:
             f"{scores.rows} rows, {rarest} of the rarest class",
         ),
         _floor_check(
-            "val_auc", auc, live.val_auc if live else None, rules.min_val_auc, headline=True
+            "val_auc", auc, live.val_auc if live else None, rules.min_val_auc, binds, headline=True
         ),
-        _floor_check("F1", scores.f1, live.f1 if live else None, rules.min_f1),
+        _floor_check("F1", scores.f1, live.f1 if live else None, rules.min_f1, binds),
         _floor_check(
             "better than the trivial baseline",
             None if auc is None else auc - base,
             None if live is None or live.val_auc is None else live.val_auc - base,
             rules.min_gain_over_baseline,
+            binds,
             f" above its AUC of {base:.4f}",
         ),
     ]
+
+
+def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str:
+    """Why floors bind even where production is below them too; empty if they need not."""
+    auc = comparison.candidate.val_auc
+    if comparison.window in evidence.quarantined:
+        return f"{comparison.window} is in quarantine"
+    worse = auc is not None and auc < CHANCE
+    return f"an AUC below {CHANCE:g} is worse than chance" if worse else ""
 
 
 def _floor_check(
@@ -70,19 +88,22 @@ def _floor_check(
     value: float | None,
     production: float | None,
     floor: float,
+    binds: str,
     above: str = "",
     *,
     headline: bool = False,
 ) -> Check:
     """A floor keeps bad models out. It must not keep a worse one in, so it does not bind while
-    production is below it too."""
+    production is below it too, unless there is a reason why it `binds`."""
     below = production is not None and production < floor
     wanted = f"at least {floor:.3f}{above}" + (
-        f" (production is below it too, with {production:.4f})" if below else ""
+        f" (production is below it too, with {production:.4f}{', but ' if binds else ''}{binds})"
+        if below
+        else ""
     )
     return make_check(
         claim,
-        None if value is None else below or value >= floor,
+        None if value is None else (below and not binds) or value >= floor,
         Role.GATE,
         wanted,
         "unknown" if value is None else f"{value:.4f}",

@@ -158,10 +158,11 @@ def make_evidence(
 
     `scorer` answers the golden cases.
     """
+    live = history.production
     return PromotionEvidence(
         window=history.read(history.window).facts,
         version=None,
-        production=history.production.version if history.production else None,
+        production=live.version if live else None,
         comparison=candidate.chosen,
         packaging_difference=packaging_difference,
         golden=_check_golden(history, scorer),
@@ -170,6 +171,8 @@ def make_evidence(
         served_by=served_by,
         served_reason=served_reason,
         new_windows=_new_windows(history, candidate),
+        expected_auc=live.val_auc if live else None,
+        expected_auc_error=live.val_auc_error if live else None,
     )
 
 

@@ -254,6 +254,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "use_case": "shop",
                 "production": 1,
                 "previous": None,
+                "reference": None,
                 "versions": [],
                 "last_decision": None,
                 "records": {"predictions": 0, "labels": 0},
