@@ -5,31 +5,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from closedloop.cli.draft_categories import find_null_words
+from closedloop.cli.draft_classes import Classes, read_classes
 from closedloop.cli.draft_columns import (
-    Feature,
     check_column_exists,
     checked_key,
     describe_feature,
     guess_key,
-    quote,
-    read_classes,
     read_windows,
 )
+from closedloop.cli.draft_feature import Feature, Surroundings, quote, show, write_texts
+from closedloop.cli.draft_nested import describe_nested
+from closedloop.cli.draft_numbers import find_numbers
 from closedloop.cli.draft_source import describe_source
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from closedloop.use_case.source import Source
-from closedloop.windows.prepare import read_categories
+from closedloop.windows.prepare import read_categories, select_column
 
 _SCHEDULE = """[schedule]
 cron = "0 6 * * *"  # when `closedloop up` monitors: minute hour day month weekday
 timezone = "UTC"
 """
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The text of a loop.toml, and what its reader should know first, a sentence each."""
+
+    text: str
+    notes: tuple[str, ...] = ()
 
 
 def describe_table(
@@ -41,7 +51,8 @@ def describe_table(
     key: str | None = None,
     source: Source,
     out: Path,
-) -> str:
+    positive: str | None = None,
+) -> Draft:
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
     `source` says how the rows were read; everything else is guessed from them. Without
@@ -57,14 +68,29 @@ def describe_table(
         if window_column is None
         else read_windows(frame[window_column], path, window_column)
     )
-    classes = read_classes(frame[target], path, target)
+    columns = {
+        str(column): select_column(frame, column).reset_index(drop=True)
+        for column in dict.fromkeys(frame.columns)
+        if column not in (target, key, window_column)
+    }
+    texts = {
+        column: write_texts(values if not describe_nested(values) else values.map(type))
+        for column, values in columns.items()
+    }
+    null_words = find_null_words(
+        (texts[column], find_numbers(values, texts[column]) is not None)
+        for column, values in columns.items()
+    )
+    classes = read_classes(frame[target], path, target, null_words, positive)
+    labels = pd.Series(read_categories(frame[target], classes.names))
     key = checked_key(frame, key, windows, path) or guess_key(
         frame, windows, exclude={target, window_column}
     )
+    around = Surroundings(windows, labels == classes.names[-1], null_words)
     features = [
-        describe_feature(str(column), frame[column], windows)
-        for column in frame.columns
-        if column not in (target, key, window_column)
+        describe_feature(column, values, texts[column], around)
+        for column, values in columns.items()
+        if column != key
     ]
     if all(feature.left_out for feature in features):
         reasons = (
@@ -82,9 +108,23 @@ def describe_table(
         describe_source(path, out, source),
         _target(target, classes),
         _columns(features),
-        _policy(frame[target], windows),
+        _policy(labels, windows),
     ]
-    return "\n".join(parts)
+    return Draft("\n".join(parts), _notes(target, classes, features))
+
+
+def _notes(target: str, classes: Classes, features: list[Feature]) -> tuple[str, ...]:
+    positive = f"the positive class is {show(classes.names[-1])} ({classes.why})"
+    return (
+        *([f"{positive}; --positive changes it"] if classes.why else []),
+        *(f"{show(target)}: {note}" for note in classes.notes),
+        *(
+            f"left out: {show(feature.name)} is {feature.left_out}"
+            for feature in features
+            if feature.left_out
+        ),
+        *(f"{show(feature.name)}: {note}" for feature in features for note in feature.notes),
+    )
 
 
 def _key(name: str) -> str:
@@ -107,16 +147,17 @@ def _head(name: str, path: Path, key: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _target(target: str, classes: tuple[str, ...]) -> str:
-    listed = ", ".join(quote(label) for label in classes)
+def _target(target: str, classes: Classes) -> str:
+    listed = ", ".join(quote(label) for label in classes.names)
     note = (
-        "  # the second is the positive class: swap them if that is wrong"
-        if len(classes) == 2
+        f"  # the second is the positive class ({classes.why}): swap them if that is wrong"
+        if classes.why
         else ""
     )
+    told = "".join(f"# {said}\n" for said in classes.notes)
     delay = "delay_windows = 0  # 1: labels arrive one window later"
     return (
-        f"[target]\ncolumn = {quote(target)}\nclasses = "
+        f"[target]\ncolumn = {quote(target)}\n{told}classes = "
         f"[{listed}]{note}\n\n[labels]\n{delay}\n\n{_SCHEDULE}"
     )
 
@@ -135,10 +176,9 @@ def _columns(features: Iterable[Feature]) -> str:
     return "\n".join([head, *left_out, "", *kept])
 
 
-def _policy(target: pd.Series[Any], windows: pd.Series[str]) -> str:
+def _policy(labels: pd.Series[str], windows: pd.Series[str]) -> str:
     """Minimums that windows of this size can meet: a quarter of the first one is held out to
     evaluate the first model."""
-    labels = pd.Series(read_categories(target))
     labelled = labels != MISSING
     rows = int(labelled.groupby(windows.to_numpy()).sum().median())
     rarest = float(labels[labelled].value_counts(normalize=True).min())

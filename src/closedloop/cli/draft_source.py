@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from closedloop.cli.draft_columns import quote
+from closedloop.cli.draft_feature import quote
 from closedloop.use_case.source import Source
 from closedloop.windows.table_file import COMPRESSED
 

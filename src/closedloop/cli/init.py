@@ -9,6 +9,8 @@ import typer
 
 from closedloop.cli.session import Session
 
+_MAX_NOTES = 15
+
 
 def add(app: typer.Typer, session: Session) -> None:
     """Add the command."""
@@ -27,6 +29,14 @@ def add(app: typer.Typer, session: Session) -> None:
             str | None,
             typer.Option("--window-column", help="The column with the time window of a row."),
         ] = None,
+        positive: Annotated[
+            str | None,
+            typer.Option(
+                "--positive",
+                help="The positive class of two, whose probability is scored.",
+                metavar="CLASS",
+            ),
+        ] = None,
         out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("loop.toml"),
         force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ) -> None:
@@ -34,14 +44,24 @@ def add(app: typer.Typer, session: Session) -> None:
         with session.working(f"reading {table} ..."):
             from closedloop.cli.write_use_case import write_use_case
 
-            use_case = write_use_case(
-                table, target, out, key=key, window_column=window_column, force=force
+            use_case, notes = write_use_case(
+                table,
+                target,
+                out,
+                key=key,
+                window_column=window_column,
+                positive=positive,
+                force=force,
             )
         classes = ", ".join(use_case.target.classes)
         session.print_line(
             f"wrote {out}: {len(use_case.columns)} features, target "
             f"{use_case.target.column} with classes {classes}"
         )
+        for note in notes[:_MAX_NOTES]:
+            session.print_line(f"  {note}")
+        if len(notes) > _MAX_NOTES:
+            session.print_line(f"  and {len(notes) - _MAX_NOTES} more: see the comments in {out}")
         session.print_line(
             f"next: check the guesses in it, then run: closedloop doctor --use-case {out}; "
             f"closedloop monitor --use-case {out}"

@@ -13,9 +13,16 @@ from closedloop.windows.chunks import read_table
 
 
 def write_use_case(
-    table: Path, target: str, out: Path, *, key: str | None, window_column: str | None, force: bool
-) -> UseCase:
-    """Read the table, write the commented file, and return the use case that it describes.
+    table: Path,
+    target: str,
+    out: Path,
+    *,
+    key: str | None,
+    window_column: str | None,
+    positive: str | None,
+    force: bool,
+) -> tuple[UseCase, tuple[str, ...]]:
+    """Read the table, write the commented file; the use case that it describes, and notes on it.
 
     Raises UseCaseError when `out` exists (without `force`) or cannot be written, or when the table
     does not fit; SourceError when it cannot be read. An error leaves no file behind.
@@ -31,7 +38,7 @@ def write_use_case(
         )
     source = find_source(table, window_column)
     frame = read_table(table, source)
-    text = describe_table(
+    draft = describe_table(
         frame,
         table,
         name=_plain_name(table),
@@ -39,11 +46,12 @@ def write_use_case(
         key=key,
         source=source,
         out=out,
+        positive=positive,
     )
     temporary = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(draft.text, encoding="utf-8")
         load_use_case(temporary)
         temporary.replace(out)
     except OSError as error:
@@ -56,7 +64,7 @@ def write_use_case(
     finally:
         if temporary.exists():
             temporary.unlink()
-    return load_use_case(out)
+    return load_use_case(out), draft.notes
 
 
 def find_source(table: Path, window_column: str | None) -> Source:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
@@ -54,7 +55,7 @@ class SqlSource:
                 # is given parameters would read a percent sign.
                 result = connection.exec_driver_sql(sql)
                 rows = [tuple(row) for row in result.fetchall()]
-                return pd.DataFrame(rows, columns=list(result.keys()))
+                names = list(result.keys())
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise SourceError(
                 where=f"source database, {where}",
@@ -62,6 +63,20 @@ class SqlSource:
                 got=_without_password(first_line(error), self.url),
                 then="check that the database answers, and fix url or the queries in [source]",
             ) from None
+        if not rows:
+            return pd.DataFrame(columns=names)
+        frame = pd.concat([_as_column(values) for values in zip(*rows, strict=True)], axis=1)
+        frame.columns = pd.Index(names)
+        return frame
+
+
+def _as_column(values: Sequence[Any]) -> pd.Series[Any]:
+    """Whole numbers beside nulls stay whole: floats tell them apart only up to 2^53."""
+    import pandas as pd
+
+    column = pd.Series(values, dtype=object)
+    whole = pd.api.types.infer_dtype(column, skipna=True) == "integer"
+    return column if whole and column.isna().any() else column.infer_objects()
 
 
 def _without_password(text: str, url: str) -> str:

@@ -54,13 +54,13 @@ def described(
     out = tmp_path / "cases" / "loop.toml"
     out.parent.mkdir(exist_ok=True)
     source = Source(windows=path.name, window_column=named.pop("window_column", None))
-    text = describe_table(
+    draft = describe_table(
         read_table(path, source),
         path,
         **{"name": "shop", "target": "left", "out": out, "source": source, **named},
     )
-    out.write_text(text, encoding="utf-8")
-    return load_use_case(out), text
+    out.write_text(draft.text, encoding="utf-8")
+    return load_use_case(out), draft.text
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

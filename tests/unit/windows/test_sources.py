@@ -117,6 +117,21 @@ def test_labels_of_fewer_rows_leave_nulls(tmp_path: Path) -> None:
     assert read["y"].isna().tolist() == [False, True]
 
 
+def test_whole_numbers_of_a_database_are_exact_beside_nulls(tmp_path: Path) -> None:
+    """A float tells ids apart only up to 2^53; other columns keep their types."""
+    source = Source(
+        query="SELECT 9007199254740993 AS id, 1 AS n, 1.5 AS f, 'a' AS t UNION ALL "
+        "SELECT NULL, 2, NULL, NULL ORDER BY 2",
+        kind="sql",
+        url="sqlite://",
+        windows_query="SELECT 'w'",
+    )
+    read = SqlSource(source, "sqlite://").read("w")
+    assert read["id"].tolist() == [9007199254740993, None]
+    assert [str(read[name].dtype) for name in ("n", "f")] == ["int64", "float64"]
+    assert read["t"].isna().tolist() == [False, True]
+
+
 def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
     """`$NAME` is looked up in the given environment when the source is opened; a missing variable
     is named."""

@@ -1,0 +1,145 @@
+"""The values of a categorical column: which are one, which mean null, and whether to list them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from closedloop.cli.draft_feature import (
+    Feature,
+    Surroundings,
+    count_rows,
+    given,
+    limit_nulls,
+    looks_like_id,
+    null_rate,
+    quote,
+    show,
+)
+from closedloop.use_case.contract import MISSING
+from closedloop.windows.spelling import NULLS, says_nothing
+
+_MAX_ALLOWED = 30
+# Programs write these for null; nobody means a value by them.
+_SURE_NULLS = frozenset({"", "nan", "nat", "null", "<na>", "#n/a"})
+_SURELY_DIFFERENT = 4.0  # standard errors
+_NESTED_TEXT = re.compile(r"\{.*\}|\[.*\]", re.DOTALL)
+
+
+def find_null_words(columns: Iterable[tuple[pd.Series[str], bool]]) -> frozenset[str]:
+    """The spellings that count as null in a table, in lower case.
+
+    `columns` are texts, and whether they are numbers. 'NA' and 'None' are values when empty cells
+    say what is missing, and no column of numbers says it with that word.
+    """
+    empty, among_numbers = False, set(_SURE_NULLS)
+    for texts, are_numbers in columns:
+        empty = empty or bool((texts == MISSING).any())
+        if are_numbers:
+            among_numbers |= {text.casefold() for text in texts.unique()} & NULLS
+    return frozenset(among_numbers) if empty else NULLS
+
+
+def describe_categories(
+    name: str, texts: pd.Series[str], around: Surroundings, codes: str = ""
+) -> Feature:
+    """The values of a column of categories; `codes` says why they are no numbers."""
+    null = texts.str.casefold().isin(around.null_words)
+    known = given(texts.where(~null, MISSING))
+    counts = known.value_counts()
+    if len(counts) <= 1:
+        return Feature(name, left_out="constant" if len(counts) else "always null")
+    if all(_NESTED_TEXT.fullmatch(text) for text in counts.index):
+        return Feature(name, left_out="lists or objects written as text")
+    if len(counts) > _MAX_ALLOWED and len(counts) / len(known) > 0.9:
+        return Feature(name, left_out="an id or free text: nearly every value is different")
+    if looks_like_id(name) and len(counts) == len(known):
+        return Feature(name, left_out="an id: every value is different")
+    values, notes = _merge_cases(known, counts, around.positive)
+    listed = len(values) <= _MAX_ALLOWED
+    if not listed:  # only `allowed` makes a value of a word for null
+        null = texts.str.casefold().isin(NULLS)
+    notes = [
+        *(
+            [f'{codes}; if these are numbers, write type = "numeric", without allowed']
+            if codes
+            else []
+        ),
+        *notes,
+        *_explain_words(texts, null, listed),
+    ]
+    lines = ['type = "categorical"', *(f"# {note}" for note in notes)]
+    if listed:
+        lines.append(
+            f"allowed = [{', '.join(quote(text) for text in sorted(values))}]  # "
+            "any other value breaks the contract; delete this line to allow all"
+        )
+    else:
+        lines.append(f"# {len(values)} different values seen, too many to list")
+    rate = null_rate((null | (texts == MISSING)).to_numpy(), around.windows)
+    return Feature(name, (*lines, *limit_nulls(rate)), notes=tuple(notes))
+
+
+def _merge_cases(
+    known: pd.Series[str], counts: pd.Series[int], positive: pd.Series[bool]
+) -> tuple[list[str], list[str]]:
+    """Of values that differ only in case, the most common spelling, unless they seem to differ."""
+    groups: dict[str, list[str]] = {}
+    for text in counts.index:
+        groups.setdefault(str(text).casefold(), []).append(str(text))
+    values, notes = [], []
+    for spellings in groups.values():
+        values.append(spellings[0])
+        if len(spellings) == 1:
+            continue
+        listed = ", ".join(f"{show(text)} ({counts[text]:,} rows)" for text in spellings[:6])
+        if any(map(str.isdigit, spellings[0])) or _differ(spellings, known, positive):
+            values += spellings[1:]
+            notes.append(
+                f"differ only in case and are kept apart: {listed}; delete all but one to make "
+                "them one"
+            )
+        else:
+            notes.append(f"differ only in case and are one value: {listed}")
+    return values, notes
+
+
+def _differ(spellings: list[str], known: pd.Series[str], positive: pd.Series[bool]) -> bool:
+    """Whether the last class is clearly more frequent with one spelling than with the others."""
+    for text in spellings:
+        with_it = positive[known.index[known == text]]
+        others = positive[known.index[known.isin(set(spellings) - {text})]]
+        both = (with_it.sum() + others.sum()) / (len(with_it) + len(others))
+        error = math.sqrt(both * (1 - both) * (1 / len(with_it) + 1 / len(others)))
+        if min(len(with_it), len(others)) < 20 or not error:
+            continue
+        if abs(with_it.mean() - others.mean()) > _SURELY_DIFFERENT * error:
+            return True
+    return False
+
+
+def _explain_words(texts: pd.Series[str], null: pd.Series[bool], listed: bool) -> list[str]:
+    """What is said of 'NA', 'None', '?' and the like: whether they are values, with their count."""
+    notes = []
+    for text, rows in given(texts).value_counts().items():
+        word, often = show(str(text)), count_rows(int(rows), len(texts))
+        if str(text).casefold() in NULLS:
+            if str(text).casefold() in _SURE_NULLS - {"#n/a"}:
+                continue
+            if not null[texts == text].any():
+                notes.append(f"{word} in {often} is a value: what is missing is empty here")
+            elif listed:
+                notes.append(
+                    f"{word} in {often} counts as null; if it is a value, add it to allowed"
+                )
+            else:
+                notes.append(f"{word} in {often} counts as null; only allowed makes it a value")
+        elif says_nothing(text):
+            notes.append(
+                f"{word} in {often} is a value here; if it means missing, make it null (of CSV "
+                f"files: null_values = [{word}] under [source])"
+            )
+    return notes

@@ -1,0 +1,132 @@
+"""Dates and times in any usual form. As features they only grow: every new window would drift."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closedloop.cli.draft_feature import show
+
+_MONTH_NAMES = """
+january february march april may june july august september october november december
+januar februar märz mai juni juli oktober dezember jänner maerz
+janvier février fevrier mars avril juin juillet août aout septembre octobre novembre décembre
+enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
+gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre
+janeiro fevereiro março maio junho julho setembro outubro dezembro januari maart mei augustus
+"""
+_MONTHS = frozenset(name[:size] for name in _MONTH_NAMES.split() for size in (3, 4, len(name))) | {
+    "mrz"
+}
+_D, _M, _Y = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:1[6-9]|20|21|99)\d\d"
+_DD, _MM = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
+_ZONE = r"(?: ?(?:Z|[A-Z]{2,5}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?))?(?: ?\[[\w/+-]+\])?"
+_CLOCK = r"\d{1,2}[:.]\d\d(?:[:.]\d\d(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?"
+_TIME = rf"(?:(?:T|,? +){_CLOCK}{_ZONE})?"
+_WORD, _WEEKDAY = r"(?P<month>[^\W\d_]{3,11})\.?", r"(?:[^\W\d_]{2,10}\.?,? )?"
+_DAY = rf"{_D}(?:st|nd|rd|th|\.)?"
+_FORMS = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"{_Y}([-/. ]){_M}\1{_D}\.?{_TIME}",
+        rf"{_D}([-/. ]){_M}\1{_Y}{_TIME}",
+        rf"{_M}([-/. ]){_D}\1{_Y}{_TIME}",
+        rf"(?:{_M}/{_D}|{_D}/{_M})/\d\d{_TIME}",
+        rf"\d\d([-.]){_MM}\1{_DD}|(?:{_DD}-{_MM}|{_MM}-{_DD})-\d\d|{_DD}\.{_MM}\.\d\d",
+        rf"{_Y}[-/.]{_M}|{_M}[-/.]{_Y}",
+        rf"{_Y}{_M}{_D}T\d{{4,6}}(?:\.\d+)?{_ZONE}",
+        rf"{_Y}[ -]?[WQ]\d\d?(?:-?\d)?|[WQ]\d\d?[ /-]?{_Y}",
+        rf"{_WEEKDAY}{_DAY}(?:er)?[ /-]?(?:de )?{_WORD}[ /,-]*(?:de )?(?:{_Y}|\d\d){_TIME}",
+        rf"{_WEEKDAY}{_WORD}[ -]?{_DAY},? +(?:{_Y}){_TIME}",
+        rf"{_WEEKDAY}{_WORD} +{_D} {_CLOCK}(?: [A-Z]+)? {_Y}",
+        rf"{_WORD}[ /,'-]*(?:de )?(?:{_Y}|\d\d)",
+        rf"(?:{_Y}|\d\d)[ /-]{_WORD}(?:[ /-]{_D})?",
+    )
+)
+_NAMED = re.compile(
+    r"(^|[\s_.-])(date|datum|day|time|timestamp|ts|epoch|unix|created|updated|modified|at|on|since|"
+    r"month|period|year|yearmonth|ym|ymd|when)([\s_.-]|$)|[a-z](At|On|Date|Time|Month)$|date|time",
+    re.IGNORECASE,
+)
+_TIMES = (dt.date, dt.time, dt.timedelta, np.datetime64, np.timedelta64)
+_FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 to 2100, in seconds
+_UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+_DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_WHY = "derive an age or a season from it, because it only grows"
+_MOST = 0.97  # of the values must be dates
+
+
+def describe_time(column: pd.Series[Any], texts: pd.Series[str]) -> str:
+    """Why a column of dates or times is left out; empty for any other column."""
+    kinds = pd.api.types
+    if (
+        kinds.is_datetime64_any_dtype(column)
+        or kinds.is_timedelta64_dtype(column)
+        or isinstance(column.dtype, pd.PeriodDtype)
+        or (
+            kinds.is_object_dtype(column)
+            and column.dropna().map(lambda value: isinstance(value, _TIMES)).all()
+        )
+    ):
+        return f"a date or time: {_WHY}"
+    counts = texts.value_counts()
+    dates = counts[[is_date(str(text)) for text in counts.index]]
+    if not len(dates) or dates.sum() < _MOST * counts.sum():
+        return ""
+    return f"a date or time, written like {show(str(dates.index[0]))}: {_WHY}"
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day, a month or a quarter of a year, with or without a time.
+
+    Runs of digits are no such text: see `describe_digits`.
+    """
+    for form in _FORMS:
+        found = form.fullmatch(text)
+        if found is not None:
+            word = found.groupdict().get("month")
+            if word is None or word.casefold() in _MONTHS:
+                return True
+    return False
+
+
+def describe_digits(name: str, numbers: NDArray[np.float64], windows: pd.Series[str]) -> str:
+    """Why a column of numbers that are dates is left out; empty for any other column.
+
+    Numbers that merely could be dates are not: the name, growth over the windows, or the odds that
+    so many values are dates by chance must speak for it.
+    """
+    present = pd.Series(numbers)[~np.isnan(numbers)]
+    distinct = present.unique()
+    hinted = bool(_NAMED.search(name)) or grows(present, windows[present.index])
+    example = f"{distinct[0]:.0f}"
+    form = _DIGITS.get(len(example))
+    if form and not np.any(distinct % 1) and (hinted or len(distinct) >= 3):
+        days = pd.to_datetime(
+            pd.Series([f"{value:.0f}" for value in distinct]), format=form, errors="coerce"
+        )
+        if days.dt.year.between(1900, 2100).all():
+            return f"a date or time, written like {example}: {_WHY}"
+    for scale, unit in _UNITS.items():
+        if not np.all((distinct >= _FIRST * scale) & (distinct <= _LAST * scale)):
+            continue
+        whole = not np.any(distinct % 1)
+        many = whole and scale > 1 and len(distinct) > 0.5 * len(present) > 10
+        if hinted or many:
+            day = pd.to_datetime(float(distinct[0]) / scale, unit="s")
+            return f"a date or time in {unit} since 1970 ({example} is {day:%Y-%m-%d}): {_WHY}"
+    return ""
+
+
+def grows(values: pd.Series[float], windows: pd.Series[str]) -> bool:
+    """Whether the values of each of at least three windows lie above most of the one before."""
+    by_window = values.groupby(windows.to_numpy())
+    low, median, high = (by_window.quantile(share).to_numpy() for share in (0.1, 0.5, 0.9))
+    return len(median) >= 3 and bool(
+        np.all(median[1:] > high[:-1]) and np.all(low[1:] > median[:-1])
+    )

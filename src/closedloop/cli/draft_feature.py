@@ -1,0 +1,113 @@
+"""What the draft says about one column, what it knows of the table around it, and its words."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closedloop.use_case.contract import MISSING
+from closedloop.windows.prepare import convert_values, read_categories
+from closedloop.windows.spelling import NULLS, is_null, spell, tidy
+
+_SHOWN = 40  # characters of a value in a comment
+_ID_LIKE = re.compile(r"(^|[\s_.-])(id|key|uuid|guid|nr|number)$", re.IGNORECASE)
+_CAMEL_ID = re.compile(r"[a-z](Id|ID)$")
+# What programs name an index that was written as a column, and what may be one.
+_INDEX = re.compile(
+    r"|unnamed: ?\d+(\.\d+)?|__index_level_\d+__|level_0|_c0|\.\.\.1", re.IGNORECASE
+)
+_INDEX_LIKE = re.compile(
+    r"index|column0*|_c0|#|row_?(id|names?|num(ber)?|nr|index)?s?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column in the draft: its TOML lines, or why it is left out; `notes` are told to the user.
+
+    The first line is its type.
+    """
+
+    name: str
+    lines: tuple[str, ...] = ()
+    left_out: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the rest of a table says about a column.
+
+    `windows` are those of each row, `positive` tells which have the last class. `null_words` are
+    the spellings of null, in lower case, that count as null.
+    """
+
+    windows: pd.Series[str]
+    positive: pd.Series[bool]
+    null_words: frozenset[str] = NULLS
+
+
+def write_texts(column: pd.Series[Any]) -> pd.Series[str]:
+    """The values of a column as text, one spelling each; MISSING only where there is no value.
+
+    Unlike in a prepared column, 'NA' and 'None' stay what they are.
+    """
+    column = column.reset_index(drop=True)
+    written = set(
+        convert_values(column, lambda value: "" if is_null(value) else tidy(spell(value)))
+    )
+    words = sorted(text for text in written if text and text.casefold() in NULLS)
+    return pd.Series(read_categories(column, tuple(words)), dtype=object)
+
+
+def looks_like_id(name: str) -> bool:
+    """Whether a column of this name usually identifies rows."""
+    return bool(_ID_LIKE.search(name) or _CAMEL_ID.search(name))
+
+
+def looks_like_index(name: str) -> bool:
+    """Whether a column of this name may be the index of a frame, or the number of a row."""
+    return is_named_index(name) or bool(_INDEX_LIKE.fullmatch(name.strip()))
+
+
+def is_named_index(name: str) -> bool:
+    """Whether only programs give this name: '', 'Unnamed: 0', '__index_level_0__'."""
+    return bool(_INDEX.fullmatch(name.strip()))
+
+
+def quote(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def show(text: str) -> str:
+    """A value as a TOML string, cut to fit into a comment."""
+    return quote(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
+def count_rows(rows: int, of: int) -> str:
+    """For example '24 rows (2 %)'."""
+    return f"{rows:,} row{'s' if rows != 1 else ''} ({100 * rows / of:.2g} %)"
+
+
+def null_rate(null: NDArray[np.bool_], windows: pd.Series[str]) -> float:
+    """Of the window with the highest."""
+    return float(pd.Series(null).groupby(windows.to_numpy()).mean().max())
+
+
+def limit_nulls(rate: float) -> list[str]:
+    """The line that allows somewhat more nulls than were seen; none where none were."""
+    limit = min(1.0, math.ceil(100 * (1.5 * rate + 0.05)) / 100)
+    return [f"max_null_rate = {limit:g}  # seen: {rate:.3g}"] if rate else []
+
+
+def given(texts: pd.Series[str]) -> pd.Series[str]:
+    """The texts that are values."""
+    return texts[texts != MISSING]

@@ -1,0 +1,238 @@
+"""Which columns are numbers, what their limits are, and what in them a person should look at."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closedloop.cli.draft_dates import describe_digits, grows
+from closedloop.cli.draft_feature import (
+    Feature,
+    Surroundings,
+    count_rows,
+    given,
+    limit_nulls,
+    looks_like_id,
+    null_rate,
+    quote,
+    show,
+)
+from closedloop.windows.prepare import read_numbers
+from closedloop.windows.spelling import says_nothing
+from closedloop.windows.written_numbers import read_amount
+
+_CODE = re.compile(r"0\d+|\d+[eE]\d+")  # 01067, 1E3: not how programs write numbers
+_MOST, _ENOUGH = 0.99, 0.95  # of the values must be numbers
+_FEW_ODD, _MANY = 3, 30
+_FEW_CODES = 0.005  # of the values; more look like codes on purpose
+_FEW_WHOLE = 20
+_EXACT = 2**53
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column read as numbers, NaN where there is none.
+
+    `codes` says why the column is codes rather than numbers. `units` and `no_numbers` count the
+    rows of each currency or '%', and of each of the `texts` that is no number.
+    """
+
+    values: NDArray[np.float64]
+    texts: pd.Series[str]
+    codes: str
+    units: pd.Series[int]
+    no_numbers: pd.Series[int]
+
+
+def find_numbers(column: pd.Series[Any], texts: pd.Series[str]) -> Numbers | None:
+    """The column as numbers, or None when it is something else."""
+    none = pd.Series(dtype=int)
+    if pd.api.types.is_bool_dtype(column.dropna()):
+        return None
+    if pd.api.types.is_numeric_dtype(column):
+        codes = _find_long_codes(texts) if pd.api.types.is_integer_dtype(column) else ""
+        return Numbers(read_numbers(column), texts, codes, none, none)
+    counts = given(texts).value_counts()
+    if set(counts.index.str.casefold()) <= {"true", "false"}:
+        return None
+    amounts = {str(text): read_amount(str(text)) for text in counts.index}
+    readable = np.array([math.isfinite(amounts[text][0]) for text in counts.index])
+    if not readable.any():
+        return None
+    numbers, others = counts[readable], counts[~readable]
+    nothing = np.array([says_nothing(text) for text in others.index], dtype=bool)
+    odd = others[~nothing]
+    share = numbers.sum() / (numbers.sum() + odd.sum())
+    if share < (_ENOUGH if len(odd) <= _FEW_ODD and len(numbers) > _MANY else _MOST):
+        return None
+    if len(numbers) < 10 and numbers.sum() < counts.sum() / 2:
+        return None
+    found = {text: number for text, (number, _) in amounts.items()}
+    values = np.array([found.get(text, math.nan) for text in texts])
+    values[~np.isfinite(values)] = np.nan
+    units = numbers.groupby([amounts[text][1] for text in numbers.index]).sum()
+    units = units.sort_values(ascending=False)
+    return Numbers(values, texts, _find_codes(numbers), units, others)
+
+
+def _find_codes(numbers: pd.Series[int]) -> str:
+    codes = numbers[[bool(_CODE.fullmatch(text)) for text in numbers.index]]
+    if codes.sum() > _FEW_CODES * numbers.sum():
+        return f"written like codes, such as {show(str(codes.index[0]))}, and kept as written"
+    return _find_long_codes(pd.Series(numbers.index))
+
+
+def _find_long_codes(texts: pd.Series[str]) -> str:
+    long = [text for text in given(texts).unique() if re.fullmatch(r"[+-]?\d{16,}", text)]
+    if not any(abs(int(text)) > _EXACT for text in long):
+        return ""
+    if len(long) > _MANY and len({float(text) for text in long}) == len(long):
+        return ""
+    return f"whole numbers beyond 2^53, such as {long[0]}, and kept as written"
+
+
+def describe_numbers(name: str, numbers: Numbers, around: Surroundings) -> Feature:
+    """The limits of a column of numbers; null rates are those of the worst window."""
+    values, windows = numbers.values, around.windows
+    present = values[~np.isnan(values)]
+    currencies = numbers.units.drop(["", "%"], errors="ignore")
+    if len(currencies) > 1:
+        listed = ", ".join(
+            f"{unit} in {count_rows(int(rows), len(values))}" for unit, rows in currencies.items()
+        )
+        return Feature(name, left_out=f"amounts in several currencies ({listed}): convert to one")
+    if why := describe_digits(name, values, windows):
+        return Feature(name, left_out=why)
+    whole, distinct = not np.any(present % 1), len(np.unique(present))
+    if (
+        whole
+        and distinct == len(present) == len(values)
+        and (looks_like_id(name) or np.all(np.diff(present) == 1))
+    ):
+        return Feature(name, left_out="an id or a row number: every value is different")
+    low, high = float(present.min()), float(present.max())
+    span = high - low
+    minimum, maximum = (
+        (0.0 if low >= 0 else _outward(low - span)),
+        (0.0 if high <= 0 else _outward(high + span)),
+    )
+    rate = null_rate(np.isnan(values), windows)
+    notes = [*_explain_nulls(numbers), *_explain_units(numbers), *_find_doubts(numbers, windows)]
+    lines = [
+        'type = "numeric"',
+        *(f"# {note}" for note in notes),
+        *([f"# {_ask_whether_codes(distinct)}"] if whole and 2 < distinct <= _FEW_WHOLE else []),
+        f"minimum = {_plain(minimum)}",
+        f"maximum = {_plain(maximum)}  # seen: {low:.6g} to {high:.6g}",
+        *limit_nulls(rate),
+        *_allow_odd(numbers),
+    ]
+    return Feature(name, tuple(lines), notes=tuple(notes))
+
+
+def _ask_whether_codes(distinct: int) -> str:
+    return (
+        f"whole numbers, {distinct} values: if these are codes, write type = "
+        '"categorical" and delete minimum and maximum'
+    )
+
+
+def _explain_nulls(numbers: Numbers) -> list[str]:
+    listed = [
+        f"{show(str(text))} in {count_rows(int(rows), len(numbers.values))}"
+        for text, rows in numbers.no_numbers.items()
+        if not _is_usual(str(text))
+    ]
+    return [f"no numbers, so they count as null: {', '.join(listed[:5])}"] if listed else []
+
+
+def _is_usual(text: str) -> bool:
+    return text.casefold() in ("", "nan", "null", "<na>", "nat")
+
+
+def _explain_units(numbers: Numbers) -> list[str]:
+    units, notes = numbers.units, []
+    total = units.sum()
+    for unit, rows in units.items():
+        if unit == "%" and rows == total:
+            notes.append("per cent as written: 12% is 12")
+        elif unit and rows == total:
+            notes.append(f"amounts in {unit}")
+        elif unit:
+            notes.append(
+                f"only {count_rows(int(rows), len(numbers.values))} have the sign "
+                f"{quote(str(unit))}: is the rest in the same unit?"
+            )
+    return notes
+
+
+def _find_doubts(numbers: Numbers, windows: pd.Series[str]) -> list[str]:
+    found = []
+    values = pd.Series(numbers.values)
+    present = values.dropna()
+    far = _find_far(present)
+    if far is not None:
+        rows, rest = int((present == far).sum()), present[present != far]
+        written = quote(str(numbers.texts[values == far].mode()[0]))
+        found.append(
+            f"{_plain(far)} in {count_rows(rows, len(values))}, far from the rest "
+            f"({rest.min():.6g} to {rest.max():.6g}): if it means missing, make it null (of CSV "
+            f"files: null_values = [{written}] under [source])"
+        )
+    if grows(present, windows[present.index]):
+        found.append("grows from window to window, so it will drift in each: is it a counter?")
+    return found
+
+
+def _find_far(present: pd.Series[float]) -> float | None:
+    """A value that many rows share, beyond all others: -999, 9999, or 0 where 0 cannot be."""
+    for far in (float(present.min()), float(present.max())):
+        rest = present[present != far]
+        share = 1 - len(rest) / len(present)
+        if not 0.01 <= share <= 0.8 or rest.nunique() < 5:
+            continue
+        low, high = float(rest.min()), float(rest.max())
+        gap = low - far if far < low else far - high
+        nines = far == int(far) and set(f"{abs(far):.0f}") == {"9"}
+        usual = float(rest.value_counts().median()) / len(present)
+        if share > 3 * usual and (
+            gap > high - low
+            or (nines and far > 90 and gap > 0.1 * (high - low))
+            or (far < 0 <= low and (nines or far == -1))
+            or (far == 0 and gap > 0.25 * (high - low))
+        ):
+            return far
+    return None
+
+
+def _allow_odd(numbers: Numbers) -> list[str]:
+    odd = numbers.no_numbers[[not says_nothing(text) for text in numbers.no_numbers.index]]
+    share = odd.sum() / max(1, odd.sum() + numbers.units.sum())
+    if share <= 0.005:
+        return []
+    return [
+        f"max_bad_rate = {math.ceil(200 * share) / 100:g}  # of texts such as "
+        f"{show(str(odd.index[0]))}"
+    ]
+
+
+def _outward(value: float) -> float:
+    """Rounded away from zero to two digits."""
+    if value == 0 or not math.isfinite(value):
+        return 0.0 if value == 0 else math.copysign(1.7e308, value)
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return math.copysign(math.ceil(abs(value) / step - 1e-9) * step, value)
+
+
+def _plain(value: float) -> str:
+    return (
+        f"{value:.0f}"
+        if value == int(value) and abs(value) < 1e15
+        else f"{float(f'{value:.6g}')!r}"
+    )
