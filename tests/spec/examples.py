@@ -27,6 +27,7 @@ from closedloop.decisions.evidence import (
     Window,
 )
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.repeated_rows import RepeatedRows
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
 STATE = LoopState(
@@ -66,6 +67,11 @@ class Row:
         assert asking | closed <= set(self.settled_by), (
             f"also settled by {sorted((asking | closed) - set(self.settled_by))}"
         )
+
+
+def repeated(rows: int, of: int = 2000) -> RepeatedRows:
+    """Rows of the newest labelled window that the two before it hold."""
+    return RepeatedRows("month_010", rows, of, ("month_008", "month_009"), by_key=True)
 
 
 def drifted(*scores: float | None) -> DriftReport:

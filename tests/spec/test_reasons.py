@@ -20,6 +20,7 @@ from tests.spec.examples import (
     first_model,
     promotion,
     quarantine,
+    repeated,
     retraining,
     rollback,
     scores,
@@ -54,6 +55,14 @@ TABLE = [
      "requested by a person"),
     (Action.ESCALATE, decide_retraining(retraining(violations=(BROKEN,)), USUAL),
      "fee breaks the contract (maximum): wanted at most 500, got 61 % of rows above it"),
+    (Action.ESCALATE, decide_retraining(retraining(repeated=repeated(1500)), USUAL),
+     "1,500 of 2,000 keys are in month_008 and month_009 already, so each file seems to hold all rows so far: "
+     "set new_rows = true under [source] to take only new ones"),
+    (Action.ESCALATE, decide_retraining(retraining(repeated=repeated(2000)), USUAL),
+     "2,000 of 2,000 keys are in month_008 and month_009 already, so month_010 seems to be a copy: take it out of the source"),
+    (Action.PROMOTE, decide_promotion(promotion(repeated=repeated(500)), USUAL),
+     "all 7 gates hold; val_auc: 0.8200; 500 of 2,000 keys are in month_008 and month_009 already, and judge no model; "
+     "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
     (Action.PROMOTE, decide_promotion(promotion(), USUAL),
      "all 6 gates hold; val_auc: 0.8200; "
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),

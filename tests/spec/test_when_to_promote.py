@@ -13,6 +13,7 @@ from tests.spec.examples import (
     golden,
     one_slice,
     promotion,
+    repeated,
     scores,
     sliced,
     with_promotion,
@@ -29,6 +30,7 @@ PACKAGE, NEWER = (
     "evaluation rows are newer than the training rows",
 )
 NEW = "it has learnt something new"
+MANY_NEW = "enough rows are new"
 SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
 OTHER = "slice students is not harmed"
 SENIORS_HARMED, STUDENTS_BETTER = (
@@ -99,6 +101,12 @@ TABLE = [
     Row("nothing new for a first model",          first_model(new_windows=()),                                  PROMOTE,  (f"{DELTA} holds",)),
     Row("nothing new; production cannot be loaded", promotion(UNSCORABLE, production_error="file is gone", new_windows=()),
                                                                                                                 ESCALATE, (f"{DELTA} unknown",)),
+    # -- rows that earlier windows hold judge no model, and most of them may not be such
+    Row("a third of the rows are old",            promotion(repeated=repeated(700)),                            PROMOTE,  (f"{DELTA} holds", f"{MANY_NEW} holds")),
+    Row("exactly half of the rows are old",       promotion(repeated=repeated(1000)),                           PROMOTE,  (f"{DELTA} holds", f"{MANY_NEW} holds")),
+    Row("most rows are old",                      promotion(repeated=repeated(1001)),                           ESCALATE, (f"{MANY_NEW} fails",)),
+    Row("most rows are old, for a first model",   first_model(repeated=repeated(1001)),                         ESCALATE, (f"{MANY_NEW} fails",)),
+    Row("most rows may be old",                   promotion(repeated=repeated(1001)),                           PROMOTE,  (f"{MANY_NEW} holds",), with_promotion(max_repeated_share=0.6)),
     # -- slices: a protected one has to be known and unharmed, any other only informs; intervals come corrected for their number
     Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),

@@ -15,6 +15,7 @@ from tests.spec.examples import (
     auc,
     drifted,
     labels,
+    repeated,
     retraining,
     with_retraining,
 )
@@ -31,6 +32,7 @@ TWICE, COOLDOWN, BUDGET = (
     "cooldown is over",
     "retraining budget is left",
 )
+MANY_NEW = "enough rows are new"
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
 ONCE, ONCE_AN_EPISODE = "no retraining yet for this drift", with_retraining(once_an_episode=True)
 IN_VAIN = {"drifting_since": 6, "trained_at": (8,), "promoted_at": 5}
@@ -45,6 +47,9 @@ TABLE = [
     Row("a loss that may be chance",                   retraining(realised_auc=auc(0.77, 0.04)),      KEEP,     (f"{LOSS} fails",)),
     Row("a sure loss, but a small one",                retraining(realised_auc=auc(0.785, 0.005)),    KEEP,     (f"{LOSS} fails",)),
     Row("better than expected",                        retraining(realised_auc=auc(0.90)),            KEEP,     (f"{LOSS} fails",)),
+    # -- rows that the windows before hold
+    Row("a third of the newest labelled rows are old", retraining(drift=DRIFTING, repeated=repeated(700)), RETRAIN, (f"{DRIFT} holds", f"{MANY_NEW} holds")),
+    Row("most of the newest labelled rows are old",    retraining(drift=DRIFTING, repeated=repeated(1001)), ESCALATE, (f"{MANY_NEW} fails",)),
     # -- one trigger each
     Row("nothing was ever promoted",                   RetrainingEvidence(WINDOW, LoopState(), new_labels=labels(900, 90)),
                                                                                                       RETRAIN,  ("no production model holds",)),

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from closedloop.backtest.frame_digest import digest_frame
 from closedloop.bundle.frames import unpack_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport
@@ -36,6 +37,7 @@ from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.repeated_rows import RowMarks
 from closedloop.windows.sources import WindowSource
 
 T = TypeVar("T")
@@ -100,6 +102,11 @@ class CachedCompute(Compute):
 
         raw = source.read(window.facts.name)
         return check_contract(raw, window.prepared, use_case, statistics, not_yet)
+
+    def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
+        """As `Compute`, once for the same rows."""
+        rows = ("marks", window.name, window.digest, len(window.labels), tuple(use_case.columns))
+        return self.once(rows, lambda: super(CachedCompute, self).mark_rows(window, use_case))
 
     def fit(
         self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
@@ -237,23 +244,6 @@ class CachedPipeline(PipelineScorer):
     ) -> NDArray[np.float64]:
         """As `Scorer`, from the cache when it holds the answers."""
         return self._cache.answer(self, numbers, texts)
-
-
-def digest_frame(frame: pd.DataFrame) -> str:
-    """sha256 of the names and values of all columns, rows in order; the index plays no part."""
-    content = hashlib.sha256(str(len(frame)).encode())
-    for name in frame.columns:
-        content.update(f"\n{name}\n".encode())
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column.dtype):
-            content.update(column.to_numpy(dtype="<f8", na_value=np.nan).tobytes())
-        else:
-            codes, distinct = pd.factorize(column, use_na_sentinel=True)
-            content.update(
-                json.dumps([repr(value) for value in distinct]).encode()
-                + codes.astype("<i8").tobytes()
-            )
-    return content.hexdigest()
 
 
 def _open_cache(folder: Path | None) -> Any:

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from closedloop.decisions.checks import Decision, Role
+from closedloop.decisions.evaluation_rows import ENOUGH_NEW
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -77,6 +78,7 @@ def show_decision(
         f"({decision.kind.value}, {escape(decision.window)}{version}, {outcome})"
     )
     lines = [escape(reason_of(decision))]
+    lines += [escape(told) for told in _rows_left_out(decision)]
     if str(entry.note):
         lines.append(escape(str(entry.note)))
     lines += [escape(estimate) for estimate in tell_estimates(entry.turn)]
@@ -102,6 +104,12 @@ def show_decision(
         console.print(
             f"report (while closedloop up runs): {escape(report)}", soft_wrap=True, highlight=False
         )
+
+
+def _rows_left_out(decision: Decision) -> list[str]:
+    """How many rows judged no model, where the reason does not say it."""
+    told = [str(check) for check in decision.checks if check.claim == ENOUGH_NEW]
+    return [sentence for sentence in told if sentence not in decision.reason]
 
 
 def show_history(console: Console, entries: Sequence[Entry]) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from closedloop.decisions.checks import Check, Role, make_check
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
+from closedloop.decisions.policy import Policy
+from closedloop.decisions.repeated_rows import RepeatedRows
+
+ENOUGH_NEW = "enough rows are new"
 
 
 def is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
@@ -33,6 +37,34 @@ def rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Che
             role,
             "a newer labelled window, unless it is the first model",
             f"a held-out part of {comparison.window}",
+        )
+    ]
+
+
+def repeated_checks(repeated: RepeatedRows | None, policy: Policy, role: Role) -> list[Check]:
+    """Rows that an earlier window holds are left out of judging; too many of them ask a person."""
+    if repeated is None:
+        return []
+    limit = policy.promotion.max_repeated_share
+    enough = repeated.rows <= limit * repeated.of
+    if enough:
+        told = f"{repeated}, and judge no model"
+    elif repeated.rows == repeated.of:
+        told = f"{repeated}, so {repeated.window} seems to be a copy: take it out of the source"
+    else:
+        told = (
+            f"{repeated}, so each file seems to hold all rows so far: set new_rows = true under "
+            "[source] to take only new ones"
+        )
+    return [
+        make_check(
+            ENOUGH_NEW,
+            enough,
+            role,
+            f"at most {limit:.0%} of {repeated.window} in windows before it",
+            str(repeated),
+            summary=told,
+            headline=True,
         )
     ]
 

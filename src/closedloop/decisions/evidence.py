@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from closedloop.decisions.repeated_rows import RepeatedRows
+
 
 @dataclass(frozen=True)
 class Window:
@@ -211,7 +213,8 @@ class RetrainingEvidence:
     """All that `decide_retraining` looks at.
 
     `new_labels` are labelled rows, by class, newer than production's training rows;
-    `production_error` says why production could not be loaded or asked, if so.
+    `production_error` says why production could not be loaded or asked, if so; `repeated` are rows
+    of the newest labelled window that windows before it hold.
     """
 
     window: Window
@@ -222,6 +225,7 @@ class RetrainingEvidence:
     new_labels: tuple[tuple[str, int], ...] = ()
     requested: bool = False
     production_error: str | None = None
+    repeated: RepeatedRows | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,8 @@ class PromotionEvidence:
     `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
     and production does not know; None when unknown. `expected_auc` is the val_auc that production
     was promoted with, `expected_auc_error` its standard error. `quarantined` windows were kept out
-    of the training; the evaluation window may be one of them.
+    of the training; the evaluation window may be one of them. `repeated` are
+    rows of the evaluation window that one of the two was trained on.
     """
 
     window: Window
@@ -250,6 +255,7 @@ class PromotionEvidence:
     new_windows: tuple[str, ...] | None = None
     expected_auc: float | None = None
     expected_auc_error: float | None = None
+    repeated: RepeatedRows | None = None
 
 
 @dataclass(frozen=True)

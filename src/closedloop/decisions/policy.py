@@ -150,6 +150,8 @@ class PromotionPolicy:
     """Largest difference between probabilities of the served and the fitted model."""
     escalate_unscorable_production: bool = True
     """Ask a person when production itself cannot be scored."""
+    max_repeated_share: float = field(default=0.5, metadata=ADDED_LATER)
+    """Share of a window's rows that earlier windows may hold; above it a person is asked."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -164,6 +166,7 @@ class PromotionPolicy:
         _between("min_slice_rows", self.min_slice_rows, 1, 1e9)
         _between("min_slice_rows_per_class", self.min_slice_rows_per_class, 1, 1e9)
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
+        _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all_hold, make_check
-from closedloop.decisions.evaluation_rows import is_first_model, learnt_checks, rows_checks
+from closedloop.decisions.evaluation_rows import (
+    is_first_model,
+    learnt_checks,
+    repeated_checks,
+    rows_checks,
+)
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
@@ -16,7 +21,7 @@ CHANCE = 0.5
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     """PROMOTE when every gate holds, otherwise REJECT.
 
-    ESCALATE when production itself could not be scored.
+    ESCALATE when production itself could not be scored, or the rows that judge are mostly old.
     """
     if evidence.comparison is None:
         nothing = make_check(
@@ -25,8 +30,10 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         return Decision(
             Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version
         )
+    repeated = repeated_checks(evidence.repeated, policy, Role.GATE)
     checks = (
         *_score_checks(evidence, evidence.comparison, policy),
+        *repeated,
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
         *learnt_checks(evidence, evidence.comparison),
@@ -36,7 +43,9 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     if all_hold(checks, Role.GATE):
         action = Action.PROMOTE
         checks += reference_checks(evidence, evidence.comparison, policy)
-    elif evidence.production_error and policy.promotion.escalate_unscorable_production:
+    elif (
+        evidence.production_error and policy.promotion.escalate_unscorable_production
+    ) or not all_hold(repeated, Role.GATE):
         action = Action.ESCALATE
     else:
         action = Action.REJECT

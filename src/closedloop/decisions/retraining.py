@@ -16,6 +16,7 @@ from closedloop.decisions.checks import (
     any_trigger,
     make_check,
 )
+from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.policy import Policy
 
@@ -56,13 +57,16 @@ def tried_in_episode(state: LoopState) -> int | None:
 def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
     """RETRAIN when a trigger fired and every guard allows it, otherwise KEEP.
 
-    ESCALATE a window that breaks the contract.
+    ESCALATE a window that breaks the contract, or holds mostly rows of the windows before.
     """
+    repeated = repeated_checks(evidence.repeated, policy, Role.GUARD)
     if evidence.violations:
         action, checks = Action.ESCALATE, _contract_checks(evidence)
+    elif not all_hold(repeated, Role.GUARD):
+        action, checks = Action.ESCALATE, repeated
     else:
         checks = _trigger_checks(evidence, policy)
-        checks += _guard_checks(evidence, policy, checks)
+        checks += repeated + _guard_checks(evidence, policy, checks)
         retrain = any_trigger(checks) and all_hold(checks, Role.GUARD)
         action = Action.RETRAIN if retrain else Action.KEEP
     production = evidence.state.production

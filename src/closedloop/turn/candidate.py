@@ -5,7 +5,7 @@ Shared by live turns and replays: nothing is packaged, registered or decided her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,12 @@ from closedloop.bundle.scorer import Scorer
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.candidates import choose_candidate
 from closedloop.decisions.checks import Action
-from closedloop.decisions.evidence import Comparison, GoldenResult, PromotionEvidence
+from closedloop.decisions.evidence import (
+    Comparison,
+    GoldenResult,
+    PromotionEvidence,
+)
+from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.errors import ModelError
 from closedloop.metrics.auc import estimate_auc
 from closedloop.metrics.scores import check_golden
@@ -28,6 +33,7 @@ from closedloop.training.candidates import (
     split_windows,
 )
 from closedloop.turn.history import History
+from closedloop.turn.new_rows import keep_judging_rows, trained_windows
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
@@ -48,6 +54,7 @@ class Candidate:
     refitted: tuple[LabelledWindow, ...]
     quarantined: tuple[str, ...]
     production_error: str | None
+    repeated: RepeatedRows | None = None
 
     @property
     def honest_predictions(self) -> np.ndarray:
@@ -66,7 +73,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     The twins are scored on the same rows as production.
     """
     use_case, windows = history.loop.use_case, _trainable(history)
-    split = split_windows(windows, use_case)
+    split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
     twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
@@ -81,7 +88,22 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     quarantined = _quarantined_now(history, split, production)
     refitted = tuple(window for window in windows if window.name not in quarantined)
     scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
-    return Candidate(split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error)
+    return Candidate(
+        split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error, repeated
+    )
+
+
+def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, RepeatedRows | None]:
+    """Evaluation rows that neither a twin nor production was trained on, and how many were.
+
+    A held-out part shares no row with the rest of its window.
+    """
+    if split.held_out:
+        return split, None
+    earlier = [window.name for window in split.history]
+    earlier += [name for name in trained_windows(history) if name not in earlier]
+    new = keep_judging_rows(history, split.evaluation, earlier)
+    return replace(split, evaluation=new.window), new.repeated
 
 
 def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
@@ -173,6 +195,7 @@ def make_evidence(
         new_windows=_new_windows(history, candidate),
         expected_auc=live.val_auc if live else None,
         expected_auc_error=live.val_auc_error if live else None,
+        repeated=candidate.repeated,
     )
 
 

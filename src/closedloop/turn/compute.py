@@ -15,6 +15,7 @@ from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.prepare import digest, prepare
+from closedloop.windows.repeated_rows import RowMarks, mark_rows
 from closedloop.windows.sources import WindowSource
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
@@ -65,6 +66,10 @@ class Compute:
             violations,
             labelled,
         )
+
+    def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
+        """As `windows.repeated_rows.mark_rows`."""
+        return mark_rows(window.frame, window.labels, use_case)
 
     def fit(
         self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase

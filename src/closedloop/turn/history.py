@@ -18,6 +18,7 @@ from closedloop.storage.entry import Entry
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
+from closedloop.windows.repeated_rows import RowMarks
 from closedloop.windows.sources import in_time_order
 
 
@@ -31,6 +32,7 @@ class History(Generic[P]):
         self.names = up_to(self._all_names, self.window)
         self._read: dict[str, ReadWindow] = {}
         self._answers: dict[tuple[str, bool], np.ndarray] = {}
+        self._marks: dict[str, RowMarks] = {}
 
     @property
     def index(self) -> int:
@@ -108,6 +110,19 @@ class History(Generic[P]):
                 columns_not_yet(use_case.columns, self._all_names, name),
             )
         return self._read[name]
+
+    def marks(self, name: str) -> RowMarks:
+        """What tells the labelled rows of a window from others; the rows themselves are not kept.
+
+        Training windows are many, and a turn that trains nothing needs no more of them than this.
+        """
+        if name not in self._marks:
+            compute, use_case = self.loop.compute, self.loop.use_case
+            read = self._read.get(name) or compute.read_window(
+                self.loop.source, name, position(self.names, name), use_case, None
+            )
+            self._marks[name] = compute.mark_rows(read.labelled, use_case)
+        return self._marks[name]
 
     def answers(self, name: str, *, labelled: bool = False) -> np.ndarray:
         """Production's probabilities on a window's rows, or on its labelled rows only, asked once.

@@ -10,11 +10,18 @@ import pandas as pd
 
 from closedloop.decisions.auc_loss import loss_over_limit
 from closedloop.decisions.checks import Decision
-from closedloop.decisions.evidence import DriftReport, RetrainingEvidence, RollbackEvidence
+from closedloop.decisions.evidence import (
+    DriftReport,
+    RetrainingEvidence,
+    RollbackEvidence,
+)
+from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.storage.details import DriftFacts, EstimateFacts, TurnDetails, WindowFacts
+from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
+from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
 from closedloop.turn.without_labels import estimate_without_labels
@@ -65,6 +72,7 @@ def observe_window(history: History[Parts]) -> Observation:
         realised_auc=realised.auc,
         new_labels=_count_new_labels(history, realised.newer),
         production_error=history.production_error,
+        repeated=_count_repeated(history, realised.judged),
     )
     details = TurnDetails(
         window=describe_window(window),
@@ -87,15 +95,23 @@ def observe_window(history: History[Parts]) -> Observation:
 
 
 def _count_new_labels(history: History[Parts], newer: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Labelled rows by class in the windows `newer`; empty without one."""
+    """Labelled rows by class in the windows `newer`, each row once; empty without a window."""
     if not newer:
         return ()
-    counts = np.sum(
-        [[count for _, count in history.read(name).facts.labels_per_class] for name in newer],
-        axis=0,
-    )
-    classes = history.loop.use_case.target.classes
+    classes, earlier = history.loop.use_case.target.classes, list(trained_windows(history))
+    counts = np.zeros(len(classes), dtype=int)
+    for name in newer:
+        new = keep_new_rows(history, history.read(name).labelled, earlier).window
+        counts += np.bincount(new.labels, minlength=len(classes))
+        earlier.append(name)
     return tuple(zip(classes, (int(count) for count in counts), strict=True))
+
+
+def _count_repeated(history: History[Parts], judged: LabelledWindow | None) -> RepeatedRows | None:
+    """Rows of the newest labelled window that any window before it holds."""
+    if judged is None:
+        return None
+    return keep_new_rows(history, judged, history.names[: judged.index]).repeated
 
 
 def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:

@@ -20,6 +20,7 @@ from closedloop.metrics.auc import estimate_auc, measure_delta
 from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
+from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.without_labels import estimated_before
 from closedloop.windows.order import position
@@ -52,10 +53,13 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
     judged = next((window for window in labelled if len(window.labels)), None)
     if judged is None or history.bundle is None:
         return Realised(newer, judged)
-    auc = _measure_realised(history, judged)
+    new = keep_new_rows(history, judged, trained_windows(history))
+    answers = history.answers(judged.name, labelled=True)[new.kept]
+    confidence = history.loop.use_case.policy.promotion.confidence
+    auc = estimate_auc(new.window.labels, answers, confidence)
     if auc is None:
         return Realised(newer, judged)
-    quarantine = judge_labels(history, judged, auc)
+    quarantine = judge_labels(history, new.window, auc)
     facts = RealisedFacts(
         realised_on=judged.name,
         realised_auc=auc.value,
@@ -112,11 +116,6 @@ def _count_labels(window: LabelledWindow, classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(window.labels, minlength=classes).tolist())
 
 
-def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
-    answers = history.answers(judged.name, labelled=True)
-    return estimate_auc(judged.labels, answers, history.loop.use_case.policy.promotion.confidence)
-
-
 def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
     """Production minus previous on the newest labelled rows that are newer than both."""
     before = history.previous
@@ -126,10 +125,13 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
     if fitted_through is not None and judged.index <= fitted_through:
         return None
     previous = history.loop.registry.load(before.version)
-    confidence = history.loop.use_case.policy.rollback.confidence
+    trained = {*trained_windows(history), *previous.facts.trained_windows}
+    new = keep_new_rows(history, judged, sorted(trained))
+    if not new.kept.any():
+        return None
     return measure_delta(
-        judged.labels,
-        history.answers(judged.name, labelled=True),
-        score_frame(previous.scorer, judged.frame),
-        confidence,
+        new.window.labels,
+        history.answers(judged.name, labelled=True)[new.kept],
+        score_frame(previous.scorer, new.window.frame),
+        history.loop.use_case.policy.rollback.confidence,
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from closedloop.storage.details import EstimateFacts, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
+from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 
 _LOG = logging.getLogger("closedloop.turn.without_labels")
@@ -37,14 +38,11 @@ def estimate_without_labels(history: History[Parts], labelled: Sequence[str]) ->
     if learnt_on is not None and history.bundle is not None:
         use_case = history.loop.use_case
         try:
-            seen, unseen = (
-                history.answers(learnt_on, labelled=True),
-                history.answers(history.window),
-            )
+            new = keep_new_rows(history, history.read(learnt_on).labelled, trained_windows(history))
             found = history.loop.compute.estimate_without_labels(
-                history.read(learnt_on).labelled.labels,
-                seen,
-                unseen,
+                new.window.labels,
+                history.answers(learnt_on, labelled=True)[new.kept],
+                history.answers(history.window),
                 use_case.policy.promotion.confidence,
                 use_case.training.seed,
             )

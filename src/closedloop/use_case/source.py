@@ -49,6 +49,9 @@ class Source:
     null_values: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
     """Texts that mean a missing value in any column of a CSV file, such as ?."""
 
+    new_rows: bool = field(default=False, metadata=ADDED_LATER)
+    """Whether a window is only the rows that no window before it holds, for files that grow."""
+
     def __post_init__(self) -> None:
         if (self.windows is None) == (self.windows_query is None):
             raise ValueError("exactly one of windows and windows_query must be given")

@@ -9,6 +9,7 @@ from pathlib import Path
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.files_source import FilesSource, root_folder
+from closedloop.windows.new_rows_source import NewRowsSource
 from closedloop.windows.sources import WindowSource
 from closedloop.windows.sql_source import SqlSource
 
@@ -21,10 +22,13 @@ def open_source(
     `data` (CLOSEDLOOP_DATA) replaces the root of a files source; `environ` resolves a url that is
     written as `$NAME`. Raises SourceError when that variable is not set.
     """
+    source: WindowSource
     if use_case.source.kind == "sql":
         url = _resolve_url(use_case, os.environ if environ is None else environ)
-        return SqlSource(use_case.source, url)
-    return FilesSource(use_case.source, root_folder(use_case, data))
+        source = SqlSource(use_case.source, url)
+    else:
+        source = FilesSource(use_case.source, root_folder(use_case, data))
+    return NewRowsSource(source, use_case) if use_case.source.new_rows else source
 
 
 def _resolve_url(use_case: UseCase, environ: Mapping[str, str]) -> str:

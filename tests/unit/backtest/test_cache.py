@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.backtest.cache import CachedCompute, digest_frame
+from closedloop.backtest.cache import CachedCompute
+from closedloop.backtest.frame_digest import digest_frame
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow, labelled_rows

@@ -1,0 +1,79 @@
+"""A source whose windows hold all rows so far, read as windows of new rows only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from closedloop.use_case.contract import UseCase
+from closedloop.windows.prepare import prepare
+from closedloop.windows.repeated_rows import hash_rows
+from closedloop.windows.sources import WindowSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+class NewRowsSource:
+    """The rows of each window whose key no window before it holds (`new_rows = true`).
+
+    Without a key, a row is known by features and target, and as often as a window before holds it.
+    Reading a window reads those before it, each once in the life of this object, which keeps
+    twelve bytes for each row.
+    """
+
+    def __init__(self, source: WindowSource, use_case: UseCase) -> None:
+        self._source, self._use_case = source, use_case
+        self._learnt: tuple[str, ...] = ()
+        # Sorted hashes of all rows of the windows learnt, and the first window that holds each.
+        self._rows = np.empty(0, dtype=np.uint64)
+        self._first = np.empty(0, dtype=np.int32)
+
+    def windows(self) -> tuple[str, ...]:
+        """As the source."""
+        return self._source.windows()
+
+    def read(self, window: str) -> pd.DataFrame:
+        """The new raw rows of one window; raises SourceError as the source does."""
+        names = self.windows()
+        if window not in names:
+            return self._source.read(window)  # raises with its advice
+        index = names.index(window)
+        self._learn(names[:index])
+        raw = self._source.read(window)
+        first = self._find(self._number_rows(raw))
+        return raw[(first < 0) | (first >= index)].reset_index(drop=True)
+
+    def _learn(self, names: tuple[str, ...]) -> None:
+        """Note the rows of these windows, oldest first; anew, if one came in between."""
+        together = min(len(names), len(self._learnt))
+        if self._learnt[:together] != names[:together]:
+            self._learnt, self._rows, self._first = (), self._rows[:0], self._first[:0]
+        for name in names[len(self._learnt) :]:
+            rows = np.unique(self._number_rows(self._source.read(name)))
+            rows = rows[self._find(rows) < 0]
+            places = np.searchsorted(self._rows, rows)
+            self._rows = np.insert(self._rows, places, rows)
+            self._first = np.insert(self._first, places, len(self._learnt))
+            self._learnt += (name,)
+
+    def _find(self, rows: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """The first window that holds each row, -1 for none of those learnt."""
+        if not len(self._rows):
+            return np.full(len(rows), -1, dtype=np.int32)
+        places = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
+        return np.where(self._rows[places] == rows, self._first[places], -1)
+
+    def _number_rows(self, raw: pd.DataFrame) -> NDArray[np.uint64]:
+        """A hash of each row; without a key the second of two equal rows is another row."""
+        import pandas as pd
+
+        use_case = self._use_case
+        prepared = prepare(raw, use_case)
+        if use_case.key is not None and use_case.key in prepared:
+            return hash_rows(prepared[[use_case.key]])
+        rows = hash_rows(prepared)
+        copy = pd.Series(rows).groupby(rows).cumcount().to_numpy(dtype=np.uint64)
+        return rows + copy * np.uint64(0x9E3779B97F4A7C15)
