@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from closedloop.cli.draft_feature import (
@@ -25,6 +26,8 @@ from closedloop.windows.spelling import NULLS, says_nothing
 _MAX_ALLOWED = 30
 # Programs write these for null; nobody means a value by them.
 _SURE_NULLS = frozenset({"", "nan", "nat", "null", "<na>", "#n/a"})
+_COMMA = re.compile(r"[-+(]?\W{0,2}(?:\d+|\d{1,3}(?:[. ']\d{3})+),\d+\W{0,4}")
+_MOST_COMMAS = 0.9
 _SURELY_DIFFERENT = 4.0  # standard errors
 _NESTED_TEXT = re.compile(r"\{.*\}|\[.*\]", re.DOTALL)
 
@@ -52,6 +55,8 @@ def describe_categories(
     counts = known.value_counts()
     if len(counts) <= 1:
         return Feature(name, left_out="constant" if len(counts) else "always null")
+    if np.mean([bool(_COMMA.fullmatch(text)) for text in counts.index]) > _MOST_COMMAS:
+        return Feature(name, left_out="numbers with a decimal comma: write them with a point")
     if all(_NESTED_TEXT.fullmatch(text) for text in counts.index):
         return Feature(name, left_out="lists or objects written as text")
     if len(counts) > _MAX_ALLOWED and len(counts) / len(known) > 0.9:
@@ -69,7 +74,7 @@ def describe_categories(
             else []
         ),
         *notes,
-        *_explain_words(texts, null, listed),
+        *_explain_words(texts, null, listed, around),
     ]
     lines = ['type = "categorical"', *(f"# {note}" for note in notes)]
     if listed:
@@ -121,7 +126,9 @@ def _differ(spellings: list[str], known: pd.Series[str], positive: pd.Series[boo
     return False
 
 
-def _explain_words(texts: pd.Series[str], null: pd.Series[bool], listed: bool) -> list[str]:
+def _explain_words(
+    texts: pd.Series[str], null: pd.Series[bool], listed: bool, around: Surroundings
+) -> list[str]:
     """What is said of 'NA', 'None', '?' and the like: whether they are values, with their count."""
     notes = []
     for text, rows in given(texts).value_counts().items():
@@ -138,8 +145,6 @@ def _explain_words(texts: pd.Series[str], null: pd.Series[bool], listed: bool) -
             else:
                 notes.append(f"{word} in {often} counts as null; only allowed makes it a value")
         elif says_nothing(text):
-            notes.append(
-                f"{word} in {often} is a value here; if it means missing, make it null (of CSV "
-                f"files: null_values = [{word}] under [source])"
-            )
+            advice = around.advise_null(str(text), texts)
+            notes.append(f"{word} in {often} is a value here; if it means missing, {advice}")
     return notes

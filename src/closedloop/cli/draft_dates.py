@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft_feature import show
+from closedloop.cli.draft_feature import given, show
 
 _MONTH_NAMES = """
 january february march april may june july august september october november december
@@ -57,6 +57,9 @@ _TIMES = (dt.date, dt.time, dt.timedelta, np.datetime64, np.timedelta64)
 _FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 to 2100, in seconds
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 _DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_DAY_OF_TIME = re.compile(r"-?\d{1,3}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?")
+_MANY_TIMES = 30
+_SPREADSHEET = (32_874, 73_050)  # days since 1900, from 1990 to 2100
 _WHY = "derive an age or a season from it, because it only grows"
 _MOST = 0.97  # of the values must be dates
 
@@ -74,7 +77,9 @@ def describe_time(column: pd.Series[Any], texts: pd.Series[str]) -> str:
         )
     ):
         return f"a date or time: {_WHY}"
-    counts = texts.value_counts()
+    counts = given(texts).value_counts()
+    if len(counts) > _MANY_TIMES and counts.index.str.fullmatch(_DAY_OF_TIME).mean() > _MOST:
+        return "a time of the day or a duration: derive the hour, or a number, from it"
     dates = counts[[is_date(str(text)) for text in counts.index]]
     if not len(dates) or dates.sum() < _MOST * counts.sum():
         return ""
@@ -106,21 +111,36 @@ def describe_digits(name: str, numbers: NDArray[np.float64], windows: pd.Series[
     hinted = bool(_NAMED.search(name)) or grows(present, windows[present.index])
     example = f"{distinct[0]:.0f}"
     form = _DIGITS.get(len(example))
-    if form and not np.any(distinct % 1) and (hinted or len(distinct) >= 3):
-        days = pd.to_datetime(
-            pd.Series([f"{value:.0f}" for value in distinct]), format=form, errors="coerce"
-        )
-        if days.dt.year.between(1900, 2100).all():
-            return f"a date or time, written like {example}: {_WHY}"
+    whole = not np.any(distinct % 1)
+    if form and whole and (hinted or len(distinct) >= 3) and _are_days(distinct, form):
+        return f"a date or time, written like {example}: {_WHY}"
+    if hinted and len(example) == 6 and whole and _are_days(distinct, "%y%m%d"):
+        return f"a date or time, written like {example}: {_WHY}"
+    low, high = _SPREADSHEET
+    if re.search("date|datum", name, re.IGNORECASE) and np.all(
+        (distinct > low) & (distinct < high)
+    ):
+        day = pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(distinct[0]))
+        return f"a date or time in days since 1900 ({example} is {day:%Y-%m-%d}): {_WHY}"
     for scale, unit in _UNITS.items():
         if not np.all((distinct >= _FIRST * scale) & (distinct <= _LAST * scale)):
             continue
-        whole = not np.any(distinct % 1)
         many = whole and scale > 1 and len(distinct) > 0.5 * len(present) > 10
         if hinted or many:
             day = pd.to_datetime(float(distinct[0]) / scale, unit="s")
             return f"a date or time in {unit} since 1970 ({example} is {day:%Y-%m-%d}): {_WHY}"
     return ""
+
+
+def may_be_seconds(numbers: pd.Series[float]) -> bool:
+    """Whether numbers without other signs of a date are all in the range of seconds since 1970."""
+    return bool(numbers.between(10**9, 2 * 10**9).all() and (numbers % 1 == 0).all())
+
+
+def _are_days(numbers: NDArray[np.float64], form: str) -> bool:
+    texts = pd.Series([f"{number:.0f}" for number in numbers])
+    days = pd.to_datetime(texts, format=form, errors="coerce")
+    return bool(days.dt.year.between(1900, 2100).all())
 
 
 def grows(values: pd.Series[float], windows: pd.Series[str]) -> bool:

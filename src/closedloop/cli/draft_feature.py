@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +46,26 @@ class Feature:
 class Surroundings:
     """What the rest of a table says about a column.
 
-    `windows` are those of each row, `positive` tells which have the last class. `null_words` are
-    the spellings of null, in lower case, that count as null.
+    `windows` are those of each row, `positive` tells which have the last class, `columns` are the
+    texts of each. `null_words` are the spellings of null, in lower case, that count as null.
     """
 
     windows: pd.Series[str]
     positive: pd.Series[bool]
+    columns: Mapping[str, pd.Series[str]]
     null_words: frozenset[str] = NULLS
+
+    def advise_null(self, text: str, column: pd.Series[str], written: str = "") -> str:
+        """How to make a text null that may mean missing: a setting, if no other column has it.
+
+        `written` is how the file spells it, if that is not `text`.
+        """
+        others = (other for other in self.columns.values() if other is not column)
+        if any((other == text).any() for other in others):
+            return "make it null in the data"
+        return (
+            f"make it null (of CSV files: null_values = [{show(written or text)}] under [source])"
+        )
 
 
 def write_texts(column: pd.Series[Any]) -> pd.Series[str]:

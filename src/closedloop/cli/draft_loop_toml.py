@@ -86,7 +86,7 @@ def describe_table(
     key = checked_key(frame, key, windows, path) or guess_key(
         frame, windows, exclude={target, window_column}
     )
-    around = Surroundings(windows, labels == classes.names[-1], null_words)
+    around = Surroundings(windows, labels == classes.names[-1], texts, null_words)
     features = [
         describe_feature(column, values, texts[column], around)
         for column, values in columns.items()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft_dates import describe_digits, grows
+from closedloop.cli.draft_dates import describe_digits, grows, may_be_seconds
 from closedloop.cli.draft_feature import (
     Feature,
     Surroundings,
@@ -44,6 +44,7 @@ class Numbers:
     """
 
     values: NDArray[np.float64]
+    column: pd.Series[Any]
     texts: pd.Series[str]
     codes: str
     units: pd.Series[int]
@@ -57,7 +58,7 @@ def find_numbers(column: pd.Series[Any], texts: pd.Series[str]) -> Numbers | Non
         return None
     if pd.api.types.is_numeric_dtype(column):
         codes = _find_long_codes(texts) if pd.api.types.is_integer_dtype(column) else ""
-        return Numbers(read_numbers(column), texts, codes, none, none)
+        return Numbers(read_numbers(column), column, texts, codes, none, none)
     counts = given(texts).value_counts()
     if set(counts.index.str.casefold()) <= {"true", "false"}:
         return None
@@ -78,7 +79,7 @@ def find_numbers(column: pd.Series[Any], texts: pd.Series[str]) -> Numbers | Non
     values[~np.isfinite(values)] = np.nan
     units = numbers.groupby([amounts[text][1] for text in numbers.index]).sum()
     units = units.sort_values(ascending=False)
-    return Numbers(values, texts, _find_codes(numbers), units, others)
+    return Numbers(values, column, texts, _find_codes(numbers), units, others)
 
 
 def _find_codes(numbers: pd.Series[int]) -> str:
@@ -123,7 +124,7 @@ def describe_numbers(name: str, numbers: Numbers, around: Surroundings) -> Featu
         (0.0 if high <= 0 else _outward(high + span)),
     )
     rate = null_rate(np.isnan(values), windows)
-    notes = [*_explain_nulls(numbers), *_explain_units(numbers), *_find_doubts(numbers, windows)]
+    notes = [*_explain_nulls(numbers), *_explain_units(numbers), *_find_doubts(numbers, around)]
     lines = [
         'type = "numeric"',
         *(f"# {note}" for note in notes),
@@ -172,20 +173,24 @@ def _explain_units(numbers: Numbers) -> list[str]:
     return notes
 
 
-def _find_doubts(numbers: Numbers, windows: pd.Series[str]) -> list[str]:
+def _find_doubts(numbers: Numbers, around: Surroundings) -> list[str]:
     found = []
     values = pd.Series(numbers.values)
     present = values.dropna()
     far = _find_far(present)
     if far is not None:
         rows, rest = int((present == far).sum()), present[present != far]
-        written = quote(str(numbers.texts[values == far].mode()[0]))
+        text, written = (
+            str(column[values == far].mode()[0]) for column in (numbers.texts, numbers.column)
+        )
         found.append(
             f"{_plain(far)} in {count_rows(rows, len(values))}, far from the rest "
-            f"({rest.min():.6g} to {rest.max():.6g}): if it means missing, make it null (of CSV "
-            f"files: null_values = [{written}] under [source])"
+            f"({rest.min():.6g} to {rest.max():.6g}): if it means missing, "
+            f"{around.advise_null(text, numbers.texts, written.strip())}"
         )
-    if grows(present, windows[present.index]):
+    if len(present) > _MANY and may_be_seconds(present):
+        found.append("these could be seconds since 1970: if so, delete the column")
+    if grows(present, around.windows[present.index]):
         found.append("grows from window to window, so it will drift in each: is it a counter?")
     return found
 

@@ -25,7 +25,7 @@ _NO_NUMBERS = re.compile(
     r"keine angabe|inconnu|desconocido|\\n|[(\[](null|none|blank|empty|missing)[)\]]|"
     r"#(value!|ref!|div/0!|num!|name\?|null!|error!)"
 )
-_SYMBOLS = re.compile(r"[^\w\s]{1,5}")  # '?', '-', '...'
+_SYMBOLS = re.compile(r"[-?.*/#~_=!%$€£¥\u2010-\u2015\u2026\u2212]{1,5}")  # '?', '-', '...'
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)\.0+")  # 1.0 is 1, but 001.0 is a code
 # The nulls of pandas, by name: this saves importing pandas.
 _PANDAS_NULLS = ("NAType", "NaTType")

@@ -70,4 +70,6 @@ def read_amount(text: str) -> tuple[float, str]:
 
 
 def _name_unit(unit: str) -> str:
-    return "EUR" if unit.casefold().startswith("euro") else _SYMBOLS.get(unit, unit.upper())
+    if unit.casefold().startswith("euro"):
+        return "EUR"
+    return _SYMBOLS.get(unit, unit.upper() if unit in ("usd", "eur", "gbp") else unit)

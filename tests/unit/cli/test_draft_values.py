@@ -136,6 +136,16 @@ def test_a_value_far_from_the_rest_gets_a_comment(
     assert not told or f'null_values = ["{far}"] under [source]' in found.text
 
 
+def test_the_advice_on_a_far_value_would_work(tmp_path: Path) -> None:
+    """It has the text as the file writes it, and no setting that empties another column too."""
+    values = [-999.0 if row % 10 == 0 else float(value) for row, value in enumerate(range(ROWS))]
+    assert 'null_values = ["-999.0"]' in draft(table(values), tmp_path).text
+    other = cycle(["-999.0", "5", "6", "7", "8"])
+    both = draft(table(values, other=other), tmp_path)
+    assert "if it means missing, make it null in the data" in both.text
+    assert "null_values" not in both.text
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -171,6 +181,37 @@ def test_dates_in_any_form_are_left_out(tmp_path: Path, write: str, ending: str)
     found = draft(table(x.tolist()).assign(x=x), tmp_path, ending)
     assert list(found.use_case.columns) == ["plain"]
     assert 'left out: "x" is a date or time' in found.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("order_date", range(45_000, 45_000 + ROWS), "in days since 1900 (45000 is 2023-03-15)"),
+        ("order_date", [250_901 + row % 20 for row in range(ROWS)], "written like 250901"),
+        ("x", [f"{row // 60:02d}:{row % 60:02d}" for row in range(ROWS)], "a time of the day"),
+    ],
+)
+def test_dates_of_spreadsheets_and_times_of_the_day_are_left_out(
+    tmp_path: Path, name: str, values: Any, why: str
+) -> None:
+    """Numbers that only a name tells apart from others, and what would be many categories."""
+    found = draft(table(values).rename(columns={"x": name}), tmp_path)
+    assert why in found.notes
+    assert list(found.use_case.columns) == ["plain"]
+
+
+def test_possible_seconds_get_a_comment(tmp_path: Path) -> None:
+    """Numbers in the range of today's epoch seconds, with nothing else that speaks for a time."""
+    found = draft(table(RNG.integers(17 * 10**8, 19 * 10**8, ROWS).tolist()), tmp_path)
+    assert found.x.type == "numeric"
+    assert "could be seconds since 1970" in found.text
+
+
+def test_numbers_with_a_decimal_comma_are_named(tmp_path: Path) -> None:
+    """In the texts of a Parquet file no setting says what the comma is."""
+    texts = [f"{number:,.2f}".translate({44: 46, 46: 44}) for number in RNG.uniform(0, 9e4, ROWS)]
+    found = draft(table(texts), tmp_path, "parquet")
+    assert 'left out: "x" is numbers with a decimal comma' in found.notes
 
 
 def test_dates_of_parquet_are_left_out(tmp_path: Path) -> None:
