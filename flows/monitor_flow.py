@@ -111,9 +111,10 @@ def publish(entry: Entry) -> None:
     """Show the decision and the link to the drift report in the Prefect UI."""
     report = entry.turn.run.report if entry.turn.run else None
     link = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
-    estimates = "".join(f"\n{sentence}\n" for sentence in tell_estimates(entry.turn))
+    told = (*entry.turn.notes, *tell_estimates(entry.turn))
+    said = "".join(f"\n{sentence}\n" for sentence in told)
     create_markdown_artifact(
         key="turn-decision",
-        markdown=describe(entry) + estimates + link,
+        markdown=describe(entry) + said + link,
         description=f"{entry.decision.action.value}: {entry.decision.window}",
     )

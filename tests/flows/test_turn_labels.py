@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from closedloop.bundle.frames import score_frame
@@ -58,7 +59,8 @@ def test_served_rows_become_a_window(
         dict(zip(bundle.facts.classes, answers.T.tolist(), strict=True)),
         keys=[str(key) for key in rows["user_id"]],
     )
-    loop.records.append([request])
+    # Everybody asks again: each key still counts once, with the label of its first answer.
+    loop.records.append([request, structs.replace(request, request="again")])
     loop.records.label_many(
         [
             Label(label=str(label), id=number)
@@ -76,6 +78,11 @@ def test_served_rows_become_a_window(
     )
     assert entry.turn.drift.drift_share > 0.3
     assert entry.turn.realised.realised_on == window
+    assert entry.turn.window.rows == entry.turn.window.labelled_rows == len(rows)
+    assert entry.turn.notes == (
+        f"{len(rows)} answers were followed by a newer answer for the same key: the newest of "
+        "each counts",
+    )
 
 
 def test_labels_that_are_not_due_are_not_looked_at(

@@ -81,7 +81,7 @@ def show_decision(
     lines += [escape(told) for told in _rows_left_out(decision)]
     if str(entry.note):
         lines.append(escape(str(entry.note)))
-    lines += [escape(estimate) for estimate in tell_estimates(entry.turn)]
+    lines += [escape(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
     if not every_check:
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))

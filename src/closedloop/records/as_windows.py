@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from closedloop.errors import StoreError
 from closedloop.records.periods import NAMED_AS, Period, end_of, start_of
+from closedloop.records.repeated_keys import keep_newest
 from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
 
@@ -62,7 +63,7 @@ class RecordsSource:
         return tuple(f"{PREFIX}{start.strftime(NAMED_AS[self._period])}" for start in starts)
 
     def read(self, window: str) -> pd.DataFrame:
-        """Raw rows of one window, as `Records.read` returns them.
+        """Raw rows of one window as `Records.read` returns them, the newest of every key.
 
         Raises StoreError when the name is not one of this source.
         """
@@ -74,4 +75,5 @@ class RecordsSource:
                 got=window,
                 then="name a window of this source",
             )
-        return self._records.read(self._use_case, start, end_of(start, self._period))
+        answered = self._records.read(self._use_case, start, end_of(start, self._period))
+        return keep_newest(answered, self._use_case)

@@ -101,8 +101,8 @@ class Records:
     ) -> pd.DataFrame:
         """Recorded rows with since <= time < until, oldest first.
 
-        Columns: the key (if the use case has one), the features as they were sent, and the target,
-        None where no label is known.
+        Columns: the key (if the use case has one; the prediction's id where none was sent), the
+        features as they were sent, and the target, None where no label is known.
         """
         conditions = [ANSWERS.c.use_case == use_case.name]
         if since is not None:
@@ -127,15 +127,15 @@ class Records:
             known = {row.prediction_id: row.label for row in connection.execute(labels)}
             for found in connection.execute(answers.order_by(ANSWERS.c.at, ANSWERS.c.request)):
                 features = json.loads(found.features)
+                ids = [name_prediction(found.request, row) for row in range(found.rows)]
                 if use_case.key is not None:
-                    frame[use_case.key] += read_column(
-                        json.loads(found.row_keys or "null"), found.rows
-                    )
+                    keys = read_column(json.loads(found.row_keys or "null"), found.rows)
+                    frame[use_case.key] += [
+                        id if key is None else key for id, key in zip(ids, keys, strict=True)
+                    ]
                 for name in use_case.columns:
                     frame[name] += read_column(features.get(name), found.rows)
-                frame[use_case.target.column] += [
-                    known.get(name_prediction(found.request, row)) for row in range(found.rows)
-                ]
+                frame[use_case.target.column] += [known.get(id) for id in ids]
         import pandas as pd
 
         return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})

@@ -16,11 +16,12 @@ from closedloop.decisions.checks import Kind
 
 @dataclass(frozen=True)
 class WindowFacts:
-    """The window that was looked at."""
+    """The window that was looked at, with sentences for people about its reading."""
 
     rows: int | None = None
     labelled_rows: int | None = None
     digest: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class TurnDetails:
     realised: RealisedFacts | None = None
     estimate: EstimateFacts | None = None
     run: RunFacts | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people about the reading of the window."""
+        return self.window.notes if self.window is not None else ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.repeated_rows import RowMarks, mark_rows
-from closedloop.windows.sources import WindowSource
+from closedloop.windows.sources import NOTES, WindowSource
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
 # take about 40 ms.
@@ -25,12 +25,13 @@ _DRAWS = 20
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """A window as read: its facts, its rows, and its violations of the contract."""
+    """A window as read: its facts, its rows, its violations of the contract, and notes on them."""
 
     facts: Window
     prepared: pd.DataFrame
     violations: tuple[Violation, ...]
     labelled: LabelledWindow
+    notes: tuple[str, ...] = ()
 
 
 class Compute:
@@ -65,6 +66,7 @@ class Compute:
             prepared,
             violations,
             labelled,
+            tuple(raw.attrs.get(NOTES, ())),
         )
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:

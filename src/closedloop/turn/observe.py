@@ -130,7 +130,8 @@ def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:
 
 def describe_window(window: ReadWindow) -> WindowFacts:
     """What the journal keeps of a window, whatever is found in it."""
-    return WindowFacts(window.facts.rows, window.facts.labelled_rows, window.facts.digest)
+    facts = window.facts
+    return WindowFacts(facts.rows, facts.labelled_rows, facts.digest, window.notes)
 
 
 def measure_window_drift(

@@ -16,6 +16,9 @@ from closedloop.errors import SourceError
 if TYPE_CHECKING:
     import pandas as pd
 
+# Where a frame of raw rows keeps sentences for people about its reading: `frame.attrs[NOTES]`.
+NOTES = "notes"
+
 
 class NoWindows(SourceError):
     """The source can be read but holds no window."""
@@ -31,7 +34,7 @@ class WindowSource(Protocol):
         """
 
     def read(self, window: str) -> pd.DataFrame:
-        """The raw rows of one window.
+        """The raw rows of one window; what a person should know of the reading stands in `NOTES`.
 
         Raises SourceError when the window is unknown or its rows cannot be read.
         """

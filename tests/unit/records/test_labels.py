@@ -192,7 +192,13 @@ def test_each_row_of_a_request_has_its_own_id_and_label(
         use_case="shop",
     )
     frame = records.read(use_case)
-    assert frame["customer"].tolist() == ["c1", None, "c1", None, None]
+    assert frame["customer"].tolist() == [
+        "c1",
+        "r1-000001",
+        "c1",
+        "r2-000000",
+        "r2-000001",
+    ]
     assert frame["spend"].tolist() == [0.0, 1.0, 2.0, 0.0, 1.0]
     assert frame["label"].tolist() == [None, "False", "True", "True", None]
     assert records.count("shop") == RecordCounts(5, 3)
