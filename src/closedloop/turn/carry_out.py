@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
-from closedloop.errors import RegistryError
+from closedloop.errors import ClosedLoopError, RegistryError
+from closedloop.records.as_windows import PREFIX
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.open import Loop
 from closedloop.turn.ports import Parts
+
+NO_WINDOW = "-"  # of a decision before the first look at any window
 
 
 def carry_out(loop: Parts, entry: Entry) -> Entry:
@@ -156,7 +159,7 @@ def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: i
     # The same request before anything else was carried out is the same decision: a repeated command
     # finishes it.
     settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
-    window = history[-1].decision.window if history else "-"
+    window = _newest_window(loop, history)
     asked = request_check(f"{action.value} version {version}")
     promotion = kind is Kind.PROMOTION
     return loop.journal.write(
@@ -166,3 +169,27 @@ def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: i
         details=PromotionDetails(live) if promotion else TurnDetails(live),
         origin=Origin.PERSON,
     )
+
+
+def _newest_window(loop: Loop, entries: Sequence[Entry]) -> str:
+    """The newest window that a turn or a training looked at, which is where probation begins.
+
+    Not that of the last entry: a service notes there which window its version was trained for, and
+    a turn may look at an old window. Before the first look it is the newest of the source; "-" when
+    there is none.
+    """
+    try:
+        names = loop.source.windows()
+    except ClosedLoopError:
+        names = ()  # a person can go back while the source is away
+    looked_at = [entry.decision.window for entry in entries if entry.decision.kind != Kind.SERVING]
+    if not (looked_at := [window for window in looked_at if window != NO_WINDOW]):
+        return names[-1] if names else NO_WINDOW
+    places = {name: place for place, name in enumerate(names)}
+
+    def age(window: str) -> tuple[bool, int, str]:
+        # As in a chain of sources, records follow all other windows.
+        of_records = window.startswith(PREFIX)
+        return of_records, places.get(window, -1), window if of_records else ""
+
+    return max(reversed(looked_at), key=age)

@@ -19,6 +19,7 @@ from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
 from closedloop.turn.open import Loop
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.windows.sources import NoWindows
 from tests.mlflow_in_memory import CrashingClient, MemoryClient
 
 CONTENT = {
@@ -28,6 +29,21 @@ CONTENT = {
     "source": {"query": "select 1", "windows": "*.csv"},
 }
 BETTER = (Check("candidate is better", Outcome.HOLDS, Role.GATE, "above 0", "+0.02"),)
+
+
+@dataclass(frozen=True)
+class NamedWindows:
+    """A source of windows that nobody reads."""
+
+    names: tuple[str, ...] = ()
+
+    def windows(self) -> tuple[str, ...]:
+        if not self.names:
+            raise NoWindows(where="source", wanted="windows", got="none", then="add one")
+        return self.names
+
+    def read(self, window: str) -> Any:
+        raise NotImplementedError
 
 
 @dataclass
@@ -94,7 +110,7 @@ def make_place(tmp_path: Path) -> Callable[[], Place]:
             Loop(
                 use_case,
                 Settings(home=tmp_path),
-                nothing,
+                NamedWindows(),
                 nothing,
                 Journal(engine),
                 registry,

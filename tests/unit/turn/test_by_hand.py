@@ -8,13 +8,16 @@ from threading import Thread
 
 import pytest
 
-from closedloop.decisions.checks import Action
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import RegistryError
+from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
 from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
+from closedloop.turn.history import History
 from closedloop.turn.open import Loop
-from tests.unit.turn.conftest import Place
+from closedloop.turn.serving_note import note_serving
+from tests.unit.turn.conftest import NamedWindows, Place
 
 
 class DyingJournal(Journal):
@@ -115,3 +118,71 @@ def test_what_a_person_asks_for_waits_for_the_turn_that_runs(place: Place) -> No
         assert place.loop.registry.production() == 1
     thread.join(30)
     assert place.loop.registry.production() == 2
+
+
+MONTHS = tuple(f"month_{number:03}" for number in range(12))
+BY_TIME = ("11/2025", "12/2025", "01/2026", "02/2026")
+
+
+def look_at(place: Place, window: str, kind: Kind = Kind.RETRAINING) -> None:
+    """As a turn does, for which only the window matters here."""
+    key = f"look {len(place.loop.journal.history('shop'))}"
+    decision = Decision(kind, Action.KEEP, window, ())
+    place.loop.journal.write(key, "shop", decision, details=TurnDetails())
+
+
+@pytest.mark.parametrize(
+    ("names", "seen", "filed"),
+    [
+        pytest.param(MONTHS, MONTHS[4:8], "month_007", id="the last look"),
+        pytest.param(MONTHS, (MONTHS[7], MONTHS[2]), "month_007", id="an old window was looked at"),
+        pytest.param(BY_TIME, BY_TIME[1:3], "01/2026", id="in the order of the source"),
+        pytest.param(MONTHS, (), "month_011", id="nothing was looked at"),
+        pytest.param((), (), "-", id="nothing to look at"),
+        pytest.param((), MONTHS[1:4], "month_003", id="the source is away"),
+        pytest.param(MONTHS, ("deleted", MONTHS[2], "deleted"), "month_002", id="a window is gone"),
+        pytest.param(
+            ("week_1", "week_2"),
+            ("records_2026-11-20", "records_2026-11-19", "week_2"),
+            "records_2026-11-20",
+            id="records follow other windows",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [lambda loop: promote_by_hand(loop, 2), lambda loop: roll_back_by_hand(loop, 2)]
+)
+def test_a_promotion_by_hand_while_a_service_runs_is_filed_under_the_newest_window(
+    place: Place,
+    command: Callable[[Loop], Entry],
+    names: tuple[str, ...],
+    seen: tuple[str, ...],
+    filed: str,
+) -> None:
+    """What a person decides belongs to the newest window that was looked at, also when the last
+    entry is the note of a service about the window of its version."""
+    place.loop = replace(place.loop, source=NamedWindows(names))
+    place.add(2)
+    place.loop.registry.promote(1, instead_of=None, reason="first")
+    for window in seen:
+        look_at(place, window)
+    note_serving(place.loop.journal, "shop", 1, window=MONTHS[0], where="host-a", started="now")
+    assert command(place.loop).decision.window == filed
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_probation_of_a_promotion_by_hand_begins_with_the_next_window(
+    place: Place, seen: bool
+) -> None:
+    """The window after the promotion is the first of the probation, whether a turn had looked at
+    the one before or the loop begins with the promotion."""
+    place.loop = replace(place.loop, source=NamedWindows(MONTHS[:8]))
+    place.add(2)
+    place.loop.registry.promote(1, instead_of=None, reason="first")
+    if seen:
+        look_at(place, MONTHS[7])
+        look_at(place, MONTHS[5], Kind.QUARANTINE)
+    note_serving(place.loop.journal, "shop", 1, window=MONTHS[0], where="host-a", started="now")
+    promote_by_hand(place.loop, 2)
+    history = History(replace(place.loop, source=NamedWindows(MONTHS[:9])), MONTHS[8])
+    assert history.index - (history.state().promoted_at or 0) == 1
