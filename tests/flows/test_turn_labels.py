@@ -164,14 +164,15 @@ def test_flipped_labels_do_not_reach_production(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
     """A month whose classes were swapped is quarantined, by a decision of its own that says why:
-    production's AUC there is far below its last windows. A second look adds none."""
+    production's AUC there is far below its last windows. The turn calls a person, and the status
+    says what to do. A second look adds nothing."""
     place = make_place(0, 1, 1, 1, 1, changes={"max_age_windows = 4": "max_age_windows = 100"})
     labels = place.path.parent / "generated/month_004/labels.csv"
     text = labels.read_text()
     labels.write_text(text.replace("True", "x").replace("False", "True").replace("x", "False"))
     turn(place, "month_000")
     decided = turn(place, "month_004")
-    assert decided[:2] == [("quarantine", "quarantine"), ("retraining", "retrain")]
+    assert decided == [("quarantine", "quarantine"), ("retraining", "escalate")]
     assert turn(place, "month_004") == decided
     loop = place.open()
     entries = loop.journal.history("streamflow")
@@ -185,5 +186,9 @@ def test_flipped_labels_do_not_reach_production(
     shown = [turn.decision.window for turn in turns if is_quarantine_of(kept_out, turn)]
     assert shown == ["month_004"]
     assert "month_004" in History(loop, "month_004").quarantined()
+    told = read_status(loop)["kept_out"][0]["told"]
+    assert "release it with: closedloop quarantine release month_004, or the next" in told
+    # A person may ask for a training all the same: it does not learn from that month.
+    assert turn(place, "month_004", "train")[-1] == ("promotion", "reject")
     newest = loop.registry.versions()[-1]
     assert "month_004" not in loop.registry.load(newest.version).facts.trained_windows

@@ -18,7 +18,6 @@ from closedloop.decisions.evidence import (
     GoldenResult,
     LoopState,
     PromotionEvidence,
-    QuarantineEvidence,
     RetrainingEvidence,
     RollbackEvidence,
     Scores,
@@ -26,6 +25,7 @@ from closedloop.decisions.evidence import (
     Violation,
     Window,
 )
+from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
 from closedloop.decisions.repeated_rows import RepeatedRows
 
@@ -175,6 +175,21 @@ def quarantine(value: float, chance: float = 0.01, **changes: Any) -> Quarantine
         earlier_aucs=(0.81, 0.80, 0.79),
         expected_auc=0.80,
         label_counts=(900, 100),
+        earlier_label_counts=((910, 90), (880, 120)),
+    )
+    return replace(usual, **changes)
+
+
+def witness(before: float, now: float, chance: float = 0.02, **changes: Any) -> WitnessEvidence:
+    """Production's AUC on a window in quarantine, and on the one after it."""
+    usual = WitnessEvidence(
+        window="month_010",
+        witness="month_011",
+        production=4,
+        auc=Estimate(before, before - chance, before + chance, 1000),
+        witness_auc=Estimate(now, now - chance, now + chance, 1000),
+        label_counts=(900, 100),
+        witness_label_counts=(905, 95),
         earlier_label_counts=((910, 90), (880, 120)),
     )
     return replace(usual, **changes)

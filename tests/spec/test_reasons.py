@@ -9,7 +9,7 @@ import pytest
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.decisions.quarantine import decide_quarantine
+from closedloop.decisions.quarantine import decide_quarantine, decide_release
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
@@ -26,6 +26,7 @@ from tests.spec.examples import (
     scores,
     sliced,
     with_retraining,
+    witness,
 )
 
 USUAL = Policy()
@@ -108,6 +109,19 @@ TABLE = [
      "AUC 0.2100 [0.2000, 0.2200] on 1000 rows is far below the windows before, of which the worst had 0.7900"),
     (Action.QUARANTINE, decide_quarantine(quarantine(0.80, label_counts=(50, 950)), USUAL),
      "the odds of a class changed 137.5 times against the windows before (limit 8)"),
+    (Action.KEEP, decide_quarantine(quarantine(0.21, trusted_by="a person"), USUAL),
+     "AUC 0.2100 [0.2000, 0.2200] on 1000 rows is far below the windows before, of which the worst had 0.7900, "
+     "but month_010 was released by a person"),
+    (Action.RELEASE, decide_release(witness(0.52, 0.53), USUAL),
+     "production does no better on month_011 than on month_010 (AUC 0.5300 against 0.5200), so the change looks real"),
+    (Action.KEEP, decide_release(witness(0.52, 0.84), USUAL),
+     "month_010 stays out of training, production is not as bad on month_011: AUC 0.8400 against 0.5200"),
+    (Action.KEEP, decide_release(witness(0.52, 0.53, label_counts=(50, 950)), USUAL),
+     "production does no better on month_011 than on month_010 (AUC 0.5300 against 0.5200), so the change looks real, "
+     "but the class shares of month_011 are nearer to those before month_010"),
+    (Action.ESCALATE, decide_retraining(retraining(quarantined="month_009", quarantined_because="AUC 0.21 is far below"), USUAL),
+     "month_009 is kept out of training, its labels look wrong: AUC 0.21 is far below. The next labelled window decides "
+     "whether the change is real, or a person: closedloop quarantine release month_009"),
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),

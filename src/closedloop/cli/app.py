@@ -23,6 +23,7 @@ from closedloop.cli import (
     predict,
     promote,
     prune,
+    quarantine,
     rollback,
     serve,
     status,
@@ -37,7 +38,7 @@ from closedloop.errors import ClosedLoopError
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, status, history, why, promote, rollback),
+    *(monitor, train, status, history, why, quarantine, promote, rollback),
     *(predict, backtest),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

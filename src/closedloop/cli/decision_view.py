@@ -21,6 +21,7 @@ COLOURS = {
     "retrain": "cyan",
     "reject": "magenta",
     "quarantine": "magenta",
+    "release": "green",
     "escalate": "red",
     "keep": "dim",
     "serve": "blue",

@@ -51,6 +51,7 @@ def run_flow(
         number = flow(**asked, **({"force": True} if force else {}))  # type: ignore[call-overload]
     first, entries = loop.journal.entry(number), loop.journal.history(loop.use_case.name)
     quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
+    quarantines += [entry for entry in entries if is_heard_in(entry, first)]
     following = [entry for entry in entries if entry.cause == first.id]
     if as_json:
         session.print_json(
@@ -74,6 +75,18 @@ def is_quarantine_of(entry: Entry, turn: Entry) -> bool:
         and entry.id < turn.id
         and entry.decision.kind is Kind.QUARANTINE
         and entry.decision.window == realised.realised_on
+    )
+
+
+def is_heard_in(entry: Entry, turn: Entry) -> bool:
+    """Whether `entry` decides on a window in quarantine, with the window of `turn` as witness."""
+    witness, judged = entry.turn.realised, turn.turn.realised
+    return (
+        entry.decision.kind is Kind.QUARANTINE
+        and entry.id < turn.id
+        and witness is not None
+        and judged is not None
+        and witness.realised_on == judged.realised_on
     )
 
 

@@ -21,6 +21,7 @@ from closedloop.storage.details import (
     read_details,
 )
 from closedloop.storage.entry import Entry
+from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
 
@@ -40,6 +41,7 @@ def read_status(loop: Loop) -> dict[str, Any]:
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
         "versions": [_version_facts(version) for version in versions],
+        "kept_out": read_kept_out(entries),
         "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
         if decided
@@ -105,6 +107,8 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
         line(f"before it: version {facts['previous']} (closedloop rollback)")
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
+    for kept in facts["kept_out"]:
+        line(escape(kept["told"]), "yellow")
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
         line(tell_fall(reference["fell_from"], reference["val_auc"]), "yellow")

@@ -44,7 +44,10 @@ class Kind(StrEnum):
 
 
 class Action(StrEnum):
-    """What to do. ESCALATE calls a person: the loop changes nothing by itself."""
+    """What to do.
+
+    ESCALATE calls a person: the loop changes nothing by itself. RELEASE ends a QUARANTINE.
+    """
 
     RETRAIN = "retrain"
     KEEP = "keep"
@@ -53,6 +56,7 @@ class Action(StrEnum):
     REJECT = "reject"
     ROLLBACK = "rollback"
     QUARANTINE = "quarantine"
+    RELEASE = "release"
     SERVE = "serve"
 
 

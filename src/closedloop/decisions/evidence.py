@@ -214,7 +214,9 @@ class RetrainingEvidence:
 
     `new_labels` are labelled rows, by class, newer than production's training rows;
     `production_error` says why production could not be loaded or asked, if so; `repeated` are rows
-    of the newest labelled window that windows before it hold.
+    of the newest labelled window that windows before it hold. `quarantined` is the labelled window
+    that was judged, if it is kept out of training and nobody decided on it yet, and
+    `quarantined_because` says why; empty otherwise.
     """
 
     window: Window
@@ -226,6 +228,8 @@ class RetrainingEvidence:
     requested: bool = False
     production_error: str | None = None
     repeated: RepeatedRows | None = None
+    quarantined: str = ""
+    quarantined_because: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,22 +272,3 @@ class RollbackEvidence:
     window: Window
     state: LoopState
     delta: Estimate | None
-
-
-@dataclass(frozen=True)
-class QuarantineEvidence:
-    """All that `decide_quarantine` looks at.
-
-    A labelled window that production was not trained on, and the windows before it, oldest first.
-
-    `expected_auc` is the val_auc that production was promoted with. `label_counts` are rows by
-    class.
-    """
-
-    window: str
-    production: int | None
-    realised_auc: Estimate
-    earlier_aucs: tuple[float, ...]
-    expected_auc: float | None
-    label_counts: tuple[int, ...]
-    earlier_label_counts: tuple[tuple[int, ...], ...]

@@ -1,23 +1,99 @@
-"""When to keep a labelled window out of training: its labels are more likely wrong than new."""
+"""When to keep a labelled window out of training: its labels are more likely wrong than new.
+
+That is provisional, because a sudden, real change looks the same: the next labelled window is the
+witness, or a person decides.
+"""
 
 from __future__ import annotations
 
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, any_trigger, make_check
-from closedloop.decisions.evidence import QuarantineEvidence
+from math import hypot
+
+from closedloop.decisions.checks import (
+    Action,
+    Check,
+    Decision,
+    Kind,
+    Role,
+    all_hold,
+    any_trigger,
+    make_check,
+)
+from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
 from closedloop.decisions.policy import Policy, QuarantinePolicy
 
 
 def decide_quarantine(evidence: QuarantineEvidence, policy: Policy) -> Decision:
     """QUARANTINE a window whose labels are not trusted, otherwise KEEP it.
 
-    Not trusted: AUC or class shares are too far from the windows before it.
+    Not trusted: AUC or class shares are too far from the windows before it. What was released
+    before is trusted.
     """
-    checks = (
+    checks: tuple[Check, ...] = (
         _auc_check(evidence, policy.quarantine),
         _shares_check(evidence, policy.quarantine),
     )
-    action = Action.QUARANTINE if any_trigger(checks) else Action.KEEP
+    if evidence.trusted_by:
+        released = f"{evidence.window} was released by {evidence.trusted_by}"
+        claim = "it was not released before"
+        checks += (make_check(claim, False, Role.GUARD, "no release", released, summary=released),)
+    out = any_trigger(checks) and all_hold(checks, Role.GUARD)
+    action = Action.QUARANTINE if out else Action.KEEP
     return Decision(Kind.QUARANTINE, action, evidence.window, checks, evidence.production)
+
+
+def decide_release(evidence: WitnessEvidence, policy: Policy) -> Decision:
+    """RELEASE a window from quarantine when a later one looks like it, otherwise KEEP it out.
+
+    If what was odd about the window is there again in the witness, the data has changed. If
+    production is better again, the labels of the window were wrong.
+    """
+    checks: tuple[Check, ...] = (_alike_check(evidence),)
+    shifted = _largest_shift(
+        evidence.label_counts, evidence.earlier_label_counts, policy.quarantine.memory_windows
+    )
+    if shifted is not None and shifted > policy.quarantine.max_odds_ratio:
+        checks += (_alike_shares_check(evidence, policy.quarantine),)
+    release = any_trigger(checks) and all_hold(checks, Role.GUARD)
+    action = Action.RELEASE if release else Action.KEEP
+    return Decision(Kind.QUARANTINE, action, evidence.window, checks, evidence.production)
+
+
+def _alike_check(evidence: WitnessEvidence) -> Check:
+    """Does production as badly on the witness? Both AUCs have an error of chance."""
+    before, now = evidence.auc, evidence.witness_auc
+    chance = hypot(now.value - now.lower, before.upper - before.value)
+    alike = now.value - before.value <= chance
+    window, witness = evidence.window, evidence.witness
+    aucs = f"AUC {now.value:.4f} against {before.value:.4f}"
+    return make_check(
+        f"production does no better on {witness}",
+        alike,
+        Role.TRIGGER,
+        f"an AUC at most {chance:.4f} above that on {window}, {before.value:.4f}",
+        f"{now.value:.4f} on {now.rows} rows",
+        summary=f"production does no better on {witness} than on {window} ({aucs}), "
+        "so the change looks real"
+        if alike
+        else f"{window} stays out of training, production is not as bad on {witness}: {aucs}",
+    )
+
+
+def _alike_shares_check(evidence: WitnessEvidence, rules: QuarantinePolicy) -> Check:
+    """Are the class shares of the witness nearer to the window's than to those before it?"""
+    witness = evidence.witness_label_counts
+    here = _largest_shift(witness, (evidence.label_counts,), 1)
+    before = _largest_shift(witness, evidence.earlier_label_counts, rules.memory_windows)
+    assert here is not None
+    assert before is not None
+    summary = f"the class shares of {evidence.witness} are nearer to those before {evidence.window}"
+    return make_check(
+        f"class shares of {evidence.witness} are like those of {evidence.window}",
+        here < before,
+        Role.GUARD,
+        f"odds that changed less than the {before:.1f} times against the windows before",
+        f"{here:.1f} times",
+        summary="" if here < before else summary,
+    )
 
 
 def _auc_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
@@ -49,17 +125,8 @@ def _auc_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
 
 def _shares_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Check:
     """Are the odds of a class too far from those in each of the last windows?"""
-    recent = evidence.earlier_label_counts[-rules.memory_windows :]
-    ratio = (
-        max(
-            (
-                min(_odds_ratio(evidence.label_counts, before, label) for before in recent)
-                for label in range(len(evidence.label_counts))
-            ),
-            default=1.0,
-        )
-        if recent
-        else None
+    ratio = _largest_shift(
+        evidence.label_counts, evidence.earlier_label_counts, rules.memory_windows
     )
     got = "no labelled window before" if ratio is None else f"{ratio:.1f} times"
     far = None if ratio is None else ratio > rules.max_odds_ratio
@@ -73,6 +140,25 @@ def _shares_check(evidence: QuarantineEvidence, rules: QuarantinePolicy) -> Chec
         f"before (limit {rules.max_odds_ratio:g})"
         if far
         else "",
+    )
+
+
+def _largest_shift(
+    counts: tuple[int, ...], earlier: tuple[tuple[int, ...], ...], memory: int
+) -> float | None:
+    """How many times the odds of a class changed against the nearest of the last windows.
+
+    Of the class that changed most; None without a window before.
+    """
+    recent = earlier[-memory:]
+    if not recent:
+        return None
+    return max(
+        (
+            min(_odds_ratio(counts, before, label) for before in recent)
+            for label in range(len(counts))
+        ),
+        default=1.0,
     )
 
 

@@ -57,13 +57,18 @@ def tried_in_episode(state: LoopState) -> int | None:
 def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
     """RETRAIN when a trigger fired and every guard allows it, otherwise KEEP.
 
-    ESCALATE a window that breaks the contract, or holds mostly rows of the windows before.
+    ESCALATE a window that breaks the contract, that holds mostly rows of the windows before, or
+    whose labels are not trusted.
     """
     repeated = repeated_checks(evidence.repeated, policy, Role.GUARD)
     if evidence.violations:
         action, checks = Action.ESCALATE, _contract_checks(evidence)
     elif not all_hold(repeated, Role.GUARD):
         action, checks = Action.ESCALATE, repeated
+    elif evidence.quarantined:
+        # Neither a loss on wrong labels nor a candidate judged on them says anything.
+        action = Action.ESCALATE
+        checks = [*_trigger_checks(evidence, policy), _trusted_check(evidence)]
     else:
         checks = _trigger_checks(evidence, policy)
         checks += repeated + _guard_checks(evidence, policy, checks)
@@ -87,6 +92,21 @@ def _contract_checks(evidence: RetrainingEvidence) -> list[Check]:
         )
         for violation in evidence.violations
     ]
+
+
+def _trusted_check(evidence: RetrainingEvidence) -> Check:
+    """The newest labels may be wrong, or the world may have changed: that is not for the loop."""
+    window = evidence.quarantined
+    return make_check(
+        f"the labels of {window} are trusted",
+        False,
+        Role.GUARD,
+        "labels like those of the windows before",
+        evidence.quarantined_because,
+        summary=f"{window} is kept out of training, its labels look wrong: "
+        f"{evidence.quarantined_because}. The next labelled window decides whether the change is "
+        f"real, or a person: closedloop quarantine release {window}",
+    )
 
 
 def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:

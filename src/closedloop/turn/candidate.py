@@ -85,12 +85,13 @@ def fit_candidate(history: History[Parts]) -> Candidate:
             got="none",
             then="name recipes under [training]",
         )
-    quarantined = _quarantined_now(history, split, production)
+    suspect = _quarantined_now(history, split, production)
+    quarantined = tuple(
+        name for name in history.due if name in suspect or name in history.quarantined()
+    )
     refitted = tuple(window for window in windows if window.name not in quarantined)
     scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
-    return Candidate(
-        split, twins, chosen, scorer, refitted, tuple(sorted(quarantined)), error, repeated
-    )
+    return Candidate(split, twins, chosen, scorer, refitted, quarantined, error, repeated)
 
 
 def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, RepeatedRows | None]:
@@ -107,8 +108,11 @@ def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, R
 
 
 def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
-    """Labelled windows whose labels are due, that keep the contract and are not quarantined."""
-    kept_out = history.quarantined() - set(history.due[-1:])
+    """Labelled windows whose labels are due, that keep the contract and are not quarantined.
+
+    The newest may be: on it the twins are scored, while nobody decided on it for good.
+    """
+    kept_out = history.quarantined() - (set(history.due[-1:]) - history.settled_out)
     reads = (history.read(name) for name in history.due if name not in kept_out)
     kept = (read.labelled for read in reads if not read.violations)
     return tuple(window for window in kept if len(window.labels))

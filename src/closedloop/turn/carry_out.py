@@ -142,7 +142,8 @@ def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
         (
             entry
             for entry in reversed(loop.journal.history(loop.use_case.name))
-            if entry.origin is Origin.PERSON and entry.decision.kind is not Kind.RETRAINING
+            if entry.origin is Origin.PERSON
+            and entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
         ),
         None,
     )

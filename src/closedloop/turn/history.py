@@ -15,7 +15,9 @@ from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
+from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
@@ -146,7 +148,19 @@ class History(Generic[P]):
     def key(self, kind: str) -> str:
         """The key of a decision of this turn: use case, window, kind, data and all of loop.toml."""
         use_case = self.loop.use_case
-        return f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
+        key = f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
+        return key + "".join(f"/{number}" for number in self._decided_by_hand[-1:])
+
+    @cached_property
+    def _decided_by_hand(self) -> tuple[int, ...]:
+        """What people decided on quarantines up to this window: then a turn decides again."""
+        return tuple(
+            entry.id
+            for entry in self.entries
+            if entry.decision.kind is Kind.QUARANTINE
+            and entry.origin is Origin.PERSON
+            and entry.decision.window in self.names
+        )
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
         """Windows with due labels, newer than a model's training rows, that keep the contract."""
@@ -156,34 +170,42 @@ class History(Generic[P]):
             if after is None
             else tuple(name for name in self.due if position(self.names, name) > after)
         )
-        return tuple(name for name in names if not self.read(name).violations)
+        return tuple(
+            name
+            for name in names
+            if name not in self.settled_out and not self.read(name).violations
+        )
 
     def quarantine_key(self, window: str) -> str:
         """The key of a window's quarantine: use case, window, its data and all of loop.toml."""
         use_case, digest = self.loop.use_case, self.read(window).facts.digest[:12]
         return f"{use_case.name}/{window}/quarantine/{digest}/{use_case.fingerprint}"
 
+    @cached_property
+    def standings(self) -> dict[str, Standing]:
+        """Every window that was ever kept out of training, and how it stood before this turn."""
+        return read_standings(self.entries)
+
     def quarantined(self) -> frozenset[str]:
-        """Windows that an earlier turn kept out of training."""
-        decided = {
-            entry.decision.window
-            for entry in self.entries
-            if entry.decision.action is Action.QUARANTINE
-        }
-        # Before a quarantine was a decision, the turn that judged the window noted it.
-        noted = (entry.turn.realised for entry in self.entries)
-        return frozenset(decided).union(
-            facts.realised_on
-            for facts in noted
-            if facts and facts.quarantined and facts.realised_on
-        )
+        """Windows that are kept out of training."""
+        return frozenset(name for name, standing in self.standings.items() if standing.out)
+
+    @cached_property
+    def settled_out(self) -> frozenset[str]:
+        """Windows that are kept out of training for good, by a witness or a person."""
+        return frozenset(name for name in self.quarantined() if self.standings[name].settled)
 
     def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, as written down."""
+        """Production's AUC on each judged window before this one, oldest first, as written down.
+
+        Windows that are kept out for good do not count.
+        """
         latest: dict[int, float] = {}
         for entry in self.entries:
             facts = entry.turn.realised
             if facts is None or facts.realised_auc is None or facts.realised_on not in self.names:
+                continue
+            if facts.realised_on in self.settled_out:
                 continue
             judged = position(self.names, facts.realised_on)
             if judged < position(self.names, name):
@@ -209,7 +231,9 @@ class History(Generic[P]):
             if entry.decision.kind is Kind.RETRAINING and index is not None:
                 if entry.decision.action is Action.RETRAIN:
                     trained.add(index)
-                if entry.decision.action is not Action.ESCALATE and index < self.index:
+                # A broken window leaves no mark; one whose labels are suspect has drifted or not.
+                broken = entry.decision.action is Action.ESCALATE and entry.turn.drift is None
+                if not broken and index < self.index:
                     turns[index] = entry
         measured = [(index, facts) for index in sorted(turns) if (facts := turns[index].turn.drift)]
         drift_marks = [

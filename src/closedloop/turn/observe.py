@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.auc_loss import loss_over_limit
-from closedloop.decisions.checks import Decision
+from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import (
     DriftReport,
     RetrainingEvidence,
@@ -25,6 +25,7 @@ from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
 from closedloop.turn.without_labels import estimate_without_labels
+from closedloop.turn.witness import hear_witness
 from closedloop.use_case.contract import UseCase
 
 PREDICTION, TARGET = "(prediction)", "(target)"
@@ -37,13 +38,15 @@ class Observation:
     `report` is Evidently's page.
 
     `rollback` is None while production is not on probation, `quarantine` while no labelled window
-    could be judged.
+    could be judged. `heard` are the decisions on older windows in quarantine, with the judged
+    window as witness.
     """
 
     evidence: RetrainingEvidence
     details: TurnDetails
     rollback: RollbackEvidence | None = None
     quarantine: Decision | None = None
+    heard: tuple[Decision, ...] = ()
     report: str | None = field(default=None, repr=False)
 
 
@@ -65,6 +68,9 @@ def observe_window(history: History[Parts]) -> Observation:
         measure_window_drift(history, window) if history.bundle is not None else (None, None)
     )
     realised = judge_production(history, state)
+    suspect = realised.quarantine
+    if suspect is not None and suspect.action is not Action.QUARANTINE:
+        suspect = None
     evidence = RetrainingEvidence(
         window=window.facts,
         state=state,
@@ -73,6 +79,8 @@ def observe_window(history: History[Parts]) -> Observation:
         new_labels=_count_new_labels(history, realised.newer),
         production_error=history.production_error,
         repeated=_count_repeated(history, realised.judged),
+        quarantined=suspect.window if suspect else "",
+        quarantined_because=suspect.reason if suspect else "",
     )
     details = TurnDetails(
         window=describe_window(window),
@@ -90,6 +98,7 @@ def observe_window(history: History[Parts]) -> Observation:
         details,
         watch_promotion(history, state, realised.judged),
         realised.quarantine,
+        hear_witness(history, realised),
         report,
     )
 

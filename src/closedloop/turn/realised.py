@@ -12,9 +12,9 @@ from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import (
     Estimate,
     LoopState,
-    QuarantineEvidence,
     RollbackEvidence,
 )
+from closedloop.decisions.label_evidence import QuarantineEvidence
 from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.metrics.auc import estimate_auc, measure_delta
 from closedloop.storage.details import RealisedFacts
@@ -53,13 +53,10 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
     judged = next((window for window in labelled if len(window.labels)), None)
     if judged is None or history.bundle is None:
         return Realised(newer, judged)
-    new = keep_new_rows(history, judged, trained_windows(history))
-    answers = history.answers(judged.name, labelled=True)[new.kept]
-    confidence = history.loop.use_case.policy.promotion.confidence
-    auc = estimate_auc(new.window.labels, answers, confidence)
+    new, auc = measure_realised(history, judged)
     if auc is None:
         return Realised(newer, judged)
-    quarantine = judge_labels(history, new.window, auc)
+    quarantine = judge_labels(history, new, auc)
     facts = RealisedFacts(
         realised_on=judged.name,
         realised_auc=auc.value,
@@ -92,28 +89,49 @@ def watch_promotion(
 def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> Decision:
     """Whether a window, on which production realised this AUC, is quarantined."""
     use_case, live = history.loop.use_case, history.production
-    earlier = [
-        history.read(name).labelled
-        for name in history.due
-        if position(history.names, name) < judged.index
-    ]
-    classes = len(use_case.target.classes)
+    classes, standing = len(use_case.target.classes), history.standings.get(judged.name)
     evidence = QuarantineEvidence(
         window=judged.name,
         production=live.version if live else None,
         realised_auc=realised,
         earlier_aucs=history.realised_before(judged.name),
         expected_auc=live.val_auc if live else None,
-        label_counts=_count_labels(judged, classes),
-        earlier_label_counts=tuple(
-            _count_labels(window, classes) for window in earlier if len(window.labels)
-        ),
+        label_counts=count_labels(judged, classes),
+        earlier_label_counts=count_earlier_labels(history, judged),
+        trusted_by="" if standing is None or standing.out else standing.decided_by,
     )
     return decide_quarantine(evidence, use_case.policy)
 
 
-def _count_labels(window: LabelledWindow, classes: int) -> tuple[int, ...]:
+def count_earlier_labels(
+    history: History[Parts], judged: LabelledWindow
+) -> tuple[tuple[int, ...], ...]:
+    """Rows by class of each labelled window before this one that is not kept out for good."""
+    earlier = (
+        history.read(name).labelled
+        for name in history.due
+        if position(history.names, name) < judged.index and name not in history.settled_out
+    )
+    classes = len(history.loop.use_case.target.classes)
+    return tuple(count_labels(window, classes) for window in earlier if len(window.labels))
+
+
+def count_labels(window: LabelledWindow, classes: int) -> tuple[int, ...]:
+    """Rows by class."""
     return tuple(np.bincount(window.labels, minlength=classes).tolist())
+
+
+def measure_realised(
+    history: History[Parts], judged: LabelledWindow
+) -> tuple[LabelledWindow, Estimate | None]:
+    """The rows of a labelled window that are new to production, and its AUC on them.
+
+    None when a class is missing.
+    """
+    new = keep_new_rows(history, judged, trained_windows(history))
+    answers = history.answers(judged.name, labelled=True)[new.kept]
+    confidence = history.loop.use_case.policy.promotion.confidence
+    return new.window, estimate_auc(new.window.labels, answers, confidence)
 
 
 def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:

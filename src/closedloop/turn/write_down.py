@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from closedloop.decisions.checks import Action, Decision
@@ -11,6 +12,7 @@ from closedloop.decisions.rollback import decide_rollback
 from closedloop.storage.details import (
     ComparisonFacts,
     PromotionDetails,
+    RealisedFacts,
     RunFacts,
     TurnDetails,
 )
@@ -31,6 +33,7 @@ def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None
     """
     details = replace(seen.details, run=run)
     write_quarantine(history, seen.quarantine)
+    write_heard(history, seen.heard, seen.details)
     if seen.rollback is not None:
         back = decide_probation(history, seen.rollback, details)
         if back.decision.action is Action.ROLLBACK:
@@ -57,6 +60,18 @@ def write_quarantine(history: History[Parts], decision: Decision | None) -> None
         _write_down(history, key, decision, TurnDetails())
 
 
+def write_heard(history: History[Parts], heard: Sequence[Decision], details: TurnDetails) -> None:
+    """Write down whether windows stay in quarantine, once for their rows and the witness's."""
+    realised = details.realised
+    if realised is None or realised.realised_on is None:
+        return
+    witness = history.read(realised.realised_on).facts.digest[:12]
+    for decision in heard:
+        key = f"{history.quarantine_key(decision.window)}/{witness}"
+        facts = RealisedFacts(realised.realised_on, realised.realised_auc)
+        _write_down(history, key, decision, TurnDetails(realised=facts))
+
+
 def _write_down(
     history: History[Parts], key: str, decision: Decision, details: TurnDetails
 ) -> Entry:
@@ -65,7 +80,7 @@ def _write_down(
     entry = history.loop.journal.write(
         key, history.loop.use_case.name, decision, details=replace(details, production=live)
     )
-    done = decision.action in (Action.KEEP, Action.QUARANTINE)
+    done = decision.action in (Action.KEEP, Action.QUARANTINE, Action.RELEASE)
     return carry_out(history.loop, entry) if done else entry
 
 

@@ -46,6 +46,7 @@ FOR_PROGRAMS = {
     "status",
     "history",
     "why",
+    "quarantine",
     "promote",
     "rollback",
     "predict",
