@@ -45,7 +45,7 @@ class PredictionsAnswer(BaseModel):
 
 class LabelsAnswer(BaseModel):
     recorded: int = Field(
-        description="number of new labels; labels already on record are not counted"
+        description="number of new and corrected labels; labels already on record are not counted"
     )
 
 

@@ -68,10 +68,11 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
         {"many": {"value": {"rows": [example]}}, "one": {"value": example}},
     )
     label = model.facts.classes[-1] if model else "True"
-    named = {
+    named: dict[str, dict[str, Any]] = {
         "by id": {"id": "the id of a prediction"},
         "by key": {"key": "the key of a row"},
         "by key and time": {"key": "the key of a row", "at": "2026-11-20T12:00:00Z"},
+        "a correction": {"key": "the key of a row", "replace": True},
     }
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
         {"$ref": "#/components/schemas/LabelsMessage"},

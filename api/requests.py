@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -36,8 +37,29 @@ def read_json(body: bytes) -> Any:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Refusal(
-            422, [fault((), f"wanted JSON, got something else: {error}", "json_invalid")]
+            422,
+            _find_literals(body)
+            or [fault((), f"wanted JSON, got something else: {error}", "json_invalid")],
         ) from None
+
+
+def _find_literals(body: bytes) -> list[dict[str, Any]]:
+    """A fault for each NaN and Infinity, which Python's `json` and pandas write for null."""
+    try:
+        content = from_json(body)
+    except ValueError:
+        return []
+    found: list[dict[str, Any]] = []
+    open_parts: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
+    while open_parts and len(found) < MAX_FAULTS:
+        place, value = open_parts.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+            found.append(fault(place, f"{name} is not JSON: send null", "json_invalid"))
+        elif isinstance(value, dict | list):
+            parts = list(value.items() if isinstance(value, dict) else enumerate(value))
+            open_parts += [((*place, name), part) for name, part in reversed(parts)]
+    return found
 
 
 def _as_text(value: Any) -> Any:
@@ -139,6 +161,9 @@ class LabelMessage(BaseModel):
         ),
     )
     label: Text
+    replace: StrictBool = Field(
+        False, description="corrects a label that is on record, which is kept beside the new one"
+    )
 
     @field_validator("at")
     @classmethod
@@ -195,5 +220,12 @@ def read_labels(content: Any, classes: Sequence[str], max_rows: int) -> list[Lab
     if unknown:
         raise Refusal(422, unknown[:MAX_FAULTS])
     return [
-        Label(message.label, id=message.id, key=message.key, at=message.at) for message in checked
+        Label(
+            message.label,
+            id=message.id,
+            key=message.key,
+            at=message.at,
+            replace=message.replace,
+        )
+        for message in checked
     ]

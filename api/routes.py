@@ -26,6 +26,11 @@ from closedloop.records.queue import Store
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
     413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes in one request"},
+    400: {"model": answers.ErrorAnswer, "description": "A damaged compressed body"},
+    415: {
+        "model": answers.ErrorAnswer,
+        "description": "A body compressed otherwise than with gzip or deflate",
+    },
     422: {"model": answers.RefusedAnswer, "description": "Invalid fields, each named"},
     503: {
         "model": answers.ErrorAnswer,
@@ -39,7 +44,7 @@ _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
     },
     409: {
         "model": answers.ErrorAnswer,
-        "description": "A label that contradicts the label on record, both named",
+        "description": "A label that contradicts the label on record; `replace` corrects it",
     },
 }
 

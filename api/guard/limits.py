@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.guard.early_close import close_early
+from api.guard.encoding import read_compressed
 from api.guard.keys import Keys
 from api.refusal import Refusal
 
@@ -82,17 +83,24 @@ class Guard:
             timer.cancel()
 
     def _bound_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
-        """Refuse a body that announces too many bytes; count one that announces none."""
-        announced, counted = -1, False
+        """Refuse a body that announces too many bytes; count one that announces none.
+
+        The limit holds for a compressed body both as it came and unpacked.
+        """
+        announced, counted, encoding = -1, False, ""
         for name, value in headers:
             if name == b"content-length":
                 announced = int(value) if value.isdigit() else -1
             elif name == b"transfer-encoding":
                 counted = True
+            elif name == b"content-encoding":
+                encoding += (", " if encoding else "") + value.decode("latin-1")
         max_bytes = self._limits.max_body_bytes
         if announced > max_bytes:
             raise _too_large(f"{announced} bytes", max_bytes)
-        return _count_bytes(receive, max_bytes) if counted or announced < 0 else receive
+        if counted or announced < 0:
+            receive = _count_bytes(receive, max_bytes)
+        return read_compressed(receive, encoding, max_bytes) if encoding else receive
 
 
 class _Exchange:

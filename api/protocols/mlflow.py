@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field
 from api.model.answer import Answered, LoadedModel
 from api.predict.predictor import SMALL, Predictor
 from api.protocols.columns import MissingColumn, read_table
+from api.protocols.csv_body import read_csv_table
 from api.protocols.errors import describe_refusal, route_with_refusals
-from api.protocols.mlflow_bodies import read_csv_table, read_json_table
+from api.protocols.mlflow_bodies import read_json_table
 from api.refusal import Refusal
 from api.rows.rows import Rows
 
@@ -52,7 +53,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     },
     413: {"model": InvocationsFault, "description": "Too many rows in one request"},
     415: {
-        "description": "A content type other than JSON or CSV in UTF-8",
+        "description": "Not JSON or CSV in UTF-8, or compressed otherwise than with gzip",
         "content": {"text/plain": {"schema": {"type": "string"}}},
     },
     503: {"model": InvocationsFault, "description": "No model, or no store for the record"},

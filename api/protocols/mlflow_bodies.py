@@ -1,21 +1,18 @@
-"""The bodies of MLflow's scoring server -> columns, in any order; unknown columns are ignored.
+"""The JSON of MLflow's scoring server -> columns, in any order; unknown columns are ignored.
 
 Only the form is checked here. The values are checked as for /predict.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import from_json
 
 from api.protocols.columns import Table, known_names, refuse_many
 from api.refusal import Refusal, show
-from closedloop.use_case.contract import MISSING, UseCase
-from closedloop.windows.spelling import read_category
+from closedloop.use_case.contract import UseCase
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -76,7 +73,7 @@ def _read_split(given: Any, names: Sequence[str], max_rows: int) -> Table:
     refuse_many(len(data), max_rows)
     if index is not None and (not isinstance(index, list) or len(index) != len(data)):
         raise _refusal(form, f"an index of {len(data)} entries", index)
-    places = _find_places(form, columns, names)
+    places = find_places(form, columns, names)
     for number, row in enumerate(data):
         if columns and len(row) != len(columns):
             raise Refusal(
@@ -127,50 +124,7 @@ def _read_records(form: str, given: list[Any], names: Sequence[str]) -> Table:
     return Table(columns, len(given), list(came.difference(names)))
 
 
-def read_csv_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
-    """The table of a CSV file whose first line names the columns.
-
-    Raises Refusal 400 for anything else, or 413 for too many rows.
-    """
-    try:
-        lines = [
-            line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if line
-        ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Refusal(400, f"wanted CSV in UTF-8, got something else: {error}") from None
-    if not lines:
-        raise Refusal(400, "wanted CSV whose first line names the columns, got nothing")
-    header, rows = lines[0], lines[1:]
-    refuse_many(len(rows), max_rows)
-    places = _find_places("CSV", header, known_names(use_case))
-    for number, row in enumerate(rows):
-        if len(row) > len(header):
-            raise Refusal(
-                400,
-                f"CSV: wanted at most {len(header)} values in each row, "
-                f"got {len(row)} in row {number}",
-            )
-    columns = {}
-    for name, place in places.items():
-        has_no_value = _is_null if name in use_case.numeric else _is_empty
-        values = (row[place] if place < len(row) else "" for row in rows)
-        columns[name] = [None if has_no_value(value) else value for value in values]
-    return Table(columns, len(rows), [name for name in header if name and name not in places])
-
-
-def _is_null(value: str) -> bool:
-    return _spell(value) == MISSING
-
-
-def _is_empty(value: str) -> bool:
-    # Other spellings of null are left to the column: one of them may be a category.
-    return not value
-
-
-_spell: Callable[[Any], str] = read_category()
-
-
-def _find_places(form: str, columns: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+def find_places(form: str, columns: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Name -> place of the columns that the model knows. Raises Refusal 400 for a duplicate."""
     for name in names:
         if columns.count(name) > 1:

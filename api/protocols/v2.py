@@ -47,6 +47,7 @@ _INFER: dict[int | str, dict[str, Any]] = {
     400: _fault("An invalid tensor, named"),
     404: _UNKNOWN[404],
     413: _fault("Too many rows in one request"),
+    415: _fault("A body compressed otherwise than with gzip or deflate"),
     503: _fault("No model, or no store for the record"),
 }
 _IN_PATH = {"in": "path", "required": True, "schema": {"type": "string"}}
@@ -75,11 +76,6 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
     async def infer(request: Request) -> Response:
         body, length = await request.body(), request.headers.get(HEADER_LENGTH)
         model = find(request)
-        if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-            raise Refusal(
-                400,
-                f"Content-Encoding: wanted an uncompressed body, got {encoding[:80]!r}",
-            )
         id: str | None = None
         chosen: dict[str, bool] = {}
 

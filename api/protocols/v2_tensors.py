@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from base64 import b64decode
 from collections.abc import Sequence
 from math import prod
 from typing import Annotated, Any
@@ -29,6 +30,9 @@ NUMBER_TYPES = {
     "BOOL": "u1",
 }
 BYTES = "BYTES"
+# What a client of MLServer may say of the values of a tensor, and of a whole request.
+CONTENT_TYPES = ("np", "pd", "str", "base64")
+REQUEST_CONTENT_TYPES = ("np", "pd", "str")
 _LENGTH = struct.Struct("<I")  # before each text
 
 
@@ -37,6 +41,11 @@ class TensorParameters(BaseModel):
         default=None, description="number of its bytes after the JSON"
     )
     shared_memory_region: str | None = Field(default=None, description="refused: not supported")
+    content_type: str | None = Field(
+        default=None,
+        description=f"one of {', '.join(CONTENT_TYPES)}; texts in base64 are decoded, the others "
+        "are read alike",
+    )
 
 
 class InputTensor(BaseModel):
@@ -70,6 +79,9 @@ class InferParameters(BaseModel):
     binary_data_output: StrictBool = Field(
         default=False,
         description="send outputs as bytes after the JSON, unless an output says otherwise",
+    )
+    content_type: str | None = Field(
+        default=None, description=f"one of {', '.join(REQUEST_CONTENT_TYPES)}, all read alike"
     )
 
 
@@ -106,9 +118,17 @@ def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest,
     except ValueError as error:
         raise Refusal(400, f"wanted JSON, got something else: {error}") from None
     try:
-        return InferRequest.model_validate(content), body[length:]
+        request = InferRequest.model_validate(content)
     except ValidationError as error:
         raise Refusal(400, _describe(error, content)) from None
+    content_type = request.parameters.content_type
+    if content_type is not None and content_type not in REQUEST_CONTENT_TYPES:
+        raise Refusal(
+            400,
+            f"parameters: wanted a content_type of {', '.join(REQUEST_CONTENT_TYPES)}, "
+            f"got {show(content_type)}",
+        )
+    return request, body[length:]
 
 
 def _describe(error: ValidationError, content: Any) -> str:
@@ -142,6 +162,15 @@ class TensorReader:
             raise tensor_refusal(
                 tensor, "values in the request", "shared memory, which is not supported"
             )
+        content_type = tensor.parameters.content_type
+        if content_type is not None and content_type not in CONTENT_TYPES:
+            raise tensor_refusal(
+                tensor, f"a content_type of {', '.join(CONTENT_TYPES)}", show(content_type)
+            )
+        values = self._read_values(tensor)
+        return _decode_texts(tensor, values) if content_type == "base64" else values
+
+    def _read_values(self, tensor: InputTensor) -> list[Any]:
         size = tensor.parameters.binary_data_size
         if (size is None) == (tensor.data is None):
             raise tensor_refusal(
@@ -164,6 +193,18 @@ class TensorReader:
                 400,
                 f"wanted only the bytes of the tensors after the JSON, got {left} more",
             )
+
+
+def _decode_texts(tensor: InputTensor, values: Sequence[Any]) -> list[str | None]:
+    """The texts that the base64 in a tensor stands for."""
+    if tensor.datatype != BYTES:
+        raise tensor_refusal(tensor, f"base64 in {BYTES} only", tensor.datatype)
+    try:
+        return [
+            None if value is None else b64decode(value, validate=True).decode() for value in values
+        ]
+    except ValueError as error:  # of base64, or of UTF-8
+        raise tensor_refusal(tensor, "texts in UTF-8 as base64", str(error)) from None
 
 
 def _read_listed(tensor: InputTensor, data: Sequence[Any]) -> list[Any]:

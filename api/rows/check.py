@@ -6,6 +6,7 @@ The type of a row is made from the columns of the model, so a new model brings i
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.refusal import MAX_FAULTS, Refusal, fault, show
 from api.requests import MAX_NUMBER, Key, Number, Text, read_list
 from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import Column, UseCase
+from closedloop.windows.written_numbers import read_amount
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,18 @@ class RowType:
             if self._use_case.columns[name].type == "numeric"
             else "a text or null"
         )
-        return f"wanted {wanted}, got {show(details['input'])}"
+        sign = (
+            ": the decimal sign is a point"
+            if wanted.startswith("a number") and _has_decimal_comma(details["input"])
+            else ""
+        )
+        return f"wanted {wanted}, got {show(details['input'])}{sign}"
+
+
+def _has_decimal_comma(value: Any) -> bool:
+    if not isinstance(value, str) or "," not in value:
+        return False
+    return math.isfinite(read_amount(value.replace(".", "").replace(",", "."))[0])
 
 
 def _describe(column: Column) -> str:

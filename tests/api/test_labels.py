@@ -73,7 +73,7 @@ def test_the_documentation_shows_each_way_to_name_a_prediction(service: Service)
         how: service.client.post("/labels", json=shown["value"]) for how, shown in examples.items()
     }
     assert {how: answer.status_code for how, answer in refused.items()} == dict.fromkeys(
-        ("by id", "by key", "by key and time"), 404
+        ("by id", "by key", "by key and time", "a correction"), 404
     )
     assert (
         "key the key of a row at or before 2026-11-20T12:00:00+00:00"
@@ -94,6 +94,26 @@ def test_a_contradicting_label_is_a_conflict_with_both_values(service: Service) 
     assert refused.status_code == 409
     assert "'True'" in refused.json()["detail"]
     assert "'False'" in refused.json()["detail"]
+
+
+def test_a_label_that_was_recorded_wrongly_can_be_corrected(service: Service) -> None:
+    """The conflict says how, and windows then read the corrected label; anything but true or false
+    for `replace` is refused."""
+    service.predict({**ROW, "customer": "c1"})
+
+    def send(label: str, **more: Any) -> Any:
+        labels = [{"key": "c1", "label": label, **more}]
+        return service.client.post("/labels", json={"labels": labels})
+
+    assert send("True").json() == {"recorded": 1}
+    refused = send("False")
+    assert refused.status_code == 409
+    assert "send it with replace: true if the recorded one is wrong" in refused.json()["detail"]
+    assert send("False", replace=False).status_code == 409
+    assert send("False", replace="yes").status_code == 422
+    assert send("False", replace=True).json() == {"recorded": 1}
+    assert send("False", replace=True).json() == {"recorded": 0}
+    assert service.records.read(service.use_case)["left"].tolist() == ["False"]
 
 
 def test_unknown_predictions_are_all_named(service: Service) -> None:

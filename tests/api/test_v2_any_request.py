@@ -80,7 +80,7 @@ def test_the_examples_of_the_documentation_are_accepted(service: Service) -> Non
     paths = service.client.get("/openapi.json").json()["paths"]
     for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
         page = paths[path]["post"]
-        assert {"200", "400", "404", "413", "503"} == set(page["responses"])
+        assert {"200", "400", "404", "413", "415", "503"} == set(page["responses"])
         for shown in page["requestBody"]["content"]["application/json"]["examples"].values():
             url = path.replace("{name}", "shop").replace("{version}", "1")
             assert service.client.post(url, json=shown["value"]).status_code == 200

@@ -1,4 +1,7 @@
-"""Labels of recorded predictions: given by id or by key (and time), and never changed."""
+"""Labels of recorded predictions: given by id or by key (and time), and changed only on purpose.
+
+A corrected label stays on record beside the new one, under the id of its prediction and a number.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.request import name_prediction, split_prediction_id
-from closedloop.records.tables import ANSWERS, KEYS, LABELS
+from closedloop.records.tables import ANSWERS, KEYS, LABELS, REPLACED
 
 _BATCH = 500  # names in one query; older versions of SQLite take at most 999
 
@@ -26,13 +29,14 @@ class Label:
     """The label of one prediction: that with this `id`, or the newest with this `key`.
 
     Exactly one of both must be given. `at`, an aware time beside the key, selects the newest
-    prediction answered at or before it.
+    prediction answered at or before it. `replace` corrects another label that is on record.
     """
 
     label: str
     id: str | None = None
     key: str | None = None
     at: datetime | None = None
+    replace: bool = False
 
     def __post_init__(self) -> None:
         if (self.id is None) == (self.key is None):
@@ -44,11 +48,12 @@ class Label:
 def write_labels(
     connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime
 ) -> int:
-    """Insert the labels; returns how many are new.
+    """Insert the labels and correct those to replace; returns how many that changed.
 
     Raises UnknownPrediction or LabelConflict: the transaction must then be rolled back.
     """
-    wanted = _name_predictions(connection, labels, use_case)
+    wanted, replacing = _name_predictions(connection, labels, use_case)
+    corrected = _correct(connection, {id: wanted[id] for id in sorted(replacing)}, now)
     existing = _read_labels(connection, wanted)
     _refuse_conflicts(existing, wanted)
     # Sorted, so that two writers of the same labels wait for each other instead of deadlocking.
@@ -62,7 +67,28 @@ def write_labels(
         connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
         # Another writer may have inserted one in the meantime.
         _refuse_conflicts(_read_labels(connection, wanted), wanted)
-    return len(missing)
+    return len(missing) + corrected
+
+
+def _correct(connection: Connection, wanted: Mapping[str, str], now: datetime) -> int:
+    """Replace the labels on record that differ from `wanted`, keeping them; returns how many."""
+    corrected = 0
+    for id, label in wanted.items():
+        # Locked on PostgreSQL, so that two corrections follow one another.
+        query = select(LABELS).where(LABELS.c.prediction_id == id).with_for_update()
+        found = connection.execute(query).one_or_none()
+        if found is None or found.label == label:
+            continue
+        request = LABELS.c.request == found.request
+        of_request = connection.execute(select(LABELS.c.prediction_id).where(request)).scalars()
+        number = sum(name.startswith(f"{id}{REPLACED}") for name in of_request) + 1
+        kept = {**found._mapping, "prediction_id": f"{id}{REPLACED}{number}"}
+        connection.execute(insert(LABELS), kept)
+        connection.execute(
+            update(LABELS).where(LABELS.c.prediction_id == id).values(label=label, at=now)
+        )
+        corrected += 1
+    return corrected
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -71,8 +97,8 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _name_predictions(
     connection: Connection, labels: Sequence[Label], use_case: str | None
-) -> dict[str, str]:
-    """Prediction id -> label, for labels given by id or by key."""
+) -> tuple[dict[str, str], set[str]]:
+    """Prediction id -> label, for labels given by id or by key, and the ids of corrections."""
     ids = sorted({label.id for label in labels if label.id is not None})
     keys = {(label.key, label.at) for label in labels if label.key is not None}
     known = _find_ids(connection, ids, use_case)
@@ -92,11 +118,14 @@ def _name_predictions(
             then="send ids from the answers of /predict; no label of this request was recorded",
         )
     wanted: dict[str, str] = {}
+    replacing: set[str] = set()
     for label in labels:
         id = label.id if label.id is not None else newest[str(label.key), label.at]
         _refuse_conflicts({id: wanted.get(id, label.label)}, {id: label.label})
         wanted[id] = label.label
-    return wanted
+        if label.replace:
+            replacing.add(id)
+    return wanted, replacing
 
 
 def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
@@ -152,6 +181,6 @@ def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) ->
                 where=f"label of prediction {id}",
                 wanted=f"{label!r} as given before",
                 got=repr(wanted[id]),
-                then="find out which is right: a recorded label never changes, "
-                "and no label of this request was recorded",
+                then="find out which is right, and send it with replace: true if the recorded one "
+                "is wrong; no label of this request was recorded",
             )

@@ -1,7 +1,7 @@
 """The records: what the service answered, request by request, and the labels that came later.
 
-A request is recorded before it is answered. A label names a prediction or its key and never
-changes.
+A request is recorded before it is answered. A label names a prediction or its key, and changes only
+when somebody corrects it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from closedloop.records.periods import Period, end_of, start_of
 from closedloop.records.request import AnsweredRequest, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, LABELS, PROBES, store_error
+from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
@@ -85,7 +85,9 @@ class Records:
         self._writer.close()
 
     def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
-        """Record all labels or none; returns how many are new. Repeating a label is no error.
+        """Record all labels or none; returns how many are new or corrected.
+
+        Repeating a label is no error.
 
         Only predictions of `use_case` are considered; labels given by key need it. Raises
         UnknownPrediction, which names every id and key without a prediction, and LabelConflict,
@@ -147,7 +149,7 @@ class Records:
         labelled = (
             select(func.count())
             .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
-            .where(of_use_case)
+            .where(of_use_case, LABELS.c.prediction_id.not_like(f"%{REPLACED}%"))
         )
         with self._transaction("count predictions") as connection:
             return RecordCounts(

@@ -59,6 +59,8 @@ KEYS = sa.Table(
     sa.Column("row", sa.Integer, primary_key=True),
     sqlite_with_rowid=False,
 )
+# A label that was corrected stays as ID~1, ID~2, ...: no prediction has such an id.
+REPLACED = "~"
 LABELS = sa.Table(
     "answer_labels",
     _METADATA,

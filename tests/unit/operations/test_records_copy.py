@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Engine, event, inspect, select
 
 from closedloop.errors import LabelConflict, StoreError
 from closedloop.operations.moving import records_copy
@@ -207,6 +207,26 @@ def test_a_label_that_contradicts_is_named(source: Engine, target: Engine) -> No
     Records(target).label_many([Label("no", id=id)])
     with pytest.raises(LabelConflict, match=f"{id}: wanted 'yes' as here, got 'no' in the target"):
         copy_records(source, target, "shop", silent)
+
+
+def test_a_label_that_was_corrected_meanwhile_is_corrected_there(
+    source: Engine, target: Engine
+) -> None:
+    """Copying again brings the correction along, with what it replaced."""
+    live(source)
+    id = answered(3).ids[0]
+    Records(source).label_many([Label("yes", id=id)])
+    copy_records(source, target, "shop", silent)
+    Records(source).label_many([Label("no", id=id, replace=True)])
+    assert copy_records(source, target, "shop", silent) == RecordCounts(0, 0)
+    query = select(LABELS.c.prediction_id, LABELS.c.label).where(
+        LABELS.c.prediction_id.startswith(id)
+    )
+    with target.connect() as connection:
+        assert {row.prediction_id: row.label for row in connection.execute(query)} == {
+            id: "no",
+            f"{id}~1": "yes",
+        }
 
 
 def test_a_database_that_goes_away_is_a_store_error(source: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Labels: what they name, when they are refused, and that they never change.
+"""Labels: what they name, when they are refused, and that nothing changes them by mistake.
 
 On SQLite and on a real PostgreSQL.
 """

@@ -7,19 +7,19 @@ are already there are skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, and_, inspect, or_, select
+from sqlalchemy import Engine, and_, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import LabelConflict
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
-from closedloop.records.tables import ANSWERS, LABELS, store_error
+from closedloop.records.tables import ANSWERS, LABELS, REPLACED, store_error
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
 MOST_ROWS = 10_000  # in memory at once, unless one request has more
@@ -125,23 +125,39 @@ def _copy_labels(
     known = (
         {row.prediction_id: row.label for row in _ask(target, query)} if wanted and there else {}
     )
-    for id, row in wanted.items():
-        if known.get(id, row.label) != row.label:
-            raise LabelConflict(
-                where=f"label of prediction {id}",
-                wanted=f"{row.label!r} as here",
-                got=f"{known[id]!r} in the target",
-                then="find out which one is right; recorded labels never change",
-            )
+    other = [row for id, row in wanted.items() if known.get(id, row.label) != row.label]
+    corrected = [row for row in other if known[row.prediction_id] in _replaced(row, wanted)]
+    if conflicts := [row for row in other if row not in corrected]:
+        id = conflicts[0].prediction_id
+        raise LabelConflict(
+            where=f"label of prediction {id}",
+            wanted=f"{conflicts[0].label!r} as here",
+            got=f"{known[id]!r} in the target",
+            then="find out which one is right, and correct the other: POST /labels with replace",
+        )
     missing = [dict(row._mapping) for id, row in sorted(wanted.items()) if id not in known]
-    if write and missing:
-        dialect: Any = postgresql if target.dialect.name == "postgresql" else sqlite
-        try:
-            with target.begin() as connection:
+    if write and (missing or corrected):
+        _write_labels(target, missing, corrected)
+    return sum(REPLACED not in label["prediction_id"] for label in missing)
+
+
+def _replaced(row: Any, wanted: Mapping[str, Any]) -> set[str]:
+    """The labels that `row` corrected after a part was copied."""
+    begin = f"{row.prediction_id}{REPLACED}"
+    return {other.label for id, other in wanted.items() if id.startswith(begin)}
+
+
+def _write_labels(target: Engine, missing: list[dict[str, Any]], corrected: list[Any]) -> None:
+    dialect: Any = postgresql if target.dialect.name == "postgresql" else sqlite
+    try:
+        with target.begin() as connection:
+            if missing:
                 connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
-        except SQLAlchemyError as error:
-            raise store_error("copy labels", error) from error
-    return len(missing)
+            for row in corrected:
+                this = LABELS.c.prediction_id == row.prediction_id
+                connection.execute(update(LABELS).where(this).values(label=row.label, at=row.at))
+    except SQLAlchemyError as error:
+        raise store_error("copy labels", error) from error
 
 
 def _ask(engine: Engine, query: Any) -> list[Any]:

@@ -1,0 +1,106 @@
+"""A label that was recorded wrongly is corrected on purpose, and both stay on record."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Engine, select
+
+from closedloop.errors import LabelConflict
+from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.store import RecordCounts, Records
+from closedloop.records.tables import LABELS
+from closedloop.use_case.contract import UseCase
+from tests.postgres import postgres, postgres_url  # noqa: F401
+from tests.unit.conftest import NOON
+from tests.unit.records.conftest import answered
+
+ID = "a-000000"
+
+
+def on_record(engine: Engine) -> list[tuple[str, str]]:
+    """Every row of the labels: its id and its label."""
+    query = select(LABELS.c.prediction_id, LABELS.c.label).order_by(LABELS.c.prediction_id)
+    with engine.connect() as connection:
+        return [(row.prediction_id, row.label) for row in connection.execute(query)]
+
+
+def test_a_wrong_label_is_corrected_and_kept(
+    records: Records, engine: Engine, use_case: UseCase
+) -> None:
+    """Windows read the newest, by id or by key, as often as somebody changes their mind; what was
+    recorded before stays with its time, and counts as no label."""
+    records.append([answered("a", key="c1"), answered("ab", key="c2")])
+    records.label_many([Label("True", id=ID), Label("True", id="ab-000000")])
+    records.now = lambda: NOON + timedelta(hours=1)
+    assert records.label_many([Label("False", id=ID, replace=True)]) == 1
+    assert records.read(use_case)["label"].tolist() == ["False", "True"]
+    assert records.label_many([Label("True", key="c1", replace=True)], use_case="shop") == 1
+    assert records.read(use_case)["label"].tolist() == ["True", "True"]
+    assert records.count("shop") == RecordCounts(predictions=2, labels=2)
+    assert on_record(engine) == [
+        (ID, "True"),
+        (f"{ID}~1", "True"),
+        (f"{ID}~2", "False"),
+        ("ab-000000", "True"),
+    ]
+    query = select(LABELS.c.at).where(LABELS.c.prediction_id == f"{ID}~1")
+    with engine.connect() as connection:
+        assert connection.execute(query).scalar_one() == NOON
+
+
+def test_a_correction_of_nothing_is_a_label(records: Records, engine: Engine) -> None:
+    """Without a label on record it is the first one, and the same again is no news."""
+    records.append([answered("a")])
+    for new in (1, 0):
+        assert records.label_many([Label("True", id=ID, replace=True)]) == new
+    assert on_record(engine) == [(ID, "True")]
+
+
+def test_a_correction_is_refused_like_any_label(
+    records: Records, engine: Engine, use_case: UseCase
+) -> None:
+    """An unknown prediction, two different labels in one request and a conflict beside it: nothing
+    of the request is recorded, the correction neither."""
+    records.append([answered("a"), answered("b")])
+    records.label_many([Label("True", id=ID), Label("True", id="b-000000")])
+    correction = Label("False", id=ID, replace=True)
+    with pytest.raises(UnknownPrediction):
+        records.label_many([correction, Label("True", id="x-000000")])
+    with pytest.raises(LabelConflict):
+        records.label_many([correction, Label("True", id=ID, replace=True)])
+    with pytest.raises(LabelConflict, match="send it with replace: true"):
+        records.label_many([correction, Label("False", id="b-000000")])
+    assert on_record(engine) == [(ID, "True"), ("b-000000", "True")]
+
+
+def test_corrections_at_the_same_time_follow_one_another(records: Records, engine: Engine) -> None:
+    """Two people correct the same label at once: one of them is last, and all three are on
+    record."""
+    records.append([answered("a")])
+    records.label_many([Label("True", id=ID)])
+    barrier = Barrier(2, timeout=30)
+
+    def correct(label: str) -> int:
+        barrier.wait()
+        return records.label_many([Label(label, id=ID, replace=True)])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(correct, ["False", "Perhaps"])) == [1, 1]
+    labels = on_record(engine)
+    assert sorted(label for _, label in labels) == ["False", "Perhaps", "True"]
+    assert [id for id, _ in labels] == [ID, f"{ID}~1", f"{ID}~2"]
+
+
+def test_deleted_records_take_their_corrected_labels_along(
+    records: Records, engine: Engine
+) -> None:
+    """Nothing of a deleted request stays."""
+    records.append([answered("a")])
+    records.label_many([Label("True", id=ID)])
+    records.label_many([Label("False", id=ID, replace=True)])
+    assert records.delete_before("shop", NOON + timedelta(days=1)) == 1
+    assert on_record(engine) == []
