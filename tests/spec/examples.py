@@ -28,6 +28,7 @@ from closedloop.decisions.evidence import (
 from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.single_column import ColumnAuc
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
 STATE = LoopState(
@@ -72,6 +73,11 @@ class Row:
 def repeated(rows: int, of: int = 2000) -> RepeatedRows:
     """Rows of the newest labelled window that the two before it hold."""
     return RepeatedRows("month_010", rows, of, ("month_008", "month_009"), by_key=True)
+
+
+def alone(column: str, value: float, *, by_nulls: bool = False, allowed: bool = False) -> ColumnAuc:
+    """The AUC of one column alone."""
+    return ColumnAuc(column, value, 2000, by_nulls, allowed)
 
 
 def drifted(*scores: float | None) -> DriftReport:

@@ -14,6 +14,7 @@ from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
     BROKEN,
+    alone,
     auc,
     delta,
     drifted,
@@ -61,6 +62,9 @@ TABLE = [
      "set new_rows = true under [source] to take only new ones"),
     (Action.ESCALATE, decide_retraining(retraining(repeated=repeated(2000)), USUAL),
      "2,000 of 2,000 keys are in month_008 and month_009 already, so month_010 seems to be a copy: take it out of the source"),
+    (Action.ESCALATE, decide_promotion(first_model(single_columns=(alone("refund", 1.0, by_nulls=True),)), USUAL),
+     "refund alone tells the target, by where it is null (AUC 1.000 on 2,000 rows): remove [columns.refund] if it is written after the "
+     "target is known, otherwise write known_before_target = true under it"),
     (Action.PROMOTE, decide_promotion(promotion(repeated=repeated(500)), USUAL),
      "all 7 gates hold; val_auc: 0.8200; 500 of 2,000 keys are in month_008 and month_009 already, and judge no model; "
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),

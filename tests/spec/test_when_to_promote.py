@@ -8,6 +8,7 @@ from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
 from tests.spec.examples import (
     Row,
+    alone,
     delta,
     first_model,
     golden,
@@ -31,6 +32,7 @@ PACKAGE, NEWER = (
 )
 NEW = "it has learnt something new"
 MANY_NEW = "enough rows are new"
+NO_LEAK = "no column alone tells the target"
 SLICE, GOLDEN = "slice seniors is not harmed", "golden case loyal customer"
 OTHER = "slice students is not harmed"
 SENIORS_HARMED, STUDENTS_BETTER = (
@@ -107,6 +109,13 @@ TABLE = [
     Row("most rows are old",                      promotion(repeated=repeated(1001)),                           ESCALATE, (f"{MANY_NEW} fails",)),
     Row("most rows are old, for a first model",   first_model(repeated=repeated(1001)),                         ESCALATE, (f"{MANY_NEW} fails",)),
     Row("most rows may be old",                   promotion(repeated=repeated(1001)),                           PROMOTE,  (f"{MANY_NEW} holds",), with_promotion(max_repeated_share=0.6)),
+    # -- a column of a first model that tells the target by itself
+    Row("no column tells the target",             first_model(single_columns=(alone("fee", 0.99),)),            PROMOTE,  (f"{NO_LEAK} holds",)),
+    Row("a column tells the target",              first_model(single_columns=(alone("fee", 0.9901),)),          ESCALATE, (f"{NO_LEAK} fails",)),
+    Row("a person knows that it may",             first_model(single_columns=(alone("fee", 1.0, allowed=True),)), PROMOTE, (f"{NO_LEAK} holds",)),
+    Row("one of two may",                         first_model(single_columns=(alone("fee", 1.0, allowed=True), alone("refund", 1.0))),
+                                                                                                                ESCALATE, (f"{NO_LEAK} fails",)),
+    Row("any column may",                         first_model(single_columns=(alone("fee", 1.0),)),             PROMOTE,  (f"{NO_LEAK} holds",), with_promotion(max_single_column_auc=1.0)),
     # -- slices: a protected one has to be known and unharmed, any other only informs; intervals come corrected for their number
     Row("a protected slice is unharmed",          promotion(sliced(delta(0.0))),                                PROMOTE,  (f"{SLICE} holds",)),
     Row("a protected slice, harmed by chance",    promotion(sliced(delta(-0.009))),                             PROMOTE,  (f"{SLICE} holds",)),

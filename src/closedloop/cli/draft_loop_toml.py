@@ -127,7 +127,8 @@ def _notes(target: str, classes: Classes, features: list[Feature]) -> tuple[str,
     )
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """A name as a key of TOML."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quote(name)
 
 
@@ -168,7 +169,7 @@ def _columns(features: Iterable[Feature]) -> str:
         if feature.left_out:
             left_out.append(f"# left out: {quote(feature.name)} is {feature.left_out}")
         else:
-            kept.append("\n".join([f"[columns.{_key(feature.name)}]", *feature.lines]) + "\n")
+            kept.append("\n".join([f"[columns.{key_of(feature.name)}]", *feature.lines]) + "\n")
     head = (
         "# The data contract: a window is broken if more than max_bad_rate (default 0.01) of the\n"
         "# values of a column are out of bounds, or too many are null."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from closedloop.cli.draft_leaks import mark_leaks
 from closedloop.cli.draft_loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
@@ -51,6 +52,8 @@ def write_use_case(
     temporary = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(draft.text, encoding="utf-8")
+        draft = mark_leaks(draft, frame, load_use_case(temporary))
         temporary.write_text(draft.text, encoding="utf-8")
         load_use_case(temporary)
         temporary.replace(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.single_column import ColumnAuc
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,8 @@ class PromotionEvidence:
     and production does not know; None when unknown. `expected_auc` is the val_auc that production
     was promoted with, `expected_auc_error` its standard error. `quarantined` windows were kept out
     of the training; the evaluation window may be one of them. `repeated` are
-    rows of the evaluation window that one of the two was trained on.
+    rows of the evaluation window that one of the two was trained on. `single_columns` are measured
+    for a first model.
     """
 
     window: Window
@@ -260,6 +262,7 @@ class PromotionEvidence:
     expected_auc: float | None = None
     expected_auc_error: float | None = None
     repeated: RepeatedRows | None = None
+    single_columns: tuple[ColumnAuc, ...] = ()
 
 
 @dataclass(frozen=True)

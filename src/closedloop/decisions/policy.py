@@ -152,6 +152,8 @@ class PromotionPolicy:
     """Ask a person when production itself cannot be scored."""
     max_repeated_share: float = field(default=0.5, metadata=ADDED_LATER)
     """Share of a window's rows that earlier windows may hold; above it a person is asked."""
+    max_single_column_auc: float = field(default=0.99, metadata=ADDED_LATER)
+    """AUC that a column alone may reach when the first model is promoted; above it, a leak."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -167,6 +169,7 @@ class PromotionPolicy:
         _between("min_slice_rows_per_class", self.min_slice_rows_per_class, 1, 1e9)
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
         _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
+        _between("max_single_column_auc", self.max_single_column_auc, 0.5, 1)
 
 
 @dataclass(frozen=True)

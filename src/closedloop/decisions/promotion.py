@@ -13,6 +13,7 @@ from closedloop.decisions.evaluation_rows import (
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
+from closedloop.decisions.single_column import single_column_checks
 
 # The AUC of answers at random.
 CHANCE = 0.5
@@ -21,7 +22,8 @@ CHANCE = 0.5
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     """PROMOTE when every gate holds, otherwise REJECT.
 
-    ESCALATE when production itself could not be scored, or the rows that judge are mostly old.
+    ESCALATE when production itself could not be scored, when the rows that judge are mostly old, or
+    when a column of a first model tells the target by itself.
     """
     if evidence.comparison is None:
         nothing = make_check(
@@ -30,10 +32,13 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         return Decision(
             Kind.PROMOTION, Action.REJECT, evidence.window.name, (nothing,), evidence.version
         )
-    repeated = repeated_checks(evidence.repeated, policy, Role.GATE)
+    asking = (
+        *repeated_checks(evidence.repeated, policy, Role.GATE),
+        *single_column_checks(evidence.single_columns, policy),
+    )
     checks = (
         *_score_checks(evidence, evidence.comparison, policy),
-        *repeated,
+        *asking,
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
         *learnt_checks(evidence, evidence.comparison),
@@ -45,7 +50,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         checks += reference_checks(evidence, evidence.comparison, policy)
     elif (
         evidence.production_error and policy.promotion.escalate_unscorable_production
-    ) or not all_hold(repeated, Role.GATE):
+    ) or not all_hold(asking, Role.GATE):
         action = Action.ESCALATE
     else:
         action = Action.REJECT

@@ -22,9 +22,11 @@ from closedloop.decisions.evidence import (
     PromotionEvidence,
 )
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.single_column import ColumnAuc
 from closedloop.errors import ModelError
 from closedloop.metrics.auc import estimate_auc
 from closedloop.metrics.scores import check_golden
+from closedloop.metrics.single_column import measure_single_columns
 from closedloop.training.candidates import (
     LabelledWindow,
     Split,
@@ -200,7 +202,18 @@ def make_evidence(
         expected_auc=live.val_auc if live else None,
         expected_auc_error=live.val_auc_error if live else None,
         repeated=candidate.repeated,
+        single_columns=_measure_single_columns(history, candidate),
     )
+
+
+def _measure_single_columns(history: History[Parts], candidate: Candidate) -> tuple[ColumnAuc, ...]:
+    """The AUC of each column alone, on all labelled rows there are; of a first model only."""
+    if history.production is not None:
+        return ()
+    windows = (*candidate.split.history, candidate.split.evaluation)
+    frame = pd.concat([window.frame for window in windows], ignore_index=True)
+    labels = np.concatenate([window.labels for window in windows])
+    return measure_single_columns(frame, labels, history.loop.use_case)
 
 
 def _new_windows(history: History[Parts], candidate: Candidate) -> tuple[str, ...] | None:

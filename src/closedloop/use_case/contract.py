@@ -43,6 +43,8 @@ class Column:
     """First window that has the column; older windows may lack it, as null."""
     optional: bool = field(default=False, metadata=ADDED_LATER)
     """Whether any window, table or request may lack the column, as null."""
+    known_before_target: bool = field(default=False, metadata=ADDED_LATER)
+    """Whether a person made sure that the column, which tells the target, is known before it."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
