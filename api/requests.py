@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from api.broken_json import describe_broken_json, find_literals
 from api.refusal import MAX_FAULTS, Refusal, fault, show
 from closedloop.records.labels import Label
 from closedloop.records.tables import MAX_KEY_LENGTH
@@ -38,28 +39,8 @@ def read_json(body: bytes) -> Any:
     except ValueError as error:
         raise Refusal(
             422,
-            _find_literals(body)
-            or [fault((), f"wanted JSON, got something else: {error}", "json_invalid")],
+            find_literals(body) or [fault((), describe_broken_json(body, error), "json_invalid")],
         ) from None
-
-
-def _find_literals(body: bytes) -> list[dict[str, Any]]:
-    """A fault for each NaN and Infinity, which Python's `json` and pandas write for null."""
-    try:
-        content = from_json(body)
-    except ValueError:
-        return []
-    found: list[dict[str, Any]] = []
-    open_parts: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
-    while open_parts and len(found) < MAX_FAULTS:
-        place, value = open_parts.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-            found.append(fault(place, f"{name} is not JSON: send null", "json_invalid"))
-        elif isinstance(value, dict | list):
-            parts = list(value.items() if isinstance(value, dict) else enumerate(value))
-            open_parts += [((*place, name), part) for name, part in reversed(parts)]
-    return found
 
 
 def _as_text(value: Any) -> Any:

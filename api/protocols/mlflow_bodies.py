@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from api.broken_json import describe_broken_json
 from api.protocols.columns import Table, known_names, refuse_many
 from api.refusal import Refusal, show
 from closedloop.use_case.contract import UseCase
@@ -25,7 +26,7 @@ def read_json_table(body: bytes, use_case: UseCase, max_rows: int) -> Table:
     try:
         content = from_json(body)  # with NaN, which pandas and json.dumps write for null
     except ValueError as error:
-        raise Refusal(400, f"wanted JSON, got something else: {error}") from None
+        raise Refusal(400, describe_broken_json(body, error)) from None
     found = [form for form in FORMS if form in content] if isinstance(content, dict) else []
     if len(found) != 1:
         got = " and ".join(found) if found else show(content)

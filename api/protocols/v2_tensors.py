@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import from_json
 
+from api.broken_json import describe_broken_json
 from api.refusal import Refusal, show
 
 NUMBER_TYPES = {
@@ -116,7 +117,7 @@ def parse_request(body: bytes, header_length: str | None) -> tuple[InferRequest,
     try:
         content = from_json(body[:length])  # with NaN, which clients write for null
     except ValueError as error:
-        raise Refusal(400, f"wanted JSON, got something else: {error}") from None
+        raise Refusal(400, describe_broken_json(body[:length], error)) from None
     try:
         request = InferRequest.model_validate(content)
     except ValidationError as error:

@@ -56,6 +56,31 @@ def test_every_literal_is_named_wherever_it_stands(service: Service) -> None:
     assert "wanted JSON, got something else" in broken.json()["detail"][0]["msg"]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("None", ": None is not JSON: send null"),
+        ("nan", ": nan is not JSON: send null"),
+        ("undefined", ": undefined is not JSON: send null"),
+        ("True", ": True is not JSON: send true"),
+        ("'gold'", ": ' is not JSON: send double quotes"),
+        ("1,5,", """, at '"""),
+        ("", """, at '}'"""),
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/invocations", URL, "/labels"])
+def test_what_other_languages_write_is_named(
+    service: Service, path: str, value: str, said: str
+) -> None:
+    """In each protocol the first thing that is not JSON is shown, with what to send instead."""
+    body = f'{{"plan":\n  "größer", "visits": {value}}}'
+    answer = service.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == (422 if path in ("/predict", "/labels") else 400)
+    words = str(list(answer.json().values()))
+    assert "wanted JSON, got something else: " in words
+    assert said in words.replace("\\'", "'")
+
+
 def test_mlflows_protocol_takes_nan_for_null(service: Service) -> None:
     """There NaN is what pandas writes for null, and scores like it."""
     split = {"columns": COLUMNS, "data": [[float("nan"), 3, "gold", "True"]]}
