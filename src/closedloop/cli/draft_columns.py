@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.cli.draft_categories import describe_categories
-from closedloop.cli.draft_dates import describe_digits, describe_time
+from closedloop.cli.draft_dates import describe_digits, describe_time, describe_written_time
 from closedloop.cli.draft_feature import (
     Feature,
     Surroundings,
@@ -21,7 +21,7 @@ from closedloop.cli.draft_feature import (
     looks_like_index,
 )
 from closedloop.cli.draft_nested import describe_nested
-from closedloop.cli.draft_numbers import describe_numbers, find_numbers
+from closedloop.cli.draft_numbers import Numbers, describe_numbers
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 
@@ -85,15 +85,20 @@ def guess_key(frame: pd.DataFrame, windows: pd.Series[str], exclude: set[str | N
 
 
 def describe_feature(
-    name: str, column: pd.Series[Any], texts: pd.Series[str], around: Surroundings
+    name: str,
+    column: pd.Series[Any],
+    texts: pd.Series[str],
+    numbers: Numbers | None,
+    around: Surroundings,
 ) -> Feature:
-    """Guess type and limits from the values."""
+    """Guess type and limits from the values, which were also read as texts and as numbers."""
     if (texts == MISSING).all():
         return Feature(name, left_out="always null")
-    if why := describe_nested(column) or describe_time(column, texts):
+    if why := describe_nested(column) or describe_time(column):
         return Feature(name, left_out=why)
-    numbers = find_numbers(column, texts)
     if numbers is None:
+        if why := describe_written_time(texts):
+            return Feature(name, left_out=why)
         return describe_categories(name, texts, around)
     if looks_like_index(name) and _is_index(name, numbers.values, around.windows):
         return Feature(name, left_out="the index of a frame or the number of a row")

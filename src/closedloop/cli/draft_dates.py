@@ -59,13 +59,14 @@ _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "na
 _DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _DAY_OF_TIME = re.compile(r"-?\d{1,3}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?")
 _MANY_TIMES = 30
+_LOOKED_AT = 500  # of the most frequent texts, before all are
 _SPREADSHEET = (32_874, 73_050)  # days since 1900, from 1990 to 2100
 _WHY = "derive an age or a season from it, because it only grows"
 _MOST = 0.97  # of the values must be dates
 
 
-def describe_time(column: pd.Series[Any], texts: pd.Series[str]) -> str:
-    """Why a column of dates or times is left out; empty for any other column."""
+def describe_time(column: pd.Series[Any]) -> str:
+    """Why a column of the type of a date or time is left out; empty for any other column."""
     kinds = pd.api.types
     if (
         kinds.is_datetime64_any_dtype(column)
@@ -77,9 +78,16 @@ def describe_time(column: pd.Series[Any], texts: pd.Series[str]) -> str:
         )
     ):
         return f"a date or time: {_WHY}"
+    return ""
+
+
+def describe_written_time(texts: pd.Series[str]) -> str:
+    """Why a column of texts that are dates or times is left out; empty for any other column."""
     counts = given(texts).value_counts()
     if len(counts) > _MANY_TIMES and counts.index.str.fullmatch(_DAY_OF_TIME).mean() > _MOST:
         return "a time of the day or a duration: derive the hour, or a number, from it"
+    if not any(is_date(str(text)) for text in counts.index[:_LOOKED_AT]):
+        return ""
     dates = counts[[is_date(str(text)) for text in counts.index]]
     if not len(dates) or dates.sum() < _MOST * counts.sum():
         return ""

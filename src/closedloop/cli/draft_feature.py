@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.use_case.contract import MISSING
-from closedloop.windows.prepare import convert_values, read_categories
-from closedloop.windows.spelling import NULLS, is_null, spell, tidy
+from closedloop.windows.prepare import convert_values
+from closedloop.windows.spelling import NULLS, spell_category
 
 _SHOWN = 40  # characters of a value in a comment
 _ID_LIKE = re.compile(r"(^|[\s_.-])(id|key|uuid|guid|nr|number)$", re.IGNORECASE)
@@ -73,12 +73,7 @@ def write_texts(column: pd.Series[Any]) -> pd.Series[str]:
 
     Unlike in a prepared column, 'NA' and 'None' stay what they are.
     """
-    column = column.reset_index(drop=True)
-    written = set(
-        convert_values(column, lambda value: "" if is_null(value) else tidy(spell(value)))
-    )
-    words = sorted(text for text in written if text and text.casefold() in NULLS)
-    return pd.Series(read_categories(column, tuple(words)), dtype=object)
+    return pd.Series(convert_values(column, spell_category), dtype=object)
 
 
 def looks_like_id(name: str) -> bool:

@@ -77,9 +77,9 @@ def describe_table(
         column: write_texts(values if not describe_nested(values) else values.map(type))
         for column, values in columns.items()
     }
+    numbers = {column: find_numbers(values, texts[column]) for column, values in columns.items()}
     null_words = find_null_words(
-        (texts[column], find_numbers(values, texts[column]) is not None)
-        for column, values in columns.items()
+        (texts[column], found is not None) for column, found in numbers.items()
     )
     classes = read_classes(frame[target], path, target, null_words, positive)
     labels = pd.Series(read_categories(frame[target], classes.names))
@@ -88,7 +88,7 @@ def describe_table(
     )
     around = Surroundings(windows, labels == classes.names[-1], texts, null_words)
     features = [
-        describe_feature(column, values, texts[column], around)
+        describe_feature(column, values, texts[column], numbers[column], around)
         for column, values in columns.items()
         if column != key
     ]

@@ -33,6 +33,7 @@ _FEW_ODD, _MANY = 3, 30
 _FEW_CODES = 0.005  # of the values; more look like codes on purpose
 _FEW_WHOLE = 20
 _EXACT = 2**53
+_LOOKED_AT = 500  # of the most frequent texts, before all are
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ def find_numbers(column: pd.Series[Any], texts: pd.Series[str]) -> Numbers | Non
     counts = given(texts).value_counts()
     if set(counts.index.str.casefold()) <= {"true", "false"}:
         return None
+    if not any(math.isfinite(read_amount(text)[0]) for text in counts.index[:_LOOKED_AT]):
+        return None
     amounts = {str(text): read_amount(str(text)) for text in counts.index}
     readable = np.array([math.isfinite(amounts[text][0]) for text in counts.index])
-    if not readable.any():
-        return None
     numbers, others = counts[readable], counts[~readable]
     nothing = np.array([says_nothing(text) for text in others.index], dtype=bool)
     odd = others[~nothing]

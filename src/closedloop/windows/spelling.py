@@ -107,8 +107,14 @@ def _category(value: Any, known: Mapping[str, str]) -> str:
     found = _find(text, known)
     if found is not None:
         return found
-    text = tidy(text)
-    if text.casefold() in NULLS:
+    text = spell_category(text)
+    return MISSING if text.casefold() in NULLS else text
+
+
+def spell_category(value: Any) -> str:
+    """One spelling per value; MISSING for null and for blanks, but not for words such as NA."""
+    text = tidy(spell(value))
+    if not text:
         return MISSING
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
