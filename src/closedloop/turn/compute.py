@@ -13,10 +13,11 @@ from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
 from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import check_contract
+from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, check_contract
 from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.repeated_rows import RowMarks, mark_rows
 from closedloop.windows.sources import NOTES, WindowSource
+from closedloop.windows.unknown_labels import count_unknown_labels, tell_left_out
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
 # take about 40 ms.
@@ -66,7 +67,7 @@ class Compute:
             prepared,
             violations,
             labelled,
-            tuple(raw.attrs.get(NOTES, ())),
+            (*raw.attrs.get(NOTES, ()), *_tell_unknown_labels(raw, prepared, use_case)),
         )
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
@@ -104,3 +105,12 @@ class Compute:
             if calibration is None
             else estimate_auc_without_labels(unseen, calibration, confidence, seed)
         )
+
+
+def _tell_unknown_labels(
+    raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase
+) -> tuple[str, ...]:
+    unknown = count_unknown_labels(raw, prepared, use_case)
+    # A window with more of them breaks the contract, which says the same.
+    few = unknown.share <= MAX_UNKNOWN_LABELS
+    return tell_left_out(unknown, use_case.target) if few else ()

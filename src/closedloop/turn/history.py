@@ -68,11 +68,15 @@ class History(Generic[P]):
         except ModelError as error:
             return None, str(error)
         missing = sorted(set(bundle.use_case.columns) - set(self.loop.use_case.columns))
-        return (
-            (None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}")
-            if missing
-            else (bundle, None)
-        )
+        if missing:
+            return None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}"
+        known, wanted = bundle.facts.classes, self.loop.use_case.target.classes
+        if known != wanted:
+            return None, (
+                f"it tells {', '.join(known)} apart, and loop.toml has the classes "
+                f"{', '.join(wanted)}"
+            )
+        return bundle, None
 
     @property
     def bundle(self) -> LoadedVersion | None:

@@ -12,10 +12,12 @@ import pandas as pd
 
 from closedloop.decisions.evidence import Violation
 from closedloop.use_case.contract import MISSING, Column, UseCase
-from closedloop.windows.prepare import convert_values, read_categories, select_column
+from closedloop.windows.prepare import convert_values, select_column
 from closedloop.windows.spelling import says_nothing
+from closedloop.windows.unknown_labels import count_unknown_labels, tell_how_to_add
 
-_MAX_UNKNOWN_LABELS = 0.01
+# Up to this share, rows whose label is no class are left out and told.
+MAX_UNKNOWN_LABELS = 0.01
 # Times the largest value of training, or that part of the smallest: a change of unit jumps that
 # far, a drifting population seldom does.
 _ANOTHER_UNIT = 5.0
@@ -194,19 +196,15 @@ def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Vi
 
 def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) -> Violation | None:
     """A window without any labels is no violation: they may still arrive."""
-    name = use_case.target.column
-    if name not in raw.columns:
-        return None
-    spelled = pd.Series(read_categories(select_column(raw, name)), dtype=object)
-    given = spelled != MISSING
-    unknown = given & prepared[name].isna()
-    if not given.any() or unknown.sum() / given.sum() <= _MAX_UNKNOWN_LABELS:
+    unknown, target = count_unknown_labels(raw, prepared, use_case), use_case.target
+    if unknown.share <= MAX_UNKNOWN_LABELS:
         return None
     return Violation(
-        name,
+        target.column,
         "labels",
-        _listed(use_case.target.classes),
-        f"{_percent(unknown.sum() / given.sum())} other labels, such as {_worst(spelled[unknown])}",
+        _listed(target.classes),
+        f"{_percent(unknown.share)} other labels, such as {unknown}: "
+        f"{tell_how_to_add(unknown, target)}",
     )
 
 

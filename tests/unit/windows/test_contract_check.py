@@ -80,7 +80,8 @@ def test_every_violation_is_described(use_case: UseCase) -> None:
     ] == (
         "labels",
         "no, Yes",
-        "5.0 % other labels, such as 'maybe' (10 rows)",
+        "5.0 % other labels, such as 'maybe' (10 rows): a new class is added with "
+        'classes = ["no", "Yes", "maybe"] under [target], then train again',
     )
 
 
