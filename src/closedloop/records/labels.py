@@ -121,7 +121,13 @@ def _name_predictions(
     replacing: set[str] = set()
     for label in labels:
         id = label.id if label.id is not None else newest[str(label.key), label.at]
-        _refuse_conflicts({id: wanted.get(id, label.label)}, {id: label.label})
+        if wanted.get(id, label.label) != label.label:
+            raise LabelConflict(
+                where=f"label of prediction {id}",
+                wanted="one label in a request",
+                got=f"{wanted[id]!r} and {label.label!r}",
+                then="find out which is right; no label of this request was recorded",
+            )
         wanted[id] = label.label
         if label.replace:
             replacing.add(id)
