@@ -76,6 +76,8 @@ TABLE = [
     Row("val_auc at its limit",                   promotion({"candidate": scores(0.6)}),                        PROMOTE,  (f"{DELTA} holds",)),
     Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 fails",)),
     Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81, "production": scores(0.84)}), REJECT,  (f"{BASELINE} fails",)),
+    Row("a trivial model leaves nothing to gain", first_model({"candidate": scores(1.0), "baseline_auc": 1.0}), PROMOTE, (f"{BASELINE} holds",)),
+    Row("a trivial model leaves little to gain",  first_model({"candidate": scores(0.994), "baseline_auc": 0.99}), REJECT, (f"{BASELINE} fails",)),
     # -- a floor is no reason to keep a production that misses it, too
     Row("val_auc below its limit, as production", promotion({"candidate": scores(0.58), "production": scores(0.55)}), PROMOTE, (f"{DELTA} holds",)),
     Row("the same, and worse than production",    promotion({"candidate": scores(0.55), "production": scores(0.58), "delta": delta(-0.03)}),

@@ -81,7 +81,7 @@ def _score_checks(
             "better than the trivial baseline",
             None if auc is None else auc - base,
             None if live is None or live.val_auc is None else live.val_auc - base,
-            rules.min_gain_over_baseline,
+            min(rules.min_gain_over_baseline, 1 - base),  # no model gains more than is left
             binds,
             f" above its AUC of {base:.4f}",
         ),
