@@ -4,7 +4,7 @@ whoever knows the table."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,15 +50,16 @@ def describe_table(
     target: str,
     key: str | None = None,
     source: Source,
+    remarks: Sequence[str] = (),
     out: Path,
     positive: str | None = None,
 ) -> Draft:
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
-    `source` says how the rows were read; everything else is guessed from them. Without
-    `window_column` the whole table is one window. Raises UseCaseError when a named column is
-    missing, the target does not have 2 to 20 classes, the key repeats within a window, or no
-    feature is left.
+    `source` says how the rows were read, `remarks` what a reader should know about that; everything
+    else is guessed from them. Without `window_column` the whole table is one window. Raises
+    UseCaseError when a named column is missing, the target does not have 2 to 20 classes, the key
+    repeats within a window, or no feature is left.
     """
     window_column = source.window_column
     for column in (target, key, window_column):
@@ -105,7 +106,7 @@ def describe_table(
         )
     parts = [
         _head(name, path, key),
-        describe_source(path, out, source),
+        describe_source(path, out, source, remarks),
         _target(target, classes),
         _columns(features),
         _policy(labels, windows),

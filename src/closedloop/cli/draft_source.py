@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from closedloop.cli.draft_feature import quote
@@ -11,10 +12,10 @@ from closedloop.use_case.source import Source
 from closedloop.windows.table_file import COMPRESSED
 
 
-def describe_source(path: Path, out: Path, found: Source) -> str:
+def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str] = ()) -> str:
     """The [source] of a loop.toml at `out` for the table at `path`, read with the settings `found`.
 
-    Without `window_column` the whole table is one window.
+    Without `window_column` the whole table is one window. `remarks` become comments.
     """
     root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
     lines = [
@@ -23,6 +24,7 @@ def describe_source(path: Path, out: Path, found: Source) -> str:
         f"root = {quote(root)}  # relative to this file; CLOSEDLOOP_DATA overrides it",
         *_windows(path, found),
         *_settings(found),
+        *(f"# {remark}" for remark in remarks),
     ]
     return "\n".join(lines) + "\n"
 

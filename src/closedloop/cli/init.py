@@ -7,6 +7,15 @@ from typing import Annotated
 
 import typer
 
+from closedloop.cli.dialect_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    NullValues,
+    Quote,
+    Thousands,
+    read_dialect,
+)
 from closedloop.cli.session import Session
 
 _MAX_NOTES = 15
@@ -37,6 +46,12 @@ def add(app: typer.Typer, session: Session) -> None:
                 metavar="CLASS",
             ),
         ] = None,
+        delimiter: Delimiter = None,
+        decimal: Decimal = None,
+        thousands: Thousands = None,
+        encoding: Encoding = None,
+        quote: Quote = None,
+        null_values: NullValues = None,
         out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("loop.toml"),
         force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ) -> None:
@@ -44,6 +59,14 @@ def add(app: typer.Typer, session: Session) -> None:
         with session.working(f"reading {table} ..."):
             from closedloop.cli.write_use_case import write_use_case
 
+            dialect = read_dialect(
+                delimiter=delimiter,
+                decimal=decimal,
+                thousands=thousands,
+                encoding=encoding,
+                quote=quote,
+                null_values=null_values,
+            )
             use_case, notes = write_use_case(
                 table,
                 target,
@@ -51,6 +74,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 key=key,
                 window_column=window_column,
                 positive=positive,
+                dialect=dialect,
                 force=force,
             )
         classes = ", ".join(use_case.target.classes)

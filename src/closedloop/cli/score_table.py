@@ -16,6 +16,7 @@ from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.operations.progress import OnProgress
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
+from closedloop.use_case.source import Source
 from closedloop.windows.chunk_writer import OUT_ENDINGS, write_whole
 from closedloop.windows.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
 from closedloop.windows.contract_check import check_contract
@@ -63,7 +64,8 @@ def predict_table(
             got="none",
             then="train one: closedloop monitor",
         )
-    return score_table(load_version(loop.registry.download(version)), version, table, out, report)
+    model = load_version(loop.registry.download(version))
+    return score_table(model, version, table, out, report, source=loop.use_case.source)
 
 
 def score_table(
@@ -74,8 +76,11 @@ def score_table(
     report: OnProgress = lambda done, size: None,
     *,
     chunk_rows: int = CHUNK_ROWS,
+    source: Source | None = None,
 ) -> Scored:
     """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
+
+    `source` says how the table is written; by default the model's own use case.
 
     The contract is checked per chunk of at least `chunk_rows` rows, if the table has that many:
     rates over fewer rows would be chance, and rates over the whole table would hide one broken day
@@ -95,7 +100,7 @@ def score_table(
         list(use_case.columns),
         [name for name in (use_case.key, use_case.target.column) if name is not None],
     )
-    reader = open_table(table, [*features, *others])
+    reader = open_table(table, source or use_case.source, [*features, *others])
     _refuse_incomplete(reader, use_case, table)
     with write_whole(out) as writer:
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from closedloop.cli.draft_leaks import mark_leaks
 from closedloop.cli.draft_loop_toml import describe_table
@@ -10,7 +12,7 @@ from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import read_table
+from closedloop.windows.dialect import FoundTable, find_table_source
 
 
 def write_use_case(
@@ -21,10 +23,12 @@ def write_use_case(
     key: str | None,
     window_column: str | None,
     positive: str | None,
+    dialect: Mapping[str, Any] | None = None,
     force: bool,
 ) -> tuple[UseCase, tuple[str, ...]]:
     """Read the table, write the commented file; the use case that it describes, and notes on it.
 
+    `dialect` are the settings of a CSV file that are given; the others are found.
     Raises UseCaseError when `out` exists (without `force`) or cannot be written, or when the table
     does not fit; SourceError when it cannot be read. An error leaves no file behind.
     """
@@ -37,15 +41,15 @@ def write_use_case(
             got="one that exists",
             then="choose another --out, or add --force",
         )
-    source = find_source(table, window_column)
-    frame = read_table(table, source)
+    found = _read(table, [target, key, window_column], window_column, dialect or {})
     draft = describe_table(
-        frame,
+        found.frame,
         table,
         name=_plain_name(table),
         target=target,
         key=key,
-        source=source,
+        source=found.source,
+        remarks=found.notes,
         out=out,
         positive=positive,
     )
@@ -53,7 +57,7 @@ def write_use_case(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(draft.text, encoding="utf-8")
-        draft = mark_leaks(draft, frame, load_use_case(temporary))
+        draft = mark_leaks(draft, found.frame, load_use_case(temporary))
         temporary.write_text(draft.text, encoding="utf-8")
         load_use_case(temporary)
         temporary.replace(out)
@@ -67,12 +71,19 @@ def write_use_case(
     finally:
         if temporary.exists():
             temporary.unlink()
-    return load_use_case(out), draft.notes
+    return load_use_case(out), (*found.notes, *draft.notes)
 
 
-def find_source(table: Path, window_column: str | None) -> Source:
-    """How the table is written, and which column names the windows."""
-    return Source(windows=table.name, window_column=window_column)
+def _read(
+    table: Path, named: Sequence[str | None], window_column: str | None, dialect: Mapping[str, Any]
+) -> FoundTable:
+    try:
+        source = Source(windows=table.name, window_column=window_column)
+        return find_table_source(table, source, dialect, [name for name in named if name])
+    except ValueError as error:
+        raise UseCaseError(
+            where="init", wanted=str(error), got=str(dict(dialect)), then="correct the options"
+        ) from None
 
 
 def _plain_name(table: Path) -> str:

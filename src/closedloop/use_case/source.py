@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,3 +62,18 @@ class Source:
             raise ValueError("windows_query needs query")
         if self.query is not None and self.window_column is not None:
             raise ValueError("window_column is for a source without query")
+        self._check_dialect()
+
+    def _check_dialect(self) -> None:
+        if len(self.delimiter) != 1 or len(self.quote) > 1:
+            raise ValueError("delimiter must be one character, quote one or none")
+        if self.delimiter in (self.quote, "\n", "\r"):
+            raise ValueError("delimiter must differ from quote and from a line break")
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands must differ, got {self.decimal} for both")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"encoding must be one that Python knows, such as latin-1, got {self.encoding}"
+            ) from None

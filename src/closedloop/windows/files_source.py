@@ -26,10 +26,14 @@ def root_folder(use_case: UseCase, data: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class FilesSource:
-    """Files under one folder; with a query, DuckDB reads them."""
+    """Files under one folder; with a query, DuckDB reads them.
+
+    `numeric` are the columns whose values are numbers, with the signs of the source.
+    """
 
     source: Source
     root: Path
+    numeric: tuple[str, ...] = ()
 
     def windows(self) -> tuple[str, ...]:
         if not self.root.is_dir():
@@ -52,7 +56,7 @@ class FilesSource:
         if self.source.window_column is None:
             from closedloop.windows.chunks import read_table
 
-            return read_table(self._files()[window], self.source)
+            return read_table(self._files()[window], self.source, self.numeric)
         rows, column = self._all_rows, self.source.window_column
         chosen = rows[_names_of(rows[column]) == window]
         return chosen.drop(columns=[column]).reset_index(drop=True)
@@ -72,7 +76,9 @@ class FilesSource:
         from closedloop.windows.chunks import read_table
 
         files, column = self._files(), self.source.window_column
-        frames = [read_table(files[name], self.source) for name in in_time_order(set(files))]
+        frames = [
+            read_table(files[name], self.source, self.numeric) for name in in_time_order(set(files))
+        ]
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
         if column not in rows.columns:
             raise SourceError(

@@ -27,7 +27,7 @@ def open_source(
         url = _resolve_url(use_case, os.environ if environ is None else environ)
         source = SqlSource(use_case.source, url)
     else:
-        source = FilesSource(use_case.source, root_folder(use_case, data))
+        source = FilesSource(use_case.source, root_folder(use_case, data), use_case.numeric)
     return NewRowsSource(source, use_case) if use_case.source.new_rows else source
 
 
