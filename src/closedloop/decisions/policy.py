@@ -169,7 +169,7 @@ class PromotionPolicy:
         _between("min_slice_rows_per_class", self.min_slice_rows_per_class, 1, 1e9)
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
         _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
-        _between("max_single_column_auc", self.max_single_column_auc, 0.5, 1)
+        _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
 
 
 @dataclass(frozen=True)
