@@ -24,6 +24,7 @@ from closedloop.cli.draft_nested import describe_nested
 from closedloop.cli.draft_numbers import Numbers, describe_numbers
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
+from closedloop.windows.time_names import in_time_order
 
 
 def check_column_exists(frame: pd.DataFrame, column: str | None, path: Path) -> None:
@@ -40,7 +41,11 @@ def check_column_exists(frame: pd.DataFrame, column: str | None, path: Path) -> 
 
 
 def read_windows(column: pd.Series[Any], path: Path, name: str) -> pd.Series[str]:
-    """The window of each row. Raises UseCaseError when the column has too many values."""
+    """The window of each row.
+
+    Raises UseCaseError when the column has too many values, SourceError when their order in time is
+    not clear.
+    """
     windows = column.astype(str).where(column.notna(), MISSING).reset_index(drop=True)
     if windows.nunique() > max(2, len(windows) / 5):
         raise UseCaseError(
@@ -49,6 +54,7 @@ def read_windows(column: pd.Series[Any], path: Path, name: str) -> pd.Series[str
             got=f"{windows.nunique()} values in {len(windows)} rows",
             then="add a coarser column, or drop --window-column",
         )
+    in_time_order(set(windows) - {MISSING})
     return windows
 
 

@@ -36,13 +36,14 @@ def _windows(path: Path, found: Source) -> list[str]:
     if found.window_column is not None:
         return [
             f"{pattern}  # every file that matches is read",
-            f"window_column = {quote(found.window_column)}  # each value is a window; sorting the "
-            "values must give their order in time",
+            f"window_column = {quote(found.window_column)}  # each value is a window, in the order "
+            "of the time that it names",
         ]
     return [
         f"# One window, {quote(bare)}. To add more, put files with the same columns next to it and "
         "use",
-        f"# windows = {quote('*' + ending)}: every file that matches is a window, ordered by name.",
+        f"# windows = {quote('*' + ending)}: every file that matches is a window, named after "
+        "its time.",
         pattern,
     ]
 

@@ -24,6 +24,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
 from closedloop.windows.prepare import prepare
+from closedloop.windows.time_names import find_time_order
 
 # Newer versions install but fail silently: see pyproject.toml.
 CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}
@@ -138,7 +139,8 @@ def _newest_window(loop: Loop) -> str:
             then="correct the data, or [columns] in loop.toml",
         )
     return (
-        f"{names[-1]}, {len(raw)} rows, keeps the contract ({len(names)} windows since {names[0]})"
+        f"{names[-1]}, {len(raw)} rows, keeps the contract ({len(names)} windows since {names[0]}, "
+        f"in the order of their {find_time_order(names).reading})"
     )
 
 

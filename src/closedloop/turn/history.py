@@ -21,7 +21,7 @@ from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
-from closedloop.windows.sources import in_time_order
+from closedloop.windows.time_names import UnclearOrder, in_time_order
 
 
 class History(Generic[P]):
@@ -95,12 +95,17 @@ class History(Generic[P]):
     def place(self, name: str | None) -> int | None:
         """The index of a window, which may be newer than the current one; None without a name.
 
-        A window that no longer exists counts as older than all others if its name sorts first, and
-        otherwise as newer than all: rows must not count as new to a model when that is unknown.
+        A window that no longer exists counts as older than all others if its name comes first in
+        time, and otherwise as newer than all: rows must not count as new to a model when that is
+        unknown.
         """
         if name is None or name in self._all_names:
             return None if name is None else position(self._all_names, name)
-        return -1 if in_time_order({name, *self._all_names})[0] == name else len(self._all_names)
+        try:
+            first = in_time_order({name, *self._all_names})[0]
+        except UnclearOrder:
+            first = self._all_names[0]
+        return -1 if first == name else len(self._all_names)
 
     def read(self, name: str) -> ReadWindow:
         """Read, prepare and check one window."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
-from closedloop.windows.sources import NoWindows, fill_query, in_time_order, require_window
+from closedloop.windows.sources import NoWindows, fill_query, require_window
 from closedloop.windows.table_file import COMPRESSED, query_files
+from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +77,7 @@ class FilesSource:
         from closedloop.windows.chunks import read_table
 
         files, column = self._files(), self.source.window_column
-        frames = [
-            read_table(files[name], self.source, self.numeric) for name in in_time_order(set(files))
-        ]
+        frames = [read_table(files[name], self.source, self.numeric) for name in sorted(files)]
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
         if column not in rows.columns:
             raise SourceError(

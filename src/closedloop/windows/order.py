@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import Column
-from closedloop.windows.sources import in_time_order
+from closedloop.windows.time_names import in_time_order
 
 
 def position(names: Sequence[str], window: str) -> int:

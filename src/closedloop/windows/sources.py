@@ -40,17 +40,6 @@ class WindowSource(Protocol):
         """
 
 
-def in_time_order(names: set[str]) -> tuple[str, ...]:
-    """Sorted with numbers as numbers: w2 comes before w10."""
-    return tuple(sorted(names, key=lambda name: (_parts(name), name)))
-
-
-def _parts(name: str) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
-    ]
-
-
 def fill_query(query: str, **values: str) -> str:
     """Replace `{root}` and `{window}`, with quotes doubled, so that a name never becomes SQL."""
     return re.sub(

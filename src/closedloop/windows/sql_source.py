@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.sources import (
-    NoWindows,
-    fill_query,
-    first_line,
-    in_time_order,
-    require_window,
-)
+from closedloop.windows.sources import NoWindows, fill_query, first_line, require_window
+from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
     import pandas as pd
