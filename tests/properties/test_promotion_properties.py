@@ -116,6 +116,8 @@ STRICTER = {
     "min_slice_rows_per_class": lambda value, by: value + round(30 * by),
     "max_packaging_difference": lambda value, by: value * (1 - by),
     "escalate_unscorable_production": lambda value, by: value or by > 0.5,
+    "max_repeated_share": lambda value, by: value * (1 - by),
+    "max_single_column_auc": lambda value, by: value * (1 - by),
 }
 
 
