@@ -11,6 +11,8 @@ from rich.table import Table
 
 from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
+from closedloop.decisions.promotion import LEFT_OUT
+from closedloop.decisions.retraining import NEW_COLUMNS
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -27,6 +29,8 @@ COLOURS = {
     "serve": "blue",
 }
 BRIEF_CLAIMS = 3
+# Notes that are shown with every decision.
+TOLD = (NEW_COLUMNS, LEFT_OUT)
 WIDE = 100
 ANSWER_COLOURS = {
     "holds": "green",
@@ -80,6 +84,7 @@ def show_decision(
     )
     lines = [escape(reason_of(decision))]
     lines += [escape(told) for told in _rows_left_out(decision)]
+    lines += [escape(str(check)) for check in decision.checks if check.claim in TOLD]
     if str(entry.note):
         lines.append(escape(str(entry.note)))
     lines += [escape(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]

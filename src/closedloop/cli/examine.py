@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
+from closedloop.cli.examine_columns import describe_columns
 from closedloop.cli.examine_files import describe_model_files
 from closedloop.cli.examine_labels import describe_labels
 from closedloop.cli.examine_leaks import describe_single_columns
@@ -57,6 +58,7 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
             _try("newest window", lambda: _newest_window(loop)),
             _try("single columns", lambda: describe_single_columns(loop)),
             _try("labels", lambda: describe_labels(loop)),
+            _try("columns", lambda: describe_columns(loop)),
             _try("tables", lambda: _tables(loop)),
             _try("journal", lambda: _journal(loop)),
             _try("MLflow", lambda: _registry(loop)),

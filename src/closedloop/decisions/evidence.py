@@ -217,7 +217,8 @@ class RetrainingEvidence:
     `production_error` says why production could not be loaded or asked, if so; `repeated` are rows
     of the newest labelled window that windows before it hold. `quarantined` is the labelled window
     that was judged, if it is kept out of training and nobody decided on it yet, and
-    `quarantined_because` says why; empty otherwise.
+    `quarantined_because` says why; empty otherwise. `new_columns` are columns of the window that
+    nobody has named.
     """
 
     window: Window
@@ -231,6 +232,7 @@ class RetrainingEvidence:
     repeated: RepeatedRows | None = None
     quarantined: str = ""
     quarantined_because: str = ""
+    new_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,8 @@ class PromotionEvidence:
 
     `packaging_difference` is the largest difference between a probability of the packaged model and
     of the fitted one, in every form in which it may be served; None when the package was not tried.
+    `left_out` are the windows with due labels that the candidate has not learned from, each with
+    the reason.
     `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
     `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
     and production does not know; None when unknown. `expected_auc` is the val_auc that production
@@ -263,6 +267,7 @@ class PromotionEvidence:
     expected_auc_error: float | None = None
     repeated: RepeatedRows | None = None
     single_columns: tuple[ColumnAuc, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from closedloop.decisions.single_column import single_column_checks
 # The AUC of answers at random.
 CHANCE = 0.5
 
+LEFT_OUT = "windows left out of training"
+_SHOWN = 10
+
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     """PROMOTE when every gate holds, otherwise REJECT.
@@ -277,7 +280,9 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
                 evidence.served_by + reason,
             )
         )
-    if evidence.quarantined:
+    if evidence.left_out:
+        checks.append(_left_out_note(evidence))
+    elif evidence.quarantined:
         checks.append(
             make_check(
                 "quarantined windows",
@@ -288,3 +293,13 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
             )
         )
     return checks
+
+
+def _left_out_note(evidence: PromotionEvidence) -> Check:
+    """The newest of the windows that the candidate has not learned from."""
+    named = [f"{name} ({reason})" for name, reason in evidence.left_out]
+    older = len(named) - _SHOWN
+    got = (f"{older} older, " if older > 0 else "") + ", ".join(named[-_SHOWN:])
+    return make_check(
+        LEFT_OUT, True, Role.NOTE, "kept out of training", got, summary=f"{LEFT_OUT}: {got}"
+    )

@@ -16,12 +16,16 @@ from closedloop.decisions.checks import Kind
 
 @dataclass(frozen=True)
 class WindowFacts:
-    """The window that was looked at, with sentences for people about its reading."""
+    """The window that was looked at, with sentences for people about its reading.
+
+    `unnamed_columns` are those that loop.toml did not name.
+    """
 
     rows: int | None = None
     labelled_rows: int | None = None
     digest: str | None = None
     notes: tuple[str, ...] = ()
+    unnamed_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from closedloop.training.candidates import (
     split_windows,
 )
 from closedloop.turn.history import History
+from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
 from closedloop.turn.ports import Parts
@@ -75,6 +76,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     The twins are scored on the same rows as production.
     """
     use_case, windows = history.loop.use_case, _trainable(history)
+    require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
@@ -195,6 +197,7 @@ def make_evidence(
         packaging_difference=packaging_difference,
         golden=_check_golden(history, scorer),
         quarantined=candidate.quarantined,
+        left_out=find_left_out(history, [window.name for window in candidate.refitted]),
         production_error=candidate.production_error,
         served_by=served_by,
         served_reason=served_reason,

@@ -26,13 +26,17 @@ _DRAWS = 20
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """A window as read: its facts, its rows, its violations of the contract, and notes on them."""
+    """A window as read: its facts, its rows, its violations of the contract, and notes on them.
+
+    `unnamed_columns` are those that loop.toml does not name.
+    """
 
     facts: Window
     prepared: pd.DataFrame
     violations: tuple[Violation, ...]
     labelled: LabelledWindow
     notes: tuple[str, ...] = ()
+    unnamed_columns: tuple[str, ...] = ()
 
 
 class Compute:
@@ -68,6 +72,7 @@ class Compute:
             violations,
             labelled,
             (*raw.attrs.get(NOTES, ()), *_tell_unknown_labels(raw, prepared, use_case)),
+            _find_unnamed(raw, use_case),
         )
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
@@ -114,3 +119,8 @@ def _tell_unknown_labels(
     # A window with more of them breaks the contract, which says the same.
     few = unknown.share <= MAX_UNKNOWN_LABELS
     return tell_left_out(unknown, use_case.target) if few else ()
+
+
+def _find_unnamed(raw: pd.DataFrame, use_case: UseCase) -> tuple[str, ...]:
+    named = {*use_case.columns, use_case.key, use_case.target.column}
+    return tuple(dict.fromkeys(str(name) for name in raw.columns if str(name) not in named))

@@ -21,6 +21,7 @@ from closedloop.storage.details import DriftFacts, EstimateFacts, TurnDetails, W
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
+from closedloop.turn.new_columns import find_new_columns
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
@@ -60,8 +61,11 @@ def observe_window(history: History[Parts]) -> Observation:
         history.read(history.window),
         history.state(),
     )
+    new_columns = find_new_columns(history, window)
     if window.violations:
-        broken = RetrainingEvidence(window.facts, state, violations=window.violations)
+        broken = RetrainingEvidence(
+            window.facts, state, violations=window.violations, new_columns=new_columns
+        )
         return Observation(broken, TurnDetails(window=describe_window(window)))
 
     drift, report = (
@@ -81,6 +85,7 @@ def observe_window(history: History[Parts]) -> Observation:
         repeated=_count_repeated(history, realised.judged),
         quarantined=suspect.window if suspect else "",
         quarantined_because=suspect.reason if suspect else "",
+        new_columns=new_columns,
     )
     details = TurnDetails(
         window=describe_window(window),
@@ -140,7 +145,9 @@ def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:
 def describe_window(window: ReadWindow) -> WindowFacts:
     """What the journal keeps of a window, whatever is found in it."""
     facts = window.facts
-    return WindowFacts(facts.rows, facts.labelled_rows, facts.digest, window.notes)
+    return WindowFacts(
+        facts.rows, facts.labelled_rows, facts.digest, window.notes, window.unnamed_columns
+    )
 
 
 def measure_window_drift(

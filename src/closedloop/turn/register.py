@@ -146,6 +146,7 @@ def _register(
             "rows": facts.rows,
             "seed": use_case.training.seed,
             "policy": use_case.policy.fingerprint,
+            **_left_out(evidence),
         },
         tags={"closedloop.kind": "training", "mlflow.source.git.commit": revision},
         data={window.name: window.digest for window in candidate.refitted},
@@ -168,6 +169,12 @@ def _register(
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
     }
     return registry.register(facts.key, run_id, tags)
+
+
+def _left_out(evidence: PromotionEvidence) -> dict[str, str]:
+    """The windows that were left out, as a parameter; MLflow takes 6,000 characters."""
+    named = ",".join(f"{name} ({reason})" for name, reason in evidence.left_out)
+    return {"windows_left_out": named[:1000]} if named else {}
 
 
 def _metrics(chosen: Comparison) -> dict[str, float]:

@@ -1,0 +1,98 @@
+"""What `closedloop doctor` says about columns that loop.toml does not name, and about windows that
+lack one that it names."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from closedloop.errors import ClosedLoopError
+from closedloop.turn.new_columns import is_left_out, read_left_out
+from closedloop.turn.open import Loop
+from closedloop.use_case.contract import MISSING
+from closedloop.windows.order import columns_not_yet
+from closedloop.windows.prepare import read_categories, read_numbers, select_column
+
+_SHOWN = 5
+_NUMBERS = 0.99  # share of numbers that makes a column numeric
+
+
+def describe_columns(loop: Loop) -> str:
+    """The columns of the newest window that loop.toml does not name, with the lines that add them.
+
+    Raises ClosedLoopError when older windows lack a column that the newest one has, so that no
+    model learns from them.
+    """
+    names, use_case = loop.source.windows(), loop.use_case
+    newest, known = loop.source.read(names[-1]), use_case.columns
+    _refuse_lost_windows(loop, names, newest)
+    named, left_out = {*known, use_case.key, use_case.target.column}, read_left_out(use_case)
+    new = [
+        str(name)
+        for name in newest.columns
+        if str(name) not in named and not is_left_out(str(name), left_out)
+    ]
+    if not new:
+        return f"loop.toml names every column of {names[-1]}, or says that it is left out"
+    drafts = [_draft(loop, names, newest, name) for name in new[:_SHOWN]]
+    more = f"\nand {len(new) - _SHOWN} more" if len(new) > _SHOWN else ""
+    return (
+        f"{names[-1]} has {len(new)} that loop.toml does not name: {', '.join(new)}; "
+        'add the lines of those to use; a comment such as # left out: "NAME" silences this:\n'
+        + "\n".join(drafts)
+        + more
+    )
+
+
+def _refuse_lost_windows(loop: Loop, names: Sequence[str], newest: pd.DataFrame) -> None:
+    columns = loop.use_case.columns
+    oldest, excused = loop.source.read(names[0]), columns_not_yet(columns, names, names[0])
+    lost = [
+        name
+        for name in loop.use_case.required
+        if name in newest.columns and name not in oldest.columns and name not in excused
+    ]
+    if not lost:
+        return
+    first = _first_with(loop, names, lost[0])
+    raise ClosedLoopError(
+        where=f"{names[0]} to {names[first - 1]}" if first > 1 else names[0],
+        wanted="every column of loop.toml",
+        got=f"no {', '.join(lost)}, so no model learns from these windows",
+        then=f"add to [columns.{_key(lost[0])}]: since = {json.dumps(names[first])} "
+        "(older windows count it as null), or optional = true",
+    )
+
+
+def _first_with(loop: Loop, names: Sequence[str], column: str) -> int:
+    """Where the column begins; once it is there, it stays."""
+    return bisect_left(names, True, key=lambda name: column in loop.source.read(name).columns)
+
+
+def _draft(loop: Loop, names: Sequence[str], newest: pd.DataFrame, name: str) -> str:
+    """The lines of [columns.NAME]; what else they may hold is for whoever knows the column."""
+    values = select_column(newest, name)
+    known = read_categories(values) != MISSING
+    numbers = read_numbers(values)[known]
+    lines = [f"[columns.{_key(name)}]"]
+    if len(numbers) and np.isfinite(numbers).mean() > _NUMBERS:
+        seen = numbers[np.isfinite(numbers)]
+        lines.append(f'type = "numeric"  # seen: {seen.min():.6g} to {seen.max():.6g}')
+    else:
+        lines.append('type = "categorical"')
+    if null_rate := 1 - known.mean() if len(known) else 0.0:
+        limit = min(1.0, math.ceil(100 * (1.5 * null_rate + 0.05)) / 100)
+        lines.append(f"max_null_rate = {limit:g}  # seen: {null_rate:.3g}")
+    if first := _first_with(loop, names, name):
+        lines.append(f"since = {json.dumps(names[first])}  # older windows count it as null")
+    return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    plain = name.replace("_", "").replace("-", "")
+    return name if plain.isascii() and plain.isalnum() else json.dumps(name, ensure_ascii=False)
