@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from closedloop.cli.options import AsJson, RowSource, UseCasePath, WindowName
+from closedloop.cli.options import AsJson, ExitCode, RowSource, UseCasePath, WindowName
 from closedloop.cli.session import Session
 
 
@@ -16,9 +16,12 @@ def add(app: typer.Typer, session: Session) -> None:
         use_case: UseCasePath = None,
         window: WindowName = None,
         source: RowSource = "windows",
+        exit_code: ExitCode = False,
         as_json: AsJson = False,
     ) -> None:
         """Check a window for drift and lost quality, decide, and act: one turn of the loop."""
         from closedloop.cli.run_flow import run_flow
 
-        run_flow(session, "monitor", use_case, window, source, as_json=as_json)
+        code = run_flow(session, "monitor", use_case, window, source, as_json=as_json)
+        if exit_code:
+            raise typer.Exit(code)

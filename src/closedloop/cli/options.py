@@ -16,6 +16,14 @@ UseCasePath = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ExitCode = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code",
+        help="Exit with 0 if production was kept, 10 if a candidate was promoted, 11 rejected, "
+        "12 if a person is called, 13 after a rollback, 14 if it is not carried out yet.",
+    ),
+]
 WindowName = Annotated[
     str | None, typer.Option("--window", help="The window to look at.", show_default="the newest")
 ]

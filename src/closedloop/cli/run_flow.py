@@ -9,6 +9,7 @@ from typing import Literal
 
 from closedloop.cli.decision_view import report_link, show_decision
 from closedloop.cli.session import Session
+from closedloop.cli.turn_summary import show_summary, summarise
 from closedloop.decisions.checks import Kind
 from closedloop.errors import UseCaseError
 from closedloop.storage.entry import Entry
@@ -26,11 +27,12 @@ def run_flow(
     *,
     force: bool = False,
     as_json: bool,
-) -> None:
-    """Run the flow, and print its decision and those that followed from it.
+) -> int:
+    """Run the flow, and print what it found, its decision and those that followed from it.
 
-    `force` trains also for a window that is older than what production knows. Raises UseCaseError
-    for an unknown `source`, and whatever the flow raises.
+    Returns the exit code that tells what came of it (`turn_summary.EXIT_CODES`). `force` trains
+    also for a window that is older than what production knows. Raises UseCaseError for an unknown
+    `source`, and whatever the flow raises.
     """
     if source not in ("windows", "records"):
         raise UseCaseError(
@@ -53,17 +55,21 @@ def run_flow(
     quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
     quarantines += [entry for entry in entries if is_heard_in(entry, first)]
     following = [entry for entry in entries if entry.cause == first.id]
+    found = summarise(loop, [first, *following])
     if as_json:
         session.print_json(
             {
                 **first.as_json(),
                 "quarantine": [entry.as_json() for entry in quarantines],
                 "led_to": [entry.as_json() for entry in following],
+                "summary": found.as_json(),
             }
         )
-        return
+        return found.exit_code
+    show_summary(session.console, found)
     for entry in (*quarantines, first, *following):
         show_decision(session.console, entry, report=report_link(loop, entry))
+    return found.exit_code
 
 
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:

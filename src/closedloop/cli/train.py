@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli.options import AsJson, RowSource, UseCasePath, WindowName
+from closedloop.cli.options import AsJson, ExitCode, RowSource, UseCasePath, WindowName
 from closedloop.cli.session import Session
 
 
@@ -24,9 +24,12 @@ def add(app: typer.Typer, session: Session) -> None:
                 "--force", help="Train also for a window older than what production knows."
             ),
         ] = False,
+        exit_code: ExitCode = False,
         as_json: AsJson = False,
     ) -> None:
         """Train a candidate now, compare it with production, and promote it if it passes."""
         from closedloop.cli.run_flow import run_flow
 
-        run_flow(session, "train", use_case, window, source, force=force, as_json=as_json)
+        code = run_flow(session, "train", use_case, window, source, force=force, as_json=as_json)
+        if exit_code:
+            raise typer.Exit(code)
