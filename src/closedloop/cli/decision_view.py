@@ -11,8 +11,7 @@ from rich.table import Table
 
 from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
-from closedloop.decisions.promotion import LEFT_OUT
-from closedloop.decisions.retraining import NEW_COLUMNS
+from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates

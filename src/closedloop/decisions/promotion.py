@@ -11,15 +11,13 @@ from closedloop.decisions.evaluation_rows import (
     rows_checks,
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
+from closedloop.decisions.notes import note_left_out
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.single_column import single_column_checks
 
 # The AUC of answers at random.
 CHANCE = 0.5
-
-LEFT_OUT = "windows left out of training"
-_SHOWN = 10
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
@@ -280,9 +278,8 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
                 evidence.served_by + reason,
             )
         )
-    if evidence.left_out:
-        checks.append(_left_out_note(evidence))
-    elif evidence.quarantined:
+    checks += note_left_out(evidence)
+    if evidence.quarantined and not evidence.left_out:
         checks.append(
             make_check(
                 "quarantined windows",
@@ -293,13 +290,3 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
             )
         )
     return checks
-
-
-def _left_out_note(evidence: PromotionEvidence) -> Check:
-    """The newest of the windows that the candidate has not learned from."""
-    named = [f"{name} ({reason})" for name, reason in evidence.left_out]
-    older = len(named) - _SHOWN
-    got = (f"{older} older, " if older > 0 else "") + ", ".join(named[-_SHOWN:])
-    return make_check(
-        LEFT_OUT, True, Role.NOTE, "kept out of training", got, summary=f"{LEFT_OUT}: {got}"
-    )

@@ -18,9 +18,9 @@ from closedloop.decisions.checks import (
 )
 from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.notes import note_new_columns
 from closedloop.decisions.policy import Policy
 
-NEW_COLUMNS = "columns that loop.toml does not name"
 DRIFT_OVER = "drift_share over its limit"
 
 
@@ -75,24 +75,9 @@ def decide_retraining(evidence: RetrainingEvidence, policy: Policy) -> Decision:
         checks += repeated + _guard_checks(evidence, policy, checks)
         retrain = any_trigger(checks) and all_hold(checks, Role.GUARD)
         action = Action.RETRAIN if retrain else Action.KEEP
-    if evidence.new_columns:
-        checks.append(_columns_note(evidence))
+    checks += note_new_columns(evidence)
     production = evidence.state.production
     return Decision(Kind.RETRAINING, action, evidence.window.name, tuple(checks), production)
-
-
-def _columns_note(evidence: RetrainingEvidence) -> Check:
-    """Columns that came with this window, or that nobody has named so far."""
-    names = ", ".join(evidence.new_columns)
-    return make_check(
-        NEW_COLUMNS,
-        True,
-        Role.NOTE,
-        "told once",
-        names,
-        summary=f"{evidence.window.name} has {NEW_COLUMNS}: {names}; the model does not see them, "
-        "closedloop doctor shows how to add them",
-    )
 
 
 def _contract_checks(evidence: RetrainingEvidence) -> list[Check]:

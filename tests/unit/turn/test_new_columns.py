@@ -14,7 +14,7 @@ import pytest
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import ReplayParts
 from closedloop.decisions.checks import Role
-from closedloop.decisions.retraining import NEW_COLUMNS
+from closedloop.decisions.notes import NEW_COLUMNS
 from closedloop.errors import SourceError
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

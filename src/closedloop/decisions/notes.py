@@ -1,0 +1,33 @@
+"""Notes that are shown with a decision: they settle nothing, and nobody should miss them."""
+
+from __future__ import annotations
+
+from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
+
+NEW_COLUMNS = "columns that loop.toml does not name"
+LEFT_OUT = "windows left out of training"
+_SHOWN = 10
+
+
+def note_new_columns(evidence: RetrainingEvidence) -> list[Check]:
+    """Columns of the window that nobody has named so far; empty without one."""
+    if not evidence.new_columns:
+        return []
+    names = ", ".join(evidence.new_columns)
+    told = (
+        f"{evidence.window.name} has {NEW_COLUMNS}: {names}; the model does not see them, "
+        "closedloop doctor shows how to add them"
+    )
+    return [make_check(NEW_COLUMNS, True, Role.NOTE, "told once", names, summary=told)]
+
+
+def note_left_out(evidence: PromotionEvidence) -> list[Check]:
+    """The newest of the windows that the candidate has not learned from; empty without one."""
+    named = [f"{name} ({reason})" for name, reason in evidence.left_out]
+    if not named:
+        return []
+    older = len(named) - _SHOWN
+    got = (f"{older} older, " if older > 0 else "") + ", ".join(named[-_SHOWN:])
+    told = f"{LEFT_OUT}: {got}"
+    return [make_check(LEFT_OUT, True, Role.NOTE, "kept out of training", got, summary=told)]
