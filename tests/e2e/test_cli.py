@@ -153,6 +153,8 @@ def test_status_has_the_promised_keys(story: Story) -> None:
         "open_decisions",
         "records",
         "without_labels",
+        "kept_out",
+        "reference",
     }
     assert set(facts) == promised
     assert facts["use_case"] == "customers"
