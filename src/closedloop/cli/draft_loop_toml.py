@@ -57,11 +57,12 @@ def describe_table(
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
     `source` says how the rows were read, `remarks` what a reader should know about that; everything
-    else is guessed from them. Without `window_column` the whole table is one window. Raises
+    else is guessed from them. A `time_column` holds the names of windows here; without it and
+    `window_column` the whole table is one window. Raises
     UseCaseError when a named column is missing, the target does not have 2 to 20 classes, the key
     repeats within a window, or no feature is left.
     """
-    window_column = source.window_column
+    window_column = source.window_column or source.time_column
     for column in (target, key, window_column):
         check_column_exists(frame, column, path)
     windows = (

@@ -15,7 +15,8 @@ from closedloop.windows.table_file import COMPRESSED
 def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str] = ()) -> str:
     """The [source] of a loop.toml at `out` for the table at `path`, read with the settings `found`.
 
-    Without `window_column` the whole table is one window. `remarks` become comments.
+    Without `window_column` and `time_column` the whole table is one window. `remarks` become
+    comments.
     """
     root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
     lines = [
@@ -38,6 +39,16 @@ def _windows(path: Path, found: Source) -> list[str]:
             f"{pattern}  # every file that matches is read",
             f"window_column = {quote(found.window_column)}  # each value is a window, in the order "
             "of the time that it names",
+        ]
+    if found.time_column is not None:
+        return [
+            f"{pattern}  # every file that matches is read",
+            f"time_column = {quote(found.time_column)}  # the time of a row",
+            f"every = {quote(found.every or 'day')}  # a window holds the rows of one, and is used "
+            "once it is over",
+            f"timezone = {quote(found.timezone)}  # the clock that windows begin by, and of times "
+            "without a zone",
+            *([f"date_format = {quote(found.date_format)}"] if found.date_format else []),
         ]
     return [
         f"# One window, {quote(bare)}. To add more, put files with the same columns next to it and "

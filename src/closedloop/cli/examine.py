@@ -18,6 +18,7 @@ from closedloop.cli.examine_columns import describe_columns
 from closedloop.cli.examine_files import describe_model_files
 from closedloop.cli.examine_labels import describe_labels
 from closedloop.cli.examine_leaks import describe_single_columns
+from closedloop.cli.examine_times import describe_past_windows, tell_left_out
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
@@ -60,6 +61,7 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
             _try("labels", lambda: describe_labels(loop)),
             _try("columns", lambda: describe_columns(loop)),
             _try("tables", lambda: _tables(loop)),
+            _try("past windows", lambda: describe_past_windows(loop)),
             _try("journal", lambda: _journal(loop)),
             _try("MLflow", lambda: _registry(loop)),
         ]
@@ -142,7 +144,7 @@ def _newest_window(loop: Loop) -> str:
         )
     return (
         f"{names[-1]}, {len(raw)} rows, keeps the contract ({len(names)} windows since {names[0]}, "
-        f"in the order of their {find_time_order(names).reading})"
+        f"in the order of their {find_time_order(names).reading}){tell_left_out(loop)}"
     )
 
 

@@ -52,11 +52,38 @@ def add(app: typer.Typer, session: Session) -> None:
         encoding: Encoding = None,
         quote: Quote = None,
         null_values: NullValues = None,
+        time_column: Annotated[
+            str | None,
+            typer.Option("--time-column", help="The column with the time of a row."),
+        ] = None,
+        every: Annotated[
+            str,
+            typer.Option(
+                help="The length of a window of --time-column: hour, day, week or month.",
+                metavar="PERIOD",
+            ),
+        ] = "month",
+        timezone: Annotated[
+            str,
+            typer.Option(
+                help="The clock that these windows begin by, such as Europe/Berlin.",
+                metavar="ZONE",
+            ),
+        ] = "UTC",
+        date_format: Annotated[
+            str | None,
+            typer.Option(
+                "--date-format",
+                help="How --time-column is written, such as '%d.%m.%Y %H:%M'; found if left out.",
+                metavar="FORMAT",
+            ),
+        ] = None,
         out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("loop.toml"),
         force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ) -> None:
         """Read a table and write a commented loop.toml for it."""
         with session.working(f"reading {table} ..."):
+            from closedloop.cli.draft_windows import TimeOptions
             from closedloop.cli.write_use_case import write_use_case
 
             dialect = read_dialect(
@@ -75,6 +102,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 window_column=window_column,
                 positive=positive,
                 dialect=dialect,
+                times=TimeOptions(time_column, every, timezone, date_format),
                 force=force,
             )
         classes = ", ".join(use_case.target.classes)

@@ -13,6 +13,7 @@ from closedloop.cli.turn_summary import show_summary, summarise
 from closedloop.decisions.checks import Kind
 from closedloop.errors import UseCaseError
 from closedloop.storage.entry import Entry
+from closedloop.turn.changed_windows import tell_changed_windows
 from closedloop.turn.history import History
 from closedloop.turn.take_turn import refuse_older_training
 from closedloop.windows.order import position
@@ -69,6 +70,9 @@ def run_flow(
     show_summary(session.console, found)
     for entry in (*quarantines, first, *following):
         show_decision(session.console, entry, report=report_link(loop, entry))
+    if loop.use_case.source.time_column is not None:
+        for sentence in tell_changed_windows(History(loop)):
+            session.print_line(sentence)
     return found.exit_code
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from closedloop.cli.draft_leaks import mark_leaks
 from closedloop.cli.draft_loop_toml import describe_table
+from closedloop.cli.draft_windows import TimeOptions, name_windows
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
 from closedloop.windows.dialect import FoundTable, find_table_source
+
+_NO_TIMES = TimeOptions()
 
 
 def write_use_case(
@@ -24,6 +27,7 @@ def write_use_case(
     window_column: str | None,
     positive: str | None,
     dialect: Mapping[str, Any] | None = None,
+    times: TimeOptions = _NO_TIMES,
     force: bool,
 ) -> tuple[UseCase, tuple[str, ...]]:
     """Read the table, write the commented file; the use case that it describes, and notes on it.
@@ -41,14 +45,16 @@ def write_use_case(
             got="one that exists",
             then="choose another --out, or add --force",
         )
-    found = _read(table, [target, key, window_column], window_column, dialect or {})
+    named = [target, key, window_column, times.column]
+    found = _read(table, named, window_column, dialect or {})
+    frame, source, notes = name_windows(found.frame, found.source, times, table)
     draft = describe_table(
-        found.frame,
+        frame,
         table,
         name=_plain_name(table),
         target=target,
         key=key,
-        source=found.source,
+        source=source,
         remarks=found.notes,
         out=out,
         positive=positive,
@@ -57,7 +63,7 @@ def write_use_case(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(draft.text, encoding="utf-8")
-        draft = mark_leaks(draft, found.frame, load_use_case(temporary))
+        draft = mark_leaks(draft, frame, load_use_case(temporary))
         temporary.write_text(draft.text, encoding="utf-8")
         load_use_case(temporary)
         temporary.replace(out)
@@ -71,7 +77,7 @@ def write_use_case(
     finally:
         if temporary.exists():
             temporary.unlink()
-    return load_use_case(out), (*found.notes, *draft.notes)
+    return load_use_case(out), (*notes, *found.notes, *draft.notes)
 
 
 def _read(

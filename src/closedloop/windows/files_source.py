@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
 from closedloop.windows.sources import NoWindows, fill_query, require_window
 from closedloop.windows.table_file import COMPRESSED, query_files
+from closedloop.windows.time_column import TimedRows, cut_by_time, require_finished, utc_now
 from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
@@ -35,10 +38,13 @@ class FilesSource:
     source: Source
     root: Path
     numeric: tuple[str, ...] = ()
+    now: Callable[[], datetime] = utc_now
 
     def windows(self) -> tuple[str, ...]:
         if not self.root.is_dir():
             raise self._no_windows("a folder with windows", "no such folder")
+        if self.source.time_column is not None and self._files():
+            return require_finished(self.timed, self._place)
         names = self._names()
         if not names:
             pattern = self.source.windows
@@ -54,6 +60,9 @@ class FilesSource:
                 fill_query(self.source.query, root=self.root.as_posix(), window=window),
                 f"window {window} in {self.root}",
             )
+        if self.source.time_column is not None:
+            rows = self._all_rows[self.timed.window == window]
+            return rows.drop(columns=[self.source.time_column]).reset_index(drop=True)
         if self.source.window_column is None:
             from closedloop.windows.chunks import read_table
 
@@ -70,6 +79,19 @@ class FilesSource:
         return set(_names_of(self._all_rows[self.source.window_column]).dropna())
 
     @cached_property
+    def timed(self) -> TimedRows:
+        """The rows of all files, cut by `time_column`."""
+        return cut_by_time(self._all_rows, self.source, self._place, self.now)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is in no window, in words."""
+        return self.timed.remarks() if self.source.time_column is not None else ()
+
+    @property
+    def _place(self) -> str:
+        return f"source root {self.root}, files {self.source.windows}"
+
+    @cached_property
     def _all_rows(self) -> pd.DataFrame:
         """The rows of all files, read once: windows are parts of them."""
         import pandas as pd
@@ -79,9 +101,9 @@ class FilesSource:
         files, column = self._files(), self.source.window_column
         frames = [read_table(files[name], self.source, self.numeric) for name in sorted(files)]
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
-        if column not in rows.columns:
+        if column is not None and column not in rows.columns:
             raise SourceError(
-                where=f"source root {self.root}, files {self.source.windows}",
+                where=self._place,
                 wanted=f"the column {column}, which names the window of a row",
                 got=f"the columns {', '.join(map(str, rows.columns[:12]))}",
                 then="fix window_column in [source]",

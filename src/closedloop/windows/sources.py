@@ -41,9 +41,12 @@ class WindowSource(Protocol):
 
 
 def fill_query(query: str, **values: str) -> str:
-    """Replace `{root}` and `{window}`, with quotes doubled, so that a name never becomes SQL."""
+    """Replace `{root}`, `{window}`, `{start}` and `{end}`.
+
+    Quotes are doubled, so that a name never becomes SQL.
+    """
     return re.sub(
-        r"\{(root|window)\}",
+        r"\{(root|window|start|end)\}",
         lambda found: values[found[1]].replace("'", "''") if found[1] in values else found[0],
         query,
     )

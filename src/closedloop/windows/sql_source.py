@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
 from closedloop.windows.sources import NoWindows, fill_query, first_line, require_window
+from closedloop.windows.sql_periods import SqlPeriods
+from closedloop.windows.time_column import utc_now
 from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
@@ -22,8 +26,18 @@ class SqlSource:
 
     source: Source
     url: str
+    now: Callable[[], datetime] = utc_now
+
+    @cached_property
+    def periods(self) -> SqlPeriods | None:
+        """The rows by `time_column`, if there is one."""
+        if self.source.time_column is None:
+            return None
+        return SqlPeriods(self.source, self._query, self._quote, self.now)
 
     def windows(self) -> tuple[str, ...]:
+        if self.periods is not None:
+            return self.periods.windows()
         rows = self._query(self.source.windows_query or "", "windows_query")
         names = {str(value) for value in rows.iloc[:, 0].dropna()} if rows.shape[1] else set()
         if not names:
@@ -36,8 +50,20 @@ class SqlSource:
         return in_time_order(names)
 
     def read(self, window: str) -> pd.DataFrame:
+        if self.periods is not None:
+            return self.periods.read(window)
         require_window(window, self.windows(), "source database")
         return self._query(fill_query(self.source.query or "", window=window), f"window {window}")
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is in no window, in words."""
+        return self.periods.remarks() if self.periods is not None else ()
+
+    def _quote(self, column: str) -> str:
+        import sqlalchemy as sa
+
+        dialect = sa.make_url(self.url).get_dialect()()
+        return str(dialect.identifier_preparer.quote_identifier(column))
 
     def _query(self, sql: str, where: str) -> pd.DataFrame:
         import pandas as pd
@@ -48,7 +74,8 @@ class SqlSource:
             with engine.connect() as connection:
                 # Passed on as written: text() would read a colon as a parameter, and a driver that
                 # is given parameters would read a percent sign.
-                result = connection.exec_driver_sql(sql)
+                as_written = connection.execution_options(no_parameters=True)
+                result = as_written.exec_driver_sql(sql)
                 rows = [tuple(row) for row in result.fetchall()]
                 names = list(result.keys())
         except (sa.exc.SQLAlchemyError, ImportError) as error:
