@@ -27,15 +27,25 @@ def add(app: typer.Typer, session: Session) -> None:
             ),
         ],
         use_case: UseCasePath = None,
+        keep_columns: Annotated[
+            bool,
+            typer.Option(
+                "--keep-columns", help="Write all columns of IN, unchanged, before the scores."
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Score a table of any size with the production model."""
+        """Score a table of any size with the production model.
+
+        OUT has the key of each row or, without a key, its number from 1 as column row; then
+        prediction, probability_CLASS of each class, and version.
+        """
         loop = session.open_loop(use_case)
         from closedloop.cli.progress_bar import show_progress
         from closedloop.cli.score_table import predict_table
 
         with show_progress(session.progress, f"scoring {table}") as report:
-            scored = predict_table(loop, table, out, report)
+            scored = predict_table(loop, table, out, report, keep_columns=keep_columns)
         if as_json:
             session.print_json(
                 {

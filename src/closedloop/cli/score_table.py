@@ -11,6 +11,7 @@ import pandas as pd
 
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.operations.progress import OnProgress
@@ -33,12 +34,18 @@ class Scored:
 
 
 def predict_table(
-    loop: Loop, table: Path, out: Path, report: OnProgress = lambda done, size: None
+    loop: Loop,
+    table: Path,
+    out: Path,
+    report: OnProgress = lambda done, size: None,
+    *,
+    keep_columns: bool = False,
 ) -> Scored:
     """Write key, prediction, class probabilities and version of each row to `out`, in order.
 
-    `out` is written completely or not at all; `report` is called with the progress. Raises
-    SourceError when a feature column is missing, the file type is unknown or `out` cannot be
+    `row`, from 1, takes the place of a key that is not there; with `keep_columns`, all columns of
+    the table do. `out` is written completely or not at all; `report` is called with the progress.
+    Raises SourceError when a feature column is missing, the file type is unknown or `out` cannot be
     written, RegistryError without a production model, ModelError when the API would refuse to
     serve that version too.
     """
@@ -65,7 +72,15 @@ def predict_table(
             then="train one: closedloop monitor",
         )
     model = load_version(loop.registry.download(version))
-    return score_table(model, version, table, out, report, source=loop.use_case.source)
+    return score_table(
+        model,
+        version,
+        table,
+        out,
+        report,
+        source=loop.use_case.source,
+        keep_columns=keep_columns,
+    )
 
 
 def score_table(
@@ -77,6 +92,7 @@ def score_table(
     *,
     chunk_rows: int = CHUNK_ROWS,
     source: Source | None = None,
+    keep_columns: bool = False,
 ) -> Scored:
     """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
 
@@ -102,11 +118,12 @@ def score_table(
     )
     reader = open_table(table, source or use_case.source, [*features, *others])
     _refuse_incomplete(reader, use_case, table)
+    kept = choose_kept(reader, use_case.key, model.facts.classes, table, keep_columns=keep_columns)
     with write_whole(out) as writer:
-        for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows):
+        for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows, kept):
             prepared = prepare(chunk.frame, use_case)
-            kept = {name: values for name, values in chunk.columns.items() if name == use_case.key}
-            writer.write({**kept, **score_rows(model, prepared, version)})
+            first = {name: chunk.columns[name] for name in kept} or number_rows(chunk)
+            writer.write({**first, **score_rows(model, prepared, version)})
             for violation in check_contract(chunk.frame, prepared, use_case):
                 violations.setdefault(violation.column, _placed(violation, chunk))
             rows += len(prepared)
@@ -132,15 +149,9 @@ def score_rows(
             got=f"shape {answers.shape} or values not finite",
             then="go back with: closedloop rollback",
         )
-    probabilities = {
-        f"probability_{label}": answers[:, number] for number, label in enumerate(classes)
-    }
     prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]
-    return {
-        "prediction": prediction,
-        **probabilities,
-        "version": np.full(len(prepared), version, dtype=np.int64),
-    }
+    versions = np.full(len(prepared), version, dtype=np.int64)
+    return dict(zip(score_names(classes), (prediction, *answers.T, versions), strict=True))
 
 
 def _refuse_incomplete(reader: ChunkReader, use_case: UseCase, table: Path) -> None:

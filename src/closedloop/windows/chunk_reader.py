@@ -23,8 +23,8 @@ CHUNK_ROWS = 50_000
 class Chunk:
     """Consecutive rows. `first_row` counts from 1; `whole` when this is the entire table.
 
-    `frame` holds the requested columns, the first one of each name; `columns` holds them unchanged,
-    for a `ChunkWriter`.
+    `frame` holds the requested columns, the first one of each name; `columns` holds these and the
+    `beside` ones unchanged, for a `ChunkWriter`.
     """
 
     frame: pd.DataFrame
@@ -57,7 +57,11 @@ class ChunkReader:
         raise NotImplementedError
 
     def chunks(
-        self, columns: Sequence[str], numeric: Sequence[str], rows: int = CHUNK_ROWS
+        self,
+        columns: Sequence[str],
+        numeric: Sequence[str],
+        rows: int = CHUNK_ROWS,
+        beside: Sequence[str] = (),
     ) -> Iterator[Chunk]:
         """Chunks of `rows` rows, the last up to twice as large; an empty one for an empty table.
 
@@ -66,14 +70,16 @@ class ChunkReader:
         otherwise text with a decimal point, if they fit the signs of the file.
         Raises SourceError for a damaged table.
         """
-        wanted = [name for name in dict.fromkeys(columns) if name and name in self.names]
+        asked = dict.fromkeys(columns)
+        wanted = [name for name in {**asked, **dict.fromkeys(beside)} if name in self.names if name]
         first = 1
         with reading(self._path):
             for table, last in _regroup(self._batches(wanted), rows):
                 found = {name: _plain(table.column(name)) for name in wanted}
+                known = {name: self._blank(found[name]) for name in asked if name in found}
                 typed = {
                     name: _numbers(self._rewrite(column)) if name in numeric else column
-                    for name, column in found.items()
+                    for name, column in known.items()
                 }
                 frame = (
                     pa.table(typed).to_pandas(integer_object_nulls=True)
@@ -85,6 +91,10 @@ class ChunkReader:
 
     def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
         raise NotImplementedError
+
+    def _blank(self, column: Any) -> Any:
+        """The column with nulls for what the file writes in the place of a value."""
+        return column
 
     def _rewrite(self, column: Any) -> Any:
         """Numbers as the file writes them -> as `read_number` reads them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from closedloop.errors import SourceError
@@ -59,7 +60,7 @@ class CsvReader(ChunkReader):
         convert = pyarrow.csv.ConvertOptions(
             column_types={name: pa.string() for name in self._header},
             strings_can_be_null=True,
-            null_values=["", *self._source.null_values],
+            null_values=[""],
             check_utf8=False,  # FileText has checked it
         )
         rows = 0
@@ -83,6 +84,12 @@ class CsvReader(ChunkReader):
         with points only, 1.125 may be an eighth more than 1."""
         if self._thousands == "." and not any(map(has_commas, beginning.columns)):
             self._thousands = ""
+
+    def _blank(self, column: Any) -> Any:
+        if not self._source.null_values:
+            return column
+        given = pc.is_in(column, value_set=pa.array(self._source.null_values, pa.string()))
+        return pc.if_else(given, None, column)
 
     def _rewrite(self, column: Any) -> Any:
         return plain_numbers(column, self._source.decimal, self._thousands)

@@ -6,12 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.cli.kept_columns import score_names
 from closedloop.cli.score_table import score_table
 from closedloop.errors import SourceError
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.use_case.source import Source
 from tests.unit.cli.small_models import CONTENT, make_rows, pack
 
 
@@ -43,3 +47,119 @@ def test_a_table_may_lack_an_optional_column(model: LoadedVersion, tmp_path: Pat
         found[name] = pd.read_csv(out)
     assert found["missing"].equals(found["null"])
     assert len(found["null"]) == 200
+
+
+def rows_as_written(number: int) -> pd.DataFrame:
+    """Rows whose text a reader of numbers, dates or nulls would change."""
+    rows = make_rows(number).drop(columns="comment")
+    rows["spend"] = [f"{spend:.2f}".replace(".", ",") for spend in rows["spend"]]
+    rows["since"] = [f"0{place % 9 + 1}.11.2025" for place in range(number)]
+    rows["note"] = ["?" if place % 3 else 'said "so"\nin two; lines' for place in range(number)]
+    return rows.astype(object).where(rows.notna(), None)
+
+
+@pytest.mark.parametrize("out", ["scores.csv", "scores.parquet"])
+def test_keep_columns_writes_every_column_as_it_came(
+    model: LoadedVersion, tmp_path: Path, out: str
+) -> None:
+    """Text is neither read as numbers nor as nulls, in any chunk, and stands before the same
+    scores in the same order as without it."""
+    rows, table = rows_as_written(500), tmp_path / "table.csv"
+    rows.to_csv(table, index=False, sep=";")
+    source = Source(windows="*.csv", delimiter=";", decimal=",", null_values=("?",))
+    for name, keep in {"few.csv": False, out: True}.items():
+        score_table(
+            model, 3, table, tmp_path / name, chunk_rows=200, source=source, keep_columns=keep
+        )
+    few = pd.read_csv(tmp_path / "few.csv", dtype=str)
+    kept = (
+        pd.read_csv(tmp_path / out, dtype=str, keep_default_na=False, na_values=[""])
+        if out.endswith("csv")
+        else pd.read_parquet(tmp_path / out)
+    )
+    scores = [*score_names(("no", "yes"))]
+    assert list(few.columns) == ["customer", *scores]
+    assert list(kept.columns) == [*rows.columns, *scores]
+    pd.testing.assert_frame_equal(
+        kept[rows.columns].fillna("").astype(str), rows.fillna("").astype(str)
+    )
+    assert kept["note"].tolist() == rows["note"].tolist()
+    for name in scores:
+        assert kept[name].astype(str).tolist() == few[name].tolist()
+
+
+def test_keep_columns_has_the_types_of_a_parquet_table(
+    model: LoadedVersion, tmp_path: Path
+) -> None:
+    """Dates, whole numbers with gaps and lists are what they were."""
+    rows = make_rows(300)
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = table.append_column("at", pa.array(pd.date_range("2026-01-01", periods=300)))
+    table = table.append_column("tags", pa.array([["a", str(place)] for place in range(300)]))
+    pq.write_table(table, tmp_path / "table.parquet")
+    out = tmp_path / "scores.parquet"
+    score_table(model, 3, tmp_path / "table.parquet", out, chunk_rows=100, keep_columns=True)
+    assert pq.read_table(out).select(table.column_names).equals(table)
+
+
+@pytest.mark.parametrize(
+    ("names", "keep", "said"),
+    [
+        ({"comment": "version"}, True, "got a column version: rename it in the file, or leave out"),
+        (
+            {"comment": "probability_yes", "customer": "prediction"},
+            True,
+            "got a column prediction, probability_yes: rename",
+        ),
+        ({"comment": ""}, True, "got no name for column 6: name it in the file, or leave out"),
+        ({"comment": "version"}, False, None),
+        ({"comment": ""}, False, None),
+        ({"comment": "row", "customer": "number"}, False, None),
+        ({"comment": "row", "customer": "number"}, True, None),
+    ],
+)
+def test_a_kept_column_never_takes_the_name_of_a_score(
+    model: LoadedVersion, tmp_path: Path, names: dict[str, str], keep: bool, said: str | None
+) -> None:
+    """It is refused by name, and what OUT held before is still there; columns that are not kept may
+    be called anything."""
+    table, out = tmp_path / "table.csv", tmp_path / "scores.csv"
+    make_rows(50).rename(columns=names).to_csv(table, index=False)
+    out.write_text("older scores", encoding="utf-8")
+    if said is None:
+        assert score_table(model, 3, table, out, keep_columns=keep).rows == 50
+        return
+    with pytest.raises(SourceError, match=said):
+        score_table(model, 3, table, out, keep_columns=keep)
+    assert out.read_text(encoding="utf-8") == "older scores"
+
+
+def test_a_key_with_the_name_of_a_score_is_refused(model: LoadedVersion, tmp_path: Path) -> None:
+    """It was overwritten by the score."""
+    use_case = parse_use_case({**CONTENT, "key": "version"}, Path("loop.toml"))
+    table = tmp_path / "table.csv"
+    make_rows(50).rename(columns={"customer": "version"}).to_csv(table, index=False)
+    with pytest.raises(SourceError, match=r"got a column version: rename it in the file$"):
+        score_table(replace(model, use_case=use_case), 3, table, tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("without", ["the use case", "the table"])
+def test_rows_without_a_key_have_their_number(
+    model: LoadedVersion, tmp_path: Path, without: str
+) -> None:
+    """From 1, across chunks, so that each score can be matched with its row."""
+    rows, table = make_rows(250), tmp_path / "table.csv"
+    keyless = {name: value for name, value in CONTENT.items() if name != "key"}
+    use_case = parse_use_case(keyless, Path("loop.toml"))
+    given = replace(model, use_case=use_case) if without == "the use case" else model
+    (rows if without == "the use case" else rows.drop(columns="customer")).to_csv(
+        table, index=False
+    )
+    score_table(given, 3, table, tmp_path / "scores.csv", chunk_rows=100)
+    rows.to_csv(table, index=False)
+    score_table(model, 3, table, tmp_path / "keyed.csv", chunk_rows=100)
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    keyed = pd.read_csv(tmp_path / "keyed.csv")
+    assert list(scores.columns) == ["row", *score_names(("no", "yes"))]
+    assert scores["row"].tolist() == list(range(1, 251))
+    pd.testing.assert_frame_equal(scores.drop(columns="row"), keyed.drop(columns="customer"))
