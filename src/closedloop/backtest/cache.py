@@ -38,7 +38,7 @@ from closedloop.training.recipes import parse_recipe
 from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.repeated_rows import RowMarks
-from closedloop.windows.sources import WindowSource
+from closedloop.windows.sources import UnreadableWindow, WindowSource
 
 T = TypeVar("T")
 
@@ -100,7 +100,10 @@ class CachedCompute(Compute):
     ) -> Any:
         from closedloop.windows.contract_check import check_contract
 
-        raw = source.read(window.facts.name)
+        try:
+            raw = source.read(window.facts.name)
+        except UnreadableWindow:
+            return window.violations
         return check_contract(raw, window.prepared, use_case, statistics, not_yet)
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:

@@ -35,17 +35,14 @@ def run_flow(
     also for a window that is older than what production knows. Raises UseCaseError for an unknown
     `source`, and whatever the flow raises.
     """
-    if source not in ("windows", "records"):
-        raise UseCaseError(
-            where="--source", wanted="windows or records", got=source, then="choose one of the two"
-        )
+    check_row_source(source)
     loop = session.open_loop(use_case, with_records=source == "records")
     # A wrong source or window name shows before anything is started.
     names = loop.source.windows()
     position(names, window or names[-1])
     if name == "train" and not force:
         refuse_older_training(History(loop, window))
-    with _running_prefect(session), session.working(f"{name} {window or names[-1]} ..."):
+    with running_prefect(session), session.working(f"{name} {window or names[-1]} ..."):
         from flows.monitor_flow import monitor_flow
         from flows.train_and_compare_flow import train_and_compare_flow
 
@@ -76,6 +73,14 @@ def run_flow(
     return found.exit_code
 
 
+def check_row_source(source: str) -> None:
+    """Raise UseCaseError unless rows can come from there."""
+    if source not in ("windows", "records"):
+        raise UseCaseError(
+            where="--source", wanted="windows or records", got=source, then="choose one of the two"
+        )
+
+
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:
     """Whether `entry`, written before `turn`, quarantines the window that `turn` judged."""
     realised = turn.turn.realised
@@ -101,9 +106,11 @@ def is_heard_in(entry: Entry, turn: Entry) -> bool:
 
 
 @contextmanager
-def _running_prefect(session: Session) -> Iterator[None]:
-    """Run the block's flows on the Prefect server that PREFECT_API_URL names, or on one of our own
-    that ends with the block."""
+def running_prefect(session: Session) -> Iterator[None]:
+    """Run the block's flows on a Prefect server.
+
+    It is the one that PREFECT_API_URL names, or one of our own that ends with the block.
+    """
     with ExitStack() as stack:
         with session.working("starting Prefect ..."):
             from flows.deployment.embedded_server import embedded_prefect, using

@@ -16,7 +16,7 @@ from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, check_contract
 from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.repeated_rows import RowMarks, mark_rows
-from closedloop.windows.sources import NOTES, WindowSource
+from closedloop.windows.sources import NOTES, UnreadableWindow, WindowSource
 from closedloop.windows.unknown_labels import count_unknown_labels, tell_left_out
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
@@ -54,11 +54,19 @@ class Compute:
         """Read, prepare and check one window.
 
         `statistics` are those of production's training rows, None without production; `not_yet`
-        are the columns that came after this window.
+        are the columns that came after this window. A window that is there but cannot be read
+        breaks the contract and has no rows.
         """
-        raw = source.read(name)
+        try:
+            raw, damage = source.read(name), None
+        except UnreadableWindow as error:
+            raw, damage = pd.DataFrame(), Violation("(window)", "file", error.wanted, error.got)
         prepared = prepare(raw, use_case)
-        violations = check_contract(raw, prepared, use_case, statistics, not_yet)
+        violations = (
+            check_contract(raw, prepared, use_case, statistics, not_yet)
+            if damage is None
+            else (damage,)
+        )
         content = digest(prepared, use_case)
         labelled = labelled_rows(name, index, prepared, content, use_case)
         counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))

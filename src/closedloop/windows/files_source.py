@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
-from closedloop.windows.sources import NoWindows, fill_query, require_window
-from closedloop.windows.table_file import COMPRESSED, query_files
+from closedloop.windows.sources import NoWindows, UnreadableWindow, fill_query, require_window
+from closedloop.windows.table_file import COMPRESSED, holds_nothing, query_files
 from closedloop.windows.time_column import TimedRows, cut_by_time, require_finished, utc_now
 from closedloop.windows.time_names import in_time_order
 
@@ -64,9 +64,12 @@ class FilesSource:
             rows = self._all_rows[self.timed.window == window]
             return rows.drop(columns=[self.source.time_column]).reset_index(drop=True)
         if self.source.window_column is None:
-            from closedloop.windows.chunks import read_table
-
-            return read_table(self._files()[window], self.source, self.numeric)
+            try:
+                return self._read_file(self._files()[window])
+            except SourceError as error:
+                raise UnreadableWindow(
+                    where=error.where, wanted=error.wanted, got=error.got, then=error.then
+                ) from error
         rows, column = self._all_rows, self.source.window_column
         chosen = rows[_names_of(rows[column]) == window]
         return chosen.drop(columns=[column]).reset_index(drop=True)
@@ -96,10 +99,8 @@ class FilesSource:
         """The rows of all files, read once: windows are parts of them."""
         import pandas as pd
 
-        from closedloop.windows.chunks import read_table
-
         files, column = self._files(), self.source.window_column
-        frames = [read_table(files[name], self.source, self.numeric) for name in sorted(files)]
+        frames = [self._read_file(files[name]) for name in sorted(files)]
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
         if column is not None and column not in rows.columns:
             raise SourceError(
@@ -109,6 +110,16 @@ class FilesSource:
                 then="fix window_column in [source]",
             )
         return rows
+
+    def _read_file(self, path: Path) -> pd.DataFrame:
+        """The rows of a file; none, without columns, of one that holds nothing."""
+        import pandas as pd
+
+        from closedloop.windows.chunks import read_table
+
+        return (
+            pd.DataFrame() if holds_nothing(path) else read_table(path, self.source, self.numeric)
+        )
 
     def _files(self) -> dict[str, Path]:
         """Every match of the pattern, by the name of its window."""

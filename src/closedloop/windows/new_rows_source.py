@@ -9,7 +9,7 @@ import numpy as np
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
-from closedloop.windows.sources import WindowSource
+from closedloop.windows.sources import UnreadableWindow, WindowSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,10 @@ class NewRowsSource:
         if self._learnt[:together] != names[:together]:
             self._learnt, self._rows, self._first = (), self._rows[:0], self._first[:0]
         for name in names[len(self._learnt) :]:
-            rows = np.unique(self._number_rows(self._source.read(name)))
+            try:
+                rows = np.unique(self._number_rows(self._source.read(name)))
+            except UnreadableWindow:
+                rows = self._rows[:0]  # that is no fault of the window that was asked for
             rows = rows[self._find(rows) < 0]
             places = np.searchsorted(self._rows, rows)
             self._rows = np.insert(self._rows, places, rows)

@@ -24,6 +24,10 @@ class NoWindows(SourceError):
     """The source can be read but holds no window."""
 
 
+class UnreadableWindow(SourceError):
+    """One window is there but its rows cannot be read; the others may well be."""
+
+
 class WindowSource(Protocol):
     """Something that holds windows of raw rows."""
 
@@ -36,7 +40,8 @@ class WindowSource(Protocol):
     def read(self, window: str) -> pd.DataFrame:
         """The raw rows of one window; what a person should know of the reading stands in `NOTES`.
 
-        Raises SourceError when the window is unknown or its rows cannot be read.
+        Raises UnreadableWindow when the fault is in the window itself, SourceError when it is
+        unknown or the source does not answer.
         """
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPRESSED = (".gz", ".zst")
+_FEW_BYTES = 64
 _TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
 
 
@@ -63,3 +64,10 @@ def find_table(path: Path) -> str:
             then="convert or rename the file",
         )
     return ending
+
+
+def holds_nothing(path: Path) -> bool:
+    """Whether a file has no byte in it, or nothing but a byte order mark and line ends."""
+    if path.stat().st_size > _FEW_BYTES:
+        return False
+    return not path.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()

@@ -47,6 +47,7 @@ MISTAKES = [
     ("status --use-case misspelt.toml", 2, ["traget", "did you mean target?"]),
     ("monitor", 3, ["got none", "closedloop generate"]),
     ("monitor --source rows", 2, ["windows or records", "got rows"]),
+    ("monitor --all --window a", 2, ["one window, or many with --all", "monitor --from a"]),
     ("train", 3, ["got none", "closedloop generate"]),
     ("why 1", 6, ["the id of a decision", "got 1", "closedloop history"]),
     ("why 1 --json", 6, ["the id of a decision", "closedloop history"]),
