@@ -155,6 +155,7 @@ def run_prefect_deploy(use_case: UseCase) -> None:
         "USE_CASE_NAME": use_case.name,
         "USE_CASE_PATH": str(use_case.path),
         "USE_CASE_CRON": use_case.schedule.cron,
+        "USE_CASE_SOURCE": use_case.schedule.source,
         "USE_CASE_TIMEZONE": use_case.schedule.timezone,
     }
     words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]

@@ -5,6 +5,8 @@ prefect.yaml says the same for a team's server, where workers run the flows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
@@ -35,6 +37,7 @@ def plan_deployments(use_case: UseCase, cron: str) -> list[RunnerDeployment]:
         _deployment(
             monitor_flow,
             use_case,
+            {"source": use_case.schedule.source},
             schedule=Cron(cron, timezone=use_case.schedule.timezone, slug=SLUG),
             concurrency_limit=_one_run(ConcurrencyLimitStrategy.CANCEL_NEW),
         ),
@@ -51,11 +54,16 @@ def _one_run(next_run: ConcurrencyLimitStrategy) -> ConcurrencyLimitConfig:
     return ConcurrencyLimitConfig(limit=1, collision_strategy=next_run)
 
 
-def _deployment(flow: Flow[..., Any], use_case: UseCase, **choices: Any) -> RunnerDeployment:
+def _deployment(
+    flow: Flow[..., Any],
+    use_case: UseCase,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+    **choices: Any,
+) -> RunnerDeployment:
     """A deployment with the name of its use case."""
     deployment: RunnerDeployment = flow.to_deployment(  # type: ignore[assignment]
         name=use_case.name,
-        parameters={"use_case": str(use_case.path)},
+        parameters={"use_case": str(use_case.path), **parameters},
         tags=[TAG, use_case.name],
         entrypoint_type=EntrypointType.MODULE_PATH,  # importable wherever the run starts
         enforce_parameter_schema=False,  # a window may be newer than the form

@@ -57,6 +57,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
         (schedule["schedule"]["cron"], schedule["schedule"]["timezone"])
         for schedule in monitor["schedules"]
     ] == [("30 5 * * *", "Europe/Berlin")]
+    assert monitor["parameters"] == {"use_case": str(team.path), "source": "windows"}
     assert train["schedules"] == []
     assert [
         (deployment["work_pool_name"], deployment["concurrency_options"]["collision_strategy"])

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from closedloop.errors import ModelError, RegistryError, UseCaseError
-from closedloop.records.as_windows import day_of_window
-from closedloop.records.periods import start_of
+from closedloop.records.as_windows import length_of_windows, start_of_window
 from closedloop.registry.runs import REPORT
 from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
+from closedloop.windows.periods import start_of
+from closedloop.windows.time_column import zone_of
 
 GIVEN_UP = ("rejected", "archived")
 
@@ -156,7 +157,8 @@ def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[da
     if days == 0:
         return None, ""
     name, now = loop.use_case.name, loop.records.now()
-    periods = loop.records.read_periods(name, "day", now)
+    every, zone = length_of_windows(loop.use_case), zone_of(loop.use_case.source)
+    periods = loop.records.read_periods(name, every, now, zone)
     try:
         trained = _trained_on(loop)
     except (ModelError, RegistryError) as error:
@@ -166,7 +168,9 @@ def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[da
             None,
             "all records: without production, the first model may be trained on them",
         )
-    if not trained and any(day_of_window(entry.decision.window) for entry in entries):
+    if not trained and any(
+        start_of_window(entry.decision.window, loop.use_case) for entry in entries
+    ):
         return (
             None,
             "all records: they are monitored, and production has not been trained on any yet",
@@ -176,15 +180,18 @@ def _choose_records(loop: Loop, days: int, entries: Sequence[Entry]) -> tuple[da
     memory = loop.use_case.policy.quarantine.memory_windows
     return choose_cut(
         periods,
-        start_of(now - timedelta(days=days), "day"),
+        start_of(now - timedelta(days=days), every, zone),
         trained,
-        labelled and start_of(labelled, "day"),
+        labelled and start_of(labelled, every, zone),
         memory,
     )
 
 
 def _trained_on(loop: Loop) -> tuple[datetime, ...] | None:
-    """The days of records that production and previous were trained on; None without production."""
+    """Starts of the windows of records that production and previous were trained on.
+
+    None without production.
+    """
     live, before = loop.registry.production(), loop.registry.previous()
     if live is None:
         return None
@@ -194,21 +201,22 @@ def _trained_on(loop: Loop) -> tuple[datetime, ...] | None:
         if version is not None
         for name in loop.registry.load(version).facts.trained_windows
     ]
-    return tuple(day for name in windows if (day := day_of_window(name)) is not None)
+    starts = (start_of_window(name, loop.use_case) for name in windows)
+    return tuple(start for start in starts if start is not None)
 
 
 def choose_cut(
-    days: Sequence[datetime],
+    starts: Sequence[datetime],
     wanted: datetime,
     trained: Sequence[datetime],
     labelled: datetime | None,
     memory: int,
 ) -> tuple[datetime, str]:
-    """The start of the first day to keep, and why it is before the `wanted` one, if it is.
+    """The start of the first window to keep, and why it is before the `wanted` one, if it is.
 
-    `days` with records, oldest first; `trained` are those that production or previous was trained
-    on; `labelled` is the newest with a label: it is kept, and so are the `memory` days with records
-    before it. Only whole days are deleted, because a window never changes.
+    `starts` of windows with records, oldest first; `trained` are those that production or previous
+    was trained on; `labelled` is the newest with a label: it is kept, and so are the `memory` ones
+    before it. Only whole windows are deleted, because a window never changes.
     """
     reasons = (
         {min(trained): "production, or the version it replaced, was trained on them"}
@@ -216,8 +224,8 @@ def choose_cut(
         else {}
     )
     if labelled is not None:
-        reached = sum(day < labelled for day in days)
-        looked_back = days[max(reached - memory, 0)] if reached else labelled
+        reached = sum(start < labelled for start in starts)
+        looked_back = starts[max(reached - memory, 0)] if reached else labelled
         reasons.setdefault(
             looked_back, f"the newest labelled window is compared with the {memory} before it"
         )

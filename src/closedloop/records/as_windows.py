@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from closedloop.errors import StoreError
-from closedloop.records.periods import NAMED_AS, Period, end_of, start_of
 from closedloop.records.repeated_keys import keep_newest
 from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
+from closedloop.use_case.source import Every
+from closedloop.windows.periods import NAMED_AS, end_of, name_of, period_named, start_of
+from closedloop.windows.time_column import zone_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,63 +19,64 @@ if TYPE_CHECKING:
 PREFIX = "records_"
 
 
-def day_of_window(window: str) -> datetime | None:
-    """The UTC day of a one-day window of records; None for any other name."""
-    return _start_of_window(window, "day")
+def length_of_windows(use_case: UseCase) -> Every:
+    """How long a window of records is: `every` under [source], a day unless that says otherwise."""
+    return use_case.source.every or "day"
 
 
-def _start_of_window(window: str, period: Period) -> datetime | None:
-    try:
-        return datetime.strptime(window, f"{PREFIX}{NAMED_AS[period]}").replace(tzinfo=UTC)
-    except ValueError:
+def start_of_window(window: str, use_case: UseCase) -> datetime | None:
+    """When a window of records starts; None for any other name.
+
+    Windows keep their names when `every` is changed, so each length is tried.
+    """
+    if not window.startswith(PREFIX):
         return None
+    name, zone = window.removeprefix(PREFIX), zone_of(use_case.source)
+    starts = (period_named(name, every, zone) for every in NAMED_AS)
+    return next((start for start in starts if start is not None), None)
 
 
 class RecordsSource:
-    """The service's own records as windows: one per UTC hour, day or month with answers.
+    """The service's own records as windows: one per hour, day, week or month with answers.
 
-    They are named like `records_2026-11-20`. The current period is left out unless `unfinished`: a
-    window must not grow after it was judged.
+    They are named like `records_2026-11-20`, by the clock of the use case. The current period is
+    left out unless `unfinished`: a window must not grow after it was judged.
     """
 
     def __init__(
         self,
         records: Records,
         use_case: UseCase,
-        period: Period = "day",
+        every: Every | None = None,
         *,
         unfinished: bool = False,
     ) -> None:
-        self._records, self._use_case, self._period, self._unfinished = (
-            records,
-            use_case,
-            period,
-            unfinished,
-        )
+        self._records, self._use_case, self._unfinished = records, use_case, unfinished
+        self._every, self._zone = every or length_of_windows(use_case), zone_of(use_case.source)
 
     def windows(self) -> tuple[str, ...]:
         """Names in time order, which is also their sorted order."""
         now = self._records.now()
-        until = (
-            end_of(start_of(now, self._period), self._period)
-            if self._unfinished
-            else start_of(now, self._period)
-        )
-        starts = self._records.read_periods(self._use_case.name, self._period, until)
-        return tuple(f"{PREFIX}{start.strftime(NAMED_AS[self._period])}" for start in starts)
+        until = start_of(now, self._every, self._zone)
+        if self._unfinished:
+            until = end_of(until, self._every, self._zone)
+        starts = self._records.read_periods(self._use_case.name, self._every, until, self._zone)
+        return tuple(f"{PREFIX}{name_of(start, self._every, self._zone)}" for start in starts)
 
     def read(self, window: str) -> pd.DataFrame:
         """Raw rows of one window as `Records.read` returns them, the newest of every key.
 
         Raises StoreError when the name is not one of this source.
         """
-        start = _start_of_window(window, self._period)
+        name = window.removeprefix(PREFIX)
+        start = period_named(name, self._every, self._zone) if name != window else None
         if start is None:
             raise StoreError(
                 where=f"window {window}",
-                wanted=f"{PREFIX}{NAMED_AS[self._period]}",
+                wanted=f"{PREFIX}{NAMED_AS[self._every]}",
                 got=window,
                 then="name a window of this source",
             )
-        answered = self._records.read(self._use_case, start, end_of(start, self._period))
+        end = end_of(start, self._every, self._zone)
+        answered = self._records.read(self._use_case, start, end)
         return keep_newest(answered, self._use_case)

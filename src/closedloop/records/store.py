@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,7 +20,6 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.records.labels import Label, write_labels
-from closedloop.records.periods import Period, end_of, start_of
 from closedloop.records.request import AnsweredRequest, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
@@ -28,6 +27,8 @@ from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_e
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
+from closedloop.use_case.source import Every
+from closedloop.windows.periods import end_of, start_of
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where rows are read: the service only writes
@@ -184,8 +185,13 @@ class Records:
         with self._transaction("look for labels") as connection:
             return find_newest_labelled(connection, use_case)
 
-    def read_periods(self, use_case: str, period: Period, until: datetime) -> tuple[datetime, ...]:
-        """Starts of the UTC periods before `until` with at least one answer, oldest first."""
+    def read_periods(
+        self, use_case: str, every: Every, until: datetime, zone: tzinfo = UTC
+    ) -> tuple[datetime, ...]:
+        """Starts, in UTC, of the periods before `until` with at least one answer, oldest first.
+
+        A period is one by the clock of `zone`.
+        """
         starts: list[datetime] = []
         # One index lookup per period, however many requests it holds.
         earliest = select(func.min(ANSWERS.c.at)).where(
@@ -194,9 +200,9 @@ class Records:
         with self._transaction("read periods") as connection:
             found = connection.execute(earliest).scalar_one()
             while found is not None:
-                starts.append(start_of(found, period))
+                starts.append(start_of(found, every, zone))
                 found = connection.execute(
-                    earliest.where(ANSWERS.c.at >= end_of(starts[-1], period))
+                    earliest.where(ANSWERS.c.at >= end_of(starts[-1], every, zone))
                 ).scalar_one()
         return tuple(starts)
 

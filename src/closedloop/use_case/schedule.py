@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -34,6 +35,8 @@ class Schedule:
     """Minute, hour, day, month and weekday of a turn."""
     timezone: str = "UTC"
     """Clock that `cron` is read by: an IANA name such as Europe/Berlin."""
+    source: Literal["windows", "records"] = "windows"
+    """What the scheduled turn looks at: the windows of [source], or the service's own records."""
 
     def __post_init__(self) -> None:
         check_cron(self.cron)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:
         deployment["entrypoint"]: (
             [schedule["slug"] for schedule in deployment.get("schedules", [])],
             deployment.get("concurrency_limit"),
+            sorted(deployment["parameters"]),
         )
         for deployment in listed["deployments"]
     }
@@ -66,13 +68,32 @@ def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:
             }
             if deployment.concurrency_limit
             else None,
+            sorted(deployment.parameters),
         )
         for deployment in plan_deployments(load_use_case(STREAMFLOW), "0 6 * * *")
     }
     assert alone == team
-    assert [name for name, (slugs, _) in team.items() if slugs] == [
+    assert [name for name, (slugs, *_) in team.items() if slugs] == [
         "flows.monitor_flow.monitor_flow"
     ]
+
+
+def test_the_schedule_can_look_at_the_records() -> None:
+    """[schedule] source = "records" is what the scheduled run is told; no other flow is."""
+    from flows.deployment.scheduled_flows import plan_deployments
+
+    use_case = load_use_case(STREAMFLOW)
+    told = [
+        [
+            deployment.parameters.get("source")
+            for deployment in plan_deployments(chosen, "0 6 * * *")
+        ]
+        for chosen in (
+            use_case,
+            replace(use_case, schedule=replace(use_case.schedule, source="records")),
+        )
+    ]
+    assert told == [["windows"] + [None] * 4, ["records"] + [None] * 4]
 
 
 @pytest.mark.slow

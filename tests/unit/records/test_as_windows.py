@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from closedloop.errors import StoreError
-from closedloop.records.as_windows import RecordsSource
+from closedloop.records.as_windows import RecordsSource, start_of_window
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
@@ -47,9 +47,10 @@ def test_windows_are_the_utc_days_with_answers(engine: Engine, use_case: UseCase
 @pytest.mark.parametrize(
     ("period", "windows"),
     [
-        ("hour", ("records_2026-01-31T23", "records_2026-02-01T00")),
-        ("day", ("records_2026-01-31", "records_2026-02-01")),
-        ("month", ("records_2026-01", "records_2026-02")),
+        ("hour", ("records_2026-05-31T23", "records_2026-06-01T00")),
+        ("day", ("records_2026-05-31", "records_2026-06-01")),
+        ("week", ("records_2026-W22", "records_2026-W23")),
+        ("month", ("records_2026-05", "records_2026-06")),
     ],
 )
 def test_windows_split_at_the_end_of_their_period(
@@ -57,13 +58,30 @@ def test_windows_split_at_the_end_of_their_period(
 ) -> None:
     """The last microsecond of a month and the first of the next are in different windows of every
     period."""
-    midnight = datetime(2026, 2, 1, tzinfo=UTC)
+    midnight = datetime(2026, 6, 1, tzinfo=UTC)  # a Monday
     records.append(
         [answered("before", at=midnight - timedelta(microseconds=1)), answered("at", at=midnight)]
     )
     source = RecordsSource(records, use_case, period)  # type: ignore[arg-type]
     assert source.windows() == windows
     assert [len(source.read(window)) for window in windows] == [1, 1]
+
+
+def test_every_and_timezone_of_the_use_case_cut_the_records(
+    records: Records, use_case: UseCase
+) -> None:
+    """Half past eleven of a UTC Sunday is Monday of the next week in Berlin."""
+    berlin = replace(
+        use_case, source=replace(use_case.source, every="week", timezone="Europe/Berlin")
+    )
+    sunday = datetime(2026, 5, 31, 21, 30, tzinfo=UTC)
+    records.append([answered("before", at=sunday), answered("at", at=sunday + timedelta(hours=1))])
+    source = RecordsSource(records, berlin)
+    assert source.windows() == ("records_2026-W22", "records_2026-W23")
+    assert [len(source.read(window)) for window in source.windows()] == [1, 1]
+    assert start_of_window("records_2026-W23", berlin) == datetime(2026, 5, 31, 22, tzinfo=UTC)
+    assert start_of_window("records_2026-06-01", berlin) == datetime(2026, 5, 31, 22, tzinfo=UTC)
+    assert start_of_window("month_004", berlin) is None
 
 
 def test_a_window_of_another_source_is_refused(records: Records, use_case: UseCase) -> None:
