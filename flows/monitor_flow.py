@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
-from closedloop.registry.runs import HAS_FILE, REPORT
+from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
@@ -88,7 +88,7 @@ def monitor_flow(
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )
-    publish(entry)
+    publish(loop, entry)
     if run is not None and run.deployment_id is not None:
         with best_effort(LIST_WINDOWS):
             refresh_forms(loop.use_case)
@@ -107,10 +107,15 @@ def monitor_flow(
     return entry.id
 
 
-def publish(entry: Entry) -> None:
-    """Show the decision and the link to the drift report in the Prefect UI."""
-    report = entry.turn.run.report if entry.turn.run else None
+def publish(loop: Loop, entry: Entry) -> None:
+    """Show the decision and the link to the drift report, if it is there, in the Prefect UI."""
+    run = entry.turn.run
+    report = run.report if run else None
     link = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
+    # A turn that is repeated shows what it decided the first time.
+    with best_effort("look for the drift report"):
+        if report and run and run.run and loop.registry.is_pruned(run.run):
+            link = f"\n{PRUNED_REPORT}\n"
     told = (*entry.turn.notes, *tell_estimates(entry.turn))
     said = "".join(f"\n{sentence}\n" for sentence in told)
     create_markdown_artifact(

@@ -99,3 +99,14 @@ def test_reports_are_counted_and_dropped_beyond_those_that_stay(backend: Backend
     )
     kept = [run for run in runs if registry._client.list_artifacts(run)]
     assert len(kept) == 1
+    assert [run for run in runs if not registry.is_pruned(run)] == kept
+
+
+def test_a_run_that_was_deleted_is_known_to_be_pruned(backend: Backend) -> None:
+    """Also when MLflow has removed it for good; a run without such a file is not."""
+    registry = backend.new()
+    there, deleted = log(registry, None, "kept"), log(registry, None, "deleted")
+    registry._client.delete_run(deleted)
+    assert not registry.is_pruned(there)
+    assert registry.is_pruned(deleted)
+    assert registry.is_pruned("0" * 32)

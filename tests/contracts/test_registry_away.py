@@ -31,6 +31,7 @@ EVERY_QUESTION: list[Callable[[Registry], object]] = [
     lambda registry: registry.prune(1),
     lambda registry: registry.count_files("a file"),
     lambda registry: registry.drop_files("a file", keep=1),
+    lambda registry: registry.is_pruned("a run"),
     lambda registry: registry.ping(),
     lambda registry: registry.local_file("a run", "a file"),
     lambda registry: registry.run_link("a run", "http://127.0.0.1:5000"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from closedloop.cli.decision_view import tell_report
 from closedloop.decisions.checks import Kind
 from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
 from closedloop.windows.prepare import prepare
@@ -137,6 +138,13 @@ def test_the_disk_does_not_fill_with_reports(
         True,
     ]
     assert all("drift" in loop.registry.read_run_file(run, "evidence.json") for run in runs)
+    told = {
+        entry.turn.run.run: tell_report(loop, entry) or ""
+        for entry in loop.journal.history("streamflow")
+        if entry.turn.run
+    }
+    assert told[runs[0]].startswith("the drift report was pruned")
+    assert f"runs/{runs[1]}/artifacts/drift_report.html" in told[runs[1]]
 
 
 def test_the_decision_is_shown_in_prefect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +13,8 @@ from rich.table import Table
 from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
 from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
+from closedloop.errors import RegistryError
+from closedloop.registry.runs import PRUNED_REPORT, REPORT
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -70,10 +73,25 @@ def report_link(loop: Loop, entry: Entry) -> str | None:
     return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
 
 
+def tell_report(loop: Loop, entry: Entry) -> str | None:
+    """Where a decision's report is, or that it was pruned; None when there never was one."""
+    link, run = report_link(loop, entry), entry.turn.run
+    if link is None or run is None:
+        return None
+    # An MLflow that is away says nothing about its reports.
+    with suppress(RegistryError):
+        if run.run and REPORT in link and loop.registry.is_pruned(run.run):
+            return f"{PRUNED_REPORT}: CLOSEDLOOP_KEEP_REPORTS says how many stay"
+    return f"report (while closedloop up runs): {link}"
+
+
 def show_decision(
     console: Console, entry: Entry, *, report: str | None = None, every_check: bool = False
 ) -> None:
-    """Print a decision and its reason; with `every_check` also the table of its checks."""
+    """Print a decision and its reason; with `every_check` also the table of its checks.
+
+    `report` is the sentence of `tell_report`.
+    """
     decision = entry.decision
     version = f", version {decision.version}" if decision.version is not None else ""
     outcome = entry.outcome or "not carried out yet"
@@ -106,9 +124,7 @@ def show_decision(
         console.print(f"caused by decision {entry.cause}", style="dim", highlight=False)
     if report:
         # Outside the box and on one line, so that it can be clicked and copied.
-        console.print(
-            f"report (while closedloop up runs): {escape(report)}", soft_wrap=True, highlight=False
-        )
+        console.print(escape(report), soft_wrap=True, highlight=False)
 
 
 def _rows_left_out(decision: Decision) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from closedloop.cli.decision_view import report_link, show_decision
+from closedloop.cli.decision_view import show_decision, tell_report
 from closedloop.cli.session import Session
 from closedloop.cli.turn_summary import show_summary, summarise
 from closedloop.decisions.checks import Kind
@@ -66,7 +66,7 @@ def run_flow(
         return found.exit_code
     show_summary(session.console, found)
     for entry in (*quarantines, first, *following):
-        show_decision(session.console, entry, report=report_link(loop, entry))
+        show_decision(session.console, entry, report=tell_report(loop, entry))
     if loop.use_case.source.time_column is not None:
         for sentence in tell_changed_windows(History(loop)):
             session.print_line(sentence)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from closedloop.cli.options import AsJson, UseCasePath
 from closedloop.cli.session import Session
+from closedloop.errors import UseCaseError
+
+if TYPE_CHECKING:
+    from closedloop.storage.entry import Entry
+    from closedloop.turn.open import Loop
 
 
 def add(app: typer.Typer, session: Session) -> None:
@@ -26,13 +34,44 @@ def add(app: typer.Typer, session: Session) -> None:
     ) -> None:
         """Show every check behind a decision, and its outcome."""
         loop = session.open_loop(use_case)
-        from closedloop.cli.decision_view import report_link, show_decision
+        from closedloop.cli.decision_view import show_decision, tell_report
 
         entry = loop.journal.entry(decision)
+        _refuse_another(loop, entry)
         session.show(
             as_json,
             entry.as_json(),
             lambda: show_decision(
-                session.console, entry, report=report_link(loop, entry), every_check=True
+                session.console, entry, report=tell_report(loop, entry), every_check=True
             ),
         )
+
+
+def _refuse_another(loop: Loop, entry: Entry) -> None:
+    """Raise UseCaseError for a decision of another use case, with the --use-case to give."""
+    if entry.use_case == loop.use_case.name:
+        return
+    path = _find_use_case(entry.use_case, loop)
+    raise UseCaseError(
+        where=f"decision {entry.id}",
+        wanted=f"a decision of {loop.use_case.name}",
+        got=f"one of {entry.use_case}",
+        then=f"closedloop why {entry.id} --use-case "
+        + (quote(str(path)) if path else f"LOOP_TOML, with the loop.toml of {entry.use_case}"),
+    )
+
+
+def _find_use_case(name: str, loop: Loop) -> Path | None:
+    """The loop.toml with this name, among those of the settings and beside the one asked for.
+
+    The journal knows names only.
+    """
+    from closedloop.use_case.loop_toml import load_use_case
+
+    asked = loop.use_case.path
+    beside = (*asked.parent.glob("*.toml"), *asked.parent.parent.glob("*/loop.toml"))
+    for path in (*loop.settings.deployed_use_cases, *sorted(beside)):
+        with suppress(UseCaseError, OSError):
+            if (found := load_use_case(path)).name == name:
+                return found.path
+    return None

@@ -13,7 +13,9 @@ from closedloop.bundle.files import write_manifest
 from closedloop.registry.mlflow_client import is_tagged, prepare_client, reaching
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
+DROPPED = "dropped"  # the value of HAS_FILE once the file is deleted
 MODEL_PATH, REPORT = "model", "drift_report.html"
+PRUNED_REPORT = "the drift report was pruned"
 
 
 class Runs:
@@ -129,13 +131,27 @@ class Runs:
             found = self._runs_with_file(name)[keep:]
             for run in found:
                 self._delete(run, name)
-                self._client.set_tag(run.info.run_id, HAS_FILE, "dropped")
+                self._client.set_tag(run.info.run_id, HAS_FILE, DROPPED)
         return len(found)
 
     def count_files(self, name: str) -> int:
         """How many runs still have the file `name`."""
         with self._reaching(f"count files {name}"):
             return len(self._runs_with_file(name))
+
+    def is_pruned(self, run_id: str) -> bool:
+        """Whether the run was deleted, or `drop_files` deleted its file."""
+        with self._reaching("find a run"):
+            from mlflow.exceptions import MlflowException
+
+            try:
+                run = self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return True
+                raise
+            deleted = run.info.lifecycle_stage == "deleted"
+            return bool(deleted or run.data.tags.get(HAS_FILE) == DROPPED)
 
     # Inside
 
