@@ -17,7 +17,14 @@ def add(app: typer.Typer, session: Session) -> None:
     @app.command(epilog="Example: closedloop generate --months 7")
     def generate(
         use_case: UseCasePath = None,
-        months: Annotated[int, typer.Option("--months", min=1, help="Number of windows.")] = 7,
+        months: Annotated[
+            int | None,
+            typer.Option(
+                "--months",
+                help="Number of windows; usually 7 of streamflow, all 3 of iris.",
+                show_default=False,
+            ),
+        ] = None,
     ) -> None:
         """Write the synthetic data of a use case that has a generator."""
         loop = session.open_loop(use_case)
@@ -29,7 +36,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 got="none",
                 then="this use case reads its own data and needs none generated",
             )
-        with session.working(f"writing {months} windows ..."):
+        with session.working("writing windows ..."):
             from closedloop.windows.synthetic import generate_windows, write_generated
 
             written = write_generated(

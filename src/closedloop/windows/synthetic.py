@@ -11,21 +11,36 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from closedloop.errors import SourceError
+from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.files_source import root_folder
 from closedloop.windows.streamflow_month import subscription_month
 
+Generator = Literal["streamflow", "iris"]
+# How many windows are written unless another number is asked for, and how many there are: iris has
+# 150 rows, and the number in a month's name three digits.
+USUAL_WINDOWS: dict[Generator, int] = {"streamflow": 7, "iris": 3}
+MOST_WINDOWS: dict[Generator, int] = {"streamflow": 1000, "iris": 3}
+
 
 def generate_windows(
-    generator: Literal["streamflow", "iris"], months: int = 7, seed: int = 0
+    generator: Generator, months: int | None = None, seed: int = 0
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """The windows of a built-in use case: window -> file name ('' for a single file) -> frame.
 
-    `months` is the number of streamflow months; iris always has three windows.
+    `months` is the number of windows, the first ones of the generator; None: `USUAL_WINDOWS`.
+    Raises UseCaseError for fewer than 1, or more than the generator has.
     """
+    months, most = USUAL_WINDOWS[generator] if months is None else months, MOST_WINDOWS[generator]
+    if not 1 <= months <= most:
+        raise UseCaseError(
+            where="--months",
+            wanted=f"1 to {most}, {generator} has only {most} windows",
+            got=str(months),
+            then=f"closedloop generate --months {min(max(months, 1), most)}",
+        )
     if generator == "iris":
-        return {name: {"": frame} for name, frame in iris_windows(seed).items()}
+        return {name: {"": frame} for name, frame in list(iris_windows(seed).items())[:months]}
     return {f"month_{month:03d}": subscription_month(month, seed) for month in range(months)}
 
 

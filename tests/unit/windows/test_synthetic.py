@@ -16,11 +16,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from closedloop.errors import UseCaseError
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.contract_check import check_contract, measure_statistics
 from closedloop.windows.prepare import prepare
 from closedloop.windows.streamflow_month import TABLES, subscription_month
-from closedloop.windows.synthetic import generate_windows, iris_windows
+from closedloop.windows.synthetic import Generator, generate_windows, iris_windows
 
 USE_CASE = load_use_case(Path(__file__).parents[3] / "data" / "streamflow")
 
@@ -213,3 +214,34 @@ def test_generated_windows_by_name() -> None:
     assert {name: set(tables) for name, tables in generate_windows("iris").items()} == {
         f"window_{number}": {""} for number in range(3)
     }
+
+
+@pytest.mark.parametrize(
+    ("generator", "months", "said"),
+    [
+        (
+            "iris",
+            5,
+            "wanted 1 to 3, iris has only 3 windows, got 5: closedloop generate --months 3",
+        ),
+        ("iris", 0, "wanted 1 to 3, .* got 0: closedloop generate --months 1"),
+        ("streamflow", 1001, "streamflow has only 1000 windows, got 1001: .* --months 1000"),
+        ("streamflow", -1, "got -1: closedloop generate --months 1"),
+    ],
+)
+def test_a_generator_says_how_many_windows_it_has(
+    generator: Generator, months: int, said: str
+) -> None:
+    """More months than there are, or none, are refused with the number to give."""
+    with pytest.raises(UseCaseError, match=said):
+        generate_windows(generator, months)
+
+
+@pytest.mark.parametrize("months", [None, 1, 2, 3])
+def test_iris_has_as_many_windows_as_asked_for(months: int | None) -> None:
+    """The first ones of three, which are the same however many are asked for."""
+    found = generate_windows("iris", months)
+    assert list(found) == [f"window_{number}" for number in range(months or 3)]
+    assert all(
+        found[name][""].equals(frame) for name, frame in iris_windows().items() if name in found
+    )
