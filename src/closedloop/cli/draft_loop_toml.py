@@ -22,9 +22,9 @@ from closedloop.cli.draft_columns import (
 from closedloop.cli.draft_feature import Feature, Surroundings, quote, show, write_texts
 from closedloop.cli.draft_nested import describe_nested
 from closedloop.cli.draft_numbers import find_numbers
+from closedloop.cli.draft_policy import find_minimums, write_policy
 from closedloop.cli.draft_source import describe_source
 from closedloop.errors import UseCaseError
-from closedloop.use_case.contract import MISSING
 from closedloop.use_case.source import Source
 from closedloop.windows.prepare import read_categories, select_column
 
@@ -105,14 +105,17 @@ def describe_table(
             got=reasons,
             then="add columns to predict from",
         )
+    keys = select_column(frame, key) if key else None
+    minimums = find_minimums(labels, windows, classes.names, keys)
     parts = [
         _head(name, path, key),
         describe_source(path, out, source, remarks),
         _target(target, classes),
         _columns(features),
-        _policy(labels, windows),
+        write_policy(minimums),
     ]
-    return Draft("\n".join(parts), _notes(target, classes, features))
+    too_small = (minimums.note,) if minimums.note else ()
+    return Draft("\n".join(parts), (*too_small, *_notes(target, classes, features)))
 
 
 def _notes(target: str, classes: Classes, features: list[Feature]) -> tuple[str, ...]:
@@ -177,36 +180,3 @@ def _columns(features: Iterable[Feature]) -> str:
         "# values of a column are out of bounds, or too many are null."
     )
     return "\n".join([head, *left_out, "", *kept])
-
-
-def _policy(labels: pd.Series[str], windows: pd.Series[str]) -> str:
-    """Minimums that windows of this size can meet: a quarter of the first one is held out to
-    evaluate the first model."""
-    labelled = labels != MISSING
-    rows = int(labelled.groupby(windows.to_numpy()).sum().median())
-    rarest = float(labels[labelled].value_counts(normalize=True).min())
-    judged = min(500, max(10, int(rows * 0.15)))
-    each = min(30, max(2, int(judged * rarest / 2)))
-    return f"""# Policy: the numbers that decide. These fit windows of about {rows} labelled rows;
-# everything left out has its default, see docs/loop-toml.md.
-[policy.retraining]
-min_new_labels = {judged}
-min_new_labels_per_class = {each}
-
-[policy.promotion]
-min_rows = {judged}
-min_rows_per_class = {each}
-min_slice_rows = {min(100, max(10, rows // 20))}
-min_slice_rows_per_class = {min(10, each)}
-
-[policy.rollback]
-min_rows = {judged}
-
-# A slice is a part of the rows that is compared separately. A candidate that harms a protected
-# slice is rejected.
-# [[slices]]
-# name = "my_slice"
-# column = "COLUMN"
-# values = ["VALUE"]  # or minimum and maximum for a numeric column
-# protected = true
-"""

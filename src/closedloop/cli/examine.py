@@ -16,6 +16,7 @@ from rich.markup import escape
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.cli.examine_columns import describe_columns
 from closedloop.cli.examine_files import describe_model_files
+from closedloop.cli.examine_gates import describe_gates
 from closedloop.cli.examine_labels import describe_labels
 from closedloop.cli.examine_leaks import describe_single_columns
 from closedloop.cli.examine_times import describe_past_windows, tell_left_out
@@ -60,6 +61,7 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
             _try("single columns", lambda: describe_single_columns(loop)),
             _try("labels", lambda: describe_labels(loop)),
             _try("columns", lambda: describe_columns(loop)),
+            _try("minimums", lambda: describe_gates(loop)),
             _try("tables", lambda: _tables(loop)),
             _try("past windows", lambda: describe_past_windows(loop)),
             _try("journal", lambda: _journal(loop)),

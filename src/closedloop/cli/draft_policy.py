@@ -1,0 +1,174 @@
+"""The minimums that `init` writes: as many rows as an interval needs, if the windows have them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from closedloop.errors import UseCaseError
+from closedloop.use_case.contract import MISSING, Training
+from closedloop.windows.order import held_out
+from closedloop.windows.spelling import spell
+from closedloop.windows.time_names import in_time_order
+
+# Rows of the rarest class from which an interval keeps its promise: docs/decisions.md. 30 is the
+# default of loop.toml, with some to spare.
+ENOUGH_OF_A_CLASS, _AMPLE_OF_A_CLASS = 20, 30
+# Half of 55 rows is at least 20 in 98 of 100 draws.
+_OF_A_CLASS_IN_A_WINDOW = 55
+_USUAL_SHARE, _LARGE_SHARE = Training().holdout_share, 0.5
+
+
+@dataclass(frozen=True)
+class Minimums:
+    """What windows of `rows` labelled rows can be asked for.
+
+    `note` says how long windows would have to be, when these are too small to judge by.
+    """
+
+    rows: int
+    judged: int
+    of_each_class: int
+    holdout_share: float
+    note: str = ""
+
+
+def find_minimums(
+    labels: pd.Series[str],
+    windows: pd.Series[str],
+    classes: Sequence[str],
+    key: pd.Series[str] | None,
+) -> Minimums:
+    """Minimums that three of four windows meet, and the held-out part of the first one, too.
+
+    The held-out part is the one that will judge a first model: `key` decides it, without one the
+    place of a row. All series have one value for each row of the table. Raises UseCaseError when no
+    row has both a label and a window.
+    """
+    labels, windows = labels.reset_index(drop=True), windows.reset_index(drop=True)
+    known = _find_judgeable(labels, windows, classes)
+    counts = pd.crosstab(windows[known], labels[known]).reindex(columns=list(classes), fill_value=0)
+    first = _first_whole_window(counts.sum(axis=1))
+    judging, keys = labels[known & (windows == first)], _read_keys(windows == first, key)
+    totals, rarest = counts.sum(axis=1).to_numpy(), counts.min(axis=1).to_numpy()
+    usual = float(np.quantile(rarest, 0.25))
+    share, part, there = max(
+        (_hold_out(judging, keys, classes, share, usual) for share in (_USUAL_SHARE, _LARGE_SHARE)),
+        key=lambda tried: min(tried[2], ENOUGH_OF_A_CLASS),
+    )
+    each = next((many for many in (_AMPLE_OF_A_CLASS, ENOUGH_OF_A_CLASS) if there >= many), there)
+    each = max(1, each)
+    smallest = min(len(judging), int(np.quantile(totals, 0.25)))
+    judged = max(1, min(500, max(int(smallest * 0.15), each * len(classes)), part))
+    found = Minimums(int(np.median(totals)), judged, each, share)
+    if there >= ENOUGH_OF_A_CLASS:
+        return found
+    of_all = counts.to_numpy().sum(axis=0)
+    note = _tell_too_small(found, len(totals), int(np.median(rarest)), of_all.min() / of_all.sum())
+    missing = "" if there else ". Where a class has no row at all, nothing can be promoted"
+    return replace(found, note=note + missing)
+
+
+def _find_judgeable(
+    labels: pd.Series[str], windows: pd.Series[str], classes: Sequence[str]
+) -> pd.Series[bool]:
+    known = labels.isin(list(classes)) & (windows != MISSING)
+    if not known.any():
+        raise UseCaseError(
+            where="init",
+            wanted="rows with a label and a window",
+            got="none",
+            then="choose another --target or --window-column",
+        )
+    return known
+
+
+def _first_whole_window(totals: pd.Series[int]) -> str:
+    """The first window that is no fragment: that has half as many labels as the median one."""
+    ordered = in_time_order(map(str, totals.index))
+    return next(name for name in ordered if totals[name] >= totals.median() / 2)
+
+
+def _read_keys(rows: pd.Series[bool], key: pd.Series[str] | None) -> pd.Series[str]:
+    """What the held-out part is drawn by, as training reads it: keys or places in the window."""
+    places = np.flatnonzero(rows)
+    if key is None:
+        return pd.Series([str(place) for place in range(len(places))], index=places)
+    return pd.Series([spell(value) for value in key.to_numpy()[places]], index=places)
+
+
+def _hold_out(
+    labels: pd.Series[str],
+    keys: pd.Series[str],
+    classes: Sequence[str],
+    share: float,
+    usual: float,
+) -> tuple[float, int, int]:
+    """The share, the rows that it holds out, and how many of the rarest class can be asked for.
+
+    That is no more than the share promises of the `usual` window: a draw with more is luck.
+    """
+    part = labels[held_out(list(keys[labels.index]), share, Training().seed)]
+    there = int(part.value_counts().reindex(list(classes), fill_value=0).min())
+    return share, len(part), min(there, int(share * usual))
+
+
+def _tell_too_small(found: Minimums, windows: int, of_rarest: int, share: float) -> str:
+    needed = _round_up(_OF_A_CLASS_IN_A_WINDOW / share)
+    factor = needed / found.rows
+    times = f"{round(factor, 1):g}" if factor < 10 else f"{math.ceil(factor):,}"
+    return (
+        f"windows of {found.rows:,} labelled rows, {of_rarest:,} of the rarest class, are too "
+        "small to judge a model reliably: a part of the first window judges the first model, and "
+        f"needs {ENOUGH_OF_A_CLASS} rows of each class. The minimums are less than that "
+        f"({found.judged:,} rows, {found.of_each_class} of each class). Windows of about "
+        f"{needed:,} labelled rows would do, {times} times as {'long' if windows > 1 else 'many'}"
+    )
+
+
+def _round_up(number: float) -> int:
+    """The next whole number with two digits that are not 0."""
+    step: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return math.ceil(number / step) * step
+
+
+def write_policy(found: Minimums) -> str:
+    """[training], when it differs from the default, and [policy.*] with these minimums."""
+    told = ""
+    if found.note:
+        told = "".join(f"# {line}\n" for line in textwrap.wrap(f"Note: {found.note}.", 96))
+    training = ""
+    if found.holdout_share != _USUAL_SHARE:
+        training = (
+            f"[training]\nholdout_share = {found.holdout_share:g}  # a quarter of the first window "
+            "has too few rows of the rarest class\n\n"
+        )
+    return f"""{training}# Policy: the numbers that decide. These fit windows of about \
+{found.rows} labelled rows;
+# everything left out has its default, see docs/loop-toml.md.
+{told}[policy.retraining]
+min_new_labels = {found.judged}
+min_new_labels_per_class = {found.of_each_class}
+
+[policy.promotion]
+min_rows = {found.judged}
+min_rows_per_class = {found.of_each_class}
+min_slice_rows = {min(100, max(10, found.rows // 20))}
+min_slice_rows_per_class = {min(10, found.of_each_class)}
+
+[policy.rollback]
+min_rows = {found.judged}
+
+# A slice is a part of the rows that is compared separately. A candidate that harms a protected
+# slice is rejected.
+# [[slices]]
+# name = "my_slice"
+# column = "COLUMN"
+# values = ["VALUE"]  # or minimum and maximum for a numeric column
+# protected = true
+"""

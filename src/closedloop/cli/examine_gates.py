@@ -1,0 +1,158 @@
+"""What `closedloop doctor` says about gates that windows of this size can never meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from closedloop.errors import ClosedLoopError
+from closedloop.metrics.auc import count_rarest
+from closedloop.metrics.comparison import slice_rows
+from closedloop.training.candidates import LabelledWindow, split_windows
+from closedloop.turn.open import Loop
+from closedloop.windows.order import columns_not_yet, mature
+
+_NEWEST = 5  # windows whose median is the usual one, together with the first
+_HELD_OUT, _LARGEST_SHARE = "the held-out part", 0.5
+
+
+@dataclass(frozen=True)
+class _Unmet:
+    """A minimum of loop.toml that asks for more than there is."""
+
+    table: str
+    name: str
+    limit: int
+    there: int
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.limit} in [{self.table}], where {self.where}"
+
+
+def describe_gates(loop: Loop) -> str:
+    """One sentence if windows can meet every minimum, or while none has labels.
+
+    Raises ClosedLoopError that names each minimum that they cannot meet, with the line to write.
+    """
+    windows = _read_labelled(loop)
+    if not windows:
+        return "no readable window has labels yet"
+    unmet = [*_of_the_first_model(loop, windows[0]), *_of_later_windows(loop, windows)]
+    if not unmet:
+        return "windows of this size can meet every minimum of loop.toml"
+    raise ClosedLoopError(
+        where=str(loop.use_case.path),
+        wanted="minimums that windows of this size can meet",
+        got="; ".join(map(str, unmet)),
+        then=_advise(unmet, loop.use_case.training.holdout_share),
+    )
+
+
+def _advise(unmet: Sequence[_Unmet], holdout_share: float) -> str:
+    """The lines to write, with the lowest number there is, because a minimum holds everywhere."""
+    lowest: dict[tuple[str, str], int] = {}
+    for gate in sorted(unmet, key=lambda gate: -gate.there):
+        lowest[gate.table, gate.name] = gate.there
+    lines = [
+        f"{name} = {there} in [{table}]" for (table, name), there in lowest.items() if there > 0
+    ]
+    ways = [f"write {', '.join(lines)}"] if lines else []
+    if holdout_share < _LARGEST_SHARE and any(gate.where.startswith(_HELD_OUT) for gate in unmet):
+        ways.append(f"raise holdout_share in [training] (at most {_LARGEST_SHARE})")
+    ways.append("make windows longer: closedloop init says how long they would have to be")
+    return "; or ".join(ways)
+
+
+def _read_labelled(loop: Loop) -> list[LabelledWindow]:
+    """The first window with due labels and the newest ones, of those that keep the contract."""
+    names, use_case = loop.source.windows(), loop.use_case
+    due = mature(names, names[-1], use_case.labels.delay_windows) if names else ()
+    reads = (
+        loop.compute.read_window(
+            loop.source,
+            name,
+            names.index(name),
+            use_case,
+            None,
+            columns_not_yet(use_case.columns, names, name),
+        )
+        for name in dict.fromkeys((*due[:1], *due[-_NEWEST:]))
+    )
+    return [read.labelled for read in reads if not read.violations and len(read.labelled.labels)]
+
+
+def _of_the_first_model(loop: Loop, first: LabelledWindow) -> list[_Unmet]:
+    """A first model that has one window only is judged on a part of it."""
+    use_case, rules = loop.use_case, loop.use_case.policy.promotion
+    if _has_production(loop):
+        return []
+    judged = split_windows((first,), use_case).evaluation.labels
+    rarest = count_rarest(judged, len(use_case.target.classes))
+    return _compare(
+        f"{_HELD_OUT} of {first.name}, which judges a first model, has",
+        "policy.promotion",
+        ("min_rows", rules.min_rows, len(judged)),
+        ("min_rows_per_class", rules.min_rows_per_class, rarest),
+    )
+
+
+def _has_production(loop: Loop) -> bool:
+    try:
+        return loop.registry.production() is not None
+    except ClosedLoopError:
+        return True  # another line of doctor tells what is wrong with the registry
+
+
+def _of_later_windows(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Unmet]:
+    policy, classes = loop.use_case.policy, len(loop.use_case.target.classes)
+    rules, rows = policy.retraining, int(median(len(window.labels) for window in windows))
+    rarest = int(median(count_rarest(window.labels, classes) for window in windows))
+    unmet = _compare(
+        "the usual window has",
+        "policy.promotion",
+        ("min_rows", policy.promotion.min_rows, rows),
+        ("min_rows_per_class", policy.promotion.min_rows_per_class, rarest),
+    )
+    if rules.age_trigger:
+        age = rules.max_age_windows
+        unmet += _compare(
+            f"the {age} windows after which age asks for a retraining have",
+            "policy.retraining",
+            ("min_new_labels", rules.min_new_labels, age * rows),
+            ("min_new_labels_per_class", rules.min_new_labels_per_class, age * rarest),
+        )
+    if policy.rollback.enabled:
+        rollback = ("min_rows", policy.rollback.min_rows, rows)
+        unmet += _compare("the usual window has", "policy.rollback", rollback)
+    return unmet + _of_slices(loop, windows)
+
+
+def _of_slices(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Unmet]:
+    """A protected slice with too few rows is unknown, and lets nothing be promoted."""
+    use_case, rules, unmet = loop.use_case, loop.use_case.policy.promotion, []
+    for part in use_case.slices:
+        if not part.protected:
+            continue
+        found = [window.labels[slice_rows(window.frame, part)] for window in windows]
+        rarest = int(median(count_rarest(rows, len(use_case.target.classes)) for rows in found))
+        unmet += _compare(
+            f"the protected slice {part.name} of the usual window has",
+            "policy.promotion",
+            ("min_slice_rows", rules.min_slice_rows, int(median(map(len, found)))),
+            ("min_slice_rows_per_class", rules.min_slice_rows_per_class, rarest),
+        )
+    return unmet
+
+
+def _compare(where: str, table: str, *limits: tuple[str, int, int]) -> list[_Unmet]:
+    return [
+        _Unmet(table, name, limit, there, f"{where} {there}{_what(name)}")
+        for name, limit, there in limits
+        if there < limit
+    ]
+
+
+def _what(name: str) -> str:
+    return " of the rarest class" if name.endswith("_per_class") else " labelled rows"
