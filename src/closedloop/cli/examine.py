@@ -20,6 +20,7 @@ from closedloop.cli.examine_gates import describe_gates
 from closedloop.cli.examine_labels import describe_labels
 from closedloop.cli.examine_leaks import describe_single_columns
 from closedloop.cli.examine_times import describe_past_windows, tell_left_out
+from closedloop.cli.examine_windows import window_checks
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
@@ -58,6 +59,7 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
         loop = opened[0]
         findings += [
             _try("newest window", lambda: _newest_window(loop)),
+            *(_try(check, look) for check, look in window_checks(loop)),
             _try("single columns", lambda: describe_single_columns(loop)),
             _try("labels", lambda: describe_labels(loop)),
             _try("columns", lambda: describe_columns(loop)),

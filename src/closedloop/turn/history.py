@@ -17,6 +17,7 @@ from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
+from closedloop.turn.copied_window import refuse_copy
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
@@ -112,7 +113,7 @@ class History(Generic[P]):
         if name not in self._read:
             statistics = self.bundle.facts.statistics if self.bundle else None
             use_case = self.loop.use_case
-            self._read[name] = self.loop.compute.read_window(
+            read = self.loop.compute.read_window(
                 self.loop.source,
                 name,
                 position(self.names, name),
@@ -120,6 +121,7 @@ class History(Generic[P]):
                 statistics,
                 columns_not_yet(use_case.columns, self._all_names, name),
             )
+            self._read[name] = refuse_copy(read, self._all_names)
         return self._read[name]
 
     def marks(self, name: str) -> RowMarks:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import SourceError
 from closedloop.training.candidates import LabelledWindow
+from closedloop.turn.copied_window import COPY
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 
@@ -28,6 +29,8 @@ def _name_violation(violation: Violation) -> str:
         return f"no column {violation.column}"
     if violation.rule == "empty":
         return "no rows"
+    if violation.rule == COPY:
+        return "a copy"
     return f"{violation.column}: {violation.rule}"
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from closedloop.errors import SourceError
+from closedloop.windows.copied_names import find_copies
 from closedloop.windows.time_words import (
     CONVENTIONS,
     RUN_OF_DIGITS,
@@ -47,10 +48,23 @@ def in_time_order(names: Iterable[str]) -> tuple[str, ...]:
 def find_time_order(names: Iterable[str]) -> TimeOrder:
     """Order names by the time they speak of, or, when they speak of none, with numbers as numbers.
 
-    Raises UnclearOrder when some speak of a time and others do not, or when the order depends on
-    what cannot be known: day or month first, or the year.
+    A copy ("2026-01 (1)") comes right after its original. Raises UnclearOrder when some speak of a
+    time and others do not, or when the order depends on what cannot be known: day or month first,
+    or the year.
     """
-    return _find(frozenset(names))
+    known = frozenset(names)
+    copies = find_copies(known)
+    found = _find(known.difference(copies))
+    if not copies:
+        return found
+    order = list(found.names)
+    # Shorter names first: the copy of a copy finds its original in place.
+    for copy in sorted(copies, key=lambda name: (len(name), name)):
+        place = order.index(copies[copy]) + 1
+        while place < len(order) and order[place] in copies:
+            place += 1
+        order.insert(place, copy)
+    return TimeOrder(tuple(order), found.reading)
 
 
 @lru_cache(maxsize=64)
