@@ -25,7 +25,7 @@ from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.bundle.frames import score_frame
-from closedloop.cli.write_use_case import write_use_case
+from closedloop.cli.write_use_case import Asked, write_use_case
 from closedloop.metrics.auc import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
@@ -95,14 +95,8 @@ def replay_stream(
 def make_past(table: Path, learner: str, cache: Path | None) -> Past:
     """One table as `closedloop init` describes it, with one learner and late labels."""
     with tempfile.TemporaryDirectory() as folder:
-        use_case = write_use_case(
-            table,
-            "target",
-            Path(folder) / "loop.toml",
-            key=None,
-            window_column="window",
-            force=False,
-        )
+        asked = Asked("target", Path(folder) / "loop.toml", window_column="window")
+        use_case, _ = write_use_case([table], asked)
         use_case = replace(use_case, training=replace(use_case.training, recipes=(learner,)))  # type: ignore[arg-type]
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=LABEL_DELAY))
         return Past(Stream(open_source(use_case)), use_case, CachedCompute(cache), FIRST_WINDOWS)

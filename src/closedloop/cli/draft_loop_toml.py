@@ -53,23 +53,23 @@ def describe_table(
     remarks: Sequence[str] = (),
     out: Path,
     positive: str | None = None,
+    windows: pd.Series[str] | None = None,
 ) -> Draft:
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
     `source` says how the rows were read, `remarks` what a reader should know about that; everything
     else is guessed from them. A `time_column` holds the names of windows here; without it and
-    `window_column` the whole table is one window. Raises
+    `window_column`, `windows` are those of the rows, or the whole table is one window. Raises
     UseCaseError when a named column is missing, the target does not have 2 to 20 classes, the key
     repeats within a window, or no feature is left.
     """
     window_column = source.window_column or source.time_column
     for column in (target, key, window_column):
         check_column_exists(frame, column, path)
-    windows = (
-        pd.Series(["one window"] * len(frame))
-        if window_column is None
-        else read_windows(frame[window_column], path, window_column)
-    )
+    if window_column is not None:
+        windows = read_windows(frame[window_column], path, window_column)
+    elif windows is None:
+        windows = pd.Series(["one window"] * len(frame))
     columns = {
         str(column): select_column(frame, column).reset_index(drop=True)
         for column in dict.fromkeys(frame.columns)

@@ -31,9 +31,9 @@ def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str]
 
 
 def _windows(path: Path, found: Source) -> list[str]:
-    bare, ending = _split(path)
-    escaped = re.sub(r"([\[*?])", r"[\1]", path.name)
-    pattern = f"windows = {quote(escaped)}"
+    bare, ending = split_ending(path)
+    alone = found.windows in (None, path.name, escape(path.name))
+    pattern = f"windows = {quote(escape(path.name) if alone else found.windows or '')}"
     if found.window_column is not None:
         return [
             f"{pattern}  # every file that matches is read",
@@ -50,6 +50,8 @@ def _windows(path: Path, found: Source) -> list[str]:
             "without a zone",
             *([f"date_format = {quote(found.date_format)}"] if found.date_format else []),
         ]
+    if not alone:
+        return [f"{pattern}  # every file that matches is a window, named after its time"]
     return [
         f"# One window, {quote(bare)}. To add more, put files with the same columns next to it and "
         "use",
@@ -70,6 +72,12 @@ def _settings(found: Source) -> list[str]:
     return lines
 
 
-def _split(path: Path) -> tuple[str, str]:
+def escape(name: str) -> str:
+    """The pattern that matches this name only."""
+    return re.sub(r"([\[*?])", r"[\1]", name)
+
+
+def split_ending(path: Path) -> tuple[str, str]:
+    """The name of a file without its ending, and the ending: 2026-01 and .csv.gz."""
     endings = "".join(path.suffixes[-2:]) if path.suffix in COMPRESSED else path.suffix
     return path.name.removesuffix(endings), endings

@@ -29,7 +29,13 @@ def add(app: typer.Typer, session: Session) -> None:
         "month --out loop.toml"
     )
     def init(
-        table: Annotated[Path, typer.Argument(help="A CSV or Parquet file.", metavar="TABLE")],
+        tables: Annotated[
+            list[Path],
+            typer.Argument(
+                help="A CSV or Parquet file, or a folder of them, each a window.",
+                metavar="TABLE...",
+            ),
+        ],
         target: Annotated[str, typer.Option("--target", help="The column to predict.")],
         key: Annotated[
             str | None, typer.Option("--key", help="The column that identifies a row.")
@@ -78,13 +84,17 @@ def add(app: typer.Typer, session: Session) -> None:
                 metavar="FORMAT",
             ),
         ] = None,
+        name: Annotated[
+            str | None,
+            typer.Option("--name", help="The name of the use case.", metavar="NAME"),
+        ] = None,
         out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("loop.toml"),
         force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ) -> None:
         """Read a table and write a commented loop.toml for it."""
-        with session.working(f"reading {table} ..."):
+        with session.working(f"reading {tables[0]} ..."):
             from closedloop.cli.draft_windows import TimeOptions
-            from closedloop.cli.write_use_case import write_use_case
+            from closedloop.cli.write_use_case import Asked, write_use_case
 
             dialect = read_dialect(
                 delimiter=delimiter,
@@ -94,8 +104,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 quote=quote,
                 null_values=null_values,
             )
-            use_case, notes = write_use_case(
-                table,
+            asked = Asked(
                 target,
                 out,
                 key=key,
@@ -103,8 +112,10 @@ def add(app: typer.Typer, session: Session) -> None:
                 positive=positive,
                 dialect=dialect,
                 times=TimeOptions(time_column, every, timezone, date_format),
+                name=name,
                 force=force,
             )
+            use_case, notes = write_use_case(tables, asked)
         classes = ", ".join(use_case.target.classes)
         session.print_line(
             f"wrote {out}: {len(use_case.columns)} features, target "

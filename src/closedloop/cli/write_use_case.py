@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from closedloop.cli.draft_files import ChosenFiles, choose_files, is_window_name
 from closedloop.cli.draft_leaks import mark_leaks
-from closedloop.cli.draft_loop_toml import describe_table
+from closedloop.cli.draft_loop_toml import Draft, describe_table
+from closedloop.cli.draft_source import split_ending
 from closedloop.cli.draft_windows import TimeOptions, name_windows
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
@@ -15,50 +21,76 @@ from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
 from closedloop.windows.dialect import FoundTable, find_table_source
 
-_NO_TIMES = TimeOptions()
+# A guess does not need every row of many files.
+_MOST_FILES, _MOST_ROWS = 12, 200_000
+_GENERIC = ("data", "dataset", "train", "training", "table", "export", "rows", "file")
 
 
-def write_use_case(
-    table: Path,
-    target: str,
-    out: Path,
-    *,
-    key: str | None,
-    window_column: str | None,
-    positive: str | None,
-    dialect: Mapping[str, Any] | None = None,
-    times: TimeOptions = _NO_TIMES,
-    force: bool,
-) -> tuple[UseCase, tuple[str, ...]]:
-    """Read the table, write the commented file; the use case that it describes, and notes on it.
+@dataclass(frozen=True)
+class Asked:
+    """What `closedloop init` is asked for.
 
     `dialect` are the settings of a CSV file that are given; the others are found.
-    Raises UseCaseError when `out` exists (without `force`) or cannot be written, or when the table
-    does not fit; SourceError when it cannot be read. An error leaves no file behind.
     """
-    if out.is_dir():
-        out = out / "loop.toml"
-    if out.exists() and not force:
+
+    target: str
+    out: Path
+    key: str | None = None
+    window_column: str | None = None
+    positive: str | None = None
+    dialect: Mapping[str, Any] = field(default_factory=dict)
+    times: TimeOptions = field(default_factory=TimeOptions)
+    name: str | None = None
+    force: bool = False
+
+    @property
+    def by_column(self) -> bool:
+        """Whether a column cuts the rows into windows."""
+        return self.window_column is not None or self.times.column is not None
+
+    @property
+    def named(self) -> list[str]:
+        """Columns that the table should have."""
+        named = (self.target, self.key, self.window_column, self.times.column)
+        return [column for column in named if column]
+
+
+def write_use_case(tables: Sequence[Path], asked: Asked) -> tuple[UseCase, tuple[str, ...]]:
+    """Read the table, write the commented file; the use case that it describes, and notes on it.
+
+    `tables` are a file, a folder of files, or several files of one folder. Raises UseCaseError when
+    `out` exists (without `force`) or cannot be written, or when the table does not fit; SourceError
+    when it cannot be read. An error leaves no file behind.
+    """
+    out = asked.out / "loop.toml" if asked.out.is_dir() else asked.out
+    if out.exists() and not asked.force:
         raise UseCaseError(
             where=str(out),
             wanted="a new file",
             got="one that exists",
             then="choose another --out, or add --force",
         )
-    named = [target, key, window_column, times.column]
-    found = _read(table, named, window_column, dialect or {})
-    frame, source, notes = name_windows(found.frame, found.source, times, table)
+    chosen = choose_files(tables, asked.dialect, asked.named, by_column=asked.by_column)
+    found = _read(chosen, asked)
+    table = chosen.newest
+    frame, source, notes = name_windows(found.frame, found.source, asked.times, table)
     draft = describe_table(
         frame,
         table,
-        name=_plain_name(table),
-        target=target,
-        key=key,
+        name=asked.name or _name_of(chosen),
+        target=asked.target,
+        key=asked.key,
         source=source,
         remarks=found.notes,
         out=out,
-        positive=positive,
+        positive=asked.positive,
+        windows=_windows_of(found, source),
     )
+    draft = _write(draft, out, frame)
+    return load_use_case(out), (*chosen.notes, *notes, *found.notes, *draft.notes)
+
+
+def _write(draft: Draft, out: Path, frame: pd.DataFrame) -> Draft:
     temporary = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -77,27 +109,47 @@ def write_use_case(
     finally:
         if temporary.exists():
             temporary.unlink()
-    return load_use_case(out), (*notes, *found.notes, *draft.notes)
+    return draft
 
 
-def _read(
-    table: Path, named: Sequence[str | None], window_column: str | None, dialect: Mapping[str, Any]
-) -> FoundTable:
+def _read(chosen: ChosenFiles, asked: Asked) -> FoundTable:
+    """The rows of all files when a column cuts them into windows, otherwise of the newest."""
+    older = chosen.files[:-1] if asked.by_column else chosen.files[:-1][-(_MOST_FILES - 1) :]
     try:
-        source = Source(windows=table.name, window_column=window_column)
-        return find_table_source(table, source, dialect, [name for name in named if name])
+        found = find_table_source(
+            chosen.newest,
+            Source(windows=chosen.pattern, window_column=asked.window_column),
+            asked.dialect,
+            asked.named,
+            older,
+            most_rows=math.inf if asked.by_column else _MOST_ROWS,
+        )
     except ValueError as error:
         raise UseCaseError(
-            where="init", wanted=str(error), got=str(dict(dialect)), then="correct the options"
+            where="init",
+            wanted=str(error),
+            got=str(dict(asked.dialect)),
+            then="correct the options",
         ) from None
+    if chosen.columns:
+        kept = [name for name in found.frame.columns if name in chosen.columns]
+        found = replace(found, frame=found.frame[kept])
+    if len(found.files) < len(chosen.files):
+        said = f"guessed from the newest {len(found.files)} of {len(chosen.files)} files"
+        found = replace(found, notes=(*found.notes, said))
+    return found
 
 
-def _plain_name(table: Path) -> str:
-    stem = table.name.split(".")[0]
-    return (
-        "".join(
-            character if character.isascii() and (character.isalnum() or character in "-_") else "_"
-            for character in stem
-        ).strip("_")
-        or "use_case"
-    )
+def _windows_of(found: FoundTable, source: Source) -> pd.Series[str] | None:
+    """The window of each row when each of several files is one; None otherwise."""
+    if len(found.files) == 1 or source.window_column or source.time_column:
+        return None
+    return pd.Series([split_ending(path)[0] for path, rows in found.files for _ in range(rows)])
+
+
+def _name_of(chosen: ChosenFiles) -> str:
+    """The name of the file, or of its folder when that says more."""
+    stem = chosen.newest.name.split(".")[0]
+    if len(chosen.files) > 1 or stem.casefold() in _GENERIC or is_window_name(stem):
+        return chosen.newest.resolve().parent.name
+    return stem

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,9 +20,6 @@ from closedloop.windows.delimiters import find_delimiter, find_quote, read_begin
 from closedloop.windows.file_text import find_encoding
 from closedloop.windows.number_signs import SPACES, fits, plain_numbers
 from closedloop.windows.table_file import find_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _WORD = re.compile(r"\w*[^\x00-\x7f]\w*")
 _NEARLY_ALL = 0.99
@@ -34,6 +33,8 @@ class FoundTable:
     frame: pd.DataFrame
     source: Source
     notes: tuple[str, ...] = ()
+    files: tuple[tuple[Path, int], ...] = ()
+    """The files that were read and their numbers of rows, in the order of the rows."""
 
 
 @dataclass(frozen=True)
@@ -56,46 +57,75 @@ def find_table_source(
     source: Source,
     given: Mapping[str, Any],
     named: Sequence[str],
+    older: Sequence[Path] = (),
+    *,
+    most_rows: float = math.inf,
 ) -> FoundTable:
     """Read a table with what is `given` of the settings; the others are found.
 
-    `named` are columns that the table should have and whose values stay as they are. Raises
-    SourceError when the table cannot be read.
+    `named` are columns that the table should have and whose values stay as they are. `older` are
+    files like it, oldest first, of which the newest are read too until there are `most_rows`.
+    Raises SourceError when a file cannot be read, or has other signs in its numbers.
     """
     source = replace(source, **given)
-    if find_table(path) == ".parquet":
-        reader = open_table(path, source)
-        return FoundTable(read_all(reader), source, _nameless(reader.nameless))
-    found_in_text: dict[str, Any] = _find_signs_of_text(path, given, named)
-    source = replace(source, **found_in_text)
+    source = replace(source, **find_signs_of_text(path, given, named))
     reader = open_table(path, source)
-    frame = read_all(reader)
-    columns = {
-        str(name): pa.array(frame[name], pa.string(), from_pandas=True)
-        for name in frame.columns
-        if name not in named
-    }
-    signs = {name: found for name, texts in columns.items() if (found := _look_at(texts))}
-    source = replace(source, **_choose(signs, given, source.delimiter))
+    frames = {path: read_all(reader)}
+    for before in reversed(older):
+        if sum(map(len, frames.values())) >= most_rows:
+            break
+        frames[before] = read_all(open_table(before, source))
+    frames = dict(reversed(frames.items()))
+    frame = pd.concat(frames.values(), ignore_index=True) if len(frames) > 1 else frames[path]
+    files = tuple((file, len(rows)) for file, rows in frames.items())
+    if find_table(path) == ".parquet":
+        return FoundTable(frame, source, _nameless(reader.nameless), files)
+    found_in = {file: _look_at_all(rows, named) for file, rows in frames.items()}
+    source = replace(source, **_choose(found_in.values(), given, source.delimiter))
     notes = [_describe(source), *_show_letters(frame, source, given), *_nameless(reader.nameless)]
-    for name, found in signs.items():
-        if _fit(found, source):
-            plain = plain_numbers(columns[name], source.decimal, source.thousands)
-            frame[name] = plain.to_pandas()
-            notes += _doubt(name, found, source, signs)
+    for name in dict.fromkeys(name for signs in found_in.values() for name in signs):
+        signs = {file: signs[name] for file, signs in found_in.items() if name in signs}
+        odd = [file for file, found in signs.items() if not _fit(found, source)]
+        first = signs[odd[0]] if odd else next(iter(signs.values()))
+        example = first.no_point if source.decimal == "." else first.no_comma
+        if not odd:
+            texts = pa.array(frame[name], pa.string(), from_pandas=True)
+            frame[name] = plain_numbers(texts, source.decimal, source.thousands).to_pandas()
+            notes += _doubt(name, first, source, found_in.values())
+        elif len(odd) < len(signs):
+            raise SourceError(
+                where=f"{odd[0]}: {name}",
+                wanted=f"numbers whose decimal sign is {source.decimal}, as in the other files",
+                got=example,
+                then="write them like the others, or move the file out of the folder",
+            )
         else:
             frame = frame.drop(columns=[name])
             notes.append(
-                f"left out: {name} has numbers such as "
-                f"{found.no_point if source.decimal == '.' else found.no_comma}, in a file whose "
-                f"decimal sign is {source.decimal}"
+                f"left out: {name} has numbers such as {example}, in a file whose decimal sign is "
+                f"{source.decimal}"
             )
-    return FoundTable(frame, source, tuple(notes))
+    return FoundTable(frame, source, tuple(notes), files)
 
 
-def _find_signs_of_text(
+def _look_at_all(rows: pd.DataFrame, named: Sequence[str]) -> dict[str, _Signs]:
+    texts = {
+        str(name): pa.array(rows[name], pa.string(), from_pandas=True)
+        for name in rows.columns
+        if name not in named
+    }
+    return {name: found for name, column in texts.items() if (found := _look_at(column))}
+
+
+def find_signs_of_text(
     path: Path, given: Mapping[str, Any], named: Sequence[str]
-) -> dict[str, str]:
+) -> dict[str, Any]:
+    """Encoding, quote and delimiter of a CSV file; nothing for Parquet.
+
+    Raises SourceError when its encoding cannot be told.
+    """
+    if find_table(path) == ".parquet":
+        return {}
     encoding = given.get("encoding")
     if encoding is None:
         found = find_encoding(path)
@@ -165,21 +195,20 @@ def _share(true: Any) -> float:
 
 
 def _choose(
-    signs: Mapping[str, _Signs], given: Mapping[str, Any], delimiter: str
+    found_in: Iterable[Mapping[str, _Signs]], given: Mapping[str, Any], delimiter: str
 ) -> dict[str, Any]:
     """The signs that most columns fit. Of equals a point, but a comma beside another delimiter:
     that is written where commas stand in numbers."""
-    commas = sum(not found.point and found.comma_and_points for found in signs.values())
-    points = sum(found.point and not found.comma_and_points for found in signs.values())
+    signs = [found for signs in found_in for found in signs.values()]
+    commas = sum(not found.point and found.comma_and_points for found in signs)
+    points = sum(found.point and not found.comma_and_points for found in signs)
     decimal = given.get("decimal") or (
         "," if commas + (delimiter != "," and commas > 0) > points else "."
     )
     if given.get("thousands") is not None:
         return {"decimal": decimal, "thousands": given["thousands"]}
-    between = [found.between for found in signs.values() if found.between not in ("", decimal)]
-    if decimal == "," and any(
-        found.comma_and_points and not found.comma for found in signs.values()
-    ):
+    between = [found.between for found in signs if found.between not in ("", decimal)]
+    if decimal == "," and any(found.comma_and_points and not found.comma for found in signs):
         between.insert(0, ".")
     return {"decimal": decimal, "thousands": between[0] if between else ""}
 
@@ -191,13 +220,15 @@ def _fit(found: _Signs, source: Source) -> bool:
 
 
 def _doubt(
-    name: str, found: _Signs, source: Source, signs: Mapping[str, _Signs]
+    name: str, found: _Signs, source: Source, found_in: Iterable[Mapping[str, _Signs]]
 ) -> tuple[str, ...]:
     """A word about 1,234, which may be 1234 or a little more than 1."""
     if (
         source.decimal == "."
         and found.comma
-        and not any(other.point and not other.comma for other in signs.values())
+        and not any(
+            other.point and not other.comma for signs in found_in for other in signs.values()
+        )
     ):
         return (
             f"{name}: a comma as in {found.example} is taken for thousands; if it is the decimal "

@@ -47,7 +47,8 @@ def find_table(path: Path) -> str:
     Raises SourceError when there is no such file, or its format is unknown.
     """
     if not path.is_file():
-        names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        names = [file.name for file in beside if file.is_file() and is_table_name(file.name)]
         near = difflib.get_close_matches(path.name, names, n=1)
         raise SourceError(
             where=str(path),
@@ -55,7 +56,7 @@ def find_table(path: Path) -> str:
             got="a folder" if path.is_dir() else "no such file",
             then=f"did you mean {near[0]}?" if near else "name a file that exists",
         )
-    ending = (path.with_suffix("") if path.suffix in COMPRESSED else path).suffix.lower()
+    ending = _ending(path)
     if ending not in _TABLE_ENDINGS:
         raise SourceError(
             where=str(path),
@@ -71,3 +72,12 @@ def holds_nothing(path: Path) -> bool:
     if path.stat().st_size > _FEW_BYTES:
         return False
     return not path.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file of this name is a table: it ends in .csv, .parquet, .csv.gz, ..."""
+    return _ending(Path(name)) in _TABLE_ENDINGS
+
+
+def _ending(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix in COMPRESSED else path).suffix.lower()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.write_use_case import write_use_case
+from closedloop.cli.write_use_case import Asked, write_use_case
 from closedloop.use_case.contract import Column, UseCase
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.open_source import open_source
@@ -65,13 +65,10 @@ def draft(frame: pd.DataFrame, folder: Path, ending: str = "csv", **options: Any
     path, out = folder / f"shop.{ending}", folder / "loop.toml"
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path, index=False)
     asked: Mapping[str, Any] = {
-        "key": None,
+        "target": "left",
         "window_column": "month",
-        "positive": None,
         "force": True,
         **options,
     }
-    target = str(asked.get("target", "left"))
-    rest = {name: value for name, value in asked.items() if name != "target"}
-    use_case, notes = write_use_case(path, target, out, **rest)
+    use_case, notes = write_use_case([path], Asked(out=out, **asked))
     return Drafted(use_case, "\n".join(notes), out.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from closedloop.cli.examine_leaks import describe_single_columns
-from closedloop.cli.write_use_case import write_use_case
+from closedloop.cli.write_use_case import Asked, write_use_case
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.errors import ClosedLoopError
@@ -46,11 +46,7 @@ def written(tmp_path: Path) -> tuple[UseCase, tuple[str, ...], str]:
     """What `init` makes of a table with a leak: the use case, its notes and the file."""
     orders().to_csv(tmp_path / "orders.csv", index=False)
     use_case, notes = write_use_case(
-        tmp_path / "orders.csv",
-        "returned",
-        tmp_path / "loop.toml",
-        **dict.fromkeys(("key", "window_column", "positive")),
-        force=False,
+        [tmp_path / "orders.csv"], Asked("returned", tmp_path / "loop.toml")
     )
     return use_case, notes, (tmp_path / "loop.toml").read_text()
 

@@ -66,7 +66,7 @@ MISTAKES = [
     ),
     ("init other/sales.csv --target left", 3, ["no such file", "name a file that exists"]),
     ("init row.csv --target left", 3, ["no such file", "did you mean rows.csv?"]),
-    ("init data --target left", 3, ["a CSV or Parquet file", "got a folder"]),
+    ("init data --target left", 3, ["CSV or Parquet files with rows", "name another folder"]),
     ("init rows.csv --target lfet", 2, ["a column of the table", "got lfet", "did you mean left?"]),
     ("init rows.csv --target left --out misspelt.toml", 2, ["one that exists", "--force"]),
     (
