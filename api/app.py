@@ -17,7 +17,7 @@ from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
 from api.metrics.service import Metrics
 from api.model.follower import Follower
-from api.openapi import document_live_model
+from api.openapi import add_documentation_page, document_live_model
 from api.predict.endpoint import PredictEndpoint
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
@@ -57,6 +57,9 @@ def create_app(
         title=title,
         description="Answers with the production model and records every answer.",
         lifespan=_lifespan(follower, queue, metrics),
+        # FastAPI's own pages load their scripts from the internet.
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_exception_handler(Refusal, _answer_refusal)
     routers = [
@@ -68,6 +71,7 @@ def create_app(
     app.router.routes.insert(0, predict)
     for router in routers:
         app.include_router(router)
+    add_documentation_page(app)
     app.guard(metrics, Guard(limits or RequestLimits(), keys), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 
+from api.documentation_page import HEADERS, render_page
 from api.guard.keys import Keys
 from api.guard.limits import MONITORING_PATHS, OPEN_PATHS
 from api.model.answer import LoadedModel
@@ -42,6 +44,15 @@ def document_live_model(
         return written[state]
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def add_documentation_page(app: FastAPI) -> None:
+    """Answer /docs with the document of the moment as a page."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        page = render_page(app.openapi(), str(request.base_url).rstrip("/"))
+        return HTMLResponse(page, headers=HEADERS)
 
 
 def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dict[str, Any]:
