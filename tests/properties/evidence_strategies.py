@@ -202,6 +202,7 @@ def retraining_policies(draw: st.DrawFn) -> RetrainingPolicy:
         budget_windows=budget_windows,
         min_new_labels=draw(st.integers(1, 600)),
         min_new_labels_per_class=draw(st.integers(1, 40)),
+        min_rows=draw(st.integers(1, 100)),
     )
 
 

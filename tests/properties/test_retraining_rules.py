@@ -90,6 +90,7 @@ STRICTER = {
     "budget_windows": lambda rules, by: rules.budget_windows + round(5 * by),
     "min_new_labels": lambda rules, by: rules.min_new_labels + round(1000 * by),
     "min_new_labels_per_class": lambda rules, by: rules.min_new_labels_per_class + round(100 * by),
+    "min_rows": lambda rules, by: rules.min_rows + round(1000 * by),
 }
 
 

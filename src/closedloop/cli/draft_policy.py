@@ -21,6 +21,8 @@ from closedloop.windows.time_names import in_time_order
 ENOUGH_OF_A_CLASS, _AMPLE_OF_A_CLASS = 20, 30
 # Half of 55 rows is at least 20 in 98 of 100 draws.
 _OF_A_CLASS_IN_A_WINDOW = 55
+# Below this the usual `min_rows` of a retraining would leave out most windows.
+_SMALL_WINDOW = 100
 _USUAL_SHARE, _LARGE_SHARE = Training().holdout_share, 0.5
 
 
@@ -148,13 +150,14 @@ def write_policy(found: Minimums) -> str:
             f"[training]\nholdout_share = {found.holdout_share:g}  # a quarter of the first window "
             "has too few rows of the rarest class\n\n"
         )
+    small = f"min_rows = {max(10, found.rows // 2)}\n" if found.rows < _SMALL_WINDOW else ""
     return f"""{training}# Policy: the numbers that decide. These fit windows of about \
 {found.rows} labelled rows;
 # everything left out has its default, see docs/loop-toml.md.
 {told}[policy.retraining]
 min_new_labels = {found.judged}
 min_new_labels_per_class = {found.of_each_class}
-
+{small}
 [policy.promotion]
 min_rows = {found.judged}
 min_rows_per_class = {found.of_each_class}

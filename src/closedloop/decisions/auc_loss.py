@@ -33,8 +33,16 @@ def loss_by_chance(evidence: RetrainingEvidence, policy: Policy) -> float | None
 
 
 def loss_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
-    """Is the AUC loss over its limit, and more than chance? None when it was not measured."""
+    """Is the loss over its limit, and more than chance? None if not measured, or on few rows."""
     loss, chance = auc_loss(evidence), loss_by_chance(evidence, policy)
-    if loss is None or chance is None:
+    if evidence.realised_auc is None or loss is None or chance is None:
+        return None
+    if evidence.realised_auc.rows < policy.retraining.min_rows:
         return None
     return loss > policy.retraining.max_auc_loss and loss > chance
+
+
+def tell_too_few(rows: int, policy: Policy) -> str:
+    """Why nothing follows from what was measured; empty when there are rows enough."""
+    needed = policy.retraining.min_rows
+    return f", on {rows} rows, fewer than min_rows = {needed}" if rows < needed else ""

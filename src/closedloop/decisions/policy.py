@@ -100,6 +100,8 @@ class RetrainingPolicy:
     """Labelled rows that must be newer than production's training rows."""
     min_new_labels_per_class: int = 30
     """The same for each class."""
+    min_rows: int = field(default=50, metadata=ADDED_LATER)
+    """Rows a window needs for its drift, and labelled ones for its loss, to start a retraining."""
 
     def __post_init__(self) -> None:
         _between("max_drift_share", self.max_drift_share, 0, 1)
@@ -112,6 +114,7 @@ class RetrainingPolicy:
         _between("budget_trainings", self.budget_trainings, 1, self.budget_windows)
         _between("min_new_labels", self.min_new_labels, 1, 1e9)
         _between("min_new_labels_per_class", self.min_new_labels_per_class, 1, 1e9)
+        _between("min_rows", self.min_rows, 1, 1e9)
 
 
 @dataclass(frozen=True)

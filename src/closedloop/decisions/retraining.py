@@ -3,7 +3,7 @@ new labels allow it."""
 
 from __future__ import annotations
 
-from closedloop.decisions.auc_loss import auc_loss, loss_by_chance, loss_over_limit
+from closedloop.decisions.auc_loss import auc_loss, loss_by_chance, loss_over_limit, tell_too_few
 from closedloop.decisions.checks import (
     REQUESTED,
     Action,
@@ -25,9 +25,10 @@ DRIFT_OVER = "drift_share over its limit"
 
 
 def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
-    """Did this window's drift_share pass its limit? None when it was not measured."""
+    """Did drift_share pass its limit? None when not measured, or on too few rows."""
     share = evidence.drift.drift_share if evidence.drift else None
-    return None if share is None else share > policy.retraining.max_drift_share
+    few = evidence.window.rows < policy.retraining.min_rows
+    return None if share is None or few else share > policy.retraining.max_drift_share
 
 
 def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bool | None:
@@ -163,7 +164,9 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
         over,
         Role.TRIGGER,
         f"over {limit}",
-        "not measured" if share is None else f"{share:.2f}{columns}",
+        "not measured"
+        if share is None
+        else f"{share:.2f}{columns}{tell_too_few(evidence.window.rows, policy)}",
         summary=f"drift_share {share:.2f} is over its limit {limit}{columns}" if over else "",
     )
 
@@ -171,13 +174,14 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
 def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     limit = f"{policy.retraining.max_auc_loss:.3f}{_memory(policy)}"
     loss, chance = auc_loss(evidence), loss_by_chance(evidence, policy)
+    few = tell_too_few(evidence.realised_auc.rows, policy) if evidence.realised_auc else ""
     over = _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy)
     return make_check(
         "realised AUC fell by more than its limit",
         over,
         Role.TRIGGER,
         f"a significant loss over {limit}",
-        "not measured" if loss is None else f"{loss:+.4f}, by chance up to {chance:.4f}",
+        "not measured" if loss is None else f"{loss:+.4f}, by chance up to {chance:.4f}{few}",
         summary=f"realised AUC fell by {loss:.4f}, limit {limit}" if over else "",
     )
 
