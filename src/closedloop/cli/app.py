@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ from closedloop.cli import (
     upgrade,
     why,
 )
+from closedloop.cli.quiet_threads import quiet_threads
 from closedloop.cli.session import Session
 from closedloop.errors import ClosedLoopError
 
@@ -52,7 +54,12 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     """
     session = Session(environment)
     app = build_app(session)
-    return report_errors(lambda: app(list(arguments), prog_name="closedloop"), debug=session.debug)
+    # What the service writes to stderr is its log.
+    loud = session.debug or list(arguments[:1]) == ["serve"]
+    with nullcontext() if loud else quiet_threads(session.find_thread_log):
+        return report_errors(
+            lambda: app(list(arguments), prog_name="closedloop"), debug=session.debug
+        )
 
 
 def build_app(session: Session) -> typer.Typer:

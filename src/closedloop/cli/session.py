@@ -88,6 +88,10 @@ class Session:
 
             return open_loop(use_case, settings=self.settings, with_records=with_records)
 
+    def find_thread_log(self) -> Path:
+        """Where errors of background threads are written."""
+        return self.settings.home_folder / "logs" / "threads.log"
+
     def working(self, sentence: str) -> AbstractContextManager[object]:
         """A spinner on stderr for the duration of the block."""
         return self.progress.status(sentence)
