@@ -225,6 +225,7 @@ def _doubt(
     """A word about 1,234, which may be 1234 or a little more than 1."""
     if (
         source.decimal == "."
+        and "," in found.example
         and found.comma
         and not any(
             other.point and not other.comma for signs in found_in for other in signs.values()

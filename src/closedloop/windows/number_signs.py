@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SPACES = r" \x{a0}\x{202f}\x{2009}\x{2007}"
-_AROUND = r"(?:[^\d.,]|\pL\.)*"  # signs, currencies such as EUR, kr. or %
+# Signs, and one currency or unit such as EUR, kr. or %.
+_AROUND = r"[^\d.,\pL]*(?:\pL{1,5}\.?)?[^\d.,\pL]*"
 _POWER = r"(?:[eE][+-]?\d+)?"
 _GROUPS = r"[1-9]\d{0,2}(?:[X]\d{3})+"  # none follows a lone 0: 0.125 is an eighth
 _SMALL_GROUPS = _GROUPS.replace("X", rf"'’{SPACES}")
