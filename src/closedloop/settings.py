@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     max_rows: int = Field(default=10_000, ge=1)
     max_waiting_requests: int = Field(default=512, ge=1)
     request_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    source_url: str | None = None
     to_database_url: str | None = None
     to_mlflow_url: str | None = None
 

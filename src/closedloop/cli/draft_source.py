@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from closedloop.cli.draft_feature import quote
+from closedloop.cli.draft_sql import describe_database
 from closedloop.use_case.source import Source
 from closedloop.windows.table_file import COMPRESSED
 
@@ -18,6 +19,8 @@ def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str]
     Without `window_column` and `time_column` the whole table is one window. `remarks` become
     comments.
     """
+    if found.kind == "sql":
+        return describe_database(found, remarks)
     root = Path(os.path.relpath(path.resolve().parent, out.resolve().parent)).as_posix()
     lines = [
         "[source]",

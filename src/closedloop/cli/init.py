@@ -30,9 +30,10 @@ def add(app: typer.Typer, session: Session) -> None:
     )
     def init(
         tables: Annotated[
-            list[Path],
+            list[str],
             typer.Argument(
-                help="A CSV or Parquet file, or a folder of them, each a window.",
+                help="A CSV or Parquet file, a folder of them, each a window, or the SQLAlchemy "
+                "address of a database.",
                 metavar="TABLE...",
             ),
         ],
@@ -84,6 +85,16 @@ def add(app: typer.Typer, session: Session) -> None:
                 metavar="FORMAT",
             ),
         ] = None,
+        query: Annotated[
+            str | None,
+            typer.Option("--query", help="The rows of a database, in its SQL.", metavar="SQL"),
+        ] = None,
+        table: Annotated[
+            str | None,
+            typer.Option(
+                "--table", help="Short for a --query of all rows of a table.", metavar="NAME"
+            ),
+        ] = None,
         name: Annotated[
             str | None,
             typer.Option("--name", help="The name of the use case.", metavar="NAME"),
@@ -92,7 +103,7 @@ def add(app: typer.Typer, session: Session) -> None:
         force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ) -> None:
         """Read a table and write a commented loop.toml for it."""
-        with session.working(f"reading {tables[0]} ..."):
+        with session.working("reading the table ..."):
             from closedloop.cli.draft_windows import TimeOptions
             from closedloop.cli.write_use_case import Asked, write_use_case
 
@@ -113,6 +124,8 @@ def add(app: typer.Typer, session: Session) -> None:
                 dialect=dialect,
                 times=TimeOptions(time_column, every, timezone, date_format),
                 name=name,
+                query=query,
+                table=table,
                 force=force,
             )
             use_case, notes = write_use_case(tables, asked)

@@ -14,6 +14,7 @@ from closedloop.cli.draft_files import ChosenFiles, choose_files, is_window_name
 from closedloop.cli.draft_leaks import mark_leaks
 from closedloop.cli.draft_loop_toml import Draft, describe_table
 from closedloop.cli.draft_source import split_ending
+from closedloop.cli.draft_sql import is_database, read_database
 from closedloop.cli.draft_windows import TimeOptions, name_windows
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
@@ -41,6 +42,8 @@ class Asked:
     dialect: Mapping[str, Any] = field(default_factory=dict)
     times: TimeOptions = field(default_factory=TimeOptions)
     name: str | None = None
+    query: str | None = None
+    table: str | None = None
     force: bool = False
 
     @property
@@ -55,10 +58,11 @@ class Asked:
         return [column for column in named if column]
 
 
-def write_use_case(tables: Sequence[Path], asked: Asked) -> tuple[UseCase, tuple[str, ...]]:
+def write_use_case(tables: Sequence[Path | str], asked: Asked) -> tuple[UseCase, tuple[str, ...]]:
     """Read the table, write the commented file; the use case that it describes, and notes on it.
 
-    `tables` are a file, a folder of files, or several files of one folder. Raises UseCaseError when
+    `tables` are a file, a folder of files, several files of one folder, or the address of a
+    database. Raises UseCaseError when
     `out` exists (without `force`) or cannot be written, or when the table does not fit; SourceError
     when it cannot be read. An error leaves no file behind.
     """
@@ -70,24 +74,69 @@ def write_use_case(tables: Sequence[Path], asked: Asked) -> tuple[UseCase, tuple
             got="one that exists",
             then="choose another --out, or add --force",
         )
-    chosen = choose_files(tables, asked.dialect, asked.named, by_column=asked.by_column)
-    found = _read(chosen, asked)
-    table = chosen.newest
-    frame, source, notes = name_windows(found.frame, found.source, asked.times, table)
+    read = _read_database(str(tables[0]), asked) if is_database(tables[0]) else None
+    read = read or _read_files([Path(table) for table in tables], asked)
+    frame, source, notes = name_windows(read.frame, read.source, asked.times, read.table)
     draft = describe_table(
         frame,
-        table,
-        name=asked.name or _name_of(chosen),
+        read.table,
+        name=asked.name or read.name,
         target=asked.target,
         key=asked.key,
         source=source,
-        remarks=found.notes,
+        remarks=read.remarks,
         out=out,
         positive=asked.positive,
-        windows=_windows_of(found, source),
+        windows=read.windows,
     )
     draft = _write(draft, out, frame)
-    return load_use_case(out), (*chosen.notes, *notes, *found.notes, *draft.notes)
+    return load_use_case(out), (*read.notes, *notes, *read.remarks, *draft.notes)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What was read: rows, where they are, the window of each if that is known, and words."""
+
+    frame: pd.DataFrame
+    table: Path
+    source: Source
+    name: str
+    windows: pd.Series[str] | None
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def _read_files(tables: Sequence[Path], asked: Asked) -> _Rows:
+    if asked.query or asked.table:
+        raise UseCaseError(
+            where="--query" if asked.query else "--table",
+            wanted="the address of a database, such as sqlite:///shop.db",
+            got=str(tables[0]),
+            then="name the database, or leave the option out",
+        )
+    chosen = choose_files(tables, asked.dialect, asked.named, by_column=asked.by_column)
+    found = _read(chosen, asked)
+    windows, name = _windows_of(found, asked), _name_of(chosen)
+    return _Rows(found.frame, chosen.newest, found.source, name, windows, chosen.notes, found.notes)
+
+
+def _read_database(url: str, asked: Asked) -> _Rows:
+    found = read_database(
+        url,
+        query=asked.query,
+        table=asked.table,
+        window_column=asked.window_column,
+        time_column=asked.times.column,
+    )
+    return _Rows(
+        found.frame,
+        Path(found.name),
+        found.source,
+        found.name,
+        found.windows,
+        found.notes,
+        found.remarks,
+    )
 
 
 def _write(draft: Draft, out: Path, frame: pd.DataFrame) -> Draft:
@@ -140,9 +189,9 @@ def _read(chosen: ChosenFiles, asked: Asked) -> FoundTable:
     return found
 
 
-def _windows_of(found: FoundTable, source: Source) -> pd.Series[str] | None:
+def _windows_of(found: FoundTable, asked: Asked) -> pd.Series[str] | None:
     """The window of each row when each of several files is one; None otherwise."""
-    if len(found.files) == 1 or source.window_column or source.time_column:
+    if len(found.files) == 1 or asked.by_column:
         return None
     return pd.Series([split_ending(path)[0] for path, rows in found.files for _ in range(rows)])
 

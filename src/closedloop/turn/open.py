@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ def open_loop(
     read = load_use_case(use_case or settings.use_case)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)
-    source = open_source(read, settings.data)
+    named = {"CLOSEDLOOP_SOURCE_URL": settings.source_url} if settings.source_url else {}
+    source = open_source(read, settings.data, {**os.environ, **named})
     if with_records:
         source = ChainedSource(source, RecordsSource(records, read, unfinished=True))
     registry = Registry(

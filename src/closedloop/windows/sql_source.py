@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
+from closedloop.windows.database_url import require_database, without_password
 from closedloop.windows.sources import NoWindows, fill_query, first_line, require_window
 from closedloop.windows.sql_periods import SqlPeriods
 from closedloop.windows.time_column import utc_now
@@ -33,12 +33,12 @@ class SqlSource:
         """The rows by `time_column`, if there is one."""
         if self.source.time_column is None:
             return None
-        return SqlPeriods(self.source, self._query, self._quote, self.now)
+        return SqlPeriods(self.source, self.ask, self._quote, self.now)
 
     def windows(self) -> tuple[str, ...]:
         if self.periods is not None:
             return self.periods.windows()
-        rows = self._query(self.source.windows_query or "", "windows_query")
+        rows = self.ask(self.source.windows_query or "", "windows_query")
         names = {str(value) for value in rows.iloc[:, 0].dropna()} if rows.shape[1] else set()
         if not names:
             raise NoWindows(
@@ -53,7 +53,7 @@ class SqlSource:
         if self.periods is not None:
             return self.periods.read(window)
         require_window(window, self.windows(), "source database")
-        return self._query(fill_query(self.source.query or "", window=window), f"window {window}")
+        return self.ask(fill_query(self.source.query or "", window=window), f"window {window}")
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""
@@ -65,10 +65,12 @@ class SqlSource:
         dialect = sa.make_url(self.url).get_dialect()()
         return str(dialect.identifier_preparer.quote_identifier(column))
 
-    def _query(self, sql: str, where: str) -> pd.DataFrame:
+    def ask(self, sql: str, where: str) -> pd.DataFrame:
+        """The rows of one query; raises SourceError, at `where`, when there is no answer."""
         import pandas as pd
         import sqlalchemy as sa
 
+        require_database(self.url)
         try:
             engine = sa.create_engine(self.url, poolclass=sa.pool.NullPool)
             with engine.connect() as connection:
@@ -82,7 +84,7 @@ class SqlSource:
             raise SourceError(
                 where=f"source database, {where}",
                 wanted="rows",
-                got=_without_password(first_line(error), self.url),
+                got=without_password(first_line(error), self.url),
                 then="check that the database answers, and fix url or the queries in [source]",
             ) from None
         if not rows:
@@ -99,8 +101,3 @@ def _as_column(values: Sequence[Any]) -> pd.Series[Any]:
     column = pd.Series(values, dtype=object)
     whole = pd.api.types.infer_dtype(column, skipna=True) == "integer"
     return column if whole and column.isna().any() else column.infer_objects()
-
-
-def _without_password(text: str, url: str) -> str:
-    found = re.search(r"://[^:/@]*:([^@]+)@", url)
-    return text.replace(found[1], "***") if found else text
