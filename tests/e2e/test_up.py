@@ -93,11 +93,11 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
         form = deployment["parameter_openapi_schema"]["properties"]
         assert form["window"]["enum"] == ["", *reversed(MONTHS)]
         assert form["source"]["enum"] == ["windows", "records"]
-        assert deployment["parameters"] == {"use_case": str(stack.folder / "loop.toml")}
+    path = str(stack.folder / "loop.toml")
+    assert monitor["parameters"] == {"use_case": path, "source": "windows"}
+    assert train["parameters"] == {"use_case": path}
     for name in ("rollback", "probation", "prune"):
-        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {
-            "use_case": str(stack.folder / "loop.toml")
-        }
+        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {"use_case": path}
     waiting = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         "deployments": {"id": {"any_": [monitor["id"]]}},

@@ -145,7 +145,9 @@ def test_training_without_any_labels_says_so(make_place: Callable[..., Any]) -> 
     """Nothing to learn from: one sentence, no traceback of a library."""
     place = make_place(0)
     (place.path.parent / "generated/month_000/labels.csv").write_text("user_id,churn_label\n")
-    with pytest.raises(SourceError, match="at least one window with labels"):
+    with pytest.raises(
+        SourceError, match=r"a window with labels .*left out: month_000 \(no labels\)"
+    ):
         propose_candidate(History(place.open()))
 
 
