@@ -12,6 +12,8 @@ ClosedLoopError            exit code 1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ClosedLoopError(Exception):
     """Something the user can act on: `where: wanted ..., got ...: next`."""
@@ -67,3 +69,9 @@ class LabelConflict(StoreError):
     """A label contradicts a recorded one."""
 
     exit_code = 7
+
+
+def name_some(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more

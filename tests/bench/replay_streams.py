@@ -25,7 +25,7 @@ from closedloop.backtest.policies import Brain, first_recipe
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.bundle.frames import score_frame
-from closedloop.cli.write_use_case import Asked, write_use_case
+from closedloop.cli.draft.write_use_case import Asked, write_use_case
 from closedloop.metrics.auc import measure_auc
 from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.cli.examine import examine
+from closedloop.cli.examine.findings import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback

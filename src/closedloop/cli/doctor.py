@@ -15,7 +15,7 @@ def add(app: typer.Typer, session: Session) -> None:
     def doctor(use_case: UseCasePath = None, as_json: AsJson = False) -> None:
         """Check the installation, the use case, the journal and the registry."""
         with session.working("checking ..."):
-            from closedloop.cli.examine import examine, show_findings
+            from closedloop.cli.examine.findings import examine, show_findings
 
             findings = examine(session.settings, use_case)
         facts = [

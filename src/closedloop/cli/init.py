@@ -104,8 +104,8 @@ def add(app: typer.Typer, session: Session) -> None:
     ) -> None:
         """Read a table and write a commented loop.toml for it."""
         with session.working("reading the table ..."):
-            from closedloop.cli.draft_windows import TimeOptions
-            from closedloop.cli.write_use_case import Asked, write_use_case
+            from closedloop.cli.draft.windows import TimeOptions
+            from closedloop.cli.draft.write_use_case import Asked, write_use_case
 
             dialect = read_dialect(
                 delimiter=delimiter,

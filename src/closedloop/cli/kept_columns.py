@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from closedloop.errors import SourceError
-from closedloop.windows.chunks import Chunk, ChunkReader
+from closedloop.windows.tables.chunks import Chunk, ChunkReader
 
 ROW = "row"
 

@@ -18,10 +18,10 @@ from closedloop.operations.progress import OnProgress
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
-from closedloop.windows.chunk_writer import OUT_ENDINGS, write_whole
-from closedloop.windows.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.prepare import prepare
+from closedloop.windows.tables.chunk_writer import OUT_ENDINGS, write_whole
+from closedloop.windows.tables.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
 
 
 @dataclass(frozen=True)

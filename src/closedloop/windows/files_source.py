@@ -13,7 +13,7 @@ from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
 from closedloop.windows.sources import NoWindows, UnreadableWindow, fill_query, require_window
-from closedloop.windows.table_file import COMPRESSED, holds_nothing, query_files
+from closedloop.windows.tables.table_file import COMPRESSED, holds_nothing, query_files
 from closedloop.windows.time_column import TimedRows, cut_by_time, require_finished, utc_now
 from closedloop.windows.time_names import in_time_order
 
@@ -115,7 +115,7 @@ class FilesSource:
         """The rows of a file; none, without columns, of one that holds nothing."""
         import pandas as pd
 
-        from closedloop.windows.chunks import read_table
+        from closedloop.windows.tables.chunks import read_table
 
         return (
             pd.DataFrame() if holds_nothing(path) else read_table(path, self.source, self.numeric)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.write_use_case import Asked, write_use_case
+from closedloop.cli.draft.write_use_case import Asked, write_use_case
 from closedloop.use_case.contract import Column, UseCase
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.open_source import open_source

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.cli.draft_loop_toml import describe_table
+from closedloop.cli.draft.loop_toml import describe_table
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import read_table
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.open_source import open_source
 from closedloop.windows.prepare import prepare
+from closedloop.windows.tables.chunks import read_table
 
 ROWS = 200
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli.examine_columns import describe_columns
+from closedloop.cli.examine.columns import describe_columns
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop

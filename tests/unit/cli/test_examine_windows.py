@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli.examine_windows import find_missing, window_checks
+from closedloop.cli.examine.windows import find_missing, window_checks
 from closedloop.errors import SourceError
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop

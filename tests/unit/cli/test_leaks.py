@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from closedloop.cli.examine_leaks import describe_single_columns
-from closedloop.cli.write_use_case import Asked, write_use_case
+from closedloop.cli.draft.write_use_case import Asked, write_use_case
+from closedloop.cli.examine.leaks import describe_single_columns
 from closedloop.decisions.checks import Action
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.errors import ClosedLoopError

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from closedloop.backtest.memory_registry import MemoryRegistry
-from closedloop.cli.draft_policy import ENOUGH_OF_A_CLASS, Minimums, find_minimums
-from closedloop.cli.examine_gates import describe_gates
+from closedloop.cli.draft.policy import ENOUGH_OF_A_CLASS, Minimums, find_minimums
+from closedloop.cli.examine.gates import describe_gates
 from closedloop.decisions.checks import Outcome
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.errors import ClosedLoopError, UseCaseError

@@ -11,8 +11,8 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import ChunkReader, open_table, read_table
-from closedloop.windows.dialect import find_table_source
+from closedloop.windows.tables.chunks import ChunkReader, open_table, read_table
+from closedloop.windows.tables.dialect import find_table_source
 
 PLAIN = Source(windows="*")
 

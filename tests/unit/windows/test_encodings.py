@@ -8,8 +8,8 @@ import pytest
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import open_table, read_table
-from closedloop.windows.file_text import find_encoding
+from closedloop.windows.tables.chunks import open_table, read_table
+from closedloop.windows.tables.file_text import find_encoding
 
 TEXT = "city,size\nKöln,Größe 3\nZürich,Größe 4\n"
 EURO = "city,size\nKöln,3 €\n"

@@ -11,9 +11,9 @@ import pytest
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.use_case.source import Source
 from closedloop.windows.contract_check import check_contract
-from closedloop.windows.number_signs import plain_numbers
 from closedloop.windows.open_source import open_source
 from closedloop.windows.prepare import prepare
+from closedloop.windows.tables.number_signs import plain_numbers
 from closedloop.windows.written_numbers import read_number
 
 UNREADABLE = math.nan
@@ -103,7 +103,7 @@ def test_what_is_no_number_keeps_its_text(tmp_path: Path) -> None:
     """Target and categories are not rewritten, and `null_values` are nulls in every column."""
     path = tmp_path / "t.csv"
     path.write_text("x;z;y\n1,5;1,5;0,5\n?;?;-\n", encoding="utf-8")
-    from closedloop.windows.chunks import read_table
+    from closedloop.windows.tables.chunks import read_table
 
     source = Source(windows="*", delimiter=";", decimal=",", null_values=("?", "-"))
     frame = read_table(path, source, ["x"])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import open_table, read_table
-from closedloop.windows.delimiters import find_delimiter
+from closedloop.windows.tables.chunks import open_table, read_table
+from closedloop.windows.tables.delimiters import find_delimiter
 
 PLAIN = Source(windows="*")
 

@@ -14,12 +14,12 @@ from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import read_table
 from closedloop.windows.files_source import FilesSource, root_folder
 from closedloop.windows.open_source import open_source
 from closedloop.windows.sources import ChainedSource, NoWindows
 from closedloop.windows.sql_source import SqlSource
 from closedloop.windows.synthetic import write_generated
+from closedloop.windows.tables.chunks import read_table
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
 

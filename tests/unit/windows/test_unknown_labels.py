@@ -12,7 +12,7 @@ import pytest
 
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import ReplayParts, fit_first
-from closedloop.cli.examine_labels import describe_labels
+from closedloop.cli.examine.labels import describe_labels
 from closedloop.decisions.checks import Action
 from closedloop.errors import SourceError
 from closedloop.storage.engine import open_engine

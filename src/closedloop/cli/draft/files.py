@@ -9,20 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closedloop.cli.draft_source import escape, split_ending
-from closedloop.errors import ClosedLoopError, SourceError
+from closedloop.cli.draft.source import escape, split_ending
+from closedloop.errors import ClosedLoopError, SourceError, name_some
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import open_table
-from closedloop.windows.delimiters import read_beginning
-from closedloop.windows.dialect import find_signs_of_text
-from closedloop.windows.table_file import find_table, is_table_name
+from closedloop.windows.copied_names import find_copies
+from closedloop.windows.tables.chunks import open_table
+from closedloop.windows.tables.delimiters import read_beginning
+from closedloop.windows.tables.dialect import find_signs_of_text
+from closedloop.windows.tables.table_file import find_table, is_table_name
 from closedloop.windows.time_names import UnclearOrder, find_time_order
 from closedloop.windows.time_words import CONVENTIONS, read_time
 
-_COPY = re.compile(
-    r"(?P<of>.+?)(?: ?\(\d+\)| - copy(?: ?\(\d+\))?|[ _-]copy(?: ?\d+)?)|copy of (?P<of2>.+)",
-    re.IGNORECASE,
-)
 _SHOWN = 3
 
 
@@ -62,7 +59,8 @@ class _Sorting:
 
     def notes(self) -> tuple[str, ...]:
         return tuple(
-            f"left out: {_shorten(names)}: {reason}" for reason, names in self.reasons.items()
+            f"left out: {name_some(names, _SHOWN)}: {reason}"
+            for reason, names in self.reasons.items()
         )
 
 
@@ -88,8 +86,8 @@ def choose_files(
     sorting = _Sorting(tables_in)
     sorting.keep(lambda path: "hidden" if path.name.startswith(".") else "")
     sorting.keep(lambda path: "" if path.stat().st_size else "empty")
-    names = {split_ending(path)[0].casefold() for path in sorting.files}
-    sorting.keep(lambda path: _copied(path, names))
+    copies = find_copies(split_ending(path)[0] for path in sorting.files)
+    sorting.keep(lambda path: _tell_copy(copies.get(split_ending(path)[0])))
     if not sorting.files:
         raise _nothing_in(folder, listed, sorting)
     usual = Counter(split_ending(path)[1] for path in sorting.files).most_common(1)[0][0]
@@ -136,7 +134,7 @@ def find_pattern(folder: Path, files: Sequence[Path]) -> tuple[str, tuple[str, .
             return pattern, ()
     first = patterns[0]
     return first, (
-        f'windows = "{first}" also matches {_shorten(others[first])}: move what is no window out '
+        f'windows = "{first}" also matches {name_some(others[first], _SHOWN)}: move what is no window out '
         "of the folder",
     )
 
@@ -156,16 +154,14 @@ def _folder_of(tables: Sequence[Path]) -> Path:
         raise SourceError(
             where="init",
             wanted="files of one folder",
-            got=f"files in {_shorten([str(folder) for folder in folders])}",
+            got=f"files in {name_some([str(folder) for folder in folders], _SHOWN)}",
             then="put them into one folder",
         )
     return tables[0].parent
 
 
-def _copied(path: Path, names: set[str]) -> str:
-    found = _COPY.fullmatch(split_ending(path)[0])
-    original = (found["of"] or found["of2"]) if found else None
-    return f"a copy of {original}" if original and original.casefold() in names else ""
+def _tell_copy(original: str | None) -> str:
+    return "" if original is None else f"a copy of {original}"
 
 
 def _keep_alike(
@@ -201,11 +197,11 @@ def _keep_alike(
 
     def compare(path: Path) -> str:
         missing = [name for name in wanted if name not in columns[path]]
-        return f"other columns, without {_shorten(missing)}" if missing else ""
+        return f"other columns, without {name_some(missing, _SHOWN)}" if missing else ""
 
     sorting.keep(compare)
     return wanted, tuple(
-        f"left out: {name} is only in {_shorten(found)}" for name, found in more.items()
+        f"left out: {name} is only in {name_some(found, _SHOWN)}" for name, found in more.items()
     )
 
 
@@ -275,13 +271,8 @@ def _nothing_in(folder: Path, listed: Sequence[Path], sorting: _Sorting) -> Sour
     return SourceError(
         where=str(folder),
         wanted="CSV or Parquet files with rows",
-        got="; ".join(sorting.notes()) or (_shorten(left) if left else "an empty folder"),
+        got="; ".join(sorting.notes()) or (name_some(left, _SHOWN) if left else "an empty folder"),
         then=f"name the folder that holds them, such as {inside[0]}"
         if inside
         else "put the files into it, or name another folder",
     )
-
-
-def _shorten(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.file_text import FileText
+from closedloop.windows.tables.file_text import FileText
 
 DELIMITERS = (",", ";", "\t", "|")
 _ANY = "".join(DELIMITERS)

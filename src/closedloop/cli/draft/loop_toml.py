@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from closedloop.cli.draft_categories import find_null_words
-from closedloop.cli.draft_classes import Classes, read_classes
-from closedloop.cli.draft_columns import (
+from closedloop.cli.draft.categories import find_null_words
+from closedloop.cli.draft.classes import Classes, read_classes
+from closedloop.cli.draft.columns import (
     check_column_exists,
     checked_key,
     describe_feature,
     guess_key,
     read_windows,
 )
-from closedloop.cli.draft_feature import Feature, Surroundings, quote, show, write_texts
-from closedloop.cli.draft_nested import describe_nested
-from closedloop.cli.draft_numbers import find_numbers
-from closedloop.cli.draft_policy import find_minimums, write_policy
-from closedloop.cli.draft_source import describe_source
+from closedloop.cli.draft.feature import Feature, Surroundings, quote, show, write_texts
+from closedloop.cli.draft.nested import describe_nested
+from closedloop.cli.draft.numbers import find_numbers
+from closedloop.cli.draft.policy import find_minimums, write_policy
+from closedloop.cli.draft.source import describe_source
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Source
 from closedloop.windows.prepare import read_categories, select_column

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.chunks import open_table, read_all
-from closedloop.windows.delimiters import find_delimiter, find_quote, read_beginning
-from closedloop.windows.file_text import find_encoding
-from closedloop.windows.number_signs import SPACES, fits, plain_numbers
-from closedloop.windows.table_file import find_table
+from closedloop.windows.tables.chunks import open_table, read_all
+from closedloop.windows.tables.delimiters import find_delimiter, find_quote, read_beginning
+from closedloop.windows.tables.file_text import find_encoding
+from closedloop.windows.tables.number_signs import SPACES, fits, plain_numbers
+from closedloop.windows.tables.table_file import find_table
 
 _WORD = re.compile(r"\w*[^\x00-\x7f]\w*")
 _NEARLY_ALL = 0.99

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closedloop.use_case.source import Source
-from closedloop.windows.chunk_reader import CHUNK_ROWS, Chunk, ChunkReader, reading
-from closedloop.windows.column_names import refuse_names_alike
-from closedloop.windows.delimiters import find_delimiter, read_beginning
-from closedloop.windows.file_text import find_encoding
-from closedloop.windows.table_file import find_table
+from closedloop.windows.tables.chunk_reader import CHUNK_ROWS, Chunk, ChunkReader, reading
+from closedloop.windows.tables.column_names import refuse_names_alike
+from closedloop.windows.tables.delimiters import find_delimiter, read_beginning
+from closedloop.windows.tables.file_text import find_encoding
+from closedloop.windows.tables.table_file import find_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,11 @@ def open_table(path: Path, source: Source, expected: Sequence[str] = ()) -> Chun
     keep = expected if source.query is not None else ()
     with reading(path):
         if ending == ".parquet":
-            from closedloop.windows.parquet_reader import ParquetReader
+            from closedloop.windows.tables.parquet_reader import ParquetReader
 
             reader: ChunkReader = ParquetReader(path, keep)
         else:
-            from closedloop.windows.csv_reader import CsvReader
+            from closedloop.windows.tables.csv_reader import CsvReader
 
             if source.query is not None:
                 source = _guess(path, expected)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft_dates import describe_digits, grows, may_be_seconds
-from closedloop.cli.draft_feature import (
+from closedloop.cli.draft.dates import describe_digits, grows, may_be_seconds
+from closedloop.cli.draft.feature import (
     Feature,
     Surroundings,
     count_rows,

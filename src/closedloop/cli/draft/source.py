@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from closedloop.cli.draft_feature import quote
-from closedloop.cli.draft_sql import describe_database
+from closedloop.cli.draft.feature import quote
+from closedloop.cli.draft.sql import describe_database
 from closedloop.use_case.source import Source
-from closedloop.windows.table_file import COMPRESSED
+from closedloop.windows.tables.table_file import COMPRESSED
 
 
 def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str] = ()) -> str:

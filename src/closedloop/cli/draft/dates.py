@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft_feature import given, show
+from closedloop.cli.draft.feature import given, show
 
 _MONTH_NAMES = """
 january february march april may june july august september october november december

@@ -12,12 +12,12 @@ import pyarrow.csv
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.chunk_reader import ChunkReader
-from closedloop.windows.column_names import read_names
-from closedloop.windows.csv_faults import find_fault
-from closedloop.windows.delimiters import refuse_another_delimiter
-from closedloop.windows.file_text import FileText
-from closedloop.windows.number_signs import has_commas, plain_numbers
+from closedloop.windows.tables.chunk_reader import ChunkReader
+from closedloop.windows.tables.column_names import read_names
+from closedloop.windows.tables.csv_faults import find_fault
+from closedloop.windows.tables.delimiters import refuse_another_delimiter
+from closedloop.windows.tables.file_text import FileText
+from closedloop.windows.tables.number_signs import has_commas, plain_numbers
 
 _BLOCK_BYTES = 2**20  # of text at once, of which Arrow reads 32 ahead; no row may be longer
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from closedloop.cli.draft_files import ChosenFiles, choose_files, is_window_name
-from closedloop.cli.draft_leaks import mark_leaks
-from closedloop.cli.draft_loop_toml import Draft, describe_table
-from closedloop.cli.draft_source import split_ending
-from closedloop.cli.draft_sql import is_database, read_database
-from closedloop.cli.draft_windows import TimeOptions, name_windows
+from closedloop.cli.draft.files import ChosenFiles, choose_files, is_window_name
+from closedloop.cli.draft.leaks import mark_leaks
+from closedloop.cli.draft.loop_toml import Draft, describe_table
+from closedloop.cli.draft.source import split_ending
+from closedloop.cli.draft.sql import is_database, read_database
+from closedloop.cli.draft.windows import TimeOptions, name_windows
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
-from closedloop.windows.dialect import FoundTable, find_table_source
+from closedloop.windows.tables.dialect import FoundTable, find_table_source
 
 # A guess does not need every row of many files.
 _MOST_FILES, _MOST_ROWS = 12, 200_000

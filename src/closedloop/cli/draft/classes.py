@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.draft_feature import count_rows, given, quote, show, write_texts
-from closedloop.cli.draft_nested import describe_nested
+from closedloop.cli.draft.feature import count_rows, given, quote, show, write_texts
+from closedloop.cli.draft.nested import describe_nested
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from closedloop.windows.spelling import NULLS, find_spellings, read_label

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.errors import SourceError
+from closedloop.errors import SourceError, name_some
 from closedloop.turn.open import Loop
 from closedloop.windows.copied_names import find_copies
 from closedloop.windows.files_source import FilesSource
@@ -77,7 +77,10 @@ class _Survey:
                     told.append(f"{name}, with the rows of {earlier}")
         if told:
             raise SourceError(
-                where="windows", wanted="each window once", got=_list(told, "; "), then=_MOVE
+                where="windows",
+                wanted="each window once",
+                got=name_some(told, _SHOWN, "; "),
+                then=_MOVE,
             )
         return "no window is a copy of another"
 
@@ -93,7 +96,7 @@ class _Survey:
         empty = [name for name, rows in self._rows.items() if not len(rows)]
         if empty:
             raise SourceError(
-                where=f"windows {_list(empty)}",
+                where=f"windows {name_some(empty, _SHOWN)}",
                 wanted="at least one row in each",
                 got="none",
                 then="export them again, or move them out of the folder; a turn on such a window "
@@ -106,7 +109,7 @@ class _Survey:
         told = []
         if missing := find_missing([name for name in self._names if not self._is_copy(name)]):
             told.append(
-                f"no {_list(missing)} between other windows: if there is such a file, add it"
+                f"no {name_some(missing, _SHOWN)} between other windows: if there is such a file, add it"
             )
         sizes = {name: len(rows) for name, rows in self._rows.items() if len(rows)}
         usual = median(sizes.values()) if sizes else 0
@@ -179,8 +182,3 @@ def _name_month(place: int, step: int) -> str:
 def _name_moment(place: int) -> str:
     moment = datetime.fromtimestamp(place, UTC)
     return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%dT%H:%M}"
-
-
-def _list(names: Sequence[str], between: str = ", ") -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return between.join(names[:_SHOWN]) + more

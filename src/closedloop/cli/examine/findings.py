@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
-from closedloop.cli.examine_columns import describe_columns
-from closedloop.cli.examine_files import describe_model_files
-from closedloop.cli.examine_gates import describe_gates
-from closedloop.cli.examine_labels import describe_labels
-from closedloop.cli.examine_leaks import describe_single_columns
-from closedloop.cli.examine_times import describe_past_windows, tell_left_out
-from closedloop.cli.examine_windows import window_checks
+from closedloop.cli.examine.columns import describe_columns
+from closedloop.cli.examine.files import describe_model_files
+from closedloop.cli.examine.gates import describe_gates
+from closedloop.cli.examine.labels import describe_labels
+from closedloop.cli.examine.leaks import describe_single_columns
+from closedloop.cli.examine.times import describe_past_windows, tell_left_out
+from closedloop.cli.examine.windows import window_checks
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade

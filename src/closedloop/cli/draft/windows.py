@@ -8,7 +8,7 @@ from typing import get_args
 
 import pandas as pd
 
-from closedloop.cli.draft_columns import check_column_exists
+from closedloop.cli.draft.columns import check_column_exists
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Every, Source
 from closedloop.windows.date_formats import find_date_format

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft_categories import describe_categories
-from closedloop.cli.draft_dates import describe_digits, describe_time, describe_written_time
-from closedloop.cli.draft_feature import (
+from closedloop.cli.draft.categories import describe_categories
+from closedloop.cli.draft.dates import describe_digits, describe_time, describe_written_time
+from closedloop.cli.draft.feature import (
     Feature,
     Surroundings,
     given,
@@ -20,8 +20,8 @@ from closedloop.cli.draft_feature import (
     looks_like_id,
     looks_like_index,
 )
-from closedloop.cli.draft_nested import describe_nested
-from closedloop.cli.draft_numbers import Numbers, describe_numbers
+from closedloop.cli.draft.nested import describe_nested
+from closedloop.cli.draft.numbers import Numbers, describe_numbers
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from closedloop.windows.time_names import in_time_order

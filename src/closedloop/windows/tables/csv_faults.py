@@ -12,7 +12,7 @@ from pathlib import Path
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.file_text import FileText
+from closedloop.windows.tables.file_text import FileText
 
 _MOST_CHARACTERS = 2**20  # of one row
 

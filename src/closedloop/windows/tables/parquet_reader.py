@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from closedloop.windows.chunk_reader import CHUNK_ROWS, ChunkReader
-from closedloop.windows.column_names import read_names
+from closedloop.windows.tables.chunk_reader import CHUNK_ROWS, ChunkReader
+from closedloop.windows.tables.column_names import read_names
 
 
 class ParquetReader(ChunkReader):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from closedloop.cli.draft_feature import quote
+from closedloop.cli.draft.feature import quote
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.source import Source
 from closedloop.windows.database_url import (

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.draft_feature import (
+from closedloop.cli.draft.feature import (
     Feature,
     Surroundings,
     count_rows,

@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from closedloop.cli.draft_loop_toml import Draft, key_of
+from closedloop.cli.draft.loop_toml import Draft, key_of
 from closedloop.decisions.single_column import find_leaks, tell_leak
 from closedloop.metrics.single_column import measure_single_columns
 from closedloop.training.candidates import labelled_rows

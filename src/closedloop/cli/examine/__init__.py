@@ -1,0 +1,1 @@
+"""What `closedloop doctor` looks at, a file for each part of the installation and the loop."""
