@@ -15,7 +15,7 @@ from rich.console import Console
 
 from closedloop.bundle.frames import score_frame
 from closedloop.cli.decision_view import show_decision
-from closedloop.cli.run_flow import is_quarantine_of
+from closedloop.cli.finished_turn import is_quarantine_of
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Kind
 from closedloop.errors import ModelError, SourceError

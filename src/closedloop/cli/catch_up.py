@@ -13,18 +13,13 @@ import typer
 from rich.markup import escape
 
 from closedloop.cli.decision_view import brief_reason, coloured
+from closedloop.cli.finished_turn import FinishedTurn, read_turn
 from closedloop.cli.progress_bar import show_progress
-from closedloop.cli.run_flow import (
-    check_row_source,
-    is_heard_in,
-    is_quarantine_of,
-    running_prefect,
-)
+from closedloop.cli.run_flow import check_row_source, running_prefect
 from closedloop.cli.session import Session
-from closedloop.cli.turn_summary import EXIT_CODES, TurnSummary, summarise
+from closedloop.cli.turn_summary import EXIT_CODES
 from closedloop.decisions.checks import Action
 from closedloop.errors import ModelError, UseCaseError
-from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.waiting_windows import find_waiting
 from closedloop.windows.order import position
@@ -43,25 +38,17 @@ def refuse_window_as_well(window: str | None) -> None:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn decided, and what followed from it; or why nothing could be fitted."""
+    """One turn as it ended, or why nothing could be fitted."""
 
     window: str
-    first: Entry | None = None
-    following: tuple[Entry, ...] = ()
-    quarantines: tuple[Entry, ...] = ()
-    summary: TurnSummary | None = None
+    finished: FinishedTurn | None = None
     failed: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """As `monitor --json` prints the turn of one window; `failed` is there if it failed."""
-        if self.first is None:
+        if self.finished is None:
             return {"window": self.window, "failed": self.failed}
-        return {
-            **self.first.as_json(),
-            "quarantine": [entry.as_json() for entry in self.quarantines],
-            "led_to": [entry.as_json() for entry in self.following],
-            "summary": self.summary.as_json() if self.summary else None,
-        }
+        return self.finished.as_json()
 
 
 def catch_up(
@@ -95,7 +82,7 @@ def catch_up(
 
 def find_exit_code(turns: Sequence[Turn]) -> int:
     """The code of the newest window, unless one of them calls a person; 0 without any."""
-    codes = [turn.summary.exit_code for turn in turns if turn.summary is not None]
+    codes = [turn.finished.summary.exit_code for turn in turns if turn.finished is not None]
     calls = EXIT_CODES["escalated"]
     return calls if calls in codes else (codes[-1] if codes else 0)
 
@@ -150,23 +137,16 @@ def take_turns(
 
 def _take_turn(loop: Loop, window: str, monitor: Callable[[str], int]) -> Turn:
     try:
-        number = monitor(window)
+        return Turn(window, read_turn(loop, monitor(window)))
     except ModelError as error:  # later windows may have what this one lacks
         return Turn(window, failed=str(error))
-    entries = loop.journal.history(loop.use_case.name)
-    first = loop.journal.entry(number)
-    quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
-    quarantines += [entry for entry in entries if is_heard_in(entry, first)]
-    following = tuple(entry for entry in entries if entry.cause == number)
-    summary = summarise(loop, [first, *following])
-    return Turn(window, first, following, tuple(quarantines), summary)
 
 
 def _show_turn(session: Session, turn: Turn, *, width: int) -> None:
-    if turn.first is None:
+    if turn.finished is None:
         what, why = "[red]failed[/red]", turn.failed
     else:
-        entries = (turn.first, *turn.following)
+        entries = (turn.finished.first, *turn.finished.following)
         last = entries[-1].decision
         what = ", ".join(coloured(entry.decision.action.value) for entry in entries)
         if last.action in (Action.PROMOTE, Action.ROLLBACK):
@@ -177,7 +157,9 @@ def _show_turn(session: Session, turn: Turn, *, width: int) -> None:
 
 
 def _summary(turns: Sequence[Turn], before: int) -> str:
-    counts = Counter(turn.first.decision.action.value if turn.first else "failed" for turn in turns)
+    counts = Counter(
+        turn.finished.first.decision.action.value if turn.finished else "failed" for turn in turns
+    )
     counted = ", ".join(f"{count} {action}" for action, count in counts.items())
     earlier = f"; {_windows(before)} looked at before" if before else ""
     return f"looked at {_windows(len(turns))}" + (f": {counted}" if counted else "") + earlier

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from closedloop.cli.decision_view import show_decision, tell_report
+from closedloop.cli.finished_turn import read_turn
 from closedloop.cli.session import Session
-from closedloop.cli.turn_summary import show_summary, summarise
-from closedloop.decisions.checks import Kind
+from closedloop.cli.turn_summary import show_summary
 from closedloop.errors import UseCaseError
-from closedloop.storage.entry import Entry
 from closedloop.turn.changed_windows import tell_changed_windows
 from closedloop.turn.history import History
 from closedloop.turn.take_turn import refuse_older_training
@@ -49,28 +48,17 @@ def run_flow(
         flow = monitor_flow if name == "monitor" else train_and_compare_flow
         asked = {"use_case": str(loop.use_case.path), "window": window or "", "source": source}
         number = flow(**asked, **({"force": True} if force else {}))  # type: ignore[call-overload]
-    first, entries = loop.journal.entry(number), loop.journal.history(loop.use_case.name)
-    quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
-    quarantines += [entry for entry in entries if is_heard_in(entry, first)]
-    following = [entry for entry in entries if entry.cause == first.id]
-    found = summarise(loop, [first, *following])
+    turn = read_turn(loop, number)
     if as_json:
-        session.print_json(
-            {
-                **first.as_json(),
-                "quarantine": [entry.as_json() for entry in quarantines],
-                "led_to": [entry.as_json() for entry in following],
-                "summary": found.as_json(),
-            }
-        )
-        return found.exit_code
-    show_summary(session.console, found)
-    for entry in (*quarantines, first, *following):
+        session.print_json(turn.as_json())
+        return turn.summary.exit_code
+    show_summary(session.console, turn.summary)
+    for entry in (*turn.quarantines, turn.first, *turn.following):
         show_decision(session.console, entry, report=tell_report(loop, entry))
     if loop.use_case.source.time_column is not None:
         for sentence in tell_changed_windows(History(loop)):
             session.print_line(sentence)
-    return found.exit_code
+    return turn.summary.exit_code
 
 
 def check_row_source(source: str) -> None:
@@ -79,30 +67,6 @@ def check_row_source(source: str) -> None:
         raise UseCaseError(
             where="--source", wanted="windows or records", got=source, then="choose one of the two"
         )
-
-
-def is_quarantine_of(entry: Entry, turn: Entry) -> bool:
-    """Whether `entry`, written before `turn`, quarantines the window that `turn` judged."""
-    realised = turn.turn.realised
-    return (
-        realised is not None
-        and bool(realised.quarantined)
-        and entry.id < turn.id
-        and entry.decision.kind is Kind.QUARANTINE
-        and entry.decision.window == realised.realised_on
-    )
-
-
-def is_heard_in(entry: Entry, turn: Entry) -> bool:
-    """Whether `entry` decides on a window in quarantine, with the window of `turn` as witness."""
-    witness, judged = entry.turn.realised, turn.turn.realised
-    return (
-        entry.decision.kind is Kind.QUARANTINE
-        and entry.id < turn.id
-        and witness is not None
-        and judged is not None
-        and witness.realised_on == judged.realised_on
-    )
 
 
 @contextmanager

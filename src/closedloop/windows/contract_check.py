@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.evidence import Violation
+from closedloop.errors import name_some
 from closedloop.use_case.contract import MISSING, Column, UseCase
 from closedloop.windows.prepare import convert_values, select_column
 from closedloop.windows.spelling import says_nothing
@@ -22,6 +23,7 @@ MAX_UNKNOWN_LABELS = 0.01
 # far, a drifting population seldom does.
 _ANOTHER_UNIT = 5.0
 _MAX_SHARES = 100
+_SHOWN = 10
 
 
 def check_contract(
@@ -161,14 +163,10 @@ def _check_categorical(name: str, column: Column, values: pd.Series[str]) -> Vio
         return Violation(
             name,
             "categories",
-            _listed(column.allowed),
+            name_some(column.allowed, _SHOWN),
             f"{_percent(share)} other values, such as {_worst(unknown)}",
         )
     return None
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _worst(unknown: pd.Series[str]) -> str:
@@ -202,7 +200,7 @@ def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) 
     return Violation(
         target.column,
         "labels",
-        _listed(target.classes),
+        name_some(target.classes, _SHOWN),
         f"{_percent(unknown.share)} other labels, such as {unknown}: "
         f"{tell_how_to_add(unknown, target)}",
     )

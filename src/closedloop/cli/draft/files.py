@@ -134,8 +134,8 @@ def find_pattern(folder: Path, files: Sequence[Path]) -> tuple[str, tuple[str, .
             return pattern, ()
     first = patterns[0]
     return first, (
-        f'windows = "{first}" also matches {name_some(others[first], _SHOWN)}: move what is no window out '
-        "of the folder",
+        f'windows = "{first}" also matches {name_some(others[first], _SHOWN)}: move what is no '
+        "window out of the folder",
     )
 
 

@@ -62,9 +62,8 @@ def write_use_case(tables: Sequence[Path | str], asked: Asked) -> tuple[UseCase,
     """Read the table, write the commented file; the use case that it describes, and notes on it.
 
     `tables` are a file, a folder of files, several files of one folder, or the address of a
-    database. Raises UseCaseError when
-    `out` exists (without `force`) or cannot be written, or when the table does not fit; SourceError
-    when it cannot be read. An error leaves no file behind.
+    database. Raises UseCaseError when `out` exists (without `force`) or cannot be written, or when
+    the table does not fit; SourceError when it cannot be read. An error leaves no file behind.
     """
     out = asked.out / "loop.toml" if asked.out.is_dir() else asked.out
     if out.exists() and not asked.force:

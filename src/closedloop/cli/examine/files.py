@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from closedloop.errors import name_some
 from closedloop.turn.open import Loop
 
 _SHOWN = 3
@@ -13,10 +14,6 @@ def describe_model_files(loop: Loop) -> str:
     if not found:
         return "nothing lies beside the registered ones"
     return "; ".join(
-        f"beside version {number}, ignored: {_shorten(names)}" for number, names in found.items()
+        f"beside version {number}, ignored: {name_some(names, _SHOWN)}"
+        for number, names in found.items()
     )
-
-
-def _shorten(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -109,7 +109,8 @@ class _Survey:
         told = []
         if missing := find_missing([name for name in self._names if not self._is_copy(name)]):
             told.append(
-                f"no {name_some(missing, _SHOWN)} between other windows: if there is such a file, add it"
+                f"no {name_some(missing, _SHOWN)} between other windows: if there is such a file, "
+                "add it"
             )
         sizes = {name: len(rows) for name, rows in self._rows.items() if len(rows)}
         usual = median(sizes.values()) if sizes else 0
