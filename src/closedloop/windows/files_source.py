@@ -88,7 +88,10 @@ class FilesSource:
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""
-        return self.timed.remarks() if self.source.time_column is not None else ()
+        if self.source.time_column is not None:
+            return self.timed.remarks()
+        column = self.source.window_column
+        return () if column is None else tell_without_window(self._all_rows[column])
 
     @property
     def _place(self) -> str:
@@ -147,6 +150,14 @@ class FilesSource:
         else:
             then = "add files, or fix root and windows in [source] (CLOSEDLOOP_DATA replaces root)"
         return NoWindows(where=f"source root {self.root}", wanted=wanted, got=got, then=then)
+
+
+def tell_without_window(column: pd.Series[Any]) -> tuple[str, ...]:
+    """That rows have no window in the column that names it, such as a line of totals."""
+    without = int(column.isna().sum())
+    if not without:
+        return ()
+    return (f"{without:,} of {len(column):,} rows have no {column.name}: they are in no window",)
 
 
 def _names_of(column: pd.Series[Any]) -> pd.Series[Any]:

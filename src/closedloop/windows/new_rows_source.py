@@ -9,7 +9,7 @@ import numpy as np
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
-from closedloop.windows.sources import UnreadableWindow, WindowSource
+from closedloop.windows.sources import UnreadableWindow, WindowSource, tell_remarks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +31,18 @@ class NewRowsSource:
         self._rows = np.empty(0, dtype=np.uint64)
         self._first = np.empty(0, dtype=np.int32)
 
+    @property
+    def whole(self) -> WindowSource:
+        """The source whose windows hold all rows."""
+        return self._source
+
     def windows(self) -> tuple[str, ...]:
         """As the source."""
         return self._source.windows()
+
+    def remarks(self) -> tuple[str, ...]:
+        """As the source."""
+        return tell_remarks(self._source)
 
     def read(self, window: str) -> pd.DataFrame:
         """The new raw rows of one window; raises SourceError as the source does."""

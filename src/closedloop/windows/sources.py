@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from closedloop.errors import SourceError
 
@@ -73,6 +73,19 @@ def first_line(error: Exception) -> str:
     """The first line of the driver's own message, or the name of the error."""
     text = str(getattr(error, "orig", None) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+@runtime_checkable
+class TellsRemarks(Protocol):
+    """A source that knows of rows which are in none of its windows."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is in no window, in words."""
+
+
+def tell_remarks(source: WindowSource) -> tuple[str, ...]:
+    """What is in no window of a source, in words."""
+    return source.remarks() if isinstance(source, TellsRemarks) else ()
 
 
 @dataclass(frozen=True)

@@ -36,21 +36,27 @@ def open_shop(folder: Path, columns: dict[str, Any], comments: str = "") -> Loop
 
 
 def test_the_lines_of_a_new_column_are_shown(tmp_path: Path) -> None:
-    """TOML to copy, with the first window that has the column; a column that a comment names, and
-    one that was always there, need no `since`."""
+    """TOML to copy, as init writes it, with the first window that has the column; what init leaves
+    out is a comment, and a column that a comment names is not told."""
     comments = '# left out: "order" is an id'
     found = describe_columns(open_shop(tmp_path, {}, comments))
     assert found.startswith("2026-07 has 2 that loop.toml does not name: coupon, the shop;")
     lines = tomllib.loads(found.partition("\n")[2])["columns"]
     assert lines == {
-        "coupon": {"type": "numeric", "max_null_rate": 0.2, "since": "2026-03"},
-        "the shop": {"type": "categorical", "since": "2026-06"},
+        "coupon": {
+            "type": "numeric",
+            "minimum": 0,
+            "maximum": 3.5,
+            "max_null_rate": 0.2,
+            "since": "2026-03",
+        },
+        "the shop": {"type": "categorical", "allowed": ["a", "b"], "since": "2026-06"},
     }
     without_comment = describe_columns(open_shop(tmp_path, {}))
-    always = tomllib.loads(without_comment.partition("\n")[2])["columns"]["order"]
-    assert always == {"type": "numeric"}
-    added = {**lines, "order": always}
-    assert describe_columns(open_shop(tmp_path, added)).startswith("loop.toml names every column")
+    assert '# left out: "order" is an id or a row number' in without_comment
+    assert describe_columns(open_shop(tmp_path, lines, comments)).startswith(
+        "loop.toml names every column"
+    )
 
 
 @pytest.mark.parametrize(

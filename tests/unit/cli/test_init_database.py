@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +27,7 @@ MONTHS = ("2025-12", "2026-01", "2026-02")
 ROWS = 60
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder to work in; the environment is put back afterwards."""
-    before = dict(os.environ)
-    monkeypatch.chdir(tmp_path)
-    os.environ["CLOSEDLOOP_HOME"] = "home"
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def fill(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,7 @@ from closedloop.cli.app import main
 ROWS = 120
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder to work in, with a home inside it; the environment is put back afterwards."""
-    before = dict(os.environ)
-    monkeypatch.chdir(tmp_path)
-    os.environ["CLOSEDLOOP_HOME"] = "home"
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def shop(periods: list[str]) -> pd.DataFrame:

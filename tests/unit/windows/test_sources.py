@@ -15,8 +15,9 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.use_case.source import Source
 from closedloop.windows.files_source import FilesSource, root_folder
+from closedloop.windows.new_rows_source import NewRowsSource
 from closedloop.windows.open_source import open_source
-from closedloop.windows.sources import ChainedSource, NoWindows
+from closedloop.windows.sources import ChainedSource, NoWindows, tell_remarks
 from closedloop.windows.sql_source import SqlSource
 from closedloop.windows.synthetic import write_generated
 from closedloop.windows.tables.chunks import read_table
@@ -222,3 +223,13 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
         read_table(tmp_path / "a.parquet", Source(windows="*"))
     with pytest.raises(SourceError, match="a folder"):
         read_table(tmp_path, Source(windows="*"))
+
+
+@pytest.mark.parametrize("new_rows", [False, True])
+def test_rows_without_a_window_are_told(tmp_path: Path, new_rows: bool) -> None:
+    """A line of totals names no month: it is in no window, and that is said."""
+    (tmp_path / "orders.csv").write_text("id,month,x\na,2026-01,1\nb,2026-02,2\nTotal,,3\n")
+    whole = FilesSource(Source(windows="*.csv", window_column="month"), tmp_path)
+    source = NewRowsSource(whole, use_case(tmp_path)) if new_rows else whole
+    assert source.windows() == ("2026-01", "2026-02")
+    assert tell_remarks(source) == ("1 of 3 rows have no month: they are in no window",)

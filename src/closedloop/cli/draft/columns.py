@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft.categories import describe_categories
+from closedloop.cli.draft.categories import describe_categories, find_null_words
 from closedloop.cli.draft.dates import describe_digits, describe_time, describe_written_time
 from closedloop.cli.draft.feature import (
     Feature,
@@ -19,9 +19,10 @@ from closedloop.cli.draft.feature import (
     is_named_index,
     looks_like_id,
     looks_like_index,
+    write_texts,
 )
 from closedloop.cli.draft.nested import describe_nested
-from closedloop.cli.draft.numbers import Numbers, describe_numbers
+from closedloop.cli.draft.numbers import Numbers, describe_numbers, find_numbers
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from closedloop.windows.time_names import in_time_order
@@ -113,6 +114,26 @@ def describe_feature(
     if numbers.codes and not describe_digits(name, numbers.values, around.windows):
         return describe_categories(name, texts, around, numbers.codes)
     return describe_numbers(name, numbers, around)
+
+
+def read_texts(column: pd.Series[Any]) -> pd.Series[str]:
+    """The values of a column as text; of nested ones only their types."""
+    return write_texts(column if not describe_nested(column) else column.map(type))
+
+
+def describe_column(name: str, column: pd.Series[Any]) -> Feature:
+    """As `describe_feature`, of a column by itself: what the rest of the table says is unknown."""
+    column = column.reset_index(drop=True)
+    texts = read_texts(column)
+    numbers = find_numbers(column, texts)
+    rows = len(column)
+    around = Surroundings(
+        pd.Series(["one window"] * rows),
+        pd.Series([False] * rows),
+        {name: texts},
+        find_null_words([(texts, numbers is not None)]),
+    )
+    return describe_feature(name, column, texts, numbers, around)
 
 
 def _is_index(name: str, values: NDArray[np.float64], windows: pd.Series[str]) -> bool:

@@ -17,10 +17,10 @@ from closedloop.cli.draft.columns import (
     checked_key,
     describe_feature,
     guess_key,
+    read_texts,
     read_windows,
 )
-from closedloop.cli.draft.feature import Feature, Surroundings, quote, show, write_texts
-from closedloop.cli.draft.nested import describe_nested
+from closedloop.cli.draft.feature import Feature, Surroundings, quote, show
 from closedloop.cli.draft.numbers import find_numbers
 from closedloop.cli.draft.policy import find_minimums, write_policy
 from closedloop.cli.draft.source import describe_source
@@ -75,10 +75,7 @@ def describe_table(
         for column in dict.fromkeys(frame.columns)
         if column not in (target, key, window_column)
     }
-    texts = {
-        column: write_texts(values if not describe_nested(values) else values.map(type))
-        for column, values in columns.items()
-    }
+    texts = {column: read_texts(values) for column, values in columns.items()}
     numbers = {column: find_numbers(values, texts[column]) for column, values in columns.items()}
     null_words = find_null_words(
         (texts[column], found is not None) for column, found in numbers.items()

@@ -12,6 +12,7 @@ from closedloop.cli.draft.columns import check_column_exists
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Every, Source
 from closedloop.windows.date_formats import find_date_format
+from closedloop.windows.files_source import tell_without_window
 from closedloop.windows.time_column import cut_by_time, require_finished
 from closedloop.windows.time_names import in_time_order
 
@@ -37,8 +38,10 @@ def name_windows(
     if times.column is None:
         if source.window_column is None or source.window_column not in frame.columns:
             return frame, source, ()
-        names = in_time_order(set(frame[source.window_column].dropna().astype(str)))
-        return frame, source, _tell(names)
+        column = frame[source.window_column]
+        names = in_time_order(set(column.dropna().astype(str)))
+        told = (*_tell(names), *tell_without_window(column))
+        return frame[column.notna()].reset_index(drop=True), source, told
     check_column_exists(frame, times.column, table)
     where = f"{table}: {times.column}"
     date_format = times.date_format or find_date_format(

@@ -3,23 +3,21 @@ lack one that it names."""
 
 from __future__ import annotations
 
-import json
-import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
+from closedloop.cli.draft.columns import describe_column
+from closedloop.cli.draft.feature import quote
+from closedloop.cli.draft.loop_toml import key_of
 from closedloop.errors import ClosedLoopError
 from closedloop.turn.new_columns import is_left_out, read_left_out
 from closedloop.turn.open import Loop
-from closedloop.use_case.contract import MISSING
 from closedloop.windows.order import columns_not_yet
-from closedloop.windows.prepare import read_categories, read_numbers, select_column
+from closedloop.windows.prepare import select_column
 
 _SHOWN = 5
-_NUMBERS = 0.99  # share of numbers that makes a column numeric
 
 
 def describe_columns(loop: Loop) -> str:
@@ -64,7 +62,7 @@ def _refuse_lost_windows(loop: Loop, names: Sequence[str], newest: pd.DataFrame)
         where=f"{names[0]} to {names[first - 1]}" if first > 1 else names[0],
         wanted="every column of loop.toml",
         got=f"no {', '.join(lost)}, so no model learns from these windows",
-        then=f"add to [columns.{_key(lost[0])}]: since = {json.dumps(names[first])} "
+        then=f"add to [columns.{key_of(lost[0])}]: since = {quote(names[first])} "
         "(older windows count it as null), or optional = true",
     )
 
@@ -75,24 +73,11 @@ def _first_with(loop: Loop, names: Sequence[str], column: str) -> int:
 
 
 def _draft(loop: Loop, names: Sequence[str], newest: pd.DataFrame, name: str) -> str:
-    """The lines of [columns.NAME]; what else they may hold is for whoever knows the column."""
-    values = select_column(newest, name)
-    known = read_categories(values) != MISSING
-    numbers = read_numbers(values)[known]
-    lines = [f"[columns.{_key(name)}]"]
-    if len(numbers) and np.isfinite(numbers).mean() > _NUMBERS:
-        seen = numbers[np.isfinite(numbers)]
-        lines.append(f'type = "numeric"  # seen: {seen.min():.6g} to {seen.max():.6g}')
-    else:
-        lines.append('type = "categorical"')
-    if null_rate := 1 - known.mean() if len(known) else 0.0:
-        limit = min(1.0, math.ceil(100 * (1.5 * null_rate + 0.05)) / 100)
-        lines.append(f"max_null_rate = {limit:g}  # seen: {null_rate:.3g}")
+    """The lines of [columns.NAME] as `init` writes them, or the comment that it leaves instead."""
+    feature = describe_column(name, select_column(newest, name))
+    if feature.left_out:
+        return f"# left out: {quote(name)} is {feature.left_out}"
+    lines = [f"[columns.{key_of(name)}]", *feature.lines]
     if first := _first_with(loop, names, name):
-        lines.append(f"since = {json.dumps(names[first])}  # older windows count it as null")
+        lines.append(f"since = {quote(names[first])}  # older windows count it as null")
     return "\n".join(lines)
-
-
-def _key(name: str) -> str:
-    plain = name.replace("_", "").replace("-", "")
-    return name if plain.isascii() and plain.isalnum() else json.dumps(name, ensure_ascii=False)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from closedloop.turn.changed_windows import tell_changed_windows
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop
-from closedloop.windows.files_source import FilesSource
-from closedloop.windows.sql_source import SqlSource
+from closedloop.windows.sources import tell_remarks
 
 
 def tell_left_out(loop: Loop) -> str:
     """Rows that are in no window yet or ever, after a semicolon; empty when there are none."""
-    source = loop.source
-    remarks = source.remarks() if isinstance(source, FilesSource | SqlSource) else ()
-    return "".join(f"; {remark}" for remark in remarks)
+    return "".join(f"; {remark}" for remark in tell_remarks(loop.source))
 
 
 def describe_past_windows(loop: Loop) -> str:

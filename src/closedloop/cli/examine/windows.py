@@ -17,6 +17,7 @@ from closedloop.errors import SourceError, name_some
 from closedloop.turn.open import Loop
 from closedloop.windows.copied_names import find_copies
 from closedloop.windows.files_source import FilesSource
+from closedloop.windows.new_rows_source import NewRowsSource
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
 from closedloop.windows.sources import UnreadableWindow
@@ -129,6 +130,7 @@ class _Survey:
 
     def _count_hidden(self) -> int:
         source = self._loop.source
+        source = source.whole if isinstance(source, NewRowsSource) else source
         if not isinstance(source, FilesSource):
             return 0
         folders = {source.root / name for name in self._names}
