@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,10 @@ def processes_of(folder: Path) -> set[int]:
 def end(stack: Stack, number: int) -> int:
     """Send a signal to the command alone and wait until every process of the stack is gone; the
     command's exit code."""
-    watched = {os.pidfd_open(process): process for process in processes_of(stack.folder)}
+    watched = {}
+    for process in processes_of(stack.folder):
+        with suppress(ProcessLookupError):  # it ended meanwhile, as short-lived ones do
+            watched[os.pidfd_open(process)] = process
     assert stack.process.pid in watched.values()
     os.kill(stack.process.pid, number)
     deadline = time.monotonic() + 60

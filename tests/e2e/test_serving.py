@@ -114,7 +114,8 @@ def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
         for _ in range(40):
             assert served.ask("/predict", ROW)["version"] == 1
         assert {served.metric("closedloop_predictions_total") for _ in range(10)} == {40.0}
-        assert served.metric("closedloop_model_version") == 1
+        # A worker writes its gauges each second: the last one before it was ready said 0.
+        until(lambda: served.metric("closedloop_model_version") == 1, "the version of all workers")
 
 
 def test_killed_workers_and_a_killed_parent_leave_nothing_behind(shop: Shop) -> None:
