@@ -191,6 +191,6 @@ def test_flipped_labels_do_not_reach_production(
     told = read_status(loop)["kept_out"][0]["told"]
     assert "release it with: closedloop quarantine release month_004, or the next" in told
     # A person may ask for a training all the same: it does not learn from that month.
-    assert turn(place, "month_004", "train")[-1] == ("promotion", "reject")
+    assert turn(place, "month_004", "train")[-1] == ("promotion", "escalate")
     newest = loop.registry.versions()[-1]
     assert "month_004" not in loop.registry.load(newest.version).facts.trained_windows

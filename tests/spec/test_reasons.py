@@ -78,11 +78,14 @@ TABLE = [
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows; "
      "what losses are measured against falls from 0.8300 to 0.6500: the data became harder, or something is wrong "
      "that no retraining mends"),
-    (Action.REJECT, decide_promotion(promotion({"candidate": scores(0.2626), "production": scores(0.26)}), USUAL),
+    (Action.ESCALATE, decide_promotion(first_model({"candidate": scores(0.2626)}), USUAL),
+     "val_auc: wanted at least 0.600 (an AUC below 0.5 is worse than chance), got 0.2626; "
+     "better than the trivial baseline: wanted at least 0.020 above its AUC of 0.5000 (an AUC below 0.5 is worse than chance), got -0.2374"),
+    (Action.ESCALATE, decide_promotion(promotion({"candidate": scores(0.2626), "production": scores(0.26)}), USUAL),
      "val_auc: wanted at least 0.600 (production is below it too, with 0.2600, but an AUC below 0.5 is worse than chance), got 0.2626; "
      "better than the trivial baseline: wanted at least 0.020 above its AUC of 0.5000 (production is below it too, with -0.2400, but "
      "an AUC below 0.5 is worse than chance), got -0.2374"),
-    (Action.REJECT, decide_promotion(promotion({"candidate": scores(0.58), "production": scores(0.55)}, quarantined=("month_010",)), USUAL),
+    (Action.ESCALATE, decide_promotion(promotion({"candidate": scores(0.58), "production": scores(0.55)}, quarantined=("month_010",)), USUAL),
      "val_auc: wanted at least 0.600 (production is below it too, with 0.5500, but month_010 is in quarantine), got 0.5800"),
     (Action.REJECT, decide_promotion(promotion({"delta": delta(-0.05)}), USUAL),
      "worse than version 4 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows"),

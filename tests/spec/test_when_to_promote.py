@@ -40,6 +40,7 @@ SENIORS_HARMED, STUDENTS_BETTER = (
     one_slice("students", delta(0.05)),
 )
 UNSCORABLE = {"production": None, "delta": None}
+NO_FLOORS = with_promotion(min_val_auc=0, min_f1=0, min_gain_over_baseline=0)
 LENIENT = with_promotion(escalate_unscorable_production=False)
 
 # fmt: off
@@ -84,13 +85,22 @@ TABLE = [
                                                                                                                 REJECT,   (f"{DELTA} fails",)),
     Row("F1 below its limit, as production",      promotion({"candidate": scores(f1=0.29), "production": scores(f1=0.1)}), PROMOTE, (f"{DELTA} holds",)),
     Row("neither is better than a trivial model", promotion({"baseline_auc": 0.81, "production": scores(0.79)}), PROMOTE, (f"{DELTA} holds",)),
-    Row("worse than chance, as production",       promotion({"candidate": scores(0.2626), "production": scores(0.26)}), REJECT,
+    Row("worse than chance, as production",       promotion({"candidate": scores(0.2626), "production": scores(0.26)}), ESCALATE,
                                                                                                                 ("val_auc fails", f"{BASELINE} fails")),
+    Row("worse than chance; production is not",   promotion({"candidate": scores(0.49), "production": scores(0.82)}), REJECT,
+                                                                                                                ("val_auc fails", f"{BASELINE} fails")),
+    Row("worse than chance, the first model",     first_model({"candidate": scores(0.4999)}),                   ESCALATE, ("val_auc fails", f"{BASELINE} fails")),
+    Row("worse than chance, whatever the policy", promotion({"candidate": scores(0.49), "production": scores(0.3), "baseline_auc": 0.4}),
+                                                                                                                ESCALATE, ("val_auc fails",), NO_FLOORS),
     Row("exactly chance, as production",          promotion({"candidate": scores(0.5), "production": scores(0.5)}), PROMOTE, (f"{DELTA} holds",)),
     Row("below, judged on a window in quarantine", promotion({"candidate": scores(0.58), "production": scores(0.55)}, quarantined=("month_010",)),
-                                                                                                                REJECT,   ("val_auc fails",)),
+                                                                                                                ESCALATE, ("val_auc fails",)),
     Row("F1 below, on a window in quarantine",    promotion({"candidate": scores(f1=0.29), "production": scores(f1=0.1)}, quarantined=("month_010",)),
-                                                                                                                REJECT,   ("F1 fails",)),
+                                                                                                                ESCALATE, ("F1 fails",)),
+    Row("hardly any gain, on such a window",      promotion({"baseline_auc": 0.81, "production": scores(0.79)}, quarantined=("month_010",)),
+                                                                                                                ESCALATE, (f"{BASELINE} fails",)),
+    Row("below, on such a window; production is not", promotion({"candidate": scores(0.58)}, quarantined=("month_010",)), REJECT, ("val_auc fails",)),
+    Row("above every floor, on such a window",    promotion(quarantined=("month_010",)),                        PROMOTE,  (f"{DELTA} holds",)),
     Row("below; an older one is in quarantine",   promotion({"candidate": scores(0.58), "production": scores(0.55)}, quarantined=("month_009",)),
                                                                                                                 PROMOTE,  (f"{DELTA} holds",)),
     Row("what was expected was far higher",       promotion({"candidate": scores(0.65)}, expected_auc=0.83),    PROMOTE,  ("what losses are measured against falls holds",)),

@@ -140,7 +140,8 @@ class PromotionPolicy:
     min_rows_per_class: int = 30
     """The same for each class."""
     min_val_auc: float = 0.6
-    """Lowest AUC that may be promoted, unless production is below it too, on a trusted window."""
+    """Lowest AUC that may be promoted, unless production is below it too, on a trusted window;
+    never below 0.5."""
     min_f1: float = 0.3
     """Lowest F1, averaged over the classes, unless production is below it too."""
     min_gain_over_baseline: float = 0.02

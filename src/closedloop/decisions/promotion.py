@@ -11,20 +11,20 @@ from closedloop.decisions.evaluation_rows import (
     rows_checks,
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
+from closedloop.decisions.floors import measure_floors
 from closedloop.decisions.notes import note_left_out
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.single_column import single_column_checks
 
-# The AUC of answers at random.
-CHANCE = 0.5
-
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     """PROMOTE when every gate holds, otherwise REJECT.
 
-    ESCALATE when production itself could not be scored, when the rows that judge are mostly old, or
-    when a column of a first model tells the target by itself.
+    ESCALATE when production itself could not be scored, when the rows that judge are mostly old,
+    when a column of a first model tells the target by itself, or when the candidate misses a floor
+    that no longer tells a bad candidate from bad data: on a window in quarantine or below an AUC
+    of 0.5, where production does not reach the floor either.
     """
     if evidence.comparison is None:
         nothing = make_check(
@@ -37,8 +37,10 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *repeated_checks(evidence.repeated, policy, Role.GATE),
         *single_column_checks(evidence.single_columns, policy),
     )
+    floors = measure_floors(evidence, evidence.comparison, policy)
     checks = (
-        *_score_checks(evidence, evidence.comparison, policy),
+        _size_check(evidence.comparison, policy),
+        *(floor.check for floor in floors),
         *asking,
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
@@ -46,83 +48,30 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
     )
+    unscorable = evidence.production_error and policy.promotion.escalate_unscorable_production
     if all_hold(checks, Role.GATE):
         action = Action.PROMOTE
         checks += reference_checks(evidence, evidence.comparison, policy)
     elif (
-        evidence.production_error and policy.promotion.escalate_unscorable_production
-    ) or not all_hold(asking, Role.GATE):
+        unscorable
+        or not all_hold(asking, Role.GATE)
+        or any(floor.asks_a_person for floor in floors)
+    ):
         action = Action.ESCALATE
     else:
         action = Action.REJECT
     return Decision(Kind.PROMOTION, action, evidence.window.name, checks, evidence.version)
 
 
-def _score_checks(
-    evidence: PromotionEvidence, comparison: Comparison, policy: Policy
-) -> list[Check]:
-    """Enough rows, and scores above their floors."""
-    rules, scores, live = policy.promotion, comparison.candidate, comparison.production
+def _size_check(comparison: Comparison, policy: Policy) -> Check:
+    rules, scores = policy.promotion, comparison.candidate
     rarest = min((label.rows for label in scores.classes), default=0)
-    auc, base = scores.val_auc, comparison.baseline_auc
-    binds = _why_floors_bind(evidence, comparison)
-    return [
-        make_check(
-            "enough evaluation rows",
-            scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class,
-            Role.GATE,
-            f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
-            f"{scores.rows} rows, {rarest} of the rarest class",
-        ),
-        _floor_check(
-            "val_auc", auc, live.val_auc if live else None, rules.min_val_auc, binds, headline=True
-        ),
-        _floor_check("F1", scores.f1, live.f1 if live else None, rules.min_f1, binds),
-        _floor_check(
-            "better than the trivial baseline",
-            None if auc is None else auc - base,
-            None if live is None or live.val_auc is None else live.val_auc - base,
-            min(rules.min_gain_over_baseline, 1 - base),  # no model gains more than is left
-            binds,
-            f" above its AUC of {base:.4f}",
-        ),
-    ]
-
-
-def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str:
-    """Why floors bind even where production is below them too; empty if they need not."""
-    auc = comparison.candidate.val_auc
-    if comparison.window in evidence.quarantined:
-        return f"{comparison.window} is in quarantine"
-    worse = auc is not None and auc < CHANCE
-    return f"an AUC below {CHANCE:g} is worse than chance" if worse else ""
-
-
-def _floor_check(
-    claim: str,
-    value: float | None,
-    production: float | None,
-    floor: float,
-    binds: str,
-    above: str = "",
-    *,
-    headline: bool = False,
-) -> Check:
-    """A floor keeps bad models out. It must not keep a worse one in, so it does not bind while
-    production is below it too, unless there is a reason why it `binds`."""
-    below = production is not None and production < floor
-    wanted = f"at least {floor:.3f}{above}" + (
-        f" (production is below it too, with {production:.4f}{', but ' if binds else ''}{binds})"
-        if below
-        else ""
-    )
     return make_check(
-        claim,
-        None if value is None else (below and not binds) or value >= floor,
+        "enough evaluation rows",
+        scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class,
         Role.GATE,
-        wanted,
-        "unknown" if value is None else f"{value:.4f}",
-        headline=headline,
+        f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
+        f"{scores.rows} rows, {rarest} of the rarest class",
     )
 
 
