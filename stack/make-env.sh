@@ -1,9 +1,10 @@
 #!/bin/sh
-# make-env.sh FILE: adds a random value for each secret that FILE lacks; existing values stay.
+# make-env.sh FILE: adds a random value for each secret that FILE lacks; existing values stay. Only its owner may read FILE.
 set -eu
 umask 077
 file=$1
 touch "$file"
+chmod 600 "$file"
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 missing() { ! grep -q "^$1=." "$file"; }
 made=

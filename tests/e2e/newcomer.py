@@ -77,12 +77,13 @@ def customers() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Story:
-    """The folder it happened in, and what each step left behind."""
+    """The folder it happened in, what each step left behind, and what of it others could read."""
 
     folder: Path
     init: Result
     doctor: Result
     turns: tuple[Result, ...]
+    readable: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             timeout=300,
             check=False,
         )
+        readable = tuple(
+            str(path.relative_to(folder))
+            for path in folder.rglob("*")
+            if path.stat().st_mode & 0o077
+        )
         os.environ.update(Settings().library_environment())
         from flows.deployment.embedded_server import embedded_prefect, using
 
@@ -129,6 +135,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 written,
                 examined,
                 (Result(first.returncode, first.stdout, first.stderr), *others),
+                readable,
             )
     finally:
         os.chdir(came_from)

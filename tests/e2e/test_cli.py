@@ -91,6 +91,12 @@ def test_a_turn_that_works_says_nothing_on_stderr(story: Story) -> None:
     assert [turn.err for turn in story.turns] == [""] * len(MONTHS)
 
 
+def test_nobody_else_may_read_what_is_kept(story: Story) -> None:
+    """Of all that `init` and a turn made, MLflow's, Prefect's and ours, others can read only what
+    belongs to the user: the table and its loop.toml."""
+    assert sorted(story.readable) == ["customers.csv", "loop.toml"]
+
+
 def test_an_unknown_window_is_refused_before_anything_starts(story: Story) -> None:
     """The sentence names the windows there are; no traceback of a flow comes with it."""
     refused = closedloop("monitor", "--window", "2031-01", "--json")
@@ -178,6 +184,7 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
     rows.to_parquet("some.parquet", index=False)
     said = closedloop("predict", "some.csv", "scores.csv", "--json").json
     assert said == {"rows": 200, "version": said["version"], "out": "scores.csv", "warnings": []}
+    assert Path("scores.csv").stat().st_mode == Path("some.csv").stat().st_mode
     assert closedloop("predict", "some.parquet", "deep/scores.parquet").code == 0
     from_csv, from_parquet = (
         pd.read_csv("scores.csv", dtype={"customer_id": str}),

@@ -162,6 +162,7 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     nobody else read the file."""
     file = tmp_path / "env"
     file.write_text("S3_REGION=here\nSTACK_API_KEY=mine\nGRAFANA_PASSWORD=\n", encoding="utf-8")
+    file.chmod(0o644)
     script = ["sh", str(ROOT / "stack" / "make-env.sh"), str(file)]
     first = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     made = file.read_text(encoding="utf-8")
@@ -173,4 +174,4 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     assert subprocess.run(script, capture_output=True, text=True, check=True).stdout == ""
     assert file.read_text(encoding="utf-8") == made
     subprocess.run([*script[:2], str(tmp_path / "new")], capture_output=True, check=True)
-    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    assert not any(path.stat().st_mode & 0o077 for path in (file, tmp_path / "new"))

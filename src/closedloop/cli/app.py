@@ -36,6 +36,7 @@ from closedloop.cli import (
 from closedloop.cli.quiet_threads import quiet_threads
 from closedloop.cli.session import Session
 from closedloop.errors import ClosedLoopError
+from closedloop.storage.home import PRIVATE, making_files
 
 # In the order in which the help lists them.
 COMMANDS = (
@@ -52,14 +53,15 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     `environment` is that of the process: settings are read from it, and libraries find theirs in
     it. With CLOSEDLOOP_DEBUG set there, errors are raised with their traceback instead.
     """
-    session = Session(environment)
-    app = build_app(session)
-    # What the service writes to stderr is its log.
-    loud = session.debug or list(arguments[:1]) == ["serve"]
-    with nullcontext() if loud else quiet_threads(session.find_thread_log):
-        return report_errors(
-            lambda: app(list(arguments), prog_name="closedloop"), debug=session.debug
-        )
+    with making_files(PRIVATE) as users_umask:
+        session = Session(environment, users_umask=users_umask)
+        app = build_app(session)
+        # What the service writes to stderr is its log.
+        loud = session.debug or list(arguments[:1]) == ["serve"]
+        with nullcontext() if loud else quiet_threads(session.find_thread_log):
+            return report_errors(
+                lambda: app(list(arguments), prog_name="closedloop"), debug=session.debug
+            )
 
 
 def build_app(session: Session) -> typer.Typer:

@@ -89,6 +89,7 @@ def add(app: typer.Typer, session: Session) -> None:
             learners=learners,
             faults=faults,
             out=out,
+            writing=session.users_files,
         )
         if as_json:
             for figures in list_figures(found):

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -23,6 +24,7 @@ from closedloop.backtest.replay import Past, Stream
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli.progress_bar import show_progress
 from closedloop.errors import SourceError, UseCaseError
+from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import Training, UseCase
 
@@ -54,9 +56,11 @@ def replay_history(
     learners: Sequence[str] | None = None,
     faults: bool = False,
     out: Path | None = None,
+    writing: Writing = nullcontext,
 ) -> tuple[Backtest, Path]:
     """Replay, and write `backtest.json` and `backtest.html` into `out`; returns result and page.
 
+    `out` is the user's, and written inside `writing()`; without it they go under CLOSEDLOOP_HOME.
     Results are cached under CLOSEDLOOP_HOME, so that an interrupted run continues where it stopped.
     Raises UseCaseError for an unknown policy or learner, SourceError when there are too few windows
     or `out` cannot be written.
@@ -72,7 +76,10 @@ def replay_history(
         found = run_backtest(
             past, policies or DEFAULT, report, applicable(use_case) if faults else ()
         )
-    return found, _write(found, out or home)
+    if out is None:
+        return found, _write(found, home)
+    with writing():
+        return found, _write(found, out)
 
 
 def _with_learners(use_case: UseCase, learners: Sequence[str] | None) -> UseCase:

@@ -39,9 +39,10 @@ def add(app: typer.Typer, session: Session) -> None:
         with session.working("writing windows ..."):
             from closedloop.windows.synthetic import generate_windows, write_generated
 
-            written = write_generated(
-                loop.use_case, loop.settings.data, generate_windows(generator, months)
-            )
+            with session.users_files():
+                written = write_generated(
+                    loop.use_case, loop.settings.data, generate_windows(generator, months)
+                )
         session.print_line(
             f"wrote {', '.join(written)}" if written else "nothing to do: every window exists"
         )

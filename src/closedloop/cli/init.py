@@ -128,7 +128,8 @@ def add(app: typer.Typer, session: Session) -> None:
                 table=table,
                 force=force,
             )
-            use_case, notes = write_use_case(tables, asked)
+            with session.users_files():
+                use_case, notes = write_use_case(tables, asked)
         classes = ", ".join(use_case.target.classes)
         session.print_line(
             f"wrote {out}: {len(use_case.columns)} features, target "

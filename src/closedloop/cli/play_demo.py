@@ -56,7 +56,8 @@ def play_demo(session: Session) -> None:
     )
     with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress:
         task = progress.add_task("writing the months", total=MONTHS + 2)
-        write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
+        with session.users_files():
+            write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))
         progress.update(task, advance=1, description="starting MLflow and Prefect")
         loop.registry.start()
         load_evidently()

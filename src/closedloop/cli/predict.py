@@ -45,7 +45,9 @@ def add(app: typer.Typer, session: Session) -> None:
         from closedloop.cli.score_table import predict_table
 
         with show_progress(session.progress, f"scoring {table}") as report:
-            scored = predict_table(loop, table, out, report, keep_columns=keep_columns)
+            scored = predict_table(
+                loop, table, out, report, keep_columns=keep_columns, writing=session.users_files
+            )
         if as_json:
             session.print_json(
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
 from closedloop.operations.progress import OnProgress
+from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
@@ -40,11 +42,13 @@ def predict_table(
     report: OnProgress = lambda done, size: None,
     *,
     keep_columns: bool = False,
+    writing: Writing = nullcontext,
 ) -> Scored:
     """Write key, prediction, class probabilities and version of each row to `out`, in order.
 
     `row`, from 1, takes the place of a key that is not there; with `keep_columns`, all columns of
-    the table do. `out` is written completely or not at all; `report` is called with the progress.
+    the table do. `out` is written completely or not at all, inside `writing()`; `report` is called
+    with the progress.
     Raises SourceError when a feature column is missing, the file type is unknown or `out` cannot be
     written, RegistryError without a production model, ModelError when the API would refuse to
     serve that version too.
@@ -80,6 +84,7 @@ def predict_table(
         report,
         source=loop.use_case.source,
         keep_columns=keep_columns,
+        writing=writing,
     )
 
 
@@ -93,6 +98,7 @@ def score_table(
     chunk_rows: int = CHUNK_ROWS,
     source: Source | None = None,
     keep_columns: bool = False,
+    writing: Writing = nullcontext,
 ) -> Scored:
     """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
 
@@ -119,7 +125,7 @@ def score_table(
     reader = open_table(table, source or use_case.source, [*features, *others])
     _refuse_incomplete(reader, use_case, table)
     kept = choose_kept(reader, use_case.key, model.facts.classes, table, keep_columns=keep_columns)
-    with write_whole(out) as writer:
+    with writing(), write_whole(out) as writer:
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows, kept):
             prepared = prepare(chunk.frame, use_case)
             first = {name: chunk.columns[name] for name in kept} or number_rows(chunk)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from closedloop.errors import UseCaseError
+from closedloop.storage.home import PRIVATE, choose_umask, is_open, making_files
 
 if TYPE_CHECKING:
     from closedloop.settings import Settings
@@ -30,8 +31,11 @@ QUIET = {
 class Session:
     """One run of the command line. Results go to stdout (`console`), progress to stderr."""
 
-    def __init__(self, environment: MutableMapping[str, str]) -> None:
+    def __init__(
+        self, environment: MutableMapping[str, str], *, users_umask: int = PRIVATE
+    ) -> None:
         self.environment = environment
+        self._users_umask = users_umask
         self.console = Console()
         self.progress = Console(stderr=True)
 
@@ -62,8 +66,8 @@ class Session:
     def prepare_environment(self) -> None:
         """Tell Prefect, MLflow and Evidently where their state lives, before they are imported.
 
-        What the user has set stays. Raises UseCaseError when a setting is wrong or
-        CLOSEDLOOP_HOME cannot be written.
+        From here on no other user may read what is written. What the user has set stays. Raises
+        UseCaseError when a setting is wrong or CLOSEDLOOP_HOME cannot be written.
         """
         home = self.settings.home_folder
         existing = next(folder for folder in (home, *home.parents) if folder.exists())
@@ -77,6 +81,12 @@ class Session:
                 got=got,
                 then="set it to a folder of your own",
             )
+        os.umask(choose_umask(home))
+        if is_open(home):
+            self.warn(
+                f"every user of this machine may read {home}: chmod 700 {home}, or chmod 2770 to "
+                "share it with its group"
+            )
         quiet = {} if self.debug else QUIET
         for variable, value in {**self.settings.library_environment(), **quiet}.items():
             self.environment.setdefault(variable, value)
@@ -87,6 +97,10 @@ class Session:
             from closedloop.turn.open import open_loop
 
             return open_loop(use_case, settings=self.settings, with_records=with_records)
+
+    def users_files(self) -> AbstractContextManager[object]:
+        """For the block, files are made with the modes of the user's other files."""
+        return making_files(self._users_umask)
 
     def find_thread_log(self) -> Path:
         """Where errors of background threads are written."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+import os
+from contextlib import closing
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -53,7 +55,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _switch_to_wal(cursor: Any) -> None:
     """Once per file, under a lock: SQLite fails when two processes do it at the same time."""
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
-    with hold_file(Path(f"{path}.lock")) if path else nullcontext():
+    if not path:
+        return
+    lock = Path(f"{path}.lock")
+    with hold_file(lock):
+        if not os.path.getsize(path):
+            copymode(lock, path)  # SQLite's own mode is 644 at most, also where a group may write
         cursor.execute("PRAGMA journal_mode=WAL")
 
 

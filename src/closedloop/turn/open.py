@@ -16,6 +16,7 @@ from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
+from closedloop.storage.home import choose_umask
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
 from closedloop.turn.compute import Compute
@@ -61,7 +62,9 @@ def open_loop(
     `with_records` lets the service's own records follow the windows of the source. Nothing is
     connected before it is used.
     """
-    settings = settings or Settings()
+    if settings is None:  # a run that Prefect has started, with nothing of ours around it
+        settings = Settings()
+        os.umask(choose_umask(settings.home_folder))
     read = load_use_case(use_case or settings.use_case)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)

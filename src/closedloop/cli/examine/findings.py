@@ -17,6 +17,7 @@ from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.cli.examine.columns import describe_columns
 from closedloop.cli.examine.files import describe_model_files
 from closedloop.cli.examine.gates import describe_gates
+from closedloop.cli.examine.home import describe_home
 from closedloop.cli.examine.labels import describe_labels
 from closedloop.cli.examine.leaks import describe_single_columns
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
@@ -47,7 +48,8 @@ class Finding:
 
 def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
     """Check everything, except what depends on something broken."""
-    findings = [_python(), *_packages(), _disk(settings)]
+    home = settings.home_folder
+    findings = [_python(), *_packages(), _disk(settings), _try("home", lambda: describe_home(home))]
     opened: list[Loop] = []
 
     def read_use_case() -> str:
