@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api import answers
+from api.guard.limits import is_trusted
 from api.metrics.service import CONTENT_TYPE, Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
@@ -100,17 +101,22 @@ def build_router(
         responses={503: {"model": answers.ReadyAnswer}},
         summary="Can the service answer?",
     )
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
         current, following = production.current, production.following
+        # The texts of errors name hosts, paths and drivers.
+        full = is_trusted(request.scope)
         is_ready = current is not None and record_first.obstacle is None
         state = {
             "ready": is_ready,
             "version": current.version if current else None,
             "wanted": following.wanted,
-            "registry": following.registry,
-            "records": record_first.state,
-            "reason": production.reason or record_first.fault,
-            "refused": _refused(production),
+            "registry": _state(following.registry, following.registry_fault, full),
+            "records": _state(record_first.state, record_first.fault, full),
+            "reason": production.explain(full=full) or record_first.explain(full=full),
+            "refused": {
+                version: reason if full else "refused"
+                for version, reason in _refused(production).items()
+            },
         }
         return JSONResponse(state, 200 if is_ready else 503)
 
@@ -149,6 +155,10 @@ def _write_labels(metrics: Metrics, write: Callable[[], int]) -> int:
     except StoreError as error:
         metrics.records_failures.inc()
         raise Refusal(503, f"nothing was recorded: {error}") from error
+
+
+def _state(state: str, fault: str | None, full: bool) -> str:
+    return f"{state}: {fault}" if full and fault else state
 
 
 def _refused(production: Production) -> dict[str, str]:

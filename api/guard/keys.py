@@ -80,6 +80,14 @@ class Keys:
             headers=_CHALLENGE,
         )
 
+    def accepts(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether `check` passes."""
+        try:
+            self.check(headers)
+        except Refusal:
+            return False
+        return True
+
     def look(self) -> None:
         """Read the file again if it has changed."""
         self._next_look = self._now() + LOOK_SECONDS

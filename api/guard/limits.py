@@ -22,6 +22,7 @@ _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
 # For monitoring: without a key, answered however busy the service is.
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
+_TRUSTED = "closedloop.trusted"
 # With a key, answered however busy the service is.
 MONITORING_PATHS = frozenset({"/metrics"})
 
@@ -38,6 +39,11 @@ class RequestLimits:
 def answer_refusal(refusal: Refusal) -> JSONResponse:
     """The answer that carries a refusal: its status, its detail, its headers."""
     return JSONResponse({"detail": refusal.detail}, refusal.status, headers=refusal.headers)
+
+
+def is_trusted(scope: Scope) -> bool:
+    """Whether the client of an open path has a key, or needs none, and may read texts of errors."""
+    return bool(scope.get(_TRUSTED, True))
 
 
 class Guard:
@@ -58,6 +64,7 @@ class Guard:
     async def pass_to(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], scope["headers"]
         if path in OPEN_PATHS:
+            scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers)
             await app(scope, receive, send)
             return
         if self._keys is not None:

@@ -35,7 +35,7 @@ class Following:
     def registry(self) -> str:
         if not self.asked:
             return "not asked yet"
-        return f"unreachable: {self.registry_fault}" if self.registry_fault else "reachable"
+        return "unreachable" if self.registry_fault else "reachable"
 
 
 class Production:
@@ -51,14 +51,23 @@ class Production:
     @property
     def reason(self) -> str | None:
         """Why nothing is live, or another version than `production`; None when all is well."""
+        return self.explain(full=True)
+
+    def explain(self, *, full: bool) -> str | None:
+        """The same as `reason`.
+
+        Without `full` it has no text of an error, which may tell hosts, paths and drivers.
+        """
         current, following = self.current, self.following
         refusal = following.refused.get(following.wanted) if following.wanted is not None else None
         if refusal is not None and (current is None or current.version != following.wanted):
             kept = "" if current is None else f"; version {current.version} stays live"
-            return f"version {following.wanted} was refused: {refusal.reason}{kept}"
+            because = f": {refusal.reason}" if full else ""
+            return f"version {following.wanted} was refused{because}{kept}"
         if current is None:
             if fault := following.registry_fault:
-                return f"no model is loaded and the registry is unreachable: {fault}"
+                because = f": {fault}" if full else ""
+                return f"no model is loaded and the registry is unreachable{because}"
             if not following.asked or following.wanted is not None:
                 return "the production model is being loaded: ask again in a moment"
             return "no model in production yet: run closedloop monitor or closedloop train"

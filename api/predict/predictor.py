@@ -41,12 +41,18 @@ class Predictor:
     @property
     def obstacle(self) -> str | None:
         """Why nothing can be answered now, None when it can."""
+        return self.explain(full=True)
+
+    def explain(self, *, full: bool) -> str | None:
+        """The same as `obstacle`; the text of an error, which may tell hosts, only if `full`."""
         if self._production.current is None:
-            return self._production.reason or "no model is loaded"
+            return self._production.explain(full=full) or "no model is loaded"
+        if self._record_first.obstacle is None:
+            return None
         return (
-            None
-            if self._record_first.obstacle is None
-            else f"answers cannot be recorded: {self._record_first.obstacle}"
+            f"answers cannot be recorded: {self._record_first.obstacle}"
+            if full
+            else "answers cannot be recorded"
         )
 
     async def answer(

@@ -31,9 +31,13 @@ class RecordFirst:
         """Why nothing can be answered: the fault, unless answers without a record are allowed."""
         return None if self._answer_without_records else self.fault
 
+    def explain(self, *, full: bool) -> str | None:
+        """Why answers cannot be recorded, with the text of the error only if `full`."""
+        return self.fault if full or self.fault is None else "answers cannot be recorded"
+
     @property
     def state(self) -> str:
-        return "writable" if self.fault is None else f"not writable: {self.fault}"
+        return "writable" if self.fault is None else "not writable"
 
     async def record(self, request: AnsweredRequest) -> None:
         """Return when all rows would survive a crash.

@@ -8,7 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.types import Scope
 
+from api.guard.limits import is_trusted
 from api.model.answer import Answered, LoadedModel
 from api.predict.predictor import SMALL, Predictor
 from api.protocols import v2_answers as answers
@@ -70,7 +72,7 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
 
     async def model_ready(request: Request) -> Response:
         name = find(request).facts.name
-        _refuse_unready(predictor)
+        _refuse_unready(predictor, request.scope)
         return JSONResponse({"name": name, "ready": True})
 
     async def infer(request: Request) -> Response:
@@ -153,8 +155,8 @@ def _add_server_routes(router: APIRouter, predictor: Predictor) -> None:
         responses={503: _fault("The reason why not")},
         summary="Can the service answer?",
     )
-    async def ready() -> Response:
-        _refuse_unready(predictor)
+    async def ready(request: Request) -> Response:
+        _refuse_unready(predictor, request.scope)
         return JSONResponse({"ready": True})
 
 
@@ -175,8 +177,8 @@ def _find(predictor: Predictor, name: str, version: str | None = None) -> Loaded
     return model
 
 
-def _refuse_unready(predictor: Predictor) -> None:
-    if (obstacle := predictor.obstacle) is not None:
+def _refuse_unready(predictor: Predictor, scope: Scope) -> None:
+    if (obstacle := predictor.explain(full=is_trusted(scope))) is not None:
         raise Refusal(503, obstacle)
 
 

@@ -71,6 +71,23 @@ def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], p
     assert 'closedloop_requests_total{route="unmatched",status="401"} 1.0' in lines
 
 
+def test_the_state_names_no_host_without_a_key(
+    make_service: Callable[..., Service], path: Path
+) -> None:
+    """Probes need no key, and get no text of an error: it may tell hosts, paths and drivers."""
+    key = add_key(path, "shop")
+    service = make_service(keys=Keys(path, needed=False))
+    service.versions.unreachable = ConnectionError("mlflow.internal:5000 refused")
+    service.follow()
+    states = ("/ready", "/v2/health/ready", "/ping")
+    plain = [service.client.get(state).text for state in states]
+    assert "unreachable" in plain[0]
+    assert "mlflow.internal" not in "".join(plain)
+    told = [service.client.get(state, headers={"X-API-Key": key}).text for state in states]
+    assert "mlflow.internal" in told[0]
+    assert "mlflow.internal" in told[1]
+
+
 def test_a_key_is_taken_in_both_headers(make_service: Callable[..., Service], path: Path) -> None:
     """As a bearer token, in any spelling of the word, or as X-API-Key; what resembles a key is a
     401 that says it is not taken."""

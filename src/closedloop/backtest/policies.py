@@ -246,7 +246,7 @@ def parse_policy(name: str, use_case: UseCase) -> Strategy:
 def _read_policy(path: Path, use_case: UseCase) -> Policy:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UseCaseError(
             where=str(path),
             wanted="a TOML file with [policy] tables",

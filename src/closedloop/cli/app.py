@@ -33,9 +33,10 @@ from closedloop.cli import (
     upgrade,
     why,
 )
+from closedloop.cli.plain_text import printable
 from closedloop.cli.quiet_threads import quiet_threads
 from closedloop.cli.session import Session
-from closedloop.errors import ClosedLoopError
+from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.storage.home import PRIVATE, making_files
 
 # In the order in which the help lists them.
@@ -45,6 +46,8 @@ COMMANDS = (
     *(predict, backtest),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
+
+_MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")
 
 
 def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int:
@@ -59,9 +62,25 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         # What the service writes to stderr is its log.
         loud = session.debug or list(arguments[:1]) == ["serve"]
         with nullcontext() if loud else quiet_threads(session.find_thread_log):
-            return report_errors(
-                lambda: app(list(arguments), prog_name="closedloop"), debug=session.debug
+            return report_errors(lambda: _run(app, arguments), debug=session.debug)
+
+
+def _run(app: typer.Typer, arguments: Sequence[str]) -> object:
+    """Raises UseCaseError for an argument that is empty: a variable of a script that is not set."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if argument == "":
+            option = before
+        elif not (option.startswith("--") and equals and not value):
+            continue
+        if option not in _MAY_BE_EMPTY:
+            raise UseCaseError(
+                where=option if option[:1] == "-" else "arguments",
+                wanted="a value",
+                got="an empty one",
+                then="give one, or leave the option out",
             )
+    return app(list(arguments), prog_name="closedloop")
 
 
 def build_app(session: Session) -> typer.Typer:
@@ -107,7 +126,7 @@ def report_errors(command: Callable[[], object], *, debug: bool) -> int:
             sentence, code = str(error), error.exit_code
         else:
             sentence, code = f"unexpected {type(error).__name__}: {error}: {_NEXT}", 1
-        sys.stderr.write(f"closedloop: {' '.join(sentence.split())}\n")
+        sys.stderr.write(f"closedloop: {printable(' '.join(sentence.split()))}\n")
         return code
     return 0
 

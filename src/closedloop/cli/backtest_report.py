@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from rich.markup import escape
 from rich.table import Table
 
 from closedloop.backtest.cache import CachedCompute
@@ -22,6 +21,7 @@ from closedloop.backtest.plots import draw_policies
 from closedloop.backtest.policies import DEFAULT
 from closedloop.backtest.replay import Past, Stream
 from closedloop.backtest.run import Backtest, run_backtest
+from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.storage.home import Writing
@@ -160,7 +160,7 @@ def _show_table(
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for line in lines:
-        table.add_row(*map(escape, line))
+        table.add_row(*map(plain, line))
     console.print(table)
 
 

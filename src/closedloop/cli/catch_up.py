@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
 
 from closedloop.cli.decision_view import brief_reason, coloured
 from closedloop.cli.finished_turn import FinishedTurn, read_turn
+from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
 from closedloop.cli.run_flow import check_row_source, running_prefect
 from closedloop.cli.session import Session
@@ -152,7 +152,7 @@ def _show_turn(session: Session, turn: Turn, *, width: int) -> None:
         if last.action in (Action.PROMOTE, Action.ROLLBACK):
             what += f" version {last.version}"
         why = brief_reason(last)
-    line = f"{escape(turn.window.ljust(width))}  {what}: {escape(why)}"
+    line = f"{plain(turn.window.ljust(width))}  {what}: {plain(why)}"
     session.console.print(line, soft_wrap=True, highlight=False)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
 from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
@@ -97,14 +97,14 @@ def show_decision(
     outcome = entry.outcome or "not carried out yet"
     title = (
         f"decision {entry.id}: {coloured(decision.action.value)} "
-        f"({decision.kind.value}, {escape(decision.window)}{version}, {outcome})"
+        f"({decision.kind.value}, {plain(decision.window)}{version}, {outcome})"
     )
-    lines = [escape(reason_of(decision))]
-    lines += [escape(told) for told in _rows_left_out(decision)]
-    lines += [escape(str(check)) for check in decision.checks if check.claim in TOLD]
+    lines = [plain(reason_of(decision))]
+    lines += [plain(told) for told in _rows_left_out(decision)]
+    lines += [plain(str(check)) for check in decision.checks if check.claim in TOLD]
     if str(entry.note):
-        lines.append(escape(str(entry.note)))
-    lines += [escape(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
+        lines.append(plain(str(entry.note)))
+    lines += [plain(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
     if not every_check:
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -114,17 +114,17 @@ def show_decision(
             colour = ANSWER_COLOURS[check.answer]
             table.add_row(
                 check.role.value,
-                escape(check.claim),
+                plain(check.claim),
                 f"[{colour}]{check.answer}[/{colour}]",
-                escape(check.wanted),
-                escape(check.got),
+                plain(check.wanted),
+                plain(check.got),
             )
         console.print(table)
     if entry.cause is not None:
         console.print(f"caused by decision {entry.cause}", style="dim", highlight=False)
     if report:
         # Outside the box and on one line, so that it can be clicked and copied.
-        console.print(escape(report), soft_wrap=True, highlight=False)
+        console.print(plain(report), soft_wrap=True, highlight=False)
 
 
 def _rows_left_out(decision: Decision) -> list[str]:
@@ -148,14 +148,14 @@ def show_history(console: Console, entries: Sequence[Entry]) -> None:
         decision = entry.decision
         at = (entry.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
         outcome = "" if entry.outcome == "done" else f" ({entry.outcome or 'open'})"
-        estimates = [f"[dim]{escape(estimate)}[/dim]" for estimate in tell_estimates(entry.turn)]
+        estimates = [f"[dim]{plain(estimate)}[/dim]" for estimate in tell_estimates(entry.turn)]
         table.add_row(
             str(entry.id),
             *at,
-            escape(decision.window),
+            plain(decision.window),
             coloured(decision.action.value) + outcome,
             "" if decision.version is None else str(decision.version),
-            "\n".join((escape(brief_reason(decision)), *estimates)),
+            "\n".join((plain(brief_reason(decision)), *estimates)),
         )
     console.print(table)
     console.print("all checks of a decision: closedloop why ID", style="dim", highlight=False)

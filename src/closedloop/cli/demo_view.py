@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from closedloop.cli.decision_view import coloured
+from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Kind
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
@@ -44,7 +44,7 @@ def show_month(console: Console, month: str, loop: Loop) -> None:
         table.add_row(
             str(entry.id),
             f"{coloured(decision.action.value)}{version}",
-            escape(decision.reason.replace("; ", "\n")),
+            plain(decision.reason.replace("; ", "\n")),
         )
     console.print(table)
     live = loop.registry.production() or "none"

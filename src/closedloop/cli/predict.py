@@ -33,6 +33,13 @@ def add(app: typer.Typer, session: Session) -> None:
                 "--keep-columns", help="Write all columns of IN, unchanged, before the scores."
             ),
         ] = False,
+        quote_formulas: Annotated[
+            bool,
+            typer.Option(
+                "--quote-formulas",
+                help="Write ' before texts that a spreadsheet would run, such as =1+1.",
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """Score a table of any size with the production model.
@@ -46,7 +53,13 @@ def add(app: typer.Typer, session: Session) -> None:
 
         with show_progress(session.progress, f"scoring {table}") as report:
             scored = predict_table(
-                loop, table, out, report, keep_columns=keep_columns, writing=session.users_files
+                loop,
+                table,
+                out,
+                report,
+                keep_columns=keep_columns,
+                quote_formulas=quote_formulas,
+                writing=session.users_files,
             )
         if as_json:
             session.print_json(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from closedloop.cli.plain_text import plain
 from closedloop.operations.progress import OnProgress
 
 
@@ -23,5 +24,5 @@ def show_progress(console: Console, title: str) -> Iterator[OnProgress]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(plain(title), total=None)
         yield lambda done, size: bar.update(task, completed=done, total=size)

@@ -43,15 +43,15 @@ def predict_table(
     *,
     keep_columns: bool = False,
     writing: Writing = nullcontext,
+    quote_formulas: bool = False,
 ) -> Scored:
     """Write key, prediction, class probabilities and version of each row to `out`, in order.
 
     `row`, from 1, takes the place of a key that is not there; with `keep_columns`, all columns of
-    the table do. `out` is written completely or not at all, inside `writing()`; `report` is called
-    with the progress.
-    Raises SourceError when a feature column is missing, the file type is unknown or `out` cannot be
-    written, RegistryError without a production model, ModelError when the API would refuse to
-    serve that version too.
+    the table do. `quote_formulas` is as for `ChunkWriter`. `out` is written completely or not at
+    all, inside `writing()`; `report` is called with the progress. Raises SourceError when a feature
+    column is missing, the file type is unknown or `out` cannot be written, RegistryError without a
+    production model, ModelError when the API would refuse to serve that version too.
     """
     if out.suffix.lower() not in OUT_ENDINGS:
         raise SourceError(
@@ -85,6 +85,7 @@ def predict_table(
         source=loop.use_case.source,
         keep_columns=keep_columns,
         writing=writing,
+        quote_formulas=quote_formulas,
     )
 
 
@@ -99,6 +100,7 @@ def score_table(
     source: Source | None = None,
     keep_columns: bool = False,
     writing: Writing = nullcontext,
+    quote_formulas: bool = False,
 ) -> Scored:
     """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
 
@@ -125,7 +127,7 @@ def score_table(
     reader = open_table(table, source or use_case.source, [*features, *others])
     _refuse_incomplete(reader, use_case, table)
     kept = choose_kept(reader, use_case.key, model.facts.classes, table, keep_columns=keep_columns)
-    with writing(), write_whole(out) as writer:
+    with writing(), write_whole(out, quote_formulas=quote_formulas) as writer:
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows, kept):
             prepared = prepare(chunk.frame, use_case)
             first = {name: chunk.columns[name] for name in kept} or number_rows(chunk)

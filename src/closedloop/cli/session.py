@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from closedloop.cli.plain_text import plain, printable
 from closedloop.errors import UseCaseError
 from closedloop.storage.home import PRIVATE, choose_umask, is_open, making_files
 
@@ -108,11 +109,11 @@ class Session:
 
     def working(self, sentence: str) -> AbstractContextManager[object]:
         """A spinner on stderr for the duration of the block."""
-        return self.progress.status(sentence)
+        return self.progress.status(plain(sentence))
 
     def print_line(self, line: str) -> None:
         """Print a line to be copied or read by a program: it never wraps."""
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(printable(line) + "\n")
 
     def print_json(self, content: Any) -> None:
         """Print for programs, whatever the width of the terminal."""
@@ -124,4 +125,4 @@ class Session:
 
     def warn(self, sentence: str) -> None:
         """Print a warning on stderr, in one line."""
-        sys.stderr.write(f"closedloop: {' '.join(sentence.split())}\n")
+        sys.stderr.write(f"closedloop: {printable(' '.join(sentence.split()))}\n")

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from closedloop.cli.decision_view import brief_reason, coloured
+from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.reference import reference_falls, tell_fall
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
@@ -108,7 +108,7 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:
-        line(escape(kept["told"]), "yellow")
+        line(plain(kept["told"]), "yellow")
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
         line(tell_fall(reference["fell_from"], reference["val_auc"]), "yellow")
@@ -116,12 +116,12 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
     line(f"records: {records['predictions']} predictions, {records['labels']} labels")
     if last := facts["last_decision"]:
         line(
-            f"last decision: {last['id']}, {escape(last['window'])}: "
-            f"{coloured(last['action'])}: {escape(last['brief'])}"
+            f"last decision: {last['id']}, {plain(last['window'])}: "
+            f"{coloured(last['action'])}: {plain(last['brief'])}"
         )
     if estimates := facts["without_labels"]:
         for sentence in tell_estimates(read_details(TurnDetails, estimates)):
-            line(f"{escape(estimates['window'])}: {escape(sentence)}")
+            line(f"{plain(estimates['window'])}: {plain(sentence)}")
     for number in facts["open_decisions"]:
         line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
 
@@ -133,9 +133,9 @@ def _versions_table(versions: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             str(version["version"]),
             version["status"],
-            version["recipe"],
-            version["window"],
-            version["trained_through"],
+            plain(version["recipe"]),
+            plain(version["window"]),
+            plain(version["trained_through"]),
             "" if version["val_auc"] is None else f"{version['val_auc']:.4f}",
         )
     return table

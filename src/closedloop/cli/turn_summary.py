@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Action
 from closedloop.storage.details import DriftFacts, PromotionDetails, RealisedFacts, WindowFacts
 from closedloop.storage.entry import Entry
@@ -112,7 +112,7 @@ def show_summary(console: Console, found: TurnSummary) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, told in tell(found).items():
-        table.add_row(name, escape(told))
+        table.add_row(name, plain(told))
     console.print(table, highlight=False)
 
 

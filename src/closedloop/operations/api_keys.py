@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from closedloop.errors import ClosedLoopError
+from closedloop.json_text import read_json
 from closedloop.storage.lock import hold_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -44,7 +45,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     Raises ClosedLoopError when the file is malformed.
     """
     try:
-        keys = tuple(ApiKey(**entry) for entry in json.loads(path.read_bytes())["keys"])
+        keys = tuple(ApiKey(**entry) for entry in read_json(path.read_bytes())["keys"])
         if not all(
             isinstance(key.name, str) and len(bytes.fromhex(key.sha256)) == 32 for key in keys
         ):

@@ -22,6 +22,7 @@ from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
+from closedloop.json_text import read_json
 from closedloop.metrics.plots import draw_scores
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.candidate import (
@@ -59,7 +60,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
 
 def read_evidence(text: str) -> PromotionEvidence:
     """The evidence as `EVIDENCE_FILE` holds it, also when an older version wrote it."""
-    content = json.loads(text)
+    content = read_json(text)
     comparison = content["comparison"]
     if comparison is not None and "history" not in comparison:  # registered by an older version
         comparison["history"] = parse_recipe(comparison["recipe"])[1]

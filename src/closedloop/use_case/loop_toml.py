@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from closedloop.decisions.policy import Policy, describe
 from closedloop.errors import UseCaseError
+from closedloop.json_text import read_json
 from closedloop.use_case.contract import (
     Column,
     GoldenCase,
@@ -92,7 +93,7 @@ def load_use_case(path: Path | str) -> UseCase:
             then="name a file with --use-case, "
             "or write one with: closedloop init TABLE --target COLUMN",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UseCaseError(
             where=str(path), wanted="a TOML file", got=str(error), then="fix that line"
         ) from None
@@ -222,7 +223,7 @@ def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
     golden = path.parent / file.golden
     try:
         cases = TypeAdapter(tuple[GoldenCase, ...]).validate_python(
-            json.loads(golden.read_text(encoding="utf-8"))
+            read_json(golden.read_text(encoding="utf-8"))
         )
     except (OSError, ValueError) as error:
         raise UseCaseError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -80,7 +81,17 @@ class Source:
             raise ValueError("windows_query needs query")
         if self.query is not None and self.window_column is not None:
             raise ValueError("window_column is for a source without query")
+        self._check_pattern()
         self._check_dialect()
+
+    def _check_pattern(self) -> None:
+        parts = PurePath(self.windows or "").parts
+        outside = PurePath(self.windows or "").is_absolute() or ".." in parts
+        if outside or any("**" in part and part != "**" for part in parts):
+            raise ValueError(
+                "windows must be a pattern of names below root, such as 2026-*.csv, "
+                f"got {self.windows}"
+            )
 
     def _check_times(self) -> None:
         if self.time_column is not None:
@@ -106,7 +117,7 @@ class Source:
             raise ValueError(f"decimal and thousands must differ, got {self.decimal} for both")
         try:
             codecs.lookup(self.encoding)
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError(
                 f"encoding must be one that Python knows, such as latin-1, got {self.encoding}"
             ) from None

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
-from closedloop.windows.sources import NoWindows, UnreadableWindow, fill_query, require_window
-from closedloop.windows.tables.table_file import COMPRESSED, holds_nothing, query_files
+from closedloop.windows.sources import NoWindows, UnreadableWindow, require_window
+from closedloop.windows.tables.query_files import query_files
+from closedloop.windows.tables.table_file import COMPRESSED, holds_nothing
 from closedloop.windows.time_column import TimedRows, cut_by_time, require_finished, utc_now
 from closedloop.windows.time_names import in_time_order
 
@@ -56,10 +57,7 @@ class FilesSource:
     def read(self, window: str) -> pd.DataFrame:
         require_window(window, self.windows(), f"source root {self.root}")
         if self.source.query is not None:
-            return query_files(
-                fill_query(self.source.query, root=self.root.as_posix(), window=window),
-                f"window {window} in {self.root}",
-            )
+            return query_files(self.source.query, self.root, f"window {window}", window)
         if self.source.time_column is not None:
             rows = self._all_rows[self.timed.window == window]
             return rows.drop(columns=[self.source.time_column]).reset_index(drop=True)
@@ -135,10 +133,7 @@ class FilesSource:
         }
 
     def _query_names(self) -> set[str]:
-        rows = query_files(
-            fill_query(self.source.windows_query or "", root=self.root.as_posix()),
-            f"windows_query in {self.root}",
-        )
+        rows = query_files(self.source.windows_query or "", self.root, "windows_query")
         return {str(value) for value in rows.iloc[:, 0].dropna()} if rows.shape[1] else set()
 
     def _no_windows(self, wanted: str, got: str) -> NoWindows:

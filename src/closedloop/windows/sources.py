@@ -7,7 +7,6 @@ missing columns.
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -43,18 +42,6 @@ class WindowSource(Protocol):
         Raises UnreadableWindow when the fault is in the window itself, SourceError when it is
         unknown or the source does not answer.
         """
-
-
-def fill_query(query: str, **values: str) -> str:
-    """Replace `{root}`, `{window}`, `{start}` and `{end}`.
-
-    Quotes are doubled, so that a name never becomes SQL.
-    """
-    return re.sub(
-        r"\{(root|window|start|end)\}",
-        lambda found: values[found[1]].replace("'", "''") if found[1] in values else found[0],
-        query,
-    )
 
 
 def require_window(window: str, windows: tuple[str, ...], where: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from closedloop.use_case.source import Every, Source
 from closedloop.windows.periods import end_of, name_of, period_named, start_of
-from closedloop.windows.sources import NoWindows, fill_query, require_window
+from closedloop.windows.query_text import fill_query
+from closedloop.windows.sources import NoWindows, require_window
 from closedloop.windows.time_column import (
     TimedRows,
     cut_by_time,
@@ -142,7 +143,9 @@ class SqlPeriods:
         first, last = (moment.replace(tzinfo=None) for moment in local)
         if last <= first:  # an hour that comes twice
             last = first + (end - start)
-        return fill_query(self.source.query or "", start=_written(first), end=_written(last))
+        return fill_query(
+            self.source.query or "", {"start": _written(first), "end": _written(last)}
+        )
 
 
 def _written(moment: datetime) -> str:

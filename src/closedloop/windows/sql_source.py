@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
 from closedloop.windows.database_url import require_database, without_password
-from closedloop.windows.sources import NoWindows, fill_query, first_line, require_window
+from closedloop.windows.query_text import fill_query
+from closedloop.windows.sources import NoWindows, first_line, require_window
 from closedloop.windows.sql_periods import SqlPeriods
 from closedloop.windows.time_column import utc_now
 from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import Engine
+
+# Databases in which a backslash inside quotes is a letter like any other.
+_PLAIN_BACKSLASH = ("sqlite", "postgresql", "oracle", "mssql", "duckdb")
 
 
 @dataclass(frozen=True)
@@ -53,27 +58,35 @@ class SqlSource:
         if self.periods is not None:
             return self.periods.read(window)
         require_window(window, self.windows(), "source database")
-        return self.ask(fill_query(self.source.query or "", window=window), f"window {window}")
+        sql = fill_query(
+            self.source.query or "",
+            {"window": window},
+            backslash_escapes=self._dialect.name not in _PLAIN_BACKSLASH,
+        )
+        return self.ask(sql, f"window {window}")
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""
         return self.periods.remarks() if self.periods is not None else ()
 
     def _quote(self, column: str) -> str:
+        return str(self._dialect.identifier_preparer.quote_identifier(column))
+
+    @cached_property
+    def _dialect(self) -> Any:
         import sqlalchemy as sa
 
-        dialect = sa.make_url(self.url).get_dialect()()
-        return str(dialect.identifier_preparer.quote_identifier(column))
+        require_database(self.url)
+        return sa.make_url(self.url).get_dialect()()
 
     def ask(self, sql: str, where: str) -> pd.DataFrame:
-        """The rows of one query; raises SourceError, at `where`, when there is no answer."""
+        """The rows of one query, which only reads; raises SourceError, at `where`, without any."""
         import pandas as pd
         import sqlalchemy as sa
 
         require_database(self.url)
         try:
-            engine = sa.create_engine(self.url, poolclass=sa.pool.NullPool)
-            with engine.connect() as connection:
+            with _open(self.url).connect() as connection:
                 # Passed on as written: text() would read a colon as a parameter, and a driver that
                 # is given parameters would read a percent sign.
                 as_written = connection.execution_options(no_parameters=True)
@@ -92,6 +105,22 @@ class SqlSource:
         frame = pd.concat([_as_column(values) for values in zip(*rows, strict=True)], axis=1)
         frame.columns = pd.Index(names)
         return frame
+
+
+def _open(url: str) -> Engine:
+    """An engine whose connections only read: without it a query could change what it reads."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _refuse_writing)
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(postgresql_readonly=True)
+    return engine
+
+
+def _refuse_writing(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only = ON")
 
 
 def _as_column(values: Sequence[Any]) -> pd.Series[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.cli.app import main
+from closedloop.cli.plain_text import plain
 from closedloop.errors import (
     StoreError,
     UseCaseError,
@@ -35,6 +36,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "broken.toml").write_text("name = \n")
     (tmp_path / "misspelt.toml").write_text('name = "x"\ntraget = 1\n')
     shutil.copy(tmp_path / "rows.csv", tmp_path / "rows.parquet")
+    (tmp_path / "deep.toml").write_text(f"name = {100_000 * '['}")
+    (tmp_path / "deep.json").write_text(100_000 * "[")
     yield tmp_path
     os.environ.clear()
     os.environ.update(before)
@@ -75,6 +78,8 @@ MISTAKES = [
         ["a file that can be written", "choose another --out"],
     ),
     ("init rows.parquet --target left", 3, ["rows.parquet", "wanted"]),
+    ("monitor --window=", 2, ["--window: wanted a value", "leave the option out"]),
+    ("status --use-case deep.toml", 2, ["a TOML file", "recursion"]),
 ]
 
 
@@ -88,6 +93,29 @@ def test_a_mistake_is_one_sentence(
     assert main(typed.split(), os.environ) == code
     said = sentence(capsys.readouterr())
     assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["monitor", "--window", ""],
+        ["init", "", "--target", "left"],
+        ["init", "rows.csv", "--target="],
+        ["rollback", "--use-case", ""],
+    ],
+)
+def test_an_empty_argument_is_refused(typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes from a script whose variable is not set, and would mean the default."""
+    assert main(typed, os.environ) == 2
+    assert "wanted a value, got an empty one" in sentence(capsys.readouterr())
+
+
+def test_a_name_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither for its colours nor for the direction of its text."""
+    assert main(["init", "\x1b]0;title\x07\x1b[31m\u202egpj.csv", "--target", "x"], os.environ) == 3
+    said = sentence(capsys.readouterr())
+    assert "\\x1b]0;title\\x07\\x1b[31m\\u202egpj.csv" in said
+    assert plain("[red]\x1b\n") == "\\[red]\\x1b\n"
 
 
 @pytest.mark.slow
@@ -135,6 +163,13 @@ def test_a_mistake_is_one_sentence(
             "status --json",
             4,
             ["http://127.0.0.1:9", "closedloop doctor"],
+        ),
+        (
+            "CLOSEDLOOP_API_KEYS_FILE",
+            "deep.json",
+            "key list",
+            1,
+            ["a file of API keys", "nested too deeply"],
         ),
         ("CLOSEDLOOP_MLFLOW_URL", "http://127.0.0.1:9", "promote 1", 4, ["http://127.0.0.1:9"]),
     ],

@@ -163,3 +163,29 @@ def test_rows_without_a_key_have_their_number(
     assert list(scores.columns) == ["row", *score_names(("no", "yes"))]
     assert scores["row"].tolist() == list(range(1, 251))
     pd.testing.assert_frame_equal(scores.drop(columns="row"), keyed.drop(columns="customer"))
+
+
+def test_formulas_are_quoted_for_a_spreadsheet(model: LoadedVersion, tmp_path: Path) -> None:
+    """Texts that a spreadsheet would run, the names of columns among them; numbers stay."""
+    rows = make_rows(6)
+    rows["note"] = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2,5", "+3e4", "plain"]
+    rows["=1+1"] = "x"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    for quote_formulas in (False, True):
+        score_table(
+            model,
+            3,
+            tmp_path / "rows.csv",
+            tmp_path / f"{quote_formulas}.csv",
+            keep_columns=True,
+            quote_formulas=quote_formulas,
+        )
+    as_is, quoted = (pd.read_csv(tmp_path / f"{asked}.csv", dtype=str) for asked in (False, True))
+    assert as_is["note"].tolist() == rows["note"].tolist()
+    assert quoted["note"].tolist() == [
+        *(f"'{text}" for text in rows["note"][:3]),
+        *rows["note"][3:],
+    ]
+    assert "'=1+1" in quoted.columns
+    same = quoted.rename(columns={"'=1+1": "=1+1"}).drop(columns="note")
+    assert same.equals(as_is.drop(columns="note"))

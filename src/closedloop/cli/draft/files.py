@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closedloop.cli.draft.source import escape, split_ending
+from closedloop.cli.draft.source import split_ending
 from closedloop.errors import ClosedLoopError, SourceError, name_some
 from closedloop.use_case.source import Source
 from closedloop.windows.copied_names import find_copies
+from closedloop.windows.query_text import escape_pattern
 from closedloop.windows.tables.chunks import open_table
 from closedloop.windows.tables.delimiters import read_beginning
 from closedloop.windows.tables.dialect import find_signs_of_text
@@ -79,7 +80,7 @@ def choose_files(
     """
     if len(tables) == 1 and not tables[0].is_dir():
         find_table(tables[0])
-        return ChosenFiles((tables[0],), pattern=escape(tables[0].name))
+        return ChosenFiles((tables[0],), pattern=escape_pattern(tables[0].name))
     folder = _folder_of(tables)
     listed = sorted(folder.iterdir()) if len(tables) == 1 else list(dict.fromkeys(tables))
     tables_in = [path for path in listed if path.is_file() and is_table_name(path.name)]
@@ -94,10 +95,12 @@ def choose_files(
     sorting.keep(lambda path: "" if split_ending(path)[1] == usual else f"does not end in {usual}")
     if len(sorting.files) == 1:
         only = sorting.files[0]
-        return ChosenFiles((only,), (), escape(only.name), sorting.notes())
+        return ChosenFiles((only,), (), escape_pattern(only.name), sorting.notes())
     columns, more = _keep_alike(sorting, given, named)
     files, order = _as_listed(sorting) if by_column else _in_order(sorting)
-    pattern, doubt = find_pattern(folder, files) if len(files) > 1 else (escape(files[0].name), ())
+    pattern, doubt = (
+        find_pattern(folder, files) if len(files) > 1 else (escape_pattern(files[0].name), ())
+    )
     return ChosenFiles(files, columns, pattern, (*order, *doubt, *sorting.notes(), *more))
 
 
@@ -127,7 +130,7 @@ def find_pattern(folder: Path, files: Sequence[Path]) -> tuple[str, tuple[str, .
     year = re.fullmatch(r"(.*?(?<!\d))((?:19|20)\d{0,2})(?!\d).*", prefix)
     whole = re.sub(r"\d+$", "", prefix)
     beginnings = [f"{year[1]}{year[2][:2]}"] if year else []
-    patterns = [f"{escape(text)}*{escape(ending)}" for text in (*beginnings, whole)]
+    patterns = [f"{escape_pattern(text)}*{escape_pattern(ending)}" for text in (*beginnings, whole)]
     others = {pattern: _other_matches(folder, pattern, names) for pattern in patterns}
     for pattern, found in others.items():
         if not found:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from closedloop.cli.draft.feature import quote
 from closedloop.cli.draft.sql import describe_database
 from closedloop.use_case.source import Source
+from closedloop.windows.query_text import escape_pattern
 from closedloop.windows.tables.table_file import COMPRESSED
 
 
@@ -35,8 +35,8 @@ def describe_source(path: Path, out: Path, found: Source, remarks: Sequence[str]
 
 def _windows(path: Path, found: Source) -> list[str]:
     bare, ending = split_ending(path)
-    alone = found.windows in (None, path.name, escape(path.name))
-    pattern = f"windows = {quote(escape(path.name) if alone else found.windows or '')}"
+    alone = found.windows in (None, path.name, escape_pattern(path.name))
+    pattern = f"windows = {quote(escape_pattern(path.name) if alone else found.windows or '')}"
     if found.window_column is not None:
         return [
             f"{pattern}  # every file that matches is read",
@@ -73,11 +73,6 @@ def _settings(found: Source) -> list[str]:
     if found.null_values:
         lines.append(f"null_values = [{', '.join(map(quote, found.null_values))}]")
     return lines
-
-
-def escape(name: str) -> str:
-    """The pattern that matches this name only."""
-    return re.sub(r"([\[*?])", r"[\1]", name)
 
 
 def split_ending(path: Path) -> tuple[str, str]:

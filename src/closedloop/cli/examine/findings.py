@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.cli.examine.columns import describe_columns
@@ -22,6 +21,7 @@ from closedloop.cli.examine.labels import describe_labels
 from closedloop.cli.examine.leaks import describe_single_columns
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
+from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
@@ -219,9 +219,9 @@ def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
     """Print a line per check, and for each that failed what to do."""
     for finding in findings:
         sign = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
-        then = "" if finding.ok or not finding.then else f" -> {escape(finding.then)}"
+        then = "" if finding.ok or not finding.then else f" -> {plain(finding.then)}"
         console.print(
-            f"{sign} {escape(finding.check)}: {escape(finding.found)}{then}",
+            f"{sign} {plain(finding.check)}: {plain(finding.found)}{then}",
             soft_wrap=True,
             highlight=False,
         )

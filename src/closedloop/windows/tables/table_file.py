@@ -1,44 +1,15 @@
-"""Table files: their format, and reading them with DuckDB, whose only door this is."""
+"""Table files: their format, by their names."""
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from closedloop.errors import SourceError
-from closedloop.windows.sources import first_line
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COMPRESSED = (".gz", ".zst")
 _FEW_BYTES = 64
 _TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
-
-
-def query_files(sql: str, where: str) -> pd.DataFrame:
-    """Run one DuckDB query in memory: it downloads nothing and keeps nothing.
-
-    Raises SourceError, at `where`, when a file is missing or the query fails.
-    """
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-    try:
-        frame: pd.DataFrame = connection.execute(sql).df()
-        return frame
-    except duckdb.Error as error:
-        then = (
-            "add the missing file, or change query in [source]"
-            if "No files found" in str(error)
-            else "fix the query or the file"
-        )
-        raise SourceError(
-            where=where, wanted="files that the query can read", got=first_line(error), then=then
-        ) from None
-    finally:
-        connection.close()
 
 
 def find_table(path: Path) -> str:
