@@ -5,19 +5,30 @@ A corrected label stays on record beside the new one, under the id of its predic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Text,
+    cast,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from closedloop.errors import LabelConflict, StoreError
+from closedloop.records.listed import Listed
 from closedloop.records.request import name_prediction, split_prediction_id
 from closedloop.records.tables import ANSWERS, KEYS, LABELS, REPLACED
 
-_BATCH = 500  # names in one query; older versions of SQLite take at most 999
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)  # for a key without a time
+_COLUMNS = ("prediction_id", "request", "label", "at")
 
 
 class UnknownPrediction(StoreError):
@@ -45,68 +56,116 @@ class Label:
             raise ValueError("the time of a label needs a key and a time zone")
 
 
-def write_labels(
-    connection: Connection, labels: Sequence[Label], use_case: str | None, now: datetime
-) -> int:
+@dataclass(frozen=True)
+class Named:
+    """Labels whose predictions were found. `missing` and `corrected`: prediction id -> label.
+
+    Of those `corrected`, some may have no label yet, or the same.
+    """
+
+    missing: dict[str, str]
+    corrected: dict[str, str]
+
+
+def name_predictions(
+    connection: Connection, labels: Sequence[Label], use_case: str | None
+) -> Named:
+    """What the labels name, and which are not on record yet. Only reads.
+
+    Raises UnknownPrediction or LabelConflict.
+    """
+    wanted, replacing = _find_predictions(connection, labels, use_case)
+    given = {id: label for id, label in wanted.items() if id not in replacing}
+    existing = _read_labels(connection, given)
+    _refuse_conflicts(existing, given)
+    # Sorted, so that two writers of the same labels wait for each other instead of deadlocking.
+    return Named(
+        {id: label for id, label in sorted(given.items()) if id not in existing},
+        {id: wanted[id] for id in sorted(replacing)},
+    )
+
+
+def write_labels(connection: Connection, named: Named, now: datetime) -> int:
     """Insert the labels and correct those to replace; returns how many that changed.
 
-    Raises UnknownPrediction or LabelConflict: the transaction must then be rolled back.
+    Raises LabelConflict when another writer was first: the transaction must then be rolled back.
     """
-    wanted, replacing = _name_predictions(connection, labels, use_case)
-    corrected = _correct(connection, {id: wanted[id] for id in sorted(replacing)}, now)
-    existing = _read_labels(connection, wanted)
-    _refuse_conflicts(existing, wanted)
-    # Sorted, so that two writers of the same labels wait for each other instead of deadlocking.
-    missing = [
-        {"prediction_id": id, "request": id.rpartition("-")[0], "label": label, "at": now}
-        for id, label in sorted(wanted.items())
-        if id not in existing
-    ]
-    if missing:
-        dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
-        # Another writer may have inserted one in the meantime.
-        _refuse_conflicts(_read_labels(connection, wanted), wanted)
-    return len(missing) + corrected
+    corrected, missing = _correct(connection, named.corrected, now)
+    missing = named.missing | missing
+    rows = [(id, id.rpartition("-")[0], label, now) for id, label in missing.items()]
+    inserted = _insert(connection, rows)
+    if inserted < len(missing):
+        _refuse_conflicts(_read_labels(connection, missing), missing)
+    return inserted + corrected
 
 
-def _correct(connection: Connection, wanted: Mapping[str, str], now: datetime) -> int:
-    """Replace the labels on record that differ from `wanted`, keeping them; returns how many."""
-    corrected = 0
-    for id, label in wanted.items():
-        # Locked on PostgreSQL, so that two corrections follow one another.
-        query = select(LABELS).where(LABELS.c.prediction_id == id).with_for_update()
-        found = connection.execute(query).one_or_none()
-        if found is None or found.label == label:
-            continue
-        request = LABELS.c.request == found.request
-        of_request = connection.execute(select(LABELS.c.prediction_id).where(request)).scalars()
-        number = sum(name.startswith(f"{id}{REPLACED}") for name in of_request) + 1
-        kept = {**found._mapping, "prediction_id": f"{id}{REPLACED}{number}"}
-        connection.execute(insert(LABELS), kept)
-        connection.execute(
-            update(LABELS).where(LABELS.c.prediction_id == id).values(label=label, at=now)
+def _correct(
+    connection: Connection, wanted: Mapping[str, str], now: datetime
+) -> tuple[int, dict[str, str]]:
+    """Replace the labels on record that differ from `wanted`, keeping them.
+
+    Returns how many, and which of `wanted` have no label yet.
+    """
+    if not wanted:
+        return 0, {}
+    # Locked on PostgreSQL, so that two corrections follow one another.
+    query = select(LABELS).where(LABELS.c.prediction_id.in_(_listed(connection, wanted)))
+    query = query.order_by(LABELS.c.prediction_id).with_for_update()
+    found = {row.prediction_id: row for row in connection.execute(query)}
+    other = {id: row for id, row in found.items() if row.label != wanted[id]}
+    if other:
+        requests = _listed(connection, {row.request for row in other.values()})
+        replaced = select(LABELS.c.prediction_id).where(
+            LABELS.c.request.in_(requests), LABELS.c.prediction_id.contains(REPLACED)
         )
-        corrected += 1
-    return corrected
+        names = connection.execute(replaced).scalars()
+        numbers = Counter(name.rpartition(REPLACED)[0] for name in names)
+        kept = [
+            (f"{id}{REPLACED}{numbers[id] + 1}", row.request, row.label, row.at)
+            for id, row in other.items()
+        ]
+        _insert(connection, kept)
+        _insert(
+            connection,
+            [(id, row.request, wanted[id], now) for id, row in other.items()],
+            replace=True,
+        )
+    return len(other), {id: label for id, label in wanted.items() if id not in found}
 
 
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+def _insert(
+    connection: Connection,
+    rows: Sequence[tuple[str, str, str, datetime]],
+    *,
+    replace: bool = False,
+) -> int:
+    """Insert rows of the table, leaving out or replacing those on record; returns how many."""
+    if not rows:
+        return 0
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    listed = Listed(rows, connection.dialect.name)
+    fields = (listed.text(0), listed.text(1), listed.text(2), listed.time(3))
+    # "where true", because SQLite reads "from ... on conflict" as the condition of a join.
+    insert = dialect.insert(LABELS).from_select(_COLUMNS, select(*fields).where(true()))
+    new = insert.excluded
+    statement = (
+        insert.on_conflict_do_update(
+            index_elements=[LABELS.c.prediction_id], set_={"label": new.label, "at": new.at}
+        )
+        if replace
+        else insert.on_conflict_do_nothing()
+    )
+    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount
 
 
-def _name_predictions(
+def _find_predictions(
     connection: Connection, labels: Sequence[Label], use_case: str | None
 ) -> tuple[dict[str, str], set[str]]:
     """Prediction id -> label, for labels given by id or by key, and the ids of corrections."""
     ids = sorted({label.id for label in labels if label.id is not None})
-    keys = {(label.key, label.at) for label in labels if label.key is not None}
+    keys = list({(label.key, label.at) for label in labels if label.key is not None})
     known = _find_ids(connection, ids, use_case)
-    newest = {
-        (key, at): id
-        for key, at in keys
-        if (id := _newest_of_key(connection, use_case, key, at)) is not None
-    }
+    newest = _find_keys(connection, keys, use_case)
     unknown = [f"id {id}" for id in ids if id not in known] + sorted(
         _describe_key(key, at) for key, at in keys if (key, at) not in newest
     )
@@ -137,33 +196,55 @@ def _name_predictions(
 def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
     """The `ids` whose request was recorded and has that row."""
     split = {id: part for id in ids if (part := split_prediction_id(id)) is not None}
-    rows: dict[str, int] = {}
-    for batch in _batches(sorted({request for request, _ in split.values()})):
-        query = select(ANSWERS.c.request, ANSWERS.c.rows).where(ANSWERS.c.request.in_(batch))
-        if use_case is not None:
-            query = query.where(ANSWERS.c.use_case == use_case)
-        rows.update((found.request, found.rows) for found in connection.execute(query))
+    requests = _listed(connection, {request for request, _ in split.values()})
+    query = select(ANSWERS.c.request, ANSWERS.c.rows).where(ANSWERS.c.request.in_(requests))
+    if use_case is not None:
+        query = query.where(ANSWERS.c.use_case == use_case)
+    rows = {found.request: found.rows for found in connection.execute(query)} if split else {}
     return {id for id, (request, row) in split.items() if row < rows.get(request, 0)}
 
 
-def _newest_of_key(
-    connection: Connection, use_case: str | None, key: str, at: datetime | None
-) -> str | None:
-    found = connection.execute(newest_of_key(use_case, key, at)).one_or_none()
-    return None if found is None else name_prediction(found.request, found.row)
+def _find_keys(
+    connection: Connection, keys: Sequence[tuple[str, datetime | None]], use_case: str | None
+) -> dict[tuple[str, datetime | None], str]:
+    """The prediction id of the newest prediction of each key, answered at or before its time."""
+    if not keys:
+        return {}
+    found = connection.execute(newest_of_keys(keys, use_case, connection.dialect.name))
+    newest: dict[tuple[str, datetime | None], str] = {}
+    for place, name in found:
+        if name is not None:
+            request, _, row = name.rpartition("/")
+            newest[keys[int(place)]] = name_prediction(request, int(row))
+    return newest
 
 
-def newest_of_key(
-    use_case: str | None, key: str, at: datetime | None = None
-) -> Select[tuple[str, int]]:
-    """The query for request and row of a key's newest prediction, answered at or before `at`.
+def newest_of_keys(
+    keys: Sequence[tuple[str, datetime | None]], use_case: str | None, dialect: str
+) -> Select[tuple[str, str | None]]:
+    """The query for the place of each key, and "request/row" of its newest prediction, if any.
 
-    It is a single lookup in the primary key.
+    It is a single lookup in the primary key for each.
     """
-    query = select(KEYS.c.request, KEYS.c.row).where(KEYS.c.use_case == use_case, KEYS.c.key == key)
-    if at is not None:
-        query = query.where(KEYS.c.at <= at)
-    return query.order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc()).limit(1)
+    listed = Listed([(str(place), key, at) for place, (key, at) in enumerate(keys)], dialect)
+    newest = (
+        select(KEYS.c.request + "/" + cast(KEYS.c.row, Text))
+        .where(
+            KEYS.c.use_case == use_case,
+            KEYS.c.key == listed.text(1),
+            KEYS.c.at <= func.coalesce(listed.time(2), _LAST),
+        )
+        .order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc())
+        .limit(1)
+        .correlate(listed.table)
+    )
+    return select(listed.text(0), newest.scalar_subquery()).select_from(listed.table)
+
+
+def _listed(connection: Connection, values: Iterable[str]) -> Select[tuple[str]]:
+    """The values, for the IN of a query."""
+    listed = Listed([(value,) for value in values], connection.dialect.name)
+    return select(listed.text(0))
 
 
 def _describe_key(key: str, at: datetime | None) -> str:
@@ -171,13 +252,10 @@ def _describe_key(key: str, at: datetime | None) -> str:
 
 
 def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for batch in _batches(list(ids)):
-        query = select(LABELS.c.prediction_id, LABELS.c.label).where(
-            LABELS.c.prediction_id.in_(batch)
-        )
-        found.update((row.prediction_id, row.label) for row in connection.execute(query))
-    return found
+    query = select(LABELS.c.prediction_id, LABELS.c.label).where(
+        LABELS.c.prediction_id.in_(_listed(connection, ids))
+    )
+    return {row.prediction_id: row.label for row in connection.execute(query)} if ids else {}
 
 
 def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 # JSON of plain values and NumPy's numbers.
 to_json = msgspec.json.Encoder(enc_hook=lambda value: value.item()).encode
+from_json = msgspec.json.Decoder().decode
 
 
 class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from closedloop.records.request import read_column
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 
 # In one transaction; a single request may have more rows.
-_MAX_REQUESTS, _MAX_ROWS = 200, 5_000
+_MAX_REQUESTS, _MAX_ROWS = 200, 1_000
 
 
 def delete_some(connection: Connection, use_case: str, before: datetime) -> int:

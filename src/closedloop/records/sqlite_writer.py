@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +34,8 @@ _COMMIT_BYTES, _REQUEST_BYTES = 20_000, 200
 # How long a checkpoint waits for readers of the log; after that it is retried when as many bytes
 # were added again.
 _CHECKPOINT_WAIT_MS = 100
+# How little of the log is moved while others wait, and how often it is tried to get there.
+_FEW_PAGES, _MOST_PASSES = 500, 5
 
 
 class SqliteWriter(AnswerWriter):
@@ -149,13 +151,28 @@ class SqliteWriter(AnswerWriter):
                 cursor = connection.cursor()
                 before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
                 cursor.execute(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}")
-                # The first moves nearly all of the log while others write; only the second, for
-                # the little they have added, keeps them waiting.
-                cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+                if _move_log(cursor):
+                    cursor.execute("PRAGMA wal_checkpoint(RESTART)")
                 cursor.execute(f"PRAGMA busy_timeout={before}")
         finally:
             self._checkpointing = None
+
+
+def _move_log(cursor: Any) -> bool:
+    """Move the log into the database while others write, until they have added little to it.
+
+    Only what is left then keeps them waiting. False while somebody reads an older state: the log
+    cannot be reused before they end, and grows.
+    """
+    before = 0
+    for _ in range(_MOST_PASSES):
+        _, logged, moved = cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if moved < logged:
+            return False
+        if logged - before <= _FEW_PAGES:
+            break
+        before = logged
+    return True
 
 
 def _identify(path: Path) -> tuple[int, int]:

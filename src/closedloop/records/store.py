@@ -6,11 +6,10 @@ when somebody corrects it.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from closedloop.records.labels import Label, write_labels
-from closedloop.records.request import AnsweredRequest, name_prediction, read_column
+from closedloop.records.labels import Label, name_predictions, write_labels
+from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
 from closedloop.records.writer import AnswerWriter
+from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Every
@@ -96,8 +96,12 @@ class Records:
         """
         if use_case is None and any(label.key is not None for label in labels):
             raise ValueError("labels given by key need the use case")
+        with self._reading("record labels") as connection:
+            named = name_predictions(connection, labels, use_case)
+        if not (named.missing or named.corrected):
+            return 0
         with self._transaction("record labels") as connection:
-            return write_labels(connection, labels, use_case, self.now())
+            return write_labels(connection, named, self.now())
 
     def read(
         self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
@@ -126,18 +130,23 @@ class Records:
             use_case.target.column,
         ]
         frame: dict[str, list[Any]] = {name: [] for name in names}
-        with self._transaction("read predictions") as connection:
+        columns = [(name, frame[name].extend) for name in use_case.columns]
+        with self._reading("read predictions") as connection:
+            # A server would otherwise send the whole answer before the first row is read.
+            connection = connection.execution_options(stream_results=True)
             known = {row.prediction_id: row.label for row in connection.execute(labels)}
-            for found in connection.execute(answers.order_by(ANSWERS.c.at, ANSWERS.c.request)):
-                features = json.loads(found.features)
-                ids = [name_prediction(found.request, row) for row in range(found.rows)]
+            for request, rows, features, row_keys in connection.execute(
+                answers.order_by(ANSWERS.c.at, ANSWERS.c.request)
+            ):
+                ids = [name_prediction(request, row) for row in range(rows)]
                 if use_case.key is not None:
-                    keys = read_column(json.loads(found.row_keys or "null"), found.rows)
+                    keys = read_column(from_json(row_keys or "null"), rows)
                     frame[use_case.key] += [
                         id if key is None else key for id, key in zip(ids, keys, strict=True)
                     ]
-                for name in use_case.columns:
-                    frame[name] += read_column(features.get(name), found.rows)
+                written = from_json(features)
+                for name, extend in columns:
+                    extend(read_column(written.get(name), rows))
                 frame[use_case.target.column] += [known.get(id) for id in ids]
         import pandas as pd
 
@@ -152,7 +161,7 @@ class Records:
             .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
             .where(of_use_case, LABELS.c.prediction_id.not_like(f"%{REPLACED}%"))
         )
-        with self._transaction("count predictions") as connection:
+        with self._reading("count predictions") as connection:
             return RecordCounts(
                 int(connection.execute(answered).scalar_one()),
                 connection.execute(labelled).scalar_one(),
@@ -160,7 +169,7 @@ class Records:
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""
-        with self._transaction("count predictions") as connection:
+        with self._reading("count predictions") as connection:
             return count_rows(connection, use_case, moment)
 
     def delete_before(self, use_case: str, moment: datetime) -> int:
@@ -182,7 +191,7 @@ class Records:
 
     def newest_labelled(self, use_case: str) -> datetime | None:
         """When the newest request with a label was answered; None if there is none."""
-        with self._transaction("look for labels") as connection:
+        with self._reading("look for labels") as connection:
             return find_newest_labelled(connection, use_case)
 
     def read_periods(
@@ -197,7 +206,7 @@ class Records:
         earliest = select(func.min(ANSWERS.c.at)).where(
             ANSWERS.c.use_case == use_case, ANSWERS.c.at < until
         )
-        with self._transaction("read periods") as connection:
+        with self._reading("read periods") as connection:
             found = connection.execute(earliest).scalar_one()
             while found is not None:
                 starts.append(start_of(found, every, zone))
@@ -206,13 +215,17 @@ class Records:
                 ).scalar_one()
         return tuple(starts)
 
+    def _reading(self, doing: str) -> AbstractContextManager[Connection]:
+        """A transaction that keeps nobody from recording, however long it takes."""
+        return self._transaction(doing, read_only(self._engine))
+
     @contextmanager
-    def _transaction(self, doing: str) -> Iterator[Connection]:
+    def _transaction(self, doing: str, engine: Engine | None = None) -> Iterator[Connection]:
         try:
             if not self._tables_exist:
                 prepare_tables(self._engine)
                 self._tables_exist = True
-            with self._engine.begin() as connection:
+            with (engine or self._engine).begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             self._tables_exist = False  # the database that comes back may be a new, empty one

@@ -14,6 +14,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from closedloop.errors import StoreError
 from closedloop.storage.lock import hold_file
 
+_READS = "closedloop_reads"  # the option of a transaction on SQLite that only reads
+
+# SQLite's log grows while somebody reads, however long that takes; afterwards it is cut to this.
+_LOG_BYTES = 64_000_000
+
 
 def open_engine(url: str) -> Engine:
     """An engine for `url`; it does not connect yet.
@@ -37,12 +42,22 @@ def open_engine(url: str) -> Engine:
         ) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin)
     return engine
 
 
+def read_only(engine: Engine) -> Engine:
+    """The same database for transactions that only read: each sees one moment, and stops no writer.
+
+    On PostgreSQL writing raises; on SQLite it may fail with "database is locked".
+    """
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**{_READS: True})
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Transactions begin in `_begin_immediate`: the driver's BEGIN takes the write lock too late.
+    # Transactions begin in `_begin`: the driver's BEGIN takes the write lock too late.
     connection.isolation_level = None
     with closing(connection.cursor()) as cursor:
         cursor.execute("PRAGMA busy_timeout=30000")
@@ -50,6 +65,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
             _switch_to_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
 
 
 def _switch_to_wal(cursor: Any) -> None:
@@ -64,7 +80,8 @@ def _switch_to_wal(cursor: Any) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin(connection: Any) -> None:
     # A deferred transaction that goes from reading to writing fails at once with "database is
-    # locked"; this one waits for the lock.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # locked"; an immediate one waits for the lock, and whoever writes waits for it.
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

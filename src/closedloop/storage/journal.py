@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from closedloop.decisions.checks import Decision
 from closedloop.errors import StoreError
 from closedloop.storage.details import Details, record_of, write_details
+from closedloop.storage.engine import read_only
 from closedloop.storage.entry import Entry, read_entry
 from closedloop.storage.rows import Origin, OutcomeNote, write_checks, write_note
 from closedloop.storage.upgrade import prepare_tables
@@ -99,7 +100,7 @@ class Journal:
             "at": self._moment(),
         }
         try:
-            with self._begin() as connection:
+            with self._begin(self._engine) as connection:
                 connection.execute(insert(DECISIONS).values(row))
         except IntegrityError:
             pass
@@ -151,7 +152,7 @@ class Journal:
     def use_cases(self) -> tuple[str, ...]:
         """Every use case that something was decided about, in alphabetical order."""
         try:
-            with self._begin() as connection:
+            with self._begin(read_only(self._engine)) as connection:
                 return tuple(
                     connection.execute(
                         select(DECISIONS.c.use_case).distinct().order_by(DECISIONS.c.use_case)
@@ -168,7 +169,7 @@ class Journal:
             "at": self._moment(),
         }
         try:
-            with self._begin() as connection:
+            with self._begin(self._engine) as connection:
                 connection.execute(insert(OUTCOMES).values(row))
         except IntegrityError:
             pass
@@ -183,7 +184,7 @@ class Journal:
             .order_by(DECISIONS.c.id)
         )
         try:
-            with self._begin() as connection:
+            with self._begin(read_only(self._engine)) as connection:
                 return [read_entry(row) for row in connection.execute(query).mappings()]
         except ValueError as error:  # of a time that SQLAlchemy cannot read
             raise StoreError(
@@ -199,11 +200,11 @@ class Journal:
         # In UTC, because SQLite drops the zone.
         return self._now().astimezone(UTC)
 
-    def _begin(self) -> Any:
+    def _begin(self, engine: Engine) -> Any:
         if not self._ready:
             prepare_tables(self._engine)
             self._ready = True
-        return self._engine.begin()
+        return engine.begin()
 
     def _unreachable(self, error: SQLAlchemyError) -> StoreError:
         address = self._engine.url.render_as_string(hide_password=True)

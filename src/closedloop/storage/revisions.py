@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
+from closedloop.storage.engine import read_only
 
 # Not Alembic's default name: MLflow and Prefect, which may share the PostgreSQL database, keep
 # their revision there.
@@ -77,7 +78,7 @@ def plan_upgrade(
         and not Path(engine.url.database).exists()
     ):
         return Upgrade(None, revisions.head, True)  # connecting would create the file
-    with store_errors(engine), engine.begin() as connection:
+    with store_errors(engine), read_only(engine).begin() as connection:
         found = read_revision(connection)
     is_needed = needs_upgrade(found, engine, revisions, requested=requested)
     return Upgrade(found.revision, revisions.head, is_needed)

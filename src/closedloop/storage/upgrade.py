@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
 from closedloop.storage import revisions
+from closedloop.storage.engine import read_only
 from closedloop.storage.revisions import (
     VERSION_TABLE,
     Found,
@@ -44,7 +45,7 @@ def prepare_tables(engine: Engine, target: Revisions | None = None) -> None:
     older on a server; SQLAlchemyError when the database cannot be reached.
     """
     target = target or revisions.OURS
-    with engine.begin() as connection:
+    with read_only(engine).begin() as connection:
         found = read_revision(connection)
     if needs_upgrade(found, engine, target, requested=False):
         _upgrade(engine, target, requested=False)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from closedloop.errors import LabelConflict
-from closedloop.records.labels import Label, UnknownPrediction, newest_of_key
+from closedloop.records.labels import Label, UnknownPrediction, newest_of_keys
 from closedloop.records.store import RecordCounts, Records
 from closedloop.use_case.contract import UseCase
 from tests.postgres import postgres, postgres_url  # noqa: F401
@@ -150,9 +150,8 @@ def test_the_newest_of_a_key_is_a_single_index_lookup(engine: Engine, records: R
     sorting."""
     records.append([answered("a", key="c1")])
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
-    query = str(
-        newest_of_key("shop", "c1", NOON).compile(engine, compile_kwargs={"literal_binds": True})
-    )
+    asked = newest_of_keys([("c1", NOON)], "shop", engine.dialect.name)
+    query = str(asked.compile(engine, compile_kwargs={"literal_binds": True}))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             # Otherwise it reads a table with a single row whole.

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, func, select
 
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.sqlite_writer import MAX_ROWS_NOW, SqliteWriter
-from closedloop.storage.engine import open_engine
+from closedloop.records.tables import ANSWERS
+from closedloop.storage.engine import open_engine, read_only
 from closedloop.storage.upgrade import prepare_tables
 from tests.answers import describe_answers
 
@@ -136,3 +137,37 @@ def test_the_log_is_moved_into_the_database_and_reused(engine: Engine, tmp_path:
             checkpointing.join(30)  # how far it gets while others write depends on the disk
     assert 100_000 < log.stat().st_size < 3_000_000  # without it: 8 MB
     assert recorded(tmp_path / "records.db") == (written, [])
+
+
+def test_the_log_grows_while_somebody_reads_and_shrinks_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long reading sees one moment and delays no commit: nobody takes the place for a writer to
+    wait for it. What was written meanwhile is in the log, which is moved and cut when it ends."""
+    monkeypatch.setattr("closedloop.storage.engine._LOG_BYTES", 200_000)
+    engine, log = open_engine(f"sqlite:///{tmp_path / 'records.db'}"), tmp_path / "records.db-wal"
+    sent: list[str] = []
+    event.listen(engine, "connect", lambda driver, _: driver.set_trace_callback(sent.append))
+    prepare_tables(engine)
+    answers = select(func.count()).select_from(ANSWERS)
+    writer = SqliteWriter(engine, "normal", checkpoint_bytes=300_000)
+    writer.open()
+    assert writer.write_now([answered("0")], NOW)
+
+    def write_many(name: str) -> None:
+        for number in range(100):
+            assert writer.write_now([answered(f"{name}{number}", 200)], NOW)
+            if (checkpointing := writer._checkpointing) is not None:
+                checkpointing.join(30)
+
+    with read_only(engine).begin() as connection:
+        assert connection.execute(answers).scalar_one() == 1
+        write_many("during")
+        assert "PRAGMA wal_checkpoint(PASSIVE)" in sent
+        assert "PRAGMA wal_checkpoint(RESTART)" not in sent
+        assert connection.execute(answers).scalar_one() == 1
+    grown = log.stat().st_size
+    assert grown > 1_000_000
+    write_many("after")
+    assert log.stat().st_size < grown / 2
+    assert len(recorded(tmp_path / "records.db")[0]) == 201

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
+from closedloop.storage.engine import read_only
 from closedloop.storage.journal import DECISIONS, OUTCOMES
 from closedloop.storage.rows import read_note, write_note
 
@@ -61,7 +62,7 @@ class JournalCopy:
         Raises StoreError when the target holds decisions of this use case that are not copies, or
         when a database does not answer.
         """
-        with _asking(self._target) as there:
+        with _asking(read_only(self._target)) as there:
             plan = self._plan(there)
         return JournalLeft(
             len(plan.missing), len(set(plan.unnoted) - set(plan.missing)), plan.shift
@@ -107,11 +108,11 @@ class JournalCopy:
     # Inside
 
     def _list(self, engine: Engine) -> list[Any]:
-        with _asking(engine) as connection:
+        with _asking(read_only(engine)) as connection:
             return _decisions(connection, self._use_case)
 
     def _plan(self, there: Connection) -> _Plan:
-        with _asking(self._source) as here:
+        with _asking(read_only(self._source)) as here:
             mine, noted = _decisions(here, self._use_case), _noted_ids(here, self._use_case)
         copies = {row.key: row for row in _decisions(there, self._use_case)}
         foreign = set(copies) - {row.key for row in mine}
@@ -143,7 +144,7 @@ class JournalCopy:
 
     def _read(self, table: Any, column: Any, ids: Sequence[int]) -> Iterator[list[Any]]:
         for batch in _batches(ids):
-            with _asking(self._source) as here:
+            with _asking(read_only(self._source)) as here:
                 yield list(
                     here.execute(select(table).where(column.in_(batch)).order_by(column)).mappings()
                 )

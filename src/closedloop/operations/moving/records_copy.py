@@ -20,6 +20,7 @@ from closedloop.errors import LabelConflict
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS, LABELS, REPLACED, store_error
+from closedloop.storage.engine import read_only
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
 MOST_ROWS = 10_000  # in memory at once, unless one request has more
@@ -161,9 +162,9 @@ def _write_labels(target: Engine, missing: list[dict[str, Any]], corrected: list
 
 
 def _ask(engine: Engine, query: Any) -> list[Any]:
-    # A transaction per page: a single one would keep the API from recording meanwhile.
+    # A transaction per page: SQLite's log and PostgreSQL's tables grow while a long one is open.
     try:
-        with engine.begin() as connection:
+        with read_only(engine).begin() as connection:
             return list(connection.execute(query))
     except SQLAlchemyError as error:
         raise store_error("copy answers", error) from error
