@@ -20,7 +20,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
-from flows.decision_page import carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe
 from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
@@ -111,15 +111,16 @@ def publish(loop: Loop, entry: Entry) -> None:
     """Show the decision and the link to the drift report, if it is there, in the Prefect UI."""
     run = entry.turn.run
     report = run.report if run else None
-    link = f"\n[drift report of {entry.decision.window}]({report})\n" if report else ""
+    window = as_markdown(entry.decision.window)
+    link = f"\n[drift report of {window}]({report})\n" if report else ""
     # A turn that is repeated shows what it decided the first time.
     with best_effort("look for the drift report"):
         if report and run and run.run and loop.registry.is_pruned(run.run):
             link = f"\n{PRUNED_REPORT}\n"
     told = (*entry.turn.notes, *tell_estimates(entry.turn))
-    said = "".join(f"\n{sentence}\n" for sentence in told)
+    said = "".join(f"\n{as_markdown(sentence)}\n" for sentence in told)
     create_markdown_artifact(
         key="turn-decision",
         markdown=describe(entry) + said + link,
-        description=f"{entry.decision.action.value}: {entry.decision.window}",
+        description=f"{entry.decision.action.value}: {window}",
     )

@@ -14,7 +14,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation, write_quarantine
-from flows.decision_page import carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
@@ -57,7 +57,8 @@ def probation_flow(
 def publish(window: str, entry: Entry | None, reason: str) -> None:
     """Show the decision in the Prefect UI, or why there was none."""
     title = entry.decision.action.value if entry else "nothing on probation"
-    page = describe(entry) if entry else f"# {title} ({window})\n\n{reason}\n"
+    window = as_markdown(window)
+    page = describe(entry) if entry else f"# {title} ({window})\n\n{as_markdown(reason)}\n"
     create_markdown_artifact(
         key="probation-decision", markdown=page, description=f"{title}: {window}"
     )

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.operations.prune import KeepRules, Pruning, prune, tell_pruning
 from closedloop.turn.open import Loop, open_loop
+from flows.decision_page import as_markdown
 
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)
@@ -50,7 +51,7 @@ def prune_flow(
         keep_days_of_records,
     )
     found = delete_unneeded(loop, rules, dry_run)
-    told = tell_pruning(found, dry_run=dry_run)
+    told = [as_markdown(line) for line in tell_pruning(found, dry_run=dry_run)]
     create_markdown_artifact(
         key="pruning", markdown="\n".join(f"- {line}" for line in told), description=told[0]
     )

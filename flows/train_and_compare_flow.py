@@ -14,7 +14,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, write_request
-from flows.decision_page import carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
@@ -53,6 +53,6 @@ def train_and_compare_flow(
     create_markdown_artifact(
         key="promotion-decision",
         markdown=describe(entry),
-        description=f"{entry.decision.action.value}: {history.window}",
+        description=f"{entry.decision.action.value}: {as_markdown(history.window)}",
     )
     return entry.id

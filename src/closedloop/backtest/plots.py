@@ -9,49 +9,53 @@ from typing import Any
 import numpy as np
 
 from closedloop.backtest.figures import PolicyFigures, Round
+from closedloop.metrics.plots import AS_WRITTEN
 
 
 def draw_policies(
     figures: Sequence[PolicyFigures], rounds: Mapping[str, Sequence[Round]], best: Sequence[Round]
 ) -> bytes:
     """AUC over time, AUC lost so far against `best`, and the cost of each policy, as one PNG."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 13), layout="tight")
-    over_time, behind, cost = figure.subplots(3, 1, height_ratios=[3, 2, 2])
-    for number, policy in enumerate(figures):
-        name, colour = policy.policy, f"C{number}"
-        _draw_policy(over_time, behind, rounds[name], best, name, colour)
-        cost.scatter(policy.trainings, policy.mean_auc, color=colour, s=60)
-        cost.annotate(
-            name,
-            (policy.trainings, policy.mean_auc),
-            xytext=(6, 4),
-            textcoords="offset points",
-            fontsize=9,
+    with rc_context(AS_WRITTEN):
+        figure = Figure(figsize=(12, 13), layout="tight")
+        over_time, behind, cost = figure.subplots(3, 1, height_ratios=[3, 2, 2])
+        for number, policy in enumerate(figures):
+            name, colour = policy.policy, f"C{number}"
+            _draw_policy(over_time, behind, rounds[name], best, name, colour)
+            cost.scatter(policy.trainings, policy.mean_auc, color=colour, s=60)
+            cost.annotate(
+                name,
+                (policy.trainings, policy.mean_auc),
+                xytext=(6, 4),
+                textcoords="offset points",
+                fontsize=9,
+            )
+        names = [entry.next_window for entry in best]
+        for axes in (over_time, behind):
+            axes.set_xticks(
+                range(len(names)),
+                names,
+                rotation=60 if max(map(len, names), default=0) > 3 else 0,
+                fontsize=8,
+            )
+        over_time.set(
+            title="AUC on the next window "
+            "(filled: promoted, hollow: not promoted, cross: rolled back)",
+            ylabel="AUC",
         )
-    names = [entry.next_window for entry in best]
-    for axes in (over_time, behind):
-        axes.set_xticks(
-            range(len(names)),
-            names,
-            rotation=60 if max(map(len, names), default=0) > 3 else 0,
-            fontsize=8,
+        over_time.legend(fontsize=8)
+        behind.axhline(0, color="grey", linewidth=0.8)
+        behind.set(
+            title="AUC lost so far against the best fixed policy (below 0: gained)",
+            xlabel="window",
+            ylabel="sum of AUC",
         )
-    over_time.set(
-        title="AUC on the next window (filled: promoted, hollow: not promoted, cross: rolled back)",
-        ylabel="AUC",
-    )
-    over_time.legend(fontsize=8)
-    behind.axhline(0, color="grey", linewidth=0.8)
-    behind.set(
-        title="AUC lost so far against the best fixed policy (below 0: gained)",
-        xlabel="window",
-        ylabel="sum of AUC",
-    )
-    cost.set(title="mean AUC and number of trainings", xlabel="trainings", ylabel="mean AUC")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=90)
+        cost.set(title="mean AUC and number of trainings", xlabel="trainings", ylabel="mean AUC")
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=90)
     return content.getvalue()
 
 

@@ -209,8 +209,10 @@ def _make_page(found: Backtest) -> str:
         "td,th{text-align:right;padding:.2em .8em}img{max-width:100%}"
     )
     return (
-        "<!doctype html><meta "
-        f"charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>"
+        "<!doctype html><meta charset=utf-8>"
+        "<meta http-equiv=Content-Security-Policy "
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+        f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
         f"<p>{html.escape(recommend(found.figures))}</p>{tables}"
         '<img alt="AUC, regret and cost of every policy" '
         f'src="data:image/png;base64,{picture}"><ul>{words}</ul>'

@@ -5,11 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from closedloop.metrics.drift_comparisons import JENSENSHANNON, WASSERSTEIN, ColumnComparison
+
+# The page needs its own scripts and nothing from anywhere; with this a browser asks for nothing.
+_ONLY_ITSELF = (
+    "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
+    "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'\">"
+)
 
 
 def load_evidently() -> None:
@@ -96,30 +105,49 @@ def _draw(
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
+    shown = {comparison.column: _as_text(comparison.column) for comparison in pending}
+
     def named(method: str) -> list[str]:
-        return [comparison.column for comparison in pending if comparison.method == method]
+        return [shown[comparison.column] for comparison in pending if comparison.method == method]
 
     definition = DataDefinition(
         numerical_columns=named(WASSERSTEIN), categorical_columns=named(JENSENSHANNON)
     )
-    reference = Dataset.from_pandas(
-        pd.DataFrame({comparison.column: comparison.reference for comparison in pending}),
-        data_definition=definition,
-    )
-    current = Dataset.from_pandas(
-        pd.DataFrame({comparison.column: comparison.current for comparison in pending}),
-        data_definition=definition,
+    reference, current = (
+        Dataset.from_pandas(pd.DataFrame(columns), data_definition=definition)
+        for columns in (
+            {shown[comparison.column]: _as_texts(comparison.reference) for comparison in pending},
+            {shown[comparison.column]: _as_texts(comparison.current) for comparison in pending},
+        )
     )
     preset = DataDriftPreset(
-        columns=[comparison.column for comparison in pending],
+        columns=list(shown.values()),
         drift_share=max_drift_share,
-        per_column_method={comparison.column: comparison.method for comparison in pending},
-        per_column_threshold={comparison.column: comparison.limit for comparison in pending},
+        per_column_method={shown[comparison.column]: comparison.method for comparison in pending},
+        per_column_threshold={shown[comparison.column]: comparison.limit for comparison in pending},
     )
     snapshot = Report([preset]).run(current, reference)
     answers = [answer for answer in snapshot.dict()["metrics"] if "column" in answer["config"]]
-    scores = {answer["config"]["column"]: float(answer["value"]) for answer in answers}
-    return scores, snapshot.get_html_str(as_iframe=False)
+    found = {answer["config"]["column"]: float(answer["value"]) for answer in answers}
+    scores = {column: found[name] for column, name in shown.items() if name in found}
+    page = snapshot.get_html_str(as_iframe=False)
+    return scores, page.replace("<head>", f"<head>{_ONLY_ITSELF}", 1)
+
+
+def _as_text(value: str) -> str:
+    """The value as HTML that shows it; two values stay two. Evidently writes it into a script."""
+    return escape(value, quote=False)
+
+
+def _as_texts(column: pd.Series[Any] | None) -> pd.Series[Any] | None:
+    if column is None or pd.api.types.is_numeric_dtype(column):
+        return column
+    texts = {
+        value: _as_text(value)
+        for value in column.unique()
+        if isinstance(value, str) and _as_text(value) != value
+    }
+    return column.astype(object).map(lambda value: texts.get(value, value)) if texts else column
 
 
 def _draw_the_drawable(pending: Sequence[ColumnComparison], max_drift_share: float) -> str | None:

@@ -9,23 +9,29 @@ import numpy as np
 
 from closedloop.decisions.evidence import Comparison
 
+# Names are text, also with $ in them, which else would be a formula.
+AS_WRITTEN = {"text.parse_math": False}
+
 
 def draw_scores(
     labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], comparison: Comparison
 ) -> bytes:
     """ROC curves, calibration and the confusion matrix side by side, as one PNG."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4), layout="tight")
-    curves, calibration, confusion = figure.subplots(1, 3)
-    figure.suptitle(
-        f"{comparison.recipe} on {comparison.window}, {comparison.candidate.rows} rows", fontsize=10
-    )
-    _draw_roc(curves, labels, probabilities, classes)
-    _draw_calibration(calibration, labels, probabilities, classes)
-    _draw_confusion(confusion, comparison.candidate.confusion, classes)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=80)
+    with rc_context(AS_WRITTEN):
+        figure = Figure(figsize=(12, 4), layout="tight")
+        curves, calibration, confusion = figure.subplots(1, 3)
+        figure.suptitle(
+            f"{comparison.recipe} on {comparison.window}, {comparison.candidate.rows} rows",
+            fontsize=10,
+        )
+        _draw_roc(curves, labels, probabilities, classes)
+        _draw_calibration(calibration, labels, probabilities, classes)
+        _draw_confusion(confusion, comparison.candidate.confusion, classes)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=80)
     return content.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +17,7 @@ from closedloop.decisions.rollback import decide_rollback
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from flows.decision_page import describe
+from flows.decision_page import as_markdown, describe
 from tests.spec.examples import delta, retraining, rollback
 
 
@@ -62,3 +63,37 @@ def test_the_pages_show_what_fails_and_what_asks() -> None:
     assert "| guard | production is on probation | fails |" in page
     assert "| trigger | production is significantly worse than version 3 | yes |" in page
     assert {" fails ", " yes "} <= {f" {word} " for word in terminal.split()}
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("[here](javascript:alert(1))", r"[here\](javascript:alert(1))"),
+        ("a | b\n# c", r"a \| b # c"),
+        ("# *a* `b` ~~c~~ _d_ &lt;", r"\# \*a\* \`b\` \~\~c\~\~ \_d\_ &amp;lt;"),
+        ("month_001: -0.02 [-0.03, 0.01]", "month_001: -0.02 [-0.03, 0.01]"),
+    ],
+)
+def test_a_text_is_shown_as_it_is(text: str, page: str) -> None:
+    """Names and values come from outside: Prefect's page would make links and tables of them."""
+    assert as_markdown(text) == page
+
+
+def test_a_window_cannot_change_the_page_of_its_decision() -> None:
+    """Wherever its name stands."""
+    hostile = "<b>|[x](javascript:y)"
+    decision = replace(decide_retraining(retraining(), Policy()), window=hostile)
+    decision = replace(
+        decision,
+        checks=tuple(
+            replace(check, claim=hostile, wanted=hostile, got=hostile) for check in decision.checks
+        ),
+    )
+    page = _pages(decision)[1]
+    assert "<" not in page
+    assert "](" not in page.replace(r"\](", "")
+    assert {line.replace(r"\|", "").count("|") for line in page.splitlines() if "|" in line} == {
+        0,
+        6,
+    }

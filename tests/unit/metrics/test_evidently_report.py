@@ -117,3 +117,28 @@ def test_one_column_that_evidently_cannot_measure_becomes_a_note(
         "Evidently could not measure it: ArithmeticError: no distance today",
     )
     assert fine.drifted is False
+
+
+def test_no_name_or_value_gets_out_of_its_place_on_the_page() -> None:
+    """Evidently writes them into a script: a client could close it. The page loads nothing, and
+    the verdicts are those without a page."""
+    hostile = ["</script><script>alert(1)</script>", "<!--<script>", "a & b", "a &amp; b", "fine"]
+    sides = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        sides.append(
+            pd.DataFrame(
+                {
+                    "n<img src=x>": rng.normal(seed, size=300),
+                    "c</script><b>": rng.choice(hostile[seed:], 300).astype(object),
+                }
+            )
+        )
+    with_page, html = measure(*sides, with_html=True)
+    without, _ = measure(*sides)
+    assert html is not None
+    assert all(f"{text}" not in html for text in (*hostile[:2], "n<img", "c</script>"))
+    assert "default-src 'none'" in html
+    for shown, bare in zip(with_page.columns, without.columns, strict=True):
+        assert (shown.column, shown.drifted) == (bare.column, bare.drifted)
+        assert shown.score == pytest.approx(bare.score, abs=1e-9)
