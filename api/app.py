@@ -24,6 +24,7 @@ from api.predict.record_first import RecordFirst
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import build_router, describe_predict
+from closedloop.operations.access.foreign import OwnHosts
 from closedloop.records.queue import RecordQueue, Store
 
 MAX_ROWS = 10_000
@@ -38,13 +39,14 @@ def create_app(
     max_rows: int = MAX_ROWS,
     limits: RequestLimits | None = None,
     keys: Keys | None = None,
+    hosts: OwnHosts | None = None,
     answer_without_records: bool = False,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
-    everyone may ask.
+    everyone may ask, under a name of `hosts` if these are given.
     """
     production = follower.production
     queue = RecordQueue(records)
@@ -72,7 +74,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     add_documentation_page(app)
-    app.guard(metrics, Guard(limits or RequestLimits(), keys), _find_paths(app, routers))
+    app.guard(metrics, Guard(limits or RequestLimits(), keys, hosts), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
     described = APIRouter()

@@ -1,4 +1,4 @@
-"""Limits of a request: API key, bytes, requests at once, seconds.
+"""Limits of a request: where it comes from, API key, bytes, requests at once, seconds.
 
 A plain ASGI layer: it costs a request a few microseconds, whether it passes or is refused.
 """
@@ -17,6 +17,7 @@ from api.guard.early_close import close_early
 from api.guard.encoding import read_compressed
 from api.guard.keys import Keys
 from api.refusal import Refusal
+from closedloop.operations.access.foreign import OwnHosts
 
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
@@ -49,12 +50,17 @@ def is_trusted(scope: Scope) -> bool:
 class Guard:
     """Passes a request to the app, or raises the Refusal that says why not: 401, 413 or 503.
 
+    While no key is wanted, requests that a page of another site may have caused are refused by the
+    rules of `hosts`: 400, 403 or 415. A key is proof enough, for no page has it.
+
     A request out of time is answered 503, but counts as open until its work has ended: it may still
     hold a thread or wait for a record, and the bound is on the work.
     """
 
-    def __init__(self, limits: RequestLimits, keys: Keys | None) -> None:
-        self._limits, self._keys = limits, keys
+    def __init__(
+        self, limits: RequestLimits, keys: Keys | None, hosts: OwnHosts | None = None
+    ) -> None:
+        self._limits, self._keys, self._hosts = limits, keys, hosts
         self.open_requests = 0
 
     def close_early(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
@@ -63,6 +69,10 @@ class Guard:
 
     async def pass_to(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], scope["headers"]
+        if self._hosts is not None and (self._keys is None or not self._keys.wanted):
+            foreign = self._hosts.refuse(scope)
+            if foreign is not None:
+                raise Refusal(foreign.status, foreign.reason)
         if path in OPEN_PATHS:
             scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers)
             await app(scope, receive, send)

@@ -7,19 +7,19 @@ flow. This one starts while the command reads data, so Prefect is imported late 
 from __future__ import annotations
 
 import gc
+import json
 import os
-import socket
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from closedloop.errors import ClosedLoopError
-from closedloop.operations.child_process import start_child, stop_child
+from closedloop.operations.access.ask import ask
+from closedloop.operations.access.server import listen, make_login, start_server
+from closedloop.operations.child_process import stop_child
+from flows.prefect_client.login import client_environment
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
@@ -35,6 +35,8 @@ _MINIMAL_SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "5",
 }
+# Clients of a server elsewhere know these; ours must not take them for its own.
+_OF_OTHER_SERVERS = ("PREFECT_API_URL", "PREFECT_SERVER_API_AUTH_STRING")
 
 
 class EmbeddedPrefect:
@@ -42,35 +44,21 @@ class EmbeddedPrefect:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._listening = listen("127.0.0.1", 0, then="stop what uses it")
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api"
+        login = make_login()
+        # What its clients need, processes that they start included.
+        self.environment = client_environment(self.url, login, os.environ)
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {
-            name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--factory",
+        ours = {name: value for name, value in os.environ.items() if name not in _OF_OTHER_SERVERS}
+        self._process = start_server(
             "flows.deployment.embedded_server:create_server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self._port),
-            "--log-level",
-            "error",
-            "--lifespan",
-            "on",
-        ]
-        self._process = start_child(
-            command, environment={**environment, **_MINIMAL_SERVER}, log=log
+            self._listening,
+            login,
+            hosts=["127.0.0.1"],
+            environment={**ours, **_MINIMAL_SERVER},
+            log=log,
         )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/api"
 
     def wait(self) -> str:
         """The server's address, once it answers.
@@ -80,9 +68,9 @@ class EmbeddedPrefect:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return self.url
-            except (urllib.error.URLError, OSError):
+                ask(f"{self.url}/health", timeout=1)
+                return self.url
+            except OSError:
                 # A starting server sends no event to wait for.
                 time.sleep(0.1)
         ended = self._process.poll()
@@ -97,6 +85,7 @@ class EmbeddedPrefect:
     def stop(self) -> None:
         """End the process and wait until it is gone."""
         stop_child(self._process)
+        self._listening.close()
 
 
 def create_server() -> Any:
@@ -116,12 +105,16 @@ def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
     if os.environ.get("PREFECT_API_URL"):
         yield None
         return
+    before = dict(os.environ)
     server = EmbeddedPrefect(log)
     try:
         yield server
     finally:
         server.stop()
-        os.environ.pop("PREFECT_API_URL", None)
+        for name in server.environment:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 @contextmanager
@@ -130,12 +123,15 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
     if server is None:
         yield
         return
-    os.environ["PREFECT_API_URL"] = server.wait()
+    server.wait()
+    os.environ.update(server.environment)
     _flush_events_and_logs()
     from prefect.client.orchestration import get_client
     from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+        PREFECT_CLIENT_CUSTOM_HEADERS,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
@@ -145,6 +141,10 @@ def using(server: EmbeddedPrefect | None) -> Iterator[None]:
     # second per flow. The server issues no CSRF tokens.
     settings = {
         PREFECT_API_URL: server.url,
+        PREFECT_API_AUTH_STRING: server.environment["PREFECT_API_AUTH_STRING"],
+        PREFECT_CLIENT_CUSTOM_HEADERS: json.loads(
+            server.environment["PREFECT_CLIENT_CUSTOM_HEADERS"]
+        ),
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
     }

@@ -46,8 +46,11 @@ class Settings(BaseSettings):
     mlflow_public_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    mlflow_host: str = "127.0.0.1"
     mlflow_port: int = 5000
+    prefect_host: str = "127.0.0.1"
     prefect_port: int = 4200
+    allowed_hosts: str = ""
     follow_seconds: float = 0.25
     workers: int = 1
     keep_reports: int = 100
@@ -112,9 +115,27 @@ class Settings(BaseSettings):
     @property
     def mlflow_ui(self) -> str:
         """The address of MLflow for people, which may differ from that for programs."""
-        return (
-            self.mlflow_public_url or self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
-        ).rstrip("/")
+        return (self.mlflow_public_url or self.mlflow_url or self.mlflow_address).rstrip("/")
+
+    @property
+    def api_address(self) -> str:
+        """Where the API answers this machine."""
+        return _address(self.host, self.port)
+
+    @property
+    def mlflow_address(self) -> str:
+        """Where the MLflow of `closedloop up` answers this machine."""
+        return _address(self.mlflow_host, self.mlflow_port)
+
+    @property
+    def prefect_address(self) -> str:
+        """Where the Prefect of `closedloop up` answers this machine."""
+        return _address(self.prefect_host, self.prefect_port)
+
+    @property
+    def further_hosts(self) -> tuple[str, ...]:
+        """Names beside their own under which the servers may be asked."""
+        return tuple(name.strip() for name in self.allowed_hosts.split(",") if name.strip())
 
     @property
     def artifacts_folder(self) -> Path:
@@ -141,3 +162,12 @@ class Settings(BaseSettings):
             # The first start creates a database, which may take longer than the default.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         }
+
+
+def _address(host: str, port: int) -> str:
+    """For clients of this machine: a server that listens on every address is on loopback, too.
+
+    Not `localhost`, which may lead to somebody else on ::1.
+    """
+    host = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

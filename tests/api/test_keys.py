@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from api.guard.keys import Keys, is_loopback, open_keys
 from api.guard.limits import OPEN_PATHS
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.access.foreign import OwnHosts
 from closedloop.operations.api_keys import add_key, remove_key
 
 Service = Any  # tests/api/conftest.py
@@ -233,3 +234,35 @@ def test_keys_are_documented_while_they_are_wanted(
                 is ("security" in operation)
                 is (route not in OPEN_PATHS)
             )
+
+
+FOREIGN = [
+    ({"Host": "evil.example:8080"}, 403),
+    ({"Origin": "http://evil.example"}, 403),
+    ({"Origin": "null"}, 403),
+    ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Content-Type": "text/plain"}, 415),
+]
+
+
+@pytest.mark.parametrize(("headers", "status"), FOREIGN)
+def test_without_a_key_no_foreign_page_is_answered(
+    make_service: Callable[..., Service], path: Path, headers: dict[str, str], status: int
+) -> None:
+    """On the fast path and on every other route, also those that are open whatever the keys; and it
+    is counted. Once a key is wanted it is proof enough: a service behind a proxy has many names."""
+    service = make_service(keys=Keys(path, needed=False), hosts=OwnHosts("127.0.0.1"))
+    service.promote(1)
+    assert ask(service) == 200
+    routes = [("POST", "/predict"), ("POST", "/labels"), ("POST", "/invocations")]
+    if status == 403:
+        routes += [("GET", route) for route in ("/docs", "/model", "/health", "/ready", "/no")]
+    for method, route in routes:
+        answer = service.client.request(method, route, content=b"{}", headers=headers)
+        assert answer.status_code == status, route
+    lines = service.client.get("/metrics").text
+    assert f'closedloop_requests_total{{route="/predict",status="{status}"}} 1.0' in lines
+    key = add_key(path, "shop")
+    keyed = make_service(keys=Keys(path, needed=False), hosts=OwnHosts("127.0.0.1"))
+    keyed.promote(1)
+    assert ask(keyed, X_API_Key=key, **headers) == 200

@@ -3,13 +3,16 @@ in loop.toml."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
+from closedloop.operations.access.ask import ask
 from closedloop.settings import Settings
 from closedloop.use_case.schedule import Schedule
 from flows.deployment.embedded_server import embedded_prefect, using
@@ -21,7 +24,7 @@ def test_one_server_after_another_in_one_process(
 ) -> None:
     """Every state of a task reaches the server that its flow ran on, the first or the second, and
     no event is left over for a server that is gone: Prefect would try each of them for seven
-    seconds before the process may end."""
+    seconds before the process may end. Only who has the server's login is answered."""
     from prefect import flow, task
     from prefect.events.worker import EventsWorker
 
@@ -29,9 +32,15 @@ def test_one_server_after_another_in_one_process(
     for variable, value in Settings(home=tmp_path).library_environment().items():
         monkeypatch.setenv(variable, value)
     for runs in (1, 2):
-        monkeypatch.delenv("PREFECT_API_URL", raising=False)
+        for variable in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+            monkeypatch.delenv(variable, raising=False)
         with embedded_prefect(tmp_path / "log") as server, using(server):
             work()
+            assert server is not None
+            with pytest.raises(HTTPError, match="401"):
+                ask(f"{server.url}/admin/version")
+            assert ask(f"{server.url}/admin/version", os.environ["PREFECT_API_AUTH_STRING"])
+        assert "PREFECT_API_AUTH_STRING" not in os.environ
         assert not EventsWorker._instances
         with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as store:
             assert store.execute(

@@ -165,7 +165,7 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(
     def numbers() -> set[int]:
         return {int(path.name.partition("-")[0]) for path in kept.glob("*-*") if path.is_dir()}
 
-    with TestClient(build_service(use_case, settings, "here", "now")) as client:
+    with TestClient(build_service(use_case, settings, "testserver", "here", "now")) as client:
         for number in range(1, 6):
             assert follow(number, number - 1 or None) == {number, number - 1} - {0}
         (four,) = kept.glob("4-*")

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from closedloop.operations.access.ask import ask
+from closedloop.operations.access.servers_file import find_running
 from closedloop.settings import Settings
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop, open_loop
@@ -44,6 +45,23 @@ class Stack:
         """Where MLFLOW, PREFECT or API listens."""
         return f"http://127.0.0.1:{self.ports[part]}"
 
+    def ask(self, part: str, path: str, content: Any = None) -> Any:
+        """What MLFLOW, PREFECT or API answers, with the login that the command gave it; a Prefect
+        whose database is busy (503) is asked again, as its clients do."""
+        name = {"MLFLOW": "MLflow", "PREFECT": "Prefect"}.get(part, part)
+        server = find_running(self.folder / "home").get(name)
+        login = server.login if server else ""
+
+        def answer() -> list[Any] | None:
+            try:
+                return [json.loads(ask(f"{self.address(part)}{path}", login, content, timeout=30))]
+            except urllib.error.HTTPError as error:
+                if (part, error.code) != ("PREFECT", 503):
+                    raise
+                return None
+
+        return until(answer, f"an answer of {part}")[0]
+
     def loop(self) -> Loop:
         """Its use case, opened from outside, with the addresses that the stack shows."""
         return open_loop(
@@ -55,16 +73,13 @@ class Stack:
 
     def run_deployment(self, deployment: str, **parameters: str) -> str:
         """Ask Prefect for a run, as its page does; returns the id of the run."""
-        found = ask(f"{self.address('PREFECT')}/api/deployments/name/{deployment}")
+        found = self.ask("PREFECT", f"/api/deployments/name/{deployment}")
         content = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        return str(
-            ask(
-                f"{self.address('PREFECT')}/api/deployments/{found['id']}/create_flow_run", content
-            )["id"]
-        )
+        start = f"/api/deployments/{found['id']}/create_flow_run"
+        return str(self.ask("PREFECT", start, content)["id"])
 
     def state_of(self, run: str) -> str:
-        return str(ask(f"{self.address('PREFECT')}/api/flow_runs/{run}")["state_type"])
+        return str(self.ask("PREFECT", f"/api/flow_runs/{run}")["state_type"])
 
     def end_of(self, run: str) -> str:
         """Wait for the run's end; how it ended."""
@@ -77,15 +92,6 @@ class Stack:
             for entry in self.loop().journal.history("customers")
             if entry.decision.window == window
         ]
-
-
-def ask(address: str, content: Any = None) -> Any:
-    """GET, or POST of JSON; the answer read as JSON."""
-    body = None if content is None else json.dumps(content).encode()
-    with urllib.request.urlopen(
-        urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=30
-    ) as response:
-        return json.load(response)
 
 
 def free_ports(*names: str) -> dict[str, int]:

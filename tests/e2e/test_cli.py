@@ -161,6 +161,7 @@ def test_status_has_the_promised_keys(story: Story) -> None:
         "without_labels",
         "kept_out",
         "reference",
+        "standstill",
     }
     assert set(facts) == promised
     assert facts["use_case"] == "customers"

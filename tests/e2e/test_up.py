@@ -11,17 +11,21 @@ import os
 import signal
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from closedloop.cli.app import main
+from closedloop.operations.access.ask import ask
+from closedloop.operations.access.servers_file import find_running
 from closedloop.storage.entry import Entry
+from flows.prefect_client.standstill import find_standstill
 from tests.e2e.running_stack import (
     MONTHS,
     Stack,
-    ask,
     end,
     free_ports,
     processes_of,
@@ -58,7 +62,7 @@ def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
         with urllib.request.urlopen(f"{stack.address(part)}{path}", timeout=30) as response:
             assert response.status == 200
     with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(f"{stack.address('API')}/ready")
+        stack.ask("API", "/ready")
     assert refused.value.code == 503
     assert "closedloop monitor" in refused.value.read().decode()
     assert "no model yet" in stack.said
@@ -68,11 +72,10 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
     """One is scheduled as loop.toml says and has its next runs, the other waits to be asked; the
     form of both offers the windows, newest first, and the sources. What only people start is there,
     too."""
-    api = f"{stack.address('PREFECT')}/api"
 
     def found() -> list[dict[str, Any]]:
         return [
-            ask(f"{api}/deployments/name/{name}")
+            stack.ask("PREFECT", f"/api/deployments/name/{name}")
             for name in ("monitor/customers", "train-and-compare/customers")
         ]
 
@@ -97,12 +100,76 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
     assert monitor["parameters"] == {"use_case": path, "source": "windows"}
     assert train["parameters"] == {"use_case": path}
     for name in ("rollback", "probation", "prune"):
-        assert ask(f"{api}/deployments/name/{name}/customers")["parameters"] == {"use_case": path}
+        made = stack.ask("PREFECT", f"/api/deployments/name/{name}/customers")
+        assert made["parameters"] == {"use_case": path}
     waiting = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         "deployments": {"id": {"any_": [monitor["id"]]}},
     }
-    assert until(lambda: ask(f"{api}/flow_runs/count", waiting), "a scheduled run") >= 1
+    count = until(lambda: stack.ask("PREFECT", "/api/flow_runs/count", waiting), "a scheduled run")
+    assert count >= 1
+
+
+def test_only_who_has_the_login_is_let_in(stack: Stack) -> None:
+    """Without it Prefect and MLflow answer 401, with a wrong one too, and all three refuse a
+    foreign name, a foreign page, and a body that a form can send; the logins stand on no command
+    line, in no log and in a file for the owner only."""
+    doors = {"PREFECT": "/api/admin/version", "MLFLOW": "/", "API": "/docs"}
+    wrong = {"Authorization": f"Basic {b64encode(b'closedloop:guess').decode()}"}
+    for part, path in doors.items():
+        address = f"{stack.address(part)}{path}"
+        expected = 200 if part == "API" else 401
+        assert [status_of(address), status_of(address, wrong)] == [expected, expected]
+        for foreign in (
+            {"Host": f"evil.example:{stack.ports[part]}"},
+            {"Origin": "http://evil.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            assert status_of(address, foreign) == 403
+    posted = f"{stack.address('API')}/labels"
+    assert status_of(posted, {"Content-Type": "text/plain"}, b"{}") == 415
+    running = find_running(stack.folder / "home")
+    assert set(running) == {"Prefect", "MLflow"}
+    assert (stack.folder / "home/servers.json").stat().st_mode & 0o77 == 0
+    lines = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline")]
+    logs = [log.read_bytes() for log in (stack.folder / "home/logs").glob("*.log")]
+    for server in running.values():
+        secret = server.login.partition(":")[2]
+        assert secret in stack.said
+        assert not any(secret.encode() in text for text in (*lines, *logs))
+
+
+def status_of(
+    address: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> int:
+    """The status of an answer to a request of our own."""
+    try:
+        request = urllib.request.Request(address, body, headers or {})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_paused_schedule_is_told(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` and `doctor` of another terminal find the server of this home and say what is
+    paused there; `status` has the links that let a person in."""
+    found = stack.ask("PREFECT", "/api/deployments/name/monitor/customers")
+    home, name = stack.folder / "home", "customers"
+    use_case = ["--use-case", str(stack.folder / "loop.toml")]
+    environment = {**os.environ, "CLOSEDLOOP_HOME": str(home)}
+    assert find_standstill(name, home, {}) == ()
+    stack.ask("PREFECT", f"/api/deployments/{found['id']}/pause_deployment", {})
+    try:
+        assert find_standstill(name, home, {}) == ("monitor/customers is paused",)
+        assert main(["status", *use_case], environment) == 0
+        said = capsys.readouterr().out
+        assert "monitor/customers is paused" in said
+        assert all(server.link() in said for server in find_running(home).values())
+        assert main(["doctor", *use_case], environment) == 1
+        assert "schedule: monitor/customers is paused" in capsys.readouterr().out
+    finally:
+        stack.ask("PREFECT", f"/api/deployments/{found['id']}/resume_deployment", {})
 
 
 def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
@@ -119,13 +186,13 @@ def test_a_run_asked_for_in_prefect_turns_the_loop(stack: Stack) -> None:
 
     def answer() -> Any:
         try:
-            return ask(f"{stack.address('API')}/predict", {"rows": [{"age": 41.0, "visits": 3}]})
+            return stack.ask("API", "/predict", {"rows": [{"age": 41.0, "visits": 3}]})
         except urllib.error.HTTPError:
             return None
 
     assert until(answer, "an answer of the API")["version"] == 1
     logged = {"logs": {"flow_run_id": {"any_": [run]}}}
-    assert ask(f"{stack.address('PREFECT')}/api/logs/filter", logged)
+    assert stack.ask("PREFECT", "/api/logs/filter", logged)
 
 
 def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
@@ -134,29 +201,39 @@ def test_the_report_of_a_decision_is_served(stack: Stack) -> None:
     assert stack.end_of(stack.run_deployment("monitor/customers", window=MONTHS[1])) == "COMPLETED"
     entry = stack.decisions(MONTHS[1])[0]
     assert entry.turn.run.report.startswith(f"{stack.address('MLFLOW')}/#/experiments/")
-    with urllib.request.urlopen(artifact_of(stack, entry), timeout=30) as response:
-        assert b"visits" in response.read()
+    assert b"visits" in report_of(stack, entry)
 
 
-def artifact_of(stack: Stack, entry: Entry) -> str:
-    """Where MLflow serves the drift report as a file."""
+def report_of(stack: Stack, entry: Entry) -> bytes:
+    """The drift report as MLflow serves it as a file."""
     query = f"path=drift_report.html&run_uuid={entry.turn.run.run}"
-    return f"{stack.address('MLFLOW')}/get-artifact?{query}"
+    login = find_running(stack.folder / "home")["MLflow"].login
+    return ask(f"{stack.address('MLFLOW')}/get-artifact?{query}", login, timeout=30)
 
 
 @pytest.mark.skipif(find_browser() is None, reason="wanted chromium and chromium-driver")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
-    """MLflow frames the report, the report draws its columns, Prefect works under `localhost`."""
+    """The printed links let a person in, and only they do; MLflow frames the report, the report
+    draws its columns, Prefect works under `localhost` and is locked again for a new browser."""
     from closedloop.cli.decision_view import report_link
 
     entry = stack.decisions(MONTHS[1])[0]
-    link = report_link(stack.loop(), entry)
+    plain, link = (report_link(stack.loop(), entry, let_in=let_in) for let_in in (False, True))
+    assert plain is not None
     assert link is not None
-    urllib.request.urlretrieve(artifact_of(stack, entry), tmp_path / "report.html")
+    (tmp_path / "report.html").write_bytes(report_of(stack, entry))
+    printed = [word for word in stack.said.split() if "token=" in word]
+    assert len(printed) == 3
     with Browser() as browser:
+        assert "closedloop status shows" in browser.source(plain, until="wanted a login")
         assert f"monitor {MONTHS[1]}" in browser.source(link, until='src="blob:')
         browser.source((tmp_path / "report.html").as_uri(), until="visits")
-        browser.source(f"http://localhost:{stack.ports['PREFECT']}/deployments", until="customers")
+        under_another_name = printed[2].replace("127.0.0.1", "localhost")
+        browser.source(under_another_name, until="customers")
+        browser.source(f"http://localhost:{stack.ports['PREFECT']}/runs", until="monitor")
+        browser.source(f"{stack.address('PREFECT')}/runs", until="wanted a login")
+        browser.source(printed[2], until="customers")
+        browser.source(printed[0], until="customers")
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
@@ -179,7 +256,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
     try:
         wait_until_up(again)
         until(lambda: again.state_of(run) == "CRASHED", "the dead run's end")
-        limits = ask(f"{again.address('PREFECT')}/api/v2/concurrency_limits/filter", {})
+        limits = again.ask("PREFECT", "/api/v2/concurrency_limits/filter", {})
         assert [limit["active_slots"] for limit in limits] == [0, 0]
         assert end(again, signal.SIGTERM) == 0
     finally:

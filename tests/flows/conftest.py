@@ -124,6 +124,7 @@ def processes(prefect: str) -> Any:
 
 def run_flow(
     url: str,
+    login: str,
     name: str,
     place: Place,
     window: str,
@@ -137,14 +138,14 @@ def run_flow(
     os.environ["CLOSEDLOOP_HOME"] = str(place.settings.home)
     steps = Steps(kill_at)
     _watch(steps)
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     from flows.monitor_flow import monitor_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
     # Said here and not left to the environment: the process that we were forked from may be older
     # than the server.
-    with temporary_settings(updates={PREFECT_API_URL: url}):
+    with temporary_settings(updates={PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login}):
         {"monitor": monitor_flow, "train": train_and_compare_flow}[name](
             use_case=str(place.path), window=window
         )
@@ -218,8 +219,9 @@ def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
         check: Callable[..., None] | None = None,
     ) -> tuple[int, list[str]]:
         calls = processes.SimpleQueue()
+        login = os.environ["PREFECT_API_AUTH_STRING"]
         child = processes.Process(
-            target=run_flow, args=(prefect, name, place, window, kill_at, calls, check)
+            target=run_flow, args=(prefect, login, name, place, window, kill_at, calls, check)
         )
         child.start()
         child.join()

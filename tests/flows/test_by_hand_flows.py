@@ -183,11 +183,11 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
         again: ("done", ""),
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    told = {finding.check: finding for finding in examine(Settings(), None)}["journal"]
+    told = {finding.check: finding for finding in examine(Settings(), None, {})}["journal"]
     assert (told.ok, f"decision {third.id} not carried out" in told.found) == (False, True)
     start(place, "monitor", window="month_002")
     assert place.open().journal.entry(third.id).outcome == "done"
-    assert {finding.check: finding for finding in examine(Settings(), None)}["journal"].ok
+    assert {finding.check: finding for finding in examine(Settings(), None, {})}["journal"].ok
 
 
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
@@ -256,7 +256,7 @@ def test_pruning_deletes_what_nothing_needs_and_nothing_else(
         "records_before": None,
     }
     monkeypatch.setenv("CLOSEDLOOP_USE_CASE", str(place.path))
-    found = {finding.check: finding for finding in examine(Settings(), None)}
+    found = {finding.check: finding for finding in examine(Settings(), None, {})}
     assert all(found[check].ok for check in ("journal", "MLflow", "production")), found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from closedloop.decisions.checks import Action, Kind
+from flows.prefect_client.standstill import find_standstill
 from tests.flows.conftest import add_months
 from tests.flows.team import ENDS, Team
 from tests.flows.team_at_work import deployed, let_train, take_turn, team, worker  # noqa: F401
@@ -46,10 +47,17 @@ def everything(team: Team) -> dict[str, Any]:
     }
 
 
+def standstill_of(team: Team) -> tuple[str, ...] | None:
+    """What `closedloop status` says of the schedule."""
+    return find_standstill("streamflow", team.folder / "home", {"PREFECT_API_URL": team.url})
+
+
 def test_deploying_again_changes_nothing(team: Team) -> None:
     """Deploying twice duplicates nothing, keeps what a person has paused, and reports a use case
-    that is no longer listed without touching it."""
+    that is no longer listed without touching it. What is paused is told to whoever asks."""
+    assert standstill_of(team) is None
     team.deploy(team.path)
+    assert standstill_of(team) == ()
     found = everything(team)
     assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [5, 2, 2]
     monitor, train = team.deployment(MONITOR), team.deployment(TRAIN)
@@ -73,6 +81,12 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     )
     team.ask(schedule, {"active": False}, "PATCH")
     team.ask(f"/deployments/{train['id']}/pause_deployment", {})
+    team.ask("/work_pools/closedloop", {"is_paused": True}, "PATCH")
+    assert standstill_of(team) == (
+        f"a schedule of {MONITOR} is inactive",
+        f"{TRAIN} is paused",
+        "work pool closedloop is paused",
+    )
     found = everything(team)
     said = team.deploy(team.path)
     assert everything(team) == found
@@ -88,6 +102,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     assert [line.split(",")[0] for line in said[5:]] == [
         "monitor/of-last-year: not in CLOSEDLOOP_USE_CASES"
     ]
+    team.ask("/work_pools/closedloop", {"is_paused": False}, "PATCH")
     team.ask(schedule, {"active": True}, "PATCH")
     team.ask(f"/deployments/{train['id']}/resume_deployment", {})
 

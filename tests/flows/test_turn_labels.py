@@ -133,7 +133,7 @@ def test_auc_is_estimated_before_labels_and_held_against_them_after(
     with get_client(sync_client=True) as client:
         shown = {page.key: page.data for page in client.read_latest_artifacts()}
     assert f"AUC without labels: about {auc:.2f}" in shown["turn-decision"]
-    assert read_status(loop)["without_labels"]["estimated_auc"] == auc
+    assert read_status(loop, {})["without_labels"]["estimated_auc"] == auc
 
     labels.write_text(truth)
     turn(place, "month_002")
@@ -188,7 +188,7 @@ def test_flipped_labels_do_not_reach_production(
     shown = [turn.decision.window for turn in turns if is_quarantine_of(kept_out, turn)]
     assert shown == ["month_004"]
     assert "month_004" in History(loop, "month_004").quarantined()
-    told = read_status(loop)["kept_out"][0]["told"]
+    told = read_status(loop, {})["kept_out"][0]["told"]
     assert "release it with: closedloop quarantine release month_004, or the next" in told
     # A person may ask for a training all the same: it does not learn from that month.
     assert turn(place, "month_004", "train")[-1] == ("promotion", "escalate")

@@ -14,6 +14,7 @@ from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
 from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
 from closedloop.errors import RegistryError
+from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
@@ -63,19 +64,26 @@ def brief_reason(decision: Decision) -> str:
     return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 
 
-def report_link(loop: Loop, entry: Entry) -> str | None:
-    """The address of a decision's report on the MLflow server that the settings name today."""
+def report_link(loop: Loop, entry: Entry, *, let_in: bool = False) -> str | None:
+    """The address of a decision's report on the MLflow server that the settings name today.
+
+    With `let_in` it holds the login of a running `closedloop up`: for people, not for logs.
+    """
     link = entry.turn.run.report if entry.turn.run else None
     if link is None or "/#/" not in link:
         return link
     page = link.partition("/#/")[2]
     # Without this, MLflow shows the runs as evaluations of language models.
-    return f"{loop.mlflow_ui}/#/{page}?workflowType=machine_learning"
+    page = f"/#/{page}?workflowType=machine_learning"
+    running = find_running(loop.settings.home_folder).get("MLflow") if let_in else None
+    if running is not None and running.address == loop.mlflow_ui:
+        return running.link(page)
+    return loop.mlflow_ui + page
 
 
-def tell_report(loop: Loop, entry: Entry) -> str | None:
+def tell_report(loop: Loop, entry: Entry, *, let_in: bool = False) -> str | None:
     """Where a decision's report is, or that it was pruned; None when there never was one."""
-    link, run = report_link(loop, entry), entry.turn.run
+    link, run = report_link(loop, entry, let_in=let_in), entry.turn.run
     if link is None or run is None:
         return None
     # An MLflow that is away says nothing about its reports.

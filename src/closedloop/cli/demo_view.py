@@ -91,8 +91,8 @@ def show_next(console: Console, loop: Loop) -> None:
         **({"drift report": str(report)} if report else {}),
         "closedloop up": "MLflow, Prefect with its schedules, and the API, at:",
         "  MLflow": f"{loop.mlflow_ui}/#/experiments?workflowType=machine_learning",
-        "  Prefect": f"http://{settings.host}:{settings.prefect_port}",
-        "  API": f"http://{settings.host}:{settings.port}/docs",
+        "  Prefect": settings.prefect_address,
+        "  API": f"{settings.api_address}/docs",
         "your own table": "closedloop init TABLE --target COLUMN",
     }
     console.print("\n[bold]where to look next[/bold]")

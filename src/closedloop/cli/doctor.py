@@ -17,7 +17,7 @@ def add(app: typer.Typer, session: Session) -> None:
         with session.working("checking ..."):
             from closedloop.cli.examine.findings import examine, show_findings
 
-            findings = examine(session.settings, use_case)
+            findings = examine(session.settings, use_case, session.environment)
         facts = [
             {
                 "check": finding.check,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import signal
+import socket
 import subprocess
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +20,9 @@ from closedloop.cli.service import refuse_taken
 from closedloop.cli.session import Session
 from closedloop.cli.stack_processes import StackProcess, list_processes
 from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.operations.access.ask import ask
+from closedloop.operations.access.server import listen, start_server
+from closedloop.operations.access.servers_file import announced
 from closedloop.operations.child_process import start_child, stop_child
 from closedloop.turn.open import Loop
 from closedloop.use_case.schedule import check_cron
@@ -42,51 +45,75 @@ def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
         loop.settings.home_folder / "logs",
     )
     logs.mkdir(parents=True, exist_ok=True)
-    _check_before_start(loop, processes)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    with _only_stack_in(loop.settings.home_folder), _stopped_at_the_end(session) as running:
+    home = loop.settings.home_folder
+    servers = {process.name: process.server for process in processes if process.server}
+    with ExitStack() as stack:
+        sockets = _take_ports(loop, processes, stack)
+        stopping = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopping.set())
+        stack.enter_context(_only_stack_in(home))
+        running = stack.enter_context(_stopped_at_the_end(session))
         with session.working("preparing the registry ..."):
             # Also creates the database, before two processes try to at once.
             live = loop.registry.production()
-        for servers in (True, False):
-            group = [process for process in processes if process.server is servers]
+        stack.enter_context(announced(home, servers))
+        for first in (True, False):
+            group = [process for process in processes if (process.server is not None) is first]
             with session.working(f"starting {' and '.join(process.name for process in group)} ..."):
-                _start(session, group, running, logs, stopping)
+                _start(session, group, sockets, running, logs, stopping)
         if not stopping.is_set():
             _show_addresses(session.console, loop, processes, logs, cron, live)
         _watch(running, logs, stopping)
 
 
-def _check_before_start(loop: Loop, processes: Sequence[StackProcess]) -> None:
-    """The mistakes that would otherwise show after everything else has started."""
+def _take_ports(
+    loop: Loop, processes: Sequence[StackProcess], stack: ExitStack
+) -> dict[StackProcess, socket.socket]:
+    """The sockets of the servers, held until the end; the API must be able to make its own.
+
+    Mistakes show here that would otherwise show after everything else has started.
+    """
     from api.guard.keys import open_keys
 
-    settings = loop.settings
+    settings, sockets = loop.settings, {}
     for process in processes:
-        if process.port is not None:
-            then = (
-                f"stop what uses it, or set {process.variable} to another port for {process.name}"
-            )
-            refuse_taken(settings.host, process.port, then=then)
+        if process.port is None:
+            continue
+        then = f"stop what uses it, or set {process.variable} to another port for {process.name}"
+        if process.server is None:
+            refuse_taken(process.host, process.port, then=then)
+        else:
+            listening = listen(process.host, process.port, then=then)
+            sockets[process] = stack.enter_context(listening)
     open_keys(settings.keys_file, settings.host, settings.api_key)
+    return sockets
 
 
 def _start(
     session: Session,
     group: Sequence[StackProcess],
+    sockets: dict[StackProcess, socket.socket],
     running: Running,
     logs: Path,
     stopping: threading.Event,
 ) -> None:
+    further = session.settings.further_hosts
     for process in group:
         variables = {**session.environment, **process.environment}
-        running[process] = start_child(
-            process.command,
-            environment={name: value for name, value in variables.items() if value},
-            log=_log_of(process, logs),
-        )
+        environment = {name: value for name, value in variables.items() if value}
+        log = _log_of(process, logs)
+        if process.server is not None:
+            running[process] = start_server(
+                process.factory,
+                sockets[process],
+                process.server.login,
+                hosts=(process.host, *further),
+                environment=environment,
+                log=log,
+            )
+        else:
+            running[process] = start_child(process.command, environment=environment, log=log)
     for process in group:
         _wait_for(process, running[process], logs, stopping)
 
@@ -141,7 +168,11 @@ def _stopped_at_the_end(session: Session) -> Iterator[Running]:
     finally:
         with session.working("stopping ..."), ThreadPoolExecutor() as pool:
             for servers in (False, True):
-                group = [child for process, child in running.items() if process.server is servers]
+                group = [
+                    child
+                    for process, child in running.items()
+                    if (process.server is not None) is servers
+                ]
                 list(pool.map(stop_child, group))
 
 
@@ -157,11 +188,12 @@ def _wait_for(
 ) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.probe and not stopping.wait(0.2):
-        try:
-            with urllib.request.urlopen(process.probe, timeout=5):
+        if (code := child.poll()) is None:
+            try:
+                ask(process.probe, process.login, timeout=1)
                 return
-        except (urllib.error.URLError, OSError):
-            code = child.poll()
+            except (urllib.error.URLError, OSError):
+                pass
         if code is not None or time.monotonic() > deadline:
             got = f"exit code {code}" if code is not None else f"no answer in {START_SECONDS:.0f} s"
             raise ClosedLoopError(

@@ -3,7 +3,6 @@ scikit-learn."""
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import signal
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING
 
 from closedloop.bundle.loaded import LoadedVersion, load_version
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.access.foreign import OwnHosts
+from closedloop.operations.access.server import listen
 from closedloop.records.store import Records
 from closedloop.registry.live import ProductionReader
 from closedloop.settings import Settings
@@ -39,9 +40,14 @@ START_SECONDS = 60.0
 
 
 def build_service(
-    use_case: UseCase, settings: Settings, where: str, started: str, keys: Keys | None = None
+    use_case: UseCase,
+    settings: Settings,
+    host: str,
+    where: str,
+    started: str,
+    keys: Keys | None = None,
 ) -> ServiceApp:
-    """The app on the registry, records and journal of a use case.
+    """The app on the registry, records and journal of a use case, for a service on `host`.
 
     The journal identifies this service by `where` it listens and when it `started`. Without `keys`
     requests need none.
@@ -93,6 +99,7 @@ def build_service(
         max_rows=settings.max_rows,
         limits=limits,
         keys=keys,
+        hosts=OwnHosts(host, settings.further_hosts),
         answer_without_records=settings.answer_without_records,
     )
 
@@ -129,7 +136,7 @@ def prepare_service(
         )
     return partial(
         _run_in_this_process,
-        partial(build_service, read, settings, where, started, keys),
+        partial(build_service, read, settings, host, where, started, keys),
         host,
         port,
         patience,
@@ -183,6 +190,7 @@ def create_worker(
     return build_service(
         load_use_case(use_case),
         settings,
+        host,
         where,
         started,
         open_keys(settings.keys_file, host, settings.api_key),
@@ -199,24 +207,7 @@ def refuse_taken(host: str, port: int, *, then: str) -> None:
 
     `then` says what to do about a port that is taken.
     """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise ClosedLoopError(
-                    where=f"port {port} on {host}",
-                    wanted="a free port",
-                    got="one in use",
-                    then=then,
-                ) from None
-            raise ClosedLoopError(
-                where=f"{host}:{port}",
-                wanted="an address of this machine and a port we may open",
-                got=error.strerror or str(error),
-                then="choose another --host or --port",
-            ) from None
+    listen(host, port, then=then).close()
 
 
 @contextmanager
@@ -227,7 +218,8 @@ def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iter
     """
     import uvicorn
 
-    app = build_service(use_case, settings, "demo", datetime.now(UTC).isoformat(timespec="seconds"))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    app = build_service(use_case, settings, host, "demo", started)
     listening = socket.create_server((host, port))
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -6,7 +6,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from closedloop.operations.access.server import make_login
+from closedloop.operations.access.servers_file import RunningServer
+from closedloop.registry.mlflow_server import server_environment
 from closedloop.turn.open import Loop
+from flows.prefect_client.login import client_environment
 from flows.prefect_client.names import TRAIN, name_deployment
 
 
@@ -14,16 +18,20 @@ from flows.prefect_client.names import TRAIN, name_deployment
 class StackProcess:
     """One process of the stack.
 
-    `probe` is an address that answers 200 once it is up (empty: there is none), `pages` are the
-    addresses for people, by name. `variable` sets the `port` it listens on. Servers must be up
-    before the others are started.
+    A `server` must be up before the others are started; its `factory` makes the application that
+    runs behind its login. The others have a `command`. `probe` is an address that answers 200 once
+    the process is up (empty: there is none), asked with `login` where there is one. `pages` are the
+    addresses for people, by name. `variable` sets the `port` on which it listens at `host`.
     """
 
     name: str
-    command: list[str]
-    server: bool
+    command: list[str] = field(default_factory=list)
+    factory: str = ""
+    server: RunningServer | None = None
     probe: str = ""
+    login: str = ""
     pages: dict[str, str] = field(default_factory=dict)
+    host: str = ""
     port: int | None = None
     variable: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -32,82 +40,85 @@ class StackProcess:
 def list_processes(
     loop: Loop, cron: str, environment: Mapping[str, str]
 ) -> tuple[StackProcess, ...]:
-    """The processes to start, without an MLflow or Prefect that the environment names elsewhere."""
-    elsewhere = environment.get("PREFECT_API_URL", "")
+    """The processes to start, without an MLflow or Prefect that the environment names elsewhere.
+
+    Each server has a new login.
+    """
+    if elsewhere := environment.get("PREFECT_API_URL", ""):
+        return (
+            *_mlflow(loop),
+            _deployments(loop, cron, {"PREFECT_API_URL": elsewhere}),
+            _api(loop),
+        )
+    prefect = RunningServer(loop.settings.prefect_address, make_login(), "/deployments")
+    client = client_environment(f"{prefect.address}/api", prefect.login, environment)
     return (
-        *([] if loop.settings.mlflow_url else [_mlflow(loop)]),
-        *([] if elsewhere else [_prefect(loop)]),
-        _deployments(loop, cron, elsewhere),
+        *_mlflow(loop),
+        _prefect(loop, prefect),
+        _deployments(loop, cron, client, prefect),
         _api(loop),
     )
 
 
-def _mlflow(loop: Loop) -> StackProcess:
+def _mlflow(loop: Loop) -> list[StackProcess]:
     settings = loop.settings
-    address = f"http://{settings.host}:{settings.mlflow_port}"
-    return StackProcess(
-        "MLflow",
-        [
-            *(sys.executable, "-m", "mlflow", "server"),
-            *("--backend-store-uri", settings.tracking_uri),
-            *("--workers", "1"),
-            *("--default-artifact-root", settings.artifacts_folder.as_uri()),
-            *("--host", settings.host),
-            *("--port", str(settings.mlflow_port)),
-        ],
-        server=True,
-        probe=f"{address}/health",
-        pages={
-            "MLflow": f"{address}/#/experiments?workflowType=machine_learning",
-            "its models": f"{address}/#/models/{loop.use_case.name}",
-        },
-        port=settings.mlflow_port,
-        variable="CLOSEDLOOP_MLFLOW_PORT",
-        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-    )
-
-
-def _prefect(loop: Loop) -> StackProcess:
-    settings = loop.settings
-    address = f"http://{settings.host}:{settings.prefect_port}"
-    # Only its own pages may use it, under any name of this machine.
-    origins = [
-        f"http://{name}:{settings.prefect_port}"
-        for name in dict.fromkeys([settings.host, "localhost", "127.0.0.1"])
+    if settings.mlflow_url:
+        return []
+    first = "/#/experiments?workflowType=machine_learning"
+    mlflow = RunningServer(settings.mlflow_address, make_login(), first)
+    return [
+        StackProcess(
+            "MLflow",
+            factory="closedloop.registry.mlflow_server:create_server",
+            server=mlflow,
+            probe=f"{mlflow.address}/health",
+            pages={
+                "MLflow": mlflow.link(),
+                "its models": mlflow.link(f"/#/models/{loop.use_case.name}"),
+            },
+            host=settings.mlflow_host,
+            port=settings.mlflow_port,
+            variable="CLOSEDLOOP_MLFLOW_PORT",
+            environment=server_environment(
+                settings.tracking_uri, settings.artifacts_folder.as_uri()
+            ),
+        )
     ]
+
+
+def _prefect(loop: Loop, prefect: RunningServer) -> StackProcess:
     return StackProcess(
         "Prefect",
-        [
-            *(sys.executable, "-m", "prefect", "server", "start"),
-            *("--host", settings.host),
-            *("--port", str(settings.prefect_port)),
-        ],
-        server=True,
-        probe=f"{address}/api/health",
-        pages={"Prefect": f"{address}/deployments"},
-        port=settings.prefect_port,
+        factory="flows.deployment.embedded_server:create_server",
+        server=prefect,
+        probe=f"{prefect.address}/api/health",
+        pages={"Prefect": prefect.link()},
+        host=loop.settings.prefect_host,
+        port=loop.settings.prefect_port,
         variable="CLOSEDLOOP_PREFECT_PORT",
         environment={
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
-            "PREFECT_UI_API_URL": f"{address}/api",
+            # Its pages ask the server that they came from, under whatever name.
+            "PREFECT_UI_API_URL": "/api",
             "PREFECT_API_URL": "",
+            "PREFECT_SERVER_API_AUTH_STRING": "",
+            "PREFECT__SERVER_FINAL": "1",
             "PREFECT_LOGGING_LEVEL": "WARNING",
         },
     )
 
 
-def _deployments(loop: Loop, cron: str, elsewhere: str) -> StackProcess:
+def _deployments(
+    loop: Loop, cron: str, client: dict[str, str], prefect: RunningServer | None = None
+) -> StackProcess:
     settings, path = loop.settings, str(loop.use_case.path)
-    api = f"http://{settings.host}:{settings.prefect_port}/api"
+    name = name_deployment(TRAIN, loop.use_case.name)
     return StackProcess(
         "deployments",
         [sys.executable, "-m", "flows.deployment.serve", path, cron],
-        server=False,
-        probe=""
-        if elsewhere
-        else f"{api}/deployments/name/{name_deployment(TRAIN, loop.use_case.name)}",
+        probe=f"{prefect.address}/api/deployments/name/{name}" if prefect else "",
+        login=prefect.login if prefect else "",
         environment={
-            "PREFECT_API_URL": elsewhere or api,
+            **client,
             # A run that a person starts on Prefect's page begins soon, and its log is shown there.
             "PREFECT_RUNNER_POLL_FREQUENCY": "3",
             "PREFECT_LOGGING_LEVEL": "INFO",
@@ -124,7 +135,6 @@ def _deployments(loop: Loop, cron: str, elsewhere: str) -> StackProcess:
 
 def _api(loop: Loop) -> StackProcess:
     settings = loop.settings
-    address = f"http://{settings.host}:{settings.port}"
     return StackProcess(
         "API",
         [
@@ -133,9 +143,9 @@ def _api(loop: Loop) -> StackProcess:
             *("--host", settings.host),
             *("--port", str(settings.port)),
         ],
-        server=False,
-        probe=f"{address}/health",
-        pages={"API": f"{address}/docs"},
+        probe=f"{settings.api_address}/health",
+        pages={"API": f"{settings.api_address}/docs"},
+        host=settings.host,
         port=settings.port,
         variable="CLOSEDLOOP_PORT",
     )

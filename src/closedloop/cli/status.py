@@ -17,6 +17,8 @@ def add(app: typer.Typer, session: Session) -> None:
         loop = session.open_loop(use_case)
         with session.working("asking MLflow ..."):
             from closedloop.cli.status_view import read_status, show_status
+            from closedloop.operations.access.servers_file import find_running
 
-            facts = read_status(loop)
-        session.show(as_json, facts, lambda: show_status(session.console, facts))
+            facts = read_status(loop, session.environment)
+            running = find_running(loop.settings.home_folder)
+        session.show(as_json, facts, lambda: show_status(session.console, facts, running))

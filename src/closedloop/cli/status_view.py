@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from closedloop.cli.decision_view import brief_reason, coloured
 from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.reference import reference_falls, tell_fall
+from closedloop.operations.access.servers_file import RunningServer
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
     EstimateFacts,
@@ -24,10 +25,11 @@ from closedloop.storage.entry import Entry
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
+from flows.prefect_client.standstill import find_standstill
 
 
-def read_status(loop: Loop) -> dict[str, Any]:
-    """The output of `closedloop status --json`."""
+def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The output of `closedloop status --json`; `environment` may name a Prefect server."""
     entries = loop.journal.history(loop.use_case.name)
     decided = [entry for entry in entries if entry.decision.kind is not Kind.SERVING]
     acting = [
@@ -49,6 +51,7 @@ def read_status(loop: Loop) -> dict[str, Any]:
         "without_labels": _estimates(entries, loop.registry.production()),
         "open_decisions": [entry.id for entry in acting if entry.outcome is None],
         "records": {"predictions": records.predictions, "labels": records.labels},
+        "standstill": find_standstill(loop.use_case.name, loop.settings.home_folder, environment),
     }
 
 
@@ -92,8 +95,10 @@ def _version_facts(version: VersionFacts) -> dict[str, Any]:
     }
 
 
-def show_status(console: Console, facts: dict[str, Any]) -> None:
-    """Print the facts of `read_status` for people."""
+def show_status(
+    console: Console, facts: dict[str, Any], running: Mapping[str, RunningServer] | None = None
+) -> None:
+    """Print the facts of `read_status` for people, and links to what is `running`, by name."""
 
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, highlight=False)
@@ -124,6 +129,11 @@ def show_status(console: Console, facts: dict[str, Any]) -> None:
             line(f"{plain(estimates['window'])}: {plain(sentence)}")
     for number in facts["open_decisions"]:
         line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
+    for sentence in facts["standstill"] or ():
+        line(plain(sentence), "yellow")
+    for name, server in (running or {}).items():
+        # Unbroken: addresses are clicked.
+        console.print(f"{name}: {server.link()}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _versions_table(versions: Sequence[dict[str, Any]]) -> Table:

@@ -42,7 +42,10 @@ def add(app: typer.Typer, session: Session) -> None:
             as_json,
             entry.as_json(),
             lambda: show_decision(
-                session.console, entry, report=tell_report(loop, entry), every_check=True
+                session.console,
+                entry,
+                report=tell_report(loop, entry, let_in=True),
+                every_check=True,
             ),
         )
 

@@ -13,16 +13,21 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 GRACE_SECONDS = 10.0
 
 
 def start_child(
-    command: list[str], *, environment: dict[str, str], log: str | os.PathLike[str]
+    command: list[str],
+    *,
+    environment: dict[str, str],
+    log: str | os.PathLike[str],
+    keep: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a command that ends when this process ends; its output goes to `log`.
 
-    Closing its `stdin` ends it, too.
+    It inherits the file descriptors `keep`. Closing its `stdin` ends it, too.
     """
     with open(log, "wb") as output:
         guarded = [sys.executable, "-m", "closedloop.operations.child_process", *command]
@@ -33,6 +38,7 @@ def start_child(
             stderr=output,
             env=environment,
             start_new_session=True,
+            pass_fds=keep,
         )
 
 
@@ -50,8 +56,8 @@ def stop_child(process: subprocess.Popen[bytes]) -> None:
 def main(command: list[str]) -> int:
     """Run the command until it or the parent ends; returns its exit code."""
     # In a process group of its own, so that we can signal the command and everything it starts, and
-    # outlive them to check that they ended.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    # outlive them to check that they ended. What is open here beyond the three was meant for it.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, close_fds=False)
     signal.signal(signal.SIGTERM, lambda *_: _signal_group(child.pid, signal.SIGTERM))
 
     def end_with_parent() -> None:

@@ -42,7 +42,7 @@ def _kept(shop: Any) -> dict[str, bool]:
 def test_status_says_what_is_kept_out_and_how_to_release_it(shop: Any) -> None:
     """The window, the AUC that made it suspect, and the line to type."""
     text = io.StringIO()
-    show_status(Console(file=text, width=400), read_status(shop.loop))
+    show_status(Console(file=text, width=400), read_status(shop.loop, {}))
     told = next(line for line in text.getvalue().splitlines() if line.startswith(WINDOW))
     assert "is kept out of training: AUC 0.5200" in told
     assert f"closedloop quarantine release {WINDOW}, or the next labelled window decides" in told

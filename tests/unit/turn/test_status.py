@@ -16,7 +16,7 @@ from closedloop.records.store import Records
 
 def _told(place: Any) -> str:
     text = io.StringIO()
-    show_status(Console(file=text, width=300), read_status(place.loop))
+    show_status(Console(file=text, width=300), read_status(place.loop, {}))
     return text.getvalue()
 
 
@@ -50,7 +50,7 @@ def test_a_first_version_falls_from_nothing(make_place: Callable[[], Any]) -> No
     """Without a version before there is nothing to fall from; without production, no reference."""
     place = make_place()
     place.loop = replace(place.loop, records=Records(place.loop.engine))
-    assert read_status(place.loop)["reference"] is None
+    assert read_status(place.loop, {})["reference"] is None
     place.loop.registry.register("key", "run", {"val_auc": "0.55"})
     place.loop.registry.promote(1, instead_of=None, reason="first")
-    assert read_status(place.loop)["reference"] == {"val_auc": 0.55, "fell_from": None}
+    assert read_status(place.loop, {})["reference"] == {"val_auc": 0.55, "fell_from": None}

@@ -260,6 +260,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "last_decision": None,
                 "records": {"predictions": 0, "labels": 0},
                 "open_decisions": [],
+                "standstill": None,
                 "without_labels": found,
             },
         )

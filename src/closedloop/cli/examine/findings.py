@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
 from closedloop.windows.prepare import prepare
 from closedloop.windows.time_names import find_time_order
+from flows.prefect_client.standstill import find_standstill
 
 # Newer versions install but fail silently: see pyproject.toml.
 CAPS = {"prefect": "3.9", "pandas": "3.1", "fastapi": "0.151", "sqlalchemy": "2.1"}
@@ -46,8 +47,13 @@ class Finding:
     then: str = ""
 
 
-def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
-    """Check everything, except what depends on something broken."""
+def examine(
+    settings: Settings, use_case: Path | None, environment: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Check everything, except what depends on something broken.
+
+    The schedule is checked where `environment` names a Prefect server or `closedloop up` runs.
+    """
     home = settings.home_folder
     findings = [_python(), *_packages(), _disk(settings), _try("home", lambda: describe_home(home))]
     opened: list[Loop] = []
@@ -71,6 +77,9 @@ def examine(settings: Settings, use_case: Path | None) -> tuple[Finding, ...]:
             _try("journal", lambda: _journal(loop)),
             _try("MLflow", lambda: _registry(loop)),
         ]
+        standstill = find_standstill(loop.use_case.name, settings.home_folder, environment)
+        if standstill is not None:
+            findings.insert(-1, _schedule(standstill))
         if findings[-1].ok:
             findings.append(_try("production", lambda: _production(loop)))
             findings.append(_try("model files", lambda: describe_model_files(loop)))
@@ -179,6 +188,15 @@ def _journal(loop: Loop) -> str:
             then="finish what was interrupted: closedloop monitor",
         )
     return f"{len(entries)} decisions at {loop.engine.url.render_as_string(hide_password=True)}"
+
+
+def _schedule(standstill: tuple[str, ...]) -> Finding:
+    return Finding(
+        "schedule",
+        not standstill,
+        "; ".join(standstill) or "runs in Prefect",
+        "resume it on Prefect's page, and look there for an automation that pauses it",
+    )
 
 
 def _registry(loop: Loop) -> str:
