@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.errors import ClosedLoopError
-from closedloop.operations.child_process import start_child, stop_child
+from closedloop.operations.child_process import start_child, stop_child, tell_end
+from flows.deployment.prefect_database import prepare_database
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
@@ -86,7 +87,11 @@ class EmbeddedPrefect:
                 # A starting server sends no event to wait for.
                 time.sleep(0.1)
         ended = self._process.poll()
-        got = f"exit code {ended}" if ended is not None else f"no answer in {START_SECONDS:.0f} s"
+        got = (
+            tell_end(ended, self._log)
+            if ended is not None
+            else f"no answer in {START_SECONDS:.0f} s"
+        )
         raise ClosedLoopError(
             where="embedded Prefect",
             wanted="a server that answers",
@@ -101,6 +106,7 @@ class EmbeddedPrefect:
 
 def create_server() -> Any:
     """Prefect's server as the application that uvicorn runs."""
+    prepare_database()
     from prefect.server.api.server import create_app
 
     application = create_app()

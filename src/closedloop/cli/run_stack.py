@@ -20,7 +20,7 @@ from closedloop.cli.service import refuse_taken
 from closedloop.cli.session import Session
 from closedloop.cli.stack_processes import StackProcess, list_processes
 from closedloop.errors import ClosedLoopError, UseCaseError
-from closedloop.operations.child_process import start_child, stop_child
+from closedloop.operations.child_process import start_child, stop_child, tell_end
 from closedloop.turn.open import Loop
 from closedloop.use_case.schedule import check_cron
 from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
@@ -98,7 +98,7 @@ def _watch(running: Running, logs: Path, stopping: threading.Event) -> None:
                 raise ClosedLoopError(
                     where="closedloop up",
                     wanted=f"{process.name} to keep running",
-                    got=f"exit code {child.returncode}",
+                    got=tell_end(child.returncode, _log_of(process, logs)),
                     then=f"read {_log_of(process, logs)}",
                 )
 
@@ -163,7 +163,11 @@ def _wait_for(
         except (urllib.error.URLError, OSError):
             code = child.poll()
         if code is not None or time.monotonic() > deadline:
-            got = f"exit code {code}" if code is not None else f"no answer in {START_SECONDS:.0f} s"
+            got = (
+                tell_end(code, _log_of(process, logs))
+                if code is not None
+                else f"no answer in {START_SECONDS:.0f} s"
+            )
             raise ClosedLoopError(
                 where="closedloop up",
                 wanted=f"{process.name} to start",
