@@ -18,7 +18,8 @@ from typing import Any
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.ask import ask
 from closedloop.operations.access.server import listen, make_login, start_server
-from closedloop.operations.child_process import stop_child
+from closedloop.operations.child_process import stop_child, tell_end
+from flows.deployment.prefect_database import prepare_database
 from flows.prefect_client.login import client_environment
 
 START_SECONDS = 180.0
@@ -74,7 +75,11 @@ class EmbeddedPrefect:
                 # A starting server sends no event to wait for.
                 time.sleep(0.1)
         ended = self._process.poll()
-        got = f"exit code {ended}" if ended is not None else f"no answer in {START_SECONDS:.0f} s"
+        got = (
+            tell_end(ended, self._log)
+            if ended is not None
+            else f"no answer in {START_SECONDS:.0f} s"
+        )
         raise ClosedLoopError(
             where="embedded Prefect",
             wanted="a server that answers",
@@ -90,6 +95,7 @@ class EmbeddedPrefect:
 
 def create_server() -> Any:
     """Prefect's server as the application that uvicorn runs."""
+    prepare_database()
     from prefect.server.api.server import create_app
 
     application = create_app()

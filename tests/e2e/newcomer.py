@@ -19,6 +19,7 @@ import pytest
 
 from closedloop.cli.app import main
 from closedloop.settings import Settings
+from tests.e2e.first_command import kill, wait_for
 
 ROWS = 2400
 
@@ -89,7 +90,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the
-    others share one Prefect server."""
+    second of two because one was killed; the others share one Prefect server."""
     folder = tmp_path_factory.mktemp("story")
     customers().to_csv(folder / "customers.csv", index=False)
     before, came_from = dict(os.environ), Path.cwd()
@@ -113,13 +114,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             "customer_id",
         )
         examined = closedloop("doctor")
-        first = subprocess.run(
-            [sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        command = [sys.executable, "-m", "closedloop", "monitor", "--window", MONTHS[0], "--json"]
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(folder / "home" / "prefect" / "prefect.db.part", killed)
+        kill(killed, children=True)
+        first = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         readable = tuple(
             str(path.relative_to(folder))
             for path in folder.rglob("*")

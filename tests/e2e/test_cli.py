@@ -91,6 +91,13 @@ def test_a_turn_that_works_says_nothing_on_stderr(story: Story) -> None:
     assert [turn.err for turn in story.turns] == [""] * len(MONTHS)
 
 
+def test_a_killed_first_command_ruins_nothing(story: Story) -> None:
+    """The first turn was killed while Prefect's tables were made; the same command went well, and
+    nothing half made is left."""
+    assert story.turns[0].code == 0
+    assert not list((story.folder / "home").rglob("*.part"))
+
+
 def test_nobody_else_may_read_what_is_kept(story: Story) -> None:
     """Of all that `init` and a turn made, MLflow's, Prefect's and ours, others can read only what
     belongs to the user: the table and its loop.toml."""

@@ -3,6 +3,7 @@ anything itself."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import nullcontext
@@ -122,15 +123,29 @@ def report_errors(command: Callable[[], object], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, ClosedLoopError):
-            sentence, code = str(error), error.exit_code
+        code = error.exit_code if isinstance(error, ClosedLoopError) else 1
+        if said := _find_full_disk(error):
+            sentence = f"the disk is full: {said}: {_MAKE_ROOM}"
+        elif isinstance(error, ClosedLoopError):
+            sentence = str(error)
         else:
-            sentence, code = f"unexpected {type(error).__name__}: {error}: {_NEXT}", 1
+            sentence = f"unexpected {type(error).__name__}: {error}: {_NEXT}"
         sys.stderr.write(f"closedloop: {printable(' '.join(sentence.split()))}\n")
         return code
     return 0
 
 
+def _find_full_disk(error: BaseException | None) -> str | None:
+    """The error in a chain of causes that tells of a full disk; what is above it only followed."""
+    while error is not None:
+        if _FULL.search(str(error)):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+_FULL = re.compile("disk is full|No space left on device|quota exceeded", re.IGNORECASE)
+_MAKE_ROOM = "free some space (closedloop prune --dry-run), then run the same command again"
 _NEXT = "set CLOSEDLOOP_DEBUG=1 to see the traceback, and run: closedloop doctor"
 
 

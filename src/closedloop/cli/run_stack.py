@@ -23,7 +23,7 @@ from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.operations.access.ask import ask
 from closedloop.operations.access.server import listen, start_server
 from closedloop.operations.access.servers_file import announced
-from closedloop.operations.child_process import start_child, stop_child
+from closedloop.operations.child_process import start_child, stop_child, tell_end
 from closedloop.turn.open import Loop
 from closedloop.use_case.schedule import check_cron
 from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
@@ -125,7 +125,7 @@ def _watch(running: Running, logs: Path, stopping: threading.Event) -> None:
                 raise ClosedLoopError(
                     where="closedloop up",
                     wanted=f"{process.name} to keep running",
-                    got=f"exit code {child.returncode}",
+                    got=tell_end(child.returncode, _log_of(process, logs)),
                     then=f"read {_log_of(process, logs)}",
                 )
 
@@ -195,7 +195,11 @@ def _wait_for(
             except (urllib.error.URLError, OSError):
                 pass
         if code is not None or time.monotonic() > deadline:
-            got = f"exit code {code}" if code is not None else f"no answer in {START_SECONDS:.0f} s"
+            got = (
+                tell_end(code, _log_of(process, logs))
+                if code is not None
+                else f"no answer in {START_SECONDS:.0f} s"
+            )
             raise ClosedLoopError(
                 where="closedloop up",
                 wanted=f"{process.name} to start",

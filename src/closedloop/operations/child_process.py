@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 GRACE_SECONDS = 10.0
+_SOME_BYTES = 2**20
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b.*$", re.MULTILINE)
 
 
 def start_child(
@@ -51,6 +56,14 @@ def stop_child(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def tell_end(code: int, log: Path) -> str:
+    """How a child ended: its exit code and the last error in its log, or that the disk is full."""
+    if shutil.disk_usage(log.parent).free < _SOME_BYTES:
+        return f"exit code {code}, the disk is full"
+    said = _ERROR.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return f"exit code {code}, {said[-1].strip()}" if said else f"exit code {code}"
 
 
 def main(command: list[str]) -> int:

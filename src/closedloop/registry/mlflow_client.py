@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from closedloop.errors import ClosedLoopError, RegistryError
+from closedloop.registry.embedded import prepare_database
 
 # Settings of MLflow's client, unless the environment has its own.
 CLIENT_DEFAULTS = {
@@ -29,18 +29,15 @@ CLIENT_DEFAULTS = {
 
 
 def prepare_client(tracking_uri: str) -> None:
-    """Set what MLflow's client needs: its settings, and the folder of an embedded database.
+    """Set what MLflow's client needs: its settings, and the tables of an embedded database.
 
     Raises OSError or sqlite3.Error when an embedded database cannot be opened, which MLflow itself
-    would retry for minutes.
+    would retry for minutes; RegistryError as `prepare_database` does.
     """
     for name, value in CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     if tracking_uri.startswith("sqlite:///"):
-        database = Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
+        prepare_database(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
 
 
 @contextmanager

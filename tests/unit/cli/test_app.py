@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +24,7 @@ from closedloop.errors import (
 )
 from tests.unit.cli.printed import sentence
 
+SQL_ON_FULL_DISK = sqlite3.OperationalError("database or disk is full")
 USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
 
 
@@ -71,6 +75,23 @@ def test_an_unexpected_error_says_how_to_see_more(capsys: pytest.CaptureFixture[
     assert "CLOSEDLOOP_DEBUG=1" in sentence(capsys.readouterr())
     with pytest.raises(ZeroDivisionError):
         report_errors(fail, debug=Session({"CLOSEDLOOP_DEBUG": "1"}).debug)
+
+
+def test_a_full_disk_is_called_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever failed on it and whatever followed, the sentence says that the disk is full, and the
+    exit code stays that of the error."""
+    for cause in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SQL_ON_FULL_DISK):
+
+        def fail(cause: Exception = cause) -> None:
+            try:
+                raise cause
+            except Exception as error:
+                raise RegistryError(where="M", wanted="to log", got="no", then="do") from error
+
+        assert report_errors(fail, debug=False) == RegistryError.exit_code
+        said = sentence(capsys.readouterr())
+        assert said.startswith("closedloop: the disk is full: ")
+        assert "closedloop prune --dry-run" in said
 
 
 def test_settings_are_read_from_the_given_environment(

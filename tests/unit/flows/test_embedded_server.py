@@ -28,6 +28,20 @@ def test_a_server_that_ends_while_it_starts_is_an_error_that_names_its_log(tmp_p
         server.wait()
 
 
+def test_a_database_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's last error is told, which names the file and says what to do with it."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / "prefect.db").write_bytes(b"not a database at all" * 100)
+    server = EmbeddedPrefect(tmp_path / "prefect.log")
+    try:
+        with pytest.raises(
+            ClosedLoopError, match=r"exit code 1, .*prefect\.db: wanted Prefect's .*: move it away"
+        ):
+            server.wait()
+    finally:
+        server.stop()
+
+
 def test_a_server_that_takes_too_long_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

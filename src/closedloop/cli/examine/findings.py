@@ -14,6 +14,7 @@ from rich.console import Console
 
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.cli.examine.columns import describe_columns
+from closedloop.cli.examine.databases import describe_databases
 from closedloop.cli.examine.files import describe_model_files
 from closedloop.cli.examine.gates import describe_gates
 from closedloop.cli.examine.home import describe_home
@@ -55,7 +56,13 @@ def examine(
     The schedule is checked where `environment` names a Prefect server or `closedloop up` runs.
     """
     home = settings.home_folder
-    findings = [_python(), *_packages(), _disk(settings), _try("home", lambda: describe_home(home))]
+    findings = [
+        _python(),
+        *_packages(),
+        _disk(settings),
+        _try("home", lambda: describe_home(home)),
+        _try("files", lambda: describe_databases(settings)),
+    ]
     opened: list[Loop] = []
 
     def read_use_case() -> str:
