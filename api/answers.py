@@ -64,6 +64,10 @@ class ReadyAnswer(BaseModel):
     reason: str | None = Field(
         description="why it is not ready, or why a version other than the wanted one answers"
     )
+    moved: str | None = Field(
+        description="which alias somebody moved outside of closedloop: `production` or `previous` "
+        "stands elsewhere than the decisions in the journal put it"
+    )
     refused: dict[int, str] = Field(
         description="versions that could not be loaded or failed their self-test, and why"
     )

@@ -113,6 +113,7 @@ def build_router(
             "registry": _state(following.registry, following.registry_fault, full),
             "records": _state(record_first.state, record_first.fault, full),
             "reason": production.explain(full=full) or record_first.explain(full=full),
+            "moved": following.moved or None,
             "refused": {
                 version: reason if full else "refused"
                 for version, reason in _refused(production).items()

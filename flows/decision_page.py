@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.open import Loop
+from flows.best_effort import best_effort
 
 # What means more than itself: of underscores those around a word, of brackets those of a link, and
 # of what begins a line what makes it a heading or a list.
@@ -21,6 +22,14 @@ _MARKS = re.compile(r"[\\`*~|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[#>=+-]+(?=\s)")
 def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
     """Move `production` or leave it, and note that in the journal."""
     return carry_out(loop, entry)
+
+
+def tell_moved(loop: Loop) -> str:
+    """What moved `production` or `previous` outside of closedloop, as the end of a page."""
+    told: tuple[str, ...] = ()
+    with best_effort("look where the aliases are"):
+        told = loop.tell_moved()
+    return "".join(f"\n**{as_markdown(sentence)}**\n" for sentence in told)
 
 
 def describe(entry: Entry) -> str:

@@ -20,7 +20,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
-from flows.decision_page import as_markdown, carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
 from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
@@ -121,6 +121,6 @@ def publish(loop: Loop, entry: Entry) -> None:
     said = "".join(f"\n{as_markdown(sentence)}\n" for sentence in told)
     create_markdown_artifact(
         key="turn-decision",
-        markdown=describe(entry) + said + link,
+        markdown=describe(entry) + said + link + tell_moved(loop),
         description=f"{entry.decision.action.value}: {window}",
     )

@@ -14,7 +14,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation, write_quarantine
-from flows.decision_page import as_markdown, carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
@@ -50,15 +50,18 @@ def probation_flow(
             entry = decide_probation(history, seen.evidence, seen.details)
         if entry:
             entry = carry_out_decision(loop, entry)
-    publish(history.window, entry, seen.reason if seen else "")
+    publish(history, entry, seen.reason if seen else "")
     return entry.id if entry else 0
 
 
-def publish(window: str, entry: Entry | None, reason: str) -> None:
+def publish(history: History[Loop], entry: Entry | None, reason: str) -> None:
     """Show the decision in the Prefect UI, or why there was none."""
+    window = history.window
     title = entry.decision.action.value if entry else "nothing on probation"
     window = as_markdown(window)
     page = describe(entry) if entry else f"# {title} ({window})\n\n{as_markdown(reason)}\n"
     create_markdown_artifact(
-        key="probation-decision", markdown=page, description=f"{title}: {window}"
+        key="probation-decision",
+        markdown=page + tell_moved(history.loop),
+        description=f"{title}: {window}",
     )

@@ -7,9 +7,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.storage.entry import Entry
-from closedloop.turn.carry_out import roll_back_by_hand
+from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
-from flows.decision_page import describe
+from flows.decision_page import describe, tell_moved
 
 
 @task(name="go back", cache_policy=NO_CACHE, persist_result=False)
@@ -31,10 +31,11 @@ def rollback_flow(use_case: str = "", to: int = 0) -> int:
     Returns:
         The id of the decision in the journal.
     """
-    entry = go_back(open_loop(use_case or None), to)
+    loop = open_loop(use_case or None)
+    entry = go_back(loop, to)
     create_markdown_artifact(
         key="rollback-decision",
-        markdown=describe(entry),
+        markdown=describe(entry) + tell_moved(loop),
         description=f"{entry.decision.action.value}: version {entry.decision.version}",
     )
     return entry.id

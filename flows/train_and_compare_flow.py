@@ -14,7 +14,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, write_request
-from flows.decision_page import as_markdown, carry_out_decision, describe
+from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
@@ -52,7 +52,7 @@ def train_and_compare_flow(
         entry = retrain(history, asked, propose=fit_and_register, act=carry_out_decision)
     create_markdown_artifact(
         key="promotion-decision",
-        markdown=describe(entry),
+        markdown=describe(entry) + tell_moved(loop),
         description=f"{entry.decision.action.value}: {as_markdown(history.window)}",
     )
     return entry.id

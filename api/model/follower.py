@@ -21,6 +21,7 @@ from closedloop.errors import ModelError
 
 _LOG = logging.getLogger("closedloop.service")
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
+_LOOK_AT_ALIASES = timedelta(seconds=5)
 _REFUSALS_KEPT = 20
 
 
@@ -31,7 +32,8 @@ def _utc_now() -> datetime:
 class Follower:
     """Keeps the version that `find_production` names in service.
 
-    `load` loads a version; `note_live` is called after each swap. While nothing is loaded and the
+    `load` loads a version; `note_live` is called after each swap; `tell_moved` says which alias was
+    moved outside of closedloop. While nothing is loaded and the
     registry is down, or its version is refused, the version of `find_last_good` is loaded.
 
     A version that cannot be loaded or does not repeat its self-test is refused. It is tried again
@@ -46,12 +48,14 @@ class Follower:
         note_live: Callable[[int], object],
         *,
         find_last_good: Callable[[], int | None] = lambda: None,
+        tell_moved: Callable[[], str] = lambda: "",
         follow_seconds: float = 0.25,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.production = production
         self._find_production, self._load, self._note_live = find_production, load, note_live
-        self._find_last_good = find_last_good
+        self._find_last_good, self._tell_moved = find_last_good, tell_moved
+        self._look_at_aliases_at = now()
         self._follow_seconds, self._now = follow_seconds, now
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -70,6 +74,7 @@ class Follower:
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self.follow_once()
+            self.look_at_aliases()
             self._stopping.wait(self._follow_seconds)
 
     def follow_once(self) -> None:
@@ -93,6 +98,24 @@ class Follower:
             return
         self._load_unless_refused(wanted)
         self._fall_back()
+
+    def look_at_aliases(self) -> None:
+        """Ask, at most every 5 seconds, whether somebody moved an alias; never raises.
+
+        What cannot be asked stays as it was: a registry or a journal that is away is told
+        elsewhere.
+        """
+        if self._now() < self._look_at_aliases_at:
+            return
+        self._look_at_aliases_at = self._now() + _LOOK_AT_ALIASES
+        try:
+            moved = self._tell_moved()
+        except Exception as error:
+            _LOG.debug("whether an alias was moved is not known: %s", error)
+            return
+        if moved and moved != self.production.following.moved:
+            _LOG.warning("%s", moved)
+        self.production.following = replace(self.production.following, moved=moved)
 
     def _fall_back(self) -> None:
         if self.production.current is None and (last := self._find_last_good()) is not None:

@@ -23,12 +23,14 @@ class VersionRefusal:
 class Following:
     """The state of following the registry.
 
-    `wanted` is what `production` pointed at when the registry was last reached.
+    `wanted` is what `production` pointed at when the registry was last reached. `moved` tells which
+    alias stands elsewhere than the journal put it, as far as that is known; empty if none does.
     """
 
     wanted: int | None = None
     registry_fault: str | None = None
     asked: bool = False
+    moved: str = ""
     refused: Mapping[int, VersionRefusal] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -244,3 +244,32 @@ def test_the_first_look_comes_before_the_first_request(
     monkeypatch.setattr(empty_service.follower, "start", lambda: None)
     with TestClient(empty_service.app) as client:
         assert client.post("/predict", json={"rows": [good_row]}).status_code == 200
+
+
+def test_ready_tells_what_somebody_moved_until_it_is_in_order(service: Service) -> None:
+    """Asked at once and then every five seconds; while it cannot be asked the last answer stays,
+    and the service answers all the while."""
+    answers: list[Any] = ["production points at version 7", RegistryError, ""]
+
+    def tell() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, str):
+            return answer
+        raise answer(where="MLflow", wanted="an answer", got="none", then="wait")
+
+    versions = service.versions
+    follower = Follower(
+        service.production,
+        versions.find_production,
+        versions.load,
+        versions.note_live,
+        tell_moved=tell,
+        now=service.clock,
+    )
+    for left in (2, 2, 1, 1, 0):
+        follower.look_at_aliases()
+        assert len(answers) == left
+        moved = service.client.get("/ready").json()["moved"]
+        assert moved == ("production points at version 7" if left else None)
+        service.clock.pass_seconds(2.5)
+    assert service.predict()["version"] == 1

@@ -15,10 +15,13 @@ from fastapi.testclient import TestClient
 
 from closedloop.bundle.files import model_digest
 from closedloop.cli.service import build_service
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import RegistryError
 from closedloop.registry.live import ProductionReader
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
+from closedloop.storage.engine import open_engine
+from closedloop.storage.journal import Journal
 from closedloop.use_case.loop_toml import parse_use_case
 from tests.contracts.backends import CONTENT, Backend, add, log
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401  # a fixture
@@ -174,6 +177,32 @@ def test_a_server_keeps_what_it_fetched_while_it_is_of_use(
         assert (four / "facts.json").stat().st_ctime_ns == fetched
         assert follow(1, 4) == {1, 4}
         assert read(server, registry, tmp_path / "serving").last_good() == 1
+
+
+def test_a_service_says_that_an_alias_was_moved_outside_of_closedloop(
+    server: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """`/ready` tells where the registry has production and previous, and where the journal."""
+    registry = promoted(server, folder)
+    registry.register("another key", log(registry, folder, "another key"), {})
+    use_case = parse_use_case({**CONTENT, "name": registry.name}, tmp_path / "loop.toml")
+    settings = Settings(home=tmp_path, mlflow_url=server.uri, follow_seconds=0.01)
+    journal = Journal(open_engine(settings.store_url))
+    first = Decision(Kind.PROMOTION, Action.PROMOTE, "w7", (), 1)
+    journal.carried_out(journal.write("first", registry.name, first))
+
+    def said() -> str:
+        """What a service that starts now says, once it has looked."""
+        with TestClient(build_service(use_case, settings, "here", "now")) as client:
+            until(lambda: client.get("/ready").json()["moved"], "what was moved")
+            return str(client.get("/ready").json()["moved"])
+
+    registry._client.set_registered_model_alias(registry.name, "production", "2")
+    told = "production points at version 2, which no decision is about, by the journal at version 1"
+    assert told in said()
+    registry._client.set_registered_model_alias(registry.name, "production", "1")
+    registry._client.set_registered_model_alias(registry.name, "previous", "2")
+    assert "previous points at version 2" in said()
 
 
 def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from closedloop.decisions.checks import Action
 from closedloop.records.labels import Label
 from closedloop.settings import Settings
 from closedloop.storage.entry import Entry
-from closedloop.turn.carry_out import roll_back_by_hand
 from closedloop.turn.history import History
+from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, take_turn, write_request

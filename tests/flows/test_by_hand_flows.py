@@ -16,8 +16,8 @@ from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.errors import RegistryError
 from closedloop.settings import Settings
-from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
+from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
 from tests.answers import describe_answers

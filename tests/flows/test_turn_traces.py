@@ -12,7 +12,7 @@ import pytest
 
 from closedloop.cli.decision_view import tell_report
 from closedloop.decisions.checks import Kind
-from closedloop.turn.carry_out import promote_by_hand, roll_back_by_hand
+from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]

@@ -14,8 +14,8 @@ import pytest
 from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Kind
 from closedloop.settings import Settings
-from closedloop.turn.carry_out import promote_by_hand
 from closedloop.turn.history import History
+from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.open import open_loop
 from closedloop.windows.prepare import prepare

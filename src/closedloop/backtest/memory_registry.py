@@ -74,11 +74,9 @@ class MemoryRegistry:
         if live not in (number, instead_of):
             return False
         self.version(number)
-        if live != number:
-            if live is not None:
-                self._aliases[PREVIOUS] = live
-            self._aliases[PRODUCTION] = number
+        self._aliases[PRODUCTION] = number
         if instead_of is not None and instead_of != number:
+            self._aliases[PREVIOUS] = instead_of
             self._tag(instead_of, "archived")
         self._tag(number, PRODUCTION)
         return True

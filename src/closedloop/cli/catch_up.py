@@ -151,7 +151,7 @@ def _show_turn(session: Session, turn: Turn, *, width: int) -> None:
         what = ", ".join(coloured(entry.decision.action.value) for entry in entries)
         if last.action in (Action.PROMOTE, Action.ROLLBACK):
             what += f" version {last.version}"
-        why = brief_reason(last)
+        why = "; ".join((brief_reason(last), *turn.finished.moved))
     line = f"{plain(turn.window.ljust(width))}  {what}: {plain(why)}"
     session.console.print(line, soft_wrap=True, highlight=False)
 

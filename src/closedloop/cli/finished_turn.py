@@ -13,12 +13,21 @@ from closedloop.turn.open import Loop
 
 @dataclass(frozen=True)
 class FinishedTurn:
-    """The decisions of one turn, in the order in which they were made, and its summary."""
+    """The decisions of one turn, in the order in which they were made, and its summary.
+
+    `moved` tells which aliases stand elsewhere than the journal put them.
+    """
 
     quarantines: tuple[Entry, ...]
     first: Entry
     following: tuple[Entry, ...]
     summary: TurnSummary
+    moved: tuple[str, ...] = ()
+
+    @property
+    def newly_moved(self) -> tuple[str, ...]:
+        """What the notes of the turn do not say."""
+        return tuple(told for told in self.moved if told not in self.first.turn.notes)
 
     def as_json(self) -> dict[str, Any]:
         """What `monitor --json` and `train --json` print."""
@@ -27,6 +36,7 @@ class FinishedTurn:
             "quarantine": [entry.as_json() for entry in self.quarantines],
             "led_to": [entry.as_json() for entry in self.following],
             "summary": self.summary.as_json(),
+            "moved": list(self.moved),
         }
 
 
@@ -38,7 +48,7 @@ def read_turn(loop: Loop, number: int) -> FinishedTurn:
     quarantines += [entry for entry in entries if _is_heard_in(entry, first)]
     following = tuple(entry for entry in entries if entry.cause == number)
     summary = summarise(loop, [first, *following])
-    return FinishedTurn(tuple(quarantines), first, following, summary)
+    return FinishedTurn(tuple(quarantines), first, following, summary, loop.tell_moved())
 
 
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:

@@ -17,7 +17,7 @@ def add(app: typer.Typer, session: Session) -> None:
         loop = session.open_loop(use_case)
         with session.working("rolling back ..."):
             from closedloop.cli.decision_view import show_decision
-            from closedloop.turn.carry_out import roll_back_by_hand
+            from closedloop.turn.move_by_hand import roll_back_by_hand
 
             entry = roll_back_by_hand(loop, to)
         session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))

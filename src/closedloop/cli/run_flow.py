@@ -55,6 +55,8 @@ def run_flow(
     show_summary(session.console, turn.summary)
     for entry in (*turn.quarantines, turn.first, *turn.following):
         show_decision(session.console, entry, report=tell_report(loop, entry))
+    for sentence in turn.newly_moved:
+        session.print_line(sentence)
     if loop.use_case.source.time_column is not None:
         for sentence in tell_changed_windows(History(loop)):
             session.print_line(sentence)

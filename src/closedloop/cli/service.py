@@ -24,10 +24,11 @@ from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.operations.access.server import listen
 from closedloop.records.store import Records
-from closedloop.registry.live import ProductionReader
+from closedloop.registry.live import PREVIOUS, ProductionReader
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
@@ -80,12 +81,17 @@ def build_service(
         )
         reader.remove_others(version)
 
+    def tell_moved_aliases() -> str:
+        told = ask_moved(journal, use_case.name, lambda: Live(reader.find(), reader.find(PREVIOUS)))
+        return "; ".join(told)
+
     follower = Follower(
         Production(),
         reader.find,
         load,
         note_live,
         find_last_good=reader.last_good,
+        tell_moved=tell_moved_aliases,
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(

@@ -42,6 +42,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
+        "moved": loop.tell_moved(),
         "versions": [_version_facts(version) for version in versions],
         "kept_out": read_kept_out(entries),
         "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
@@ -110,6 +111,8 @@ def show_status(
     line(f"[bold]{facts['use_case']}[/bold]: {production}")
     if facts["previous"]:
         line(f"before it: version {facts['previous']} (closedloop rollback)")
+    for moved in facts["moved"]:
+        line(moved, "bold red")
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:

@@ -24,7 +24,7 @@ from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.mlflow_client import without_password
 from closedloop.registry.runs import DIGEST
 
-PRODUCTION, WINDOW = "production", "closedloop.window"
+PRODUCTION, PREVIOUS, WINDOW = "production", "previous", "closedloop.window"
 _DOWNLOAD = (
     "import sys; from closedloop.registry.mlflow_client import download_artifacts;"
     "print(download_artifacts(*sys.argv[1:]))"
@@ -48,12 +48,12 @@ class ProductionReader:
         self._windows: dict[int, str] = {}
         self._downloaded: dict[int, tuple[Path, str]] = {}
 
-    def find(self) -> int | None:
-        """The version that `production` points at, if any; raises RegistryError."""
+    def find(self, alias: str = PRODUCTION) -> int | None:
+        """The version that `production`, or another alias, points at; raises RegistryError."""
         try:
-            return self._registry.aliased(self._name, PRODUCTION)
+            return self._registry.aliased(self._name, alias)
         except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
-            raise self._unreachable("read the alias production", error) from error
+            raise self._unreachable(f"read the alias {alias}", error) from error
 
     def download(self, number: int) -> Path:
         """The folder of a version's bundle on this machine, downloaded if need be.

@@ -83,11 +83,11 @@ class Registry(Versions):
             return False
         self.loadable(number)
         with self._reaching("move the alias production"):
-            if live != number:
+            if instead_of is not None and instead_of != number:
                 # `previous` first: after a crash in between production has not moved, and the way
                 # back leads to it.
-                if live is not None:
-                    self._client.set_registered_model_alias(self.name, PREVIOUS, str(live))
+                self._client.set_registered_model_alias(self.name, PREVIOUS, str(instead_of))
+            if live != number:
                 self._client.set_registered_model_alias(self.name, PRODUCTION, str(number))
             if instead_of is not None and instead_of != number:
                 self._tag(instead_of, "archived", f"replaced by version {number}")

@@ -16,7 +16,7 @@ from closedloop.decisions.checks import Kind
 
 @dataclass(frozen=True)
 class WindowFacts:
-    """The window that was looked at, with sentences for people about its reading.
+    """The window that was looked at, with sentences for people about what was found on the way.
 
     `unnamed_columns` are those that loop.toml did not name.
     """

@@ -8,7 +8,7 @@ change of the tables needs a revision in `migrations/`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from closedloop.decisions.checks import Decision
+from closedloop.decisions.checks import Decision, Kind
 from closedloop.errors import StoreError
 from closedloop.storage.details import Details, record_of, write_details
 from closedloop.storage.engine import read_only
@@ -145,9 +145,12 @@ class Journal:
             )
         return found[0]
 
-    def history(self, use_case: str) -> tuple[Entry, ...]:
-        """All decisions of a use case, oldest first."""
-        return tuple(self._read(DECISIONS.c.use_case == use_case))
+    def history(self, use_case: str, *, kinds: Collection[Kind] = tuple(Kind)) -> tuple[Entry, ...]:
+        """All decisions of a use case, or those of some kinds, oldest first."""
+        asked = DECISIONS.c.use_case == use_case
+        if len(kinds) < len(Kind):
+            asked &= DECISIONS.c.kind.in_([kind.value for kind in kinds])
+        return tuple(self._read(asked))
 
     def use_cases(self) -> tuple[str, ...]:
         """Every use case that something was decided about, in alphabetical order."""

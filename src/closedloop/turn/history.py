@@ -19,6 +19,7 @@ from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
 from closedloop.turn.kept_out import Standing, read_standings
+from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
@@ -58,7 +59,18 @@ class History(Generic[P]):
     @property
     def previous(self) -> VersionFacts | None:
         """The version that production replaced, if there is one to go back to."""
-        return next((version for version in self._versions if PREVIOUS in version.aliases), None)
+        back = find_way_back(self.entries, self._aliases)
+        return next((version for version in self._versions if version.version == back), None)
+
+    @property
+    def _aliases(self) -> Live:
+        found = {alias: facts.version for facts in self._versions for alias in facts.aliases}
+        return Live(found.get(PRODUCTION), found.get(PREVIOUS))
+
+    @cached_property
+    def moved(self) -> tuple[str, ...]:
+        """What people are told about aliases that were moved behind the loop's back."""
+        return tell_moved(self.entries, self._aliases)
 
     @cached_property
     def _loaded(self) -> tuple[LoadedVersion | None, str | None]:

@@ -66,7 +66,7 @@ def observe_window(history: History[Parts]) -> Observation:
         broken = RetrainingEvidence(
             window.facts, state, violations=window.violations, new_columns=new_columns
         )
-        return Observation(broken, TurnDetails(window=describe_window(window)))
+        return Observation(broken, TurnDetails(window=describe_window(window, history.moved)))
 
     drift, report = (
         measure_window_drift(history, window) if history.bundle is not None else (None, None)
@@ -88,7 +88,7 @@ def observe_window(history: History[Parts]) -> Observation:
         new_columns=new_columns,
     )
     details = TurnDetails(
-        window=describe_window(window),
+        window=describe_window(window, history.moved),
         drift=DriftFacts(
             drift_share=drift.drift_share if drift else None,
             drifted_columns=drift.drifted_columns if drift else (),
@@ -142,11 +142,15 @@ def _estimate(history: History[Parts], realised: Realised) -> EstimateFacts:
     )
 
 
-def describe_window(window: ReadWindow) -> WindowFacts:
-    """What the journal keeps of a window, whatever is found in it."""
+def describe_window(window: ReadWindow, told: Sequence[str] = ()) -> WindowFacts:
+    """What the journal keeps of a window, whatever is found in it, after what else is `told`."""
     facts = window.facts
     return WindowFacts(
-        facts.rows, facts.labelled_rows, facts.digest, window.notes, window.unnamed_columns
+        facts.rows,
+        facts.labelled_rows,
+        facts.digest,
+        (*told, *window.notes),
+        window.unnamed_columns,
     )
 
 

@@ -20,6 +20,7 @@ from closedloop.storage.home import choose_umask
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
 from closedloop.turn.compute import Compute
+from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.open_source import open_source
@@ -44,6 +45,15 @@ class Loop:
         """One turn or one retraining of this use case at a time, wherever it runs."""
         with hold_lock(f"{self.use_case.name}-turn", self.engine):
             yield
+
+    def tell_moved(self) -> tuple[str, ...]:
+        """A sentence for each alias that somebody moved outside of closedloop."""
+        registry = self.registry
+        return ask_moved(
+            self.journal,
+            self.use_case.name,
+            lambda: Live(registry.production(), registry.previous()),
+        )
 
     @property
     def mlflow_ui(self) -> str:

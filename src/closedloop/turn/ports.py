@@ -28,6 +28,9 @@ class Models(Protocol):
     def production(self) -> int | None:
         """The version that is live."""
 
+    def previous(self) -> int | None:
+        """The version that production replaced, if there is one to go back to."""
+
     def promote(self, number: int, /, *, instead_of: int | None, reason: str) -> bool:
         """Move `production` forward; False when it is meanwhile neither of the two."""
 

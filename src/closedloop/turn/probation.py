@@ -33,7 +33,7 @@ def gather_probation(history: History[Parts]) -> Probation:
     The same rows, the same numbers, None in the same cases.
     """
     window, state = history.read(history.window), history.state()
-    details = TurnDetails(window=describe_window(window))
+    details = TurnDetails(window=describe_window(window, history.moved))
     if window.violations:
         broken = "; ".join(map(str, window.violations))
         return Probation(None, details, reason=f"{history.window} breaks the contract: {broken}")

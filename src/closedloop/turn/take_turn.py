@@ -12,7 +12,7 @@ from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.errors import UseCaseError
-from closedloop.storage.details import RunFacts, TurnDetails
+from closedloop.storage.details import RunFacts, TurnDetails, WindowFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.carry_out import carry_out, finish_retraining
@@ -109,6 +109,6 @@ def write_request(history: History[Parts], *, force: bool = False) -> Entry:
         history.key("requested"),
         history.loop.use_case.name,
         decision,
-        details=TurnDetails(production=live),
+        details=TurnDetails(live, WindowFacts(notes=history.moved)),
         origin=Origin.PERSON,
     )

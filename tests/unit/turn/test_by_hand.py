@@ -13,8 +13,9 @@ from closedloop.errors import RegistryError
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
-from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
+from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
+from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.open import Loop
 from closedloop.turn.serving_note import note_serving
 from tests.unit.turn.conftest import NamedWindows, Place

@@ -11,7 +11,8 @@ import pytest
 
 from closedloop.decisions.checks import Action
 from closedloop.storage.entry import Entry
-from closedloop.turn.carry_out import carry_out, promote_by_hand, roll_back_by_hand
+from closedloop.turn.carry_out import carry_out
+from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.serving_note import note_serving
 from tests.unit.turn.conftest import Place
 

@@ -13,12 +13,14 @@ import pytest
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, Stream, fit_first
-from closedloop.decisions.checks import Action
+from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import decide_retraining
+from closedloop.storage.details import PromotionDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.candidate import fit_candidate, make_evidence
+from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.realised import _measure_regret
@@ -163,7 +165,8 @@ def test_a_predecessor_is_compared_on_rows_that_are_new_to_both(
     loop = history.loop
     stream = Stream(Frames(OVERLAP))
     second = fit_first(Past(stream, loop.use_case, loop.compute, 2))
-    loop.registry.promote(loop.registry.add(second, "w1"), instead_of=1, reason="better")
+    better = Decision(Kind.PROMOTION, Action.PROMOTE, "w1", (), loop.registry.add(second, "w1"))
+    carry_out(loop, journal.write("better", "shop", better, details=PromotionDetails(1)))
     regret = _measure_regret(history, history.read("w2").labelled)
     assert regret is not None
     assert regret.rows == ROWS

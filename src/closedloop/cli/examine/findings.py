@@ -88,6 +88,7 @@ def examine(
         if standstill is not None:
             findings.insert(-1, _schedule(standstill))
         if findings[-1].ok:
+            findings.append(_try("aliases", lambda: _aliases(loop)))
             findings.append(_try("production", lambda: _production(loop)))
             findings.append(_try("model files", lambda: describe_model_files(loop)))
     return tuple(findings)
@@ -211,6 +212,17 @@ def _registry(loop: Loop) -> str:
     return f"{loop.registry.tracking_uri}: {len(loop.registry.versions())} versions"
 
 
+def _aliases(loop: Loop) -> str:
+    if moved := loop.tell_moved():
+        raise ClosedLoopError(
+            where="MLflow",
+            wanted="`production` and `previous` where the decisions in the journal put them",
+            got="; ".join(moved),
+            then="look at the versions: closedloop status",
+        )
+    return "production and previous are where the journal put them"
+
+
 def _production(loop: Loop) -> str:
     live = loop.registry.production()
     if live is None:
@@ -222,20 +234,6 @@ def _production(loop: Loop) -> str:
             wanted="the scores of the trained model",
             got=f"a difference of {difference:.2g}",
             then="train again here: closedloop train",
-        )
-    moved = [
-        entry
-        for entry in loop.journal.history(loop.use_case.name)
-        if entry.outcome == "done" and entry.decision.action.value in ("promote", "rollback")
-    ]
-    if not moved or moved[-1].decision.version != live:
-        recorded = f"version {moved[-1].decision.version}" if moved else "nothing"
-        raise ClosedLoopError(
-            where="production",
-            wanted=f"{recorded}, as in the journal",
-            got=f"version {live}",
-            then="the alias was moved outside of closedloop; to record it as a decision: "
-            "closedloop promote N",
         )
     return f"version {live} loads and scores as trained"
 

@@ -1,0 +1,136 @@
+"""Whether `production` and `previous` stand where the decisions in the journal put them.
+
+Whoever can write to MLflow can move them behind the loop's back. What the journal says was live
+last is the comparison, here for everybody: turns, `status`, `doctor`, the service, a rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from closedloop.decisions.checks import Action, Kind
+from closedloop.storage.entry import Entry
+from closedloop.storage.journal import Journal
+
+MOVES = (Action.PROMOTE, Action.ROLLBACK)
+# The kinds of decisions that `tell_moved` needs.
+KINDS = (Kind.PROMOTION, Kind.ROLLBACK)
+
+
+@dataclass(frozen=True)
+class Live:
+    """The version that is live and the one it replaced; None where there is none."""
+
+    production: int | None = None
+    previous: int | None = None
+
+    def after(self, move: Entry) -> Live:
+        """Where a promotion or a rollback leaves the aliases."""
+        to, instead_of = move.decision.version, move.production
+        if move.decision.action is Action.ROLLBACK:
+            return Live(to, None)
+        return Live(to, self.previous if instead_of in (None, to) else instead_of)
+
+
+def read_live(entries: Iterable[Entry]) -> tuple[Live, ...]:
+    """Where the journal allows the aliases to stand, the settled state first.
+
+    It is that after the last move that was carried out. After each move that was begun since, they
+    may stand in between: its command runs, or was cut off.
+    """
+    settled, begun = Live(), list[Entry]()
+    for entry in entries:
+        if entry.decision.action not in MOVES or entry.outcome == "superseded":
+            continue
+        if entry.outcome is None:
+            begun.append(entry)
+        else:
+            settled, begun = settled.after(entry), []
+    return (settled, *(settled.after(entry) for entry in begun))
+
+
+def find_way_back(entries: Sequence[Entry], now: Live) -> int | None:
+    """The version that a rollback leads to: `previous`, where the journal has it too.
+
+    None for a version that was never to be live by any decision, such as a rejected one.
+    """
+    known = {state.previous for state in read_live(entries)} - {now.production, None}
+    if now.previous not in known or _find_refusal(entries, now.previous) is not None:
+        return None
+    return now.previous
+
+
+def tell_moved(entries: Sequence[Entry], now: Live) -> tuple[str, ...]:
+    """A sentence for each alias that was moved behind the loop's back, with what to do."""
+    states, told = read_live(entries), []
+    if now.production not in {state.production for state in states}:
+        told.append(_tell_production(entries, states[0].production, now.production))
+    if now.previous not in {state.previous for state in states}:
+        there = _describe(entries, now.previous)
+        wanted = _describe(entries, states[0].previous)
+        told.append(
+            f"previous points at {there}, by the journal at {wanted}: somebody moved the alias "
+            "outside of closedloop, so a rollback has to name its version: "
+            "closedloop rollback --to N"
+        )
+    return tuple(told)
+
+
+def ask_moved(journal: Journal, use_case: str, read: Callable[[], Live]) -> tuple[str, ...]:
+    """As `tell_moved`; `read` asks where the aliases are.
+
+    What is found is looked at twice: a decision that is carried out between two questions is none
+    of it.
+    """
+
+    def look() -> tuple[str, ...]:
+        now = read()
+        return tell_moved(journal.history(use_case, kinds=KINDS), now)
+
+    if not (first := look()):
+        return ()
+    again = look()
+    return tuple(told for told in first if told in again)
+
+
+def _tell_production(entries: Sequence[Entry], wanted: int | None, got: int | None) -> str:
+    if got is None:
+        then = f"put it back with: closedloop promote {wanted}"
+    elif wanted is None:
+        then = f"record it with: closedloop promote {got}"
+    else:
+        then = (
+            f"go back with: closedloop rollback --to {wanted}, or record it with: "
+            f"closedloop promote {got}"
+        )
+    return (
+        f"production points at {_describe(entries, got)}, by the journal at "
+        f"{_describe(entries, wanted)}: somebody moved the alias outside of closedloop; {then}"
+    )
+
+
+def describe_version(entries: Sequence[Entry], version: int) -> str:
+    """The version, and what the journal has against it."""
+    if not any(_is_about(entry, version) for entry in entries):
+        return f"version {version}, which no decision is about"
+    refusal = _find_refusal(entries, version)
+    if refusal is None:
+        return f"version {version}"
+    left = "rejected" if refusal.decision.action is Action.REJECT else "left to a person"
+    return f"version {version}, which decision {refusal.id} {left}"
+
+
+def _find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
+    """The newest decision that kept a version from being live, if no other made it live."""
+    about = [entry for entry in entries if _is_about(entry, version)]
+    made_live = any(entry.decision.action in MOVES for entry in about)
+    return about[-1] if about and not made_live else None
+
+
+def _is_about(entry: Entry, version: int | None) -> bool:
+    return entry.decision.kind in KINDS and entry.decision.version == version
+
+
+def _describe(entries: Sequence[Entry], version: int | None) -> str:
+    return "no version" if version is None else describe_version(entries, version)
