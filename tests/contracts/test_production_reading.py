@@ -29,7 +29,9 @@ from tests.waiting import until
 
 
 def read(backend: Backend, registry: Registry, home: Path) -> ProductionReader:
-    return ProductionReader(registry.name, backend.uri, downloads=home)
+    return ProductionReader(
+        registry.name, backend.uri, artifacts=backend.home / "artifacts", downloads=home
+    )
 
 
 def promoted(backend: Backend, folder: Path) -> Registry:
@@ -63,7 +65,7 @@ def test_a_user_who_may_only_look_is_told_that_nothing_is_there(
     team = starting_mlflow()
     for name, value in team.login.items():
         monkeypatch.setenv(name, value)
-    reader = ProductionReader("nothing", team.uri, downloads=tmp_path)
+    reader = ProductionReader("nothing", team.uri, artifacts=tmp_path, downloads=tmp_path)
     assert reader.find() is None
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a wrong password")
     with pytest.raises(
@@ -107,7 +109,9 @@ def test_the_last_good_version_is_there_while_mlflow_is_away(
     assert reader.last_good() is None
     fetched = reader.download(1)
     reader.remember(1)
-    away = ProductionReader(registry.name, "http://127.0.0.1:9", downloads=tmp_path)
+    away = ProductionReader(
+        registry.name, "http://127.0.0.1:9", artifacts=tmp_path, downloads=tmp_path
+    )
     with pytest.raises(
         RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"
     ):
@@ -208,23 +212,11 @@ def test_a_service_says_that_an_alias_was_moved_outside_of_closedloop(
 def test_a_registry_that_does_not_exist_yet_has_nothing(tmp_path: Path) -> None:
     """A service may start before the first turn: nothing is in production, and asking makes no
     database."""
-    reader = ProductionReader("shop", f"sqlite:///{tmp_path / 'mlflow.db'}", downloads=tmp_path)
+    reader = ProductionReader(
+        "shop", f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts=tmp_path, downloads=tmp_path
+    )
     assert reader.find() is None
     assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
-    server: Backend, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Addresses that this process cannot fetch itself (S3 and its like) reach MLflow's library, and
-    the files are the same."""
-    registry = promoted(server, folder)
-    reader = read(server, registry, tmp_path)
-    found = reader._registry.version(registry.name, 1)
-    assert found is not None
-    source = f"runs:/{registry.version(1).run_id}/model"
-    monkeypatch.setattr(reader._registry, "version", lambda _name, _number: (source, found[1]))
-    assert model_digest(reader.download(1)) == model_digest(folder)
 
 
 def test_the_service_imports_no_library_of_training() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.errors import RegistryError
-from closedloop.registry.runs import HAS_FILE
+from closedloop.registry.runs import DIGEST, HAS_FILE
 from tests.contracts.backends import FACTS, Backend, crashing, log, state
 
 
@@ -53,6 +53,26 @@ def test_a_pruned_version_keeps_all_but_its_files(backend: Backend, folder: Path
             attempt(1)
     assert state(registry) == (2, None, ("pruned", "production"))
     assert registry.load(2).facts == FACTS
+
+
+def test_a_changed_note_of_the_sha256_leads_pruning_nowhere(
+    embedded: Backend, folder: Path
+) -> None:
+    """A tag in the registry is no path: what lies where it leads stays, the version's files go."""
+    registry = embedded.new()
+    number = registry.register("a key", log(registry, folder), {})
+    downloads = embedded.home / "bundles" / registry.name
+    (downloads / f"{number}-{'0' * 16}").mkdir(parents=True)
+    victim = embedded.home / "bundles" / "vict"
+    (downloads / f"{number}-").mkdir()
+    victim.mkdir()
+    registry._client.set_model_version_tag(
+        registry.name, str(number), DIGEST, "/../../vict" + "/" * 5
+    )
+    registry.prune(number)
+    assert victim.exists()
+    assert [path.name for path in downloads.iterdir()] == [f"{number}-"]
+    assert registry.version(number).status == "pruned"
 
 
 def test_pruning_repeated_after_a_crash_anywhere_ends_alike(backend: Backend, folder: Path) -> None:

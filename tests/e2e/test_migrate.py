@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 # Calls that write into the target, each with how often it is let through before the process is
 # killed.
 KILLS = [
-    ("log_artifacts", 1),
+    ("_upload", 1),
     ("set_tag", 3),
     ("delete_model_version", 0),
     ("INSERT INTO outcomes", 0),
@@ -173,7 +173,10 @@ def test_the_service_finds_the_same_production_and_it_answers_the_same(
     found = {}
     for place in (moved.here, moved.there):
         reader = ProductionReader(
-            "iris", place.settings.tracking_uri, downloads=tmp_path / place.settings.home.name
+            "iris",
+            place.settings.tracking_uri,
+            artifacts=place.settings.artifacts_folder,
+            downloads=tmp_path / place.settings.home.name,
         )
         number = reader.find()
         assert number == 1

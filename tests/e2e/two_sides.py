@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from closedloop.cli.app import main
+from closedloop.operations.moving.registry_copy import RegistryCopy
 from closedloop.operations.moving.stores import Migration, migrate, open_destination
 from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
@@ -66,7 +67,8 @@ def move_and_die(sides: Sides, before: str, let_through: int) -> None:
             lambda *given: steps.reach(before) if given[2].startswith(before) else None,
         )
     else:
-        watch(Records if before == "append" else MlflowClient, before)
+        owners = {"append": Records, "_upload": RegistryCopy}
+        watch(owners.get(before, MlflowClient), before)
     move(sides)
 
 

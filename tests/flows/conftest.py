@@ -184,11 +184,11 @@ def _watch(steps: Steps) -> None:
         setattr(owner, name, watched)
 
     watch(Registry, "save_model")
+    watch(Registry, "_upload")
     for name in (
         "create_run",
         "log_batch",
         "log_inputs",
-        "log_artifacts",
         "set_terminated",
         "create_registered_model",
         "create_model_version",

@@ -16,7 +16,7 @@ from closedloop.decisions.checks import Kind
 # of its own.
 KINDS = {
     **dict.fromkeys(
-        ["create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"], "a run"
+        ["create_run", "log_batch", "log_inputs", "_upload", "set_terminated"], "a run"
     ),
     **dict.fromkeys(["create_registered_model", "create_model_version"], "a version"),
     **dict.fromkeys(["set_registered_model_alias", "delete_registered_model_alias"], "an alias"),

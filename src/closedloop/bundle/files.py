@@ -7,10 +7,17 @@ file browser or an editor writes beside them later is none of its files.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from closedloop.errors import ModelError
 
 MODEL_FILE, ONNX_FILE, PROOF_FILE = "model.skops", "model.onnx", "proof.json"
 FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE = "facts.json", "self_test.json", "reference.parquet"
@@ -20,6 +27,9 @@ _WITHOUT_MANIFEST = (
     *(MODEL_FILE, ONNX_FILE, PROOF_FILE, FACTS_FILE, SELF_TEST_FILE, REFERENCE_FILE),
     *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"),
 )
+# The only names that a bundle may have: nothing else is downloaded, listed or read.
+BUNDLE_FILES = (*_WITHOUT_MANIFEST, MANIFEST_FILE)
+MAX_BUNDLE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Proof:
 
 def read_facts(folder: Path) -> Facts:
     """The facts of a bundle; raises whatever a missing or damaged file makes its reader raise."""
-    content = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    content = json.loads(read_file(folder / FACTS_FILE))
     tuples = {name: tuple(content[name]) for name in ("classes", "trained_windows")}
     return Facts(**{**content, **tuples})
 
@@ -72,13 +82,23 @@ def read_proof(folder: Path) -> Proof:
 
     Raises whatever a damaged file makes its reader raise.
     """
-    path = folder / PROOF_FILE
-    if not path.exists():
+    try:
+        proof = Proof(**json.loads(read_file(folder / PROOF_FILE)))
+    except FileNotFoundError:
         return Proof("pipeline", None, 0, "the bundle was packed without a proof")
-    proof = Proof(**json.loads(path.read_text(encoding="utf-8")))
     if proof.served_by not in ("onnx", "pipeline"):
         raise ValueError(f"served_by is {proof.served_by!r}, neither onnx nor pipeline")
     return proof
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a bundle's file.
+
+    Raises OSError for what is no file of its own, such as a link, a device or a pipe, and for one
+    that is larger than a bundle may be.
+    """
+    with _open(path) as file:
+        return file.read()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -90,8 +110,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_manifest(folder: Path) -> str:
-    """Name every file of the folder, with its sha256, as registered; returns the digest."""
+    """Name every file of the folder, with its sha256, as registered; returns the digest.
+
+    Raises ModelError for a bundle that no reader would take: too large, or with other files.
+    """
     names = [name for name in _files_in(folder) if name != MANIFEST_FILE]
+    size = sum((folder / name).stat().st_size for name in names)
+    if size > MAX_BUNDLE_BYTES or not {*names} <= {*BUNDLE_FILES}:
+        raise ModelError(
+            where=f"bundle {folder.name}",
+            wanted=f"at most {MAX_BUNDLE_BYTES:,} bytes in files of a bundle",
+            got=f"{size:,} bytes in {', '.join(names)}",
+            then="fit a smaller model",
+        )
     write_json(
         folder / MANIFEST_FILE,
         {"sha256": {name: _sha256(folder / name).hex() for name in names}},
@@ -107,7 +138,7 @@ def model_digest(folder: Path) -> str:
     """
     total = hashlib.sha256()
     for name in sorted((*_registered(folder), MANIFEST_FILE), key=Path):
-        if (folder / name).is_file():
+        if _is_file(folder / name):
             total.update(name.encode() + b"\0")
             total.update(_sha256(folder / name))
     return total.hexdigest()
@@ -124,12 +155,12 @@ def describe_damage(folder: Path) -> str:
 
     Without a manifest, or when nothing differs from it, that is the digest.
     """
-    if not any((folder / name).is_file() for name in (*_WITHOUT_MANIFEST, MANIFEST_FILE)):
+    if not any(_is_file(folder / name) for name in BUNDLE_FILES):
         return f"no model in {folder}"
     damaged = [
-        f"{name} {'changed' if (folder / name).is_file() else 'missing'}"
+        f"{name} {'changed' if _is_file(folder / name) else 'missing'}"
         for name, wanted in _registered(folder).items()
-        if wanted and not ((folder / name).is_file() and _sha256(folder / name).hex() == wanted)
+        if wanted and not (_is_file(folder / name) and _sha256(folder / name).hex() == wanted)
     ]
     return ", ".join(damaged) or f"sha256 {model_digest(folder)[:12]}"
 
@@ -137,12 +168,13 @@ def describe_damage(folder: Path) -> str:
 def _registered(folder: Path) -> dict[str, str]:
     """Name -> sha256; without a manifest the hashes are empty, and the names those of that time."""
     try:
-        listed = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["sha256"]
-        return {str(name): str(wanted) for name, wanted in listed.items()}
+        listed = json.loads(read_file(folder / MANIFEST_FILE))["sha256"]
+        named = {str(name): str(wanted) for name, wanted in listed.items()}
     except FileNotFoundError:
         return dict.fromkeys(_WITHOUT_MANIFEST, "")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}  # the digest of a damaged manifest is refused
+    return named if {*named} <= {*_WITHOUT_MANIFEST} else {}
 
 
 def _files_in(folder: Path) -> list[str]:
@@ -150,5 +182,25 @@ def _files_in(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths]
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        with _open(path):
+            return True
+    except OSError:
+        return False
+
+
 def _sha256(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+    with _open(path) as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[io.BufferedReader]:
+    # A link may lead anywhere, a device never ends, and opening a pipe waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BUNDLE_BYTES:
+            raise OSError(f"{path.name} is no file of at most {MAX_BUNDLE_BYTES:,} bytes")
+        yield file

@@ -24,6 +24,7 @@ from closedloop.bundle.files import (
     Facts,
     Proof,
     read_facts,
+    read_file,
     read_proof,
 )
 from closedloop.bundle.onnx_model import OnnxScorer
@@ -93,26 +94,33 @@ def load_with_pipeline(folder: Path) -> LoadedVersion:
 
 def read_reference(folder: Path) -> pd.DataFrame:
     """The sample of training rows in a bundle."""
+    from io import BytesIO
+
     import pandas as pd
 
-    return pd.read_parquet(folder / REFERENCE_FILE)
+    return pd.read_parquet(BytesIO(read_file(folder / REFERENCE_FILE)))
 
 
 def _load(folder: Path, *, allow_onnx: bool) -> LoadedVersion:
     try:
         proof, facts = read_proof(folder), read_facts(folder)
-        use_case = parse_use_case(facts.use_case, folder / "loop.toml")
+        # Golden cases are no part of a bundle: their name would be that of any file here.
+        content = {name: value for name, value in facts.use_case.items() if name != "golden"}
+        use_case = parse_use_case(content, folder / "loop.toml")
         self_test = _read_self_test(folder, len(facts.classes))
         scorer: Scorer
         if allow_onnx and proof.served_by == "onnx":
-            content = (folder / ONNX_FILE).read_bytes()
             scorer = OnnxScorer(
-                content, facts.name, use_case.numeric, use_case.categorical, len(facts.classes)
+                read_file(folder / ONNX_FILE),
+                facts.name,
+                use_case.numeric,
+                use_case.categorical,
+                len(facts.classes),
             )
         else:
             from closedloop.bundle.skops_model import PipelineScorer, load_pipeline
 
-            pipeline = load_pipeline(folder / MODEL_FILE)
+            pipeline = load_pipeline(read_file(folder / MODEL_FILE))
             scorer = PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
     except ModelError:
         raise
@@ -127,7 +135,7 @@ def _load(folder: Path, *, allow_onnx: bool) -> LoadedVersion:
 
 
 def _read_self_test(folder: Path, classes: int) -> SelfTest:
-    content = json.loads((folder / SELF_TEST_FILE).read_text(encoding="utf-8"))
+    content = json.loads(read_file(folder / SELF_TEST_FILE))
     rows = tuple(content["rows"])
     answers = np.asarray(content["answers"], dtype=float).reshape(len(rows), classes)
     return SelfTest(rows, answers)

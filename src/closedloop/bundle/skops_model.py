@@ -16,7 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.bundle.files import FACTS_FILE, REFERENCE_FILE, SELF_TEST_FILE, Facts, write_json
+from closedloop.bundle.files import (
+    FACTS_FILE,
+    MODEL_FILE,
+    REFERENCE_FILE,
+    SELF_TEST_FILE,
+    Facts,
+    write_json,
+)
 from closedloop.bundle.frames import unpack_frame
 from closedloop.errors import ModelError
 
@@ -90,16 +97,16 @@ def pinned_requirements() -> list[str]:
     ]
 
 
-def load_pipeline(path: Path) -> Any:
+def load_pipeline(content: bytes) -> Any:
     """Read a `model.skops`; raises ModelError when it needs a type that is not trusted."""
-    from skops.io import get_untrusted_types, load
+    from skops.io import get_untrusted_types, loads
 
-    foreign = sorted(set(get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
+    foreign = sorted(set(get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
     if foreign:
         raise ModelError(
-            where=path.name,
+            where=MODEL_FILE,
             wanted="only scikit-learn and LightGBM types",
             got=", ".join(foreign),
             then="do not serve this file: closedloop, or this version of it, did not make it",
         )
-    return load(path, trusted=list(TRUSTED_TYPES))
+    return loads(content, trusted=list(TRUSTED_TYPES))

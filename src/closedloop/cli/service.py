@@ -62,7 +62,10 @@ def build_service(
     journal, reader = (
         Journal(engine),
         ProductionReader(
-            use_case.name, settings.tracking_uri, downloads=settings.home_folder / "serving"
+            use_case.name,
+            settings.tracking_uri,
+            artifacts=settings.artifacts_folder,
+            downloads=settings.home_folder / "serving",
         ),
     )
 

@@ -9,58 +9,73 @@ import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from closedloop.bundle.files import describe_damage, model_digest
 from closedloop.errors import RegistryError
+from closedloop.registry.artifacts import local_folder
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _DOWNLOADED = re.compile(r"\d+-[0-9a-f]{16}")
 _LEAVING = "leaving-"
 
 
 def download_files(
-    source: str, label: str, digest: str, *, into: Path, download: Callable[[str, Path], Path]
+    source: str, number: int, digest: str, *, into: Path, download: Callable[[str, Path], object]
 ) -> Path:
-    """The folder with the files at `source`.
+    """The folder with the files of a version of the model `into.name`.
 
-    That is `source` itself on this machine, otherwise `into`, filled by `download(source, folder)`.
-    `label` names the version in errors. Raises RegistryError when the files do not have the
-    `digest`, and what `download` raises.
+    That is `source` itself on this machine, otherwise a folder in `into`, filled by
+    `download(source, folder)`. Raises RegistryError when the files do not have the `digest`, and
+    what `download` raises.
     """
-    if (local := local_folder(source)) is not None:
-        return _checked(local, label, digest)
-    if _is_complete(into, digest):
-        with suppress(OSError):
-            os.utime(into)  # `remove_downloads` keeps the most recently used
-        return into
-    into.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=into.parent, prefix="downloading-") as temporary:
-        complete = _checked(download(source, Path(temporary)), label, digest)
-        # Renamed as a whole. When another process was faster, its copy is as good and stays.
-        if into.exists() and not _is_complete(into, digest):
-            with suppress(FileNotFoundError):
-                into.rename(Path(temporary) / "damaged")
-        with suppress(OSError):
-            complete.rename(into)
-    if not _is_complete(into, digest):
+    label = f"model {into.name} version {number}"
+    if not _DIGEST.fullmatch(digest):
         raise RegistryError(
             where=label,
-            wanted=f"its files in {into}",
+            wanted="files whose sha256 was noted at registration",
+            got=f"the note {digest[:80]!r}" if digest else "none",
+            then="closedloop did not register it, or the tag was changed: roll back, or train "
+            "again",
+        )
+    if (local := local_folder(source)) is not None:
+        return _checked(local, label, digest)
+    kept = into / f"{number}-{digest[:16]}"
+    if _is_complete(kept, digest):
+        with suppress(OSError):
+            os.utime(kept)  # `remove_downloads` keeps the most recently used
+        return kept
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into, prefix="downloading-") as temporary:
+        fetched = Path(temporary) / "files"
+        fetched.mkdir()
+        download(source, fetched)
+        _checked(fetched, label, digest)
+        # Renamed as a whole. When another process was faster, its copy is as good and stays.
+        if kept.exists() and not _is_complete(kept, digest):
+            with suppress(FileNotFoundError):
+                kept.rename(Path(temporary) / "damaged")
+        with suppress(OSError):
+            fetched.rename(kept)
+    if not _is_complete(kept, digest):
+        raise RegistryError(
+            where=label,
+            wanted=f"its files in {kept}",
             got="none: another process has just deleted them",
             then="try again",
         )
-    return into
+    return kept
 
 
-def local_folder(source: str) -> Path | None:
-    """The path of `source` when it is on this machine."""
-    parsed = urlparse(source)
-    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
-
-
-def folder_name(number: int, digest: str) -> str:
-    """The name of a downloaded version's folder."""
-    return f"{number}-{digest[:16]}"
+def find_downloads(folder: Path, number: int) -> tuple[Path, ...]:
+    """The folders of a downloaded version; found by their names, whatever a registry says."""
+    try:
+        return tuple(
+            path
+            for path in folder.iterdir()
+            if _DOWNLOADED.fullmatch(path.name) and path.name.startswith(f"{number}-")
+        )
+    except OSError:
+        return ()
 
 
 def remove_downloads(folder: Path, needed: Collection[Path]) -> None:
@@ -101,14 +116,9 @@ def _is_complete(folder: Path, digest: str) -> bool:
 
 def _checked(folder: Path, label: str, digest: str) -> Path:
     if model_digest(folder) != digest:
-        wanted = (
-            f"files with sha256 {digest[:12]}"
-            if digest
-            else "files whose sha256 was noted at registration"
-        )
         raise RegistryError(
             where=label,
-            wanted=wanted,
+            wanted=f"files with sha256 {digest[:12]}",
             got=describe_damage(folder),
             then="the files were changed after registration: roll back, or train again",
         )

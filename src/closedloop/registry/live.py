@@ -9,37 +9,32 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.bundle.files import model_digest
 from closedloop.errors import RegistryError
-from closedloop.registry.download import download_files, folder_name, remove_downloads
+from closedloop.registry.artifacts import check_place, download_bundle
+from closedloop.registry.download import download_files, remove_downloads
 from closedloop.registry.live_rest import RegistryServer
 from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.mlflow_client import without_password
 from closedloop.registry.runs import DIGEST
 
 PRODUCTION, PREVIOUS, WINDOW = "production", "previous", "closedloop.window"
-_DOWNLOAD = (
-    "import sys; from closedloop.registry.mlflow_client import download_artifacts;"
-    "print(download_artifacts(*sys.argv[1:]))"
-)
-_DOWNLOAD_SECONDS = 600
 
 
 class ProductionReader:
     """One model's `production` in MLflow.
 
-    `downloads` is the folder for downloaded files and for the note of the last good version.
+    `artifacts` is where an embedded MLflow keeps files, `downloads` the folder for downloaded files
+    and for the note of the last good version.
     """
 
-    def __init__(self, name: str, tracking_uri: str, *, downloads: Path) -> None:
+    def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, downloads: Path) -> None:
         self._name, self._uri, self._folder = name, tracking_uri, downloads / name
+        self._artifacts = artifacts
         self._registry = (
             RegistryServer(tracking_uri)
             if tracking_uri.startswith("http")
@@ -52,7 +47,7 @@ class ProductionReader:
         """The version that `production`, or another alias, points at; raises RegistryError."""
         try:
             return self._registry.aliased(self._name, alias)
-        except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
+        except Exception as error:  # an answer that is not MLflow's may do anything to its reader
             raise self._unreachable(f"read the alias {alias}", error) from error
 
     def download(self, number: int) -> Path:
@@ -64,7 +59,7 @@ class ProductionReader:
         """
         try:
             found = self._registry.version(self._name, number)
-        except (OSError, ValueError, KeyError, SQLAlchemyError) as error:
+        except Exception as error:  # an answer that is not MLflow's may do anything to its reader
             remembered = self._read_memory()
             if remembered is None or remembered[0] != number:
                 raise self._unreachable(f"find version {number}", error) from error
@@ -78,16 +73,18 @@ class ProductionReader:
                 then="run: closedloop status",
             )
         source, tags = found
-        digest, label = tags.get(DIGEST, ""), f"model {self._name} version {number}"
+        digest = tags.get(DIGEST, "")
         try:
             folder = download_files(
-                source,
-                label,
+                check_place(source, self._uri, self._artifacts),
+                number,
                 digest,
-                into=self._folder / folder_name(number, digest),
-                download=self._download,
+                into=self._folder,
+                download=partial(download_bundle, self._uri),
             )
-        except OSError as error:
+        except RegistryError:
+            raise
+        except Exception as error:
             raise self._unreachable(f"download version {number}", error) from error
         self._windows[number], self._downloaded[number] = tags.get(WINDOW, ""), (folder, digest)
         return folder
@@ -154,24 +151,6 @@ class ProductionReader:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    def _download(self, source: str, folder: Path) -> Path:
-        if source.startswith("mlflow-artifacts:/") and isinstance(self._registry, RegistryServer):
-            return self._registry.download(source, folder)
-        # MLflow's library knows every other store (S3, Azure, ...); a process of its own keeps the
-        # library out of this one.
-        done = subprocess.run(
-            [sys.executable, "-c", _DOWNLOAD, self._uri, source, str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=_DOWNLOAD_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise OSError(
-                f"MLflow could not download {source}: {done.stderr.strip().splitlines()[-1:]}"
-            )
-        return Path(done.stdout.strip().splitlines()[-1])
 
     def _unreachable(self, purpose: str, error: Exception) -> RegistryError:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -5,15 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import time
 import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from closedloop.bundle.files import MAX_BUNDLE_BYTES
+from closedloop.registry.bounded_http import open_bounded
+
+DOWNLOAD_SECONDS = 600.0
+_MAX_ENTRIES = 10_000
 _API, _FILES = "api/2.0/mlflow", "api/2.0/mlflow-artifacts/artifacts"
-_SECONDS = 10.0
+_SECONDS, _MAX_ANSWER_BYTES, _MAX_ERROR_BYTES, _CHUNK_BYTES = 10.0, 10_000_000, 10_000, 1 << 16
 # The error codes for a model, a version and an alias that do not exist.
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
@@ -50,41 +57,95 @@ class RegistryServer:
             tag["key"]: tag.get("value", "") for tag in described.get("tags", [])
         }
 
-    def download(self, source: str, folder: Path) -> Path:
-        """Download the folder at `mlflow-artifacts:/path`, which the server itself hands out."""
-        root = urllib.parse.urlparse(source).path.strip("/")
-        target = folder / "files"
-        for path in self._list(root):
-            inside = target / Path(path).relative_to(root)
-            inside.parent.mkdir(parents=True, exist_ok=True)
-            with self._open(f"{_FILES}/{urllib.parse.quote(path)}") as answer:
-                inside.write_bytes(answer.read())
-        return target
+    def download(self, source: str, names: Collection[str], folder: Path) -> None:
+        """Save files at `mlflow-artifacts:/path`, which the server itself hands out.
 
-    def _list(self, path: str) -> Iterator[str]:
-        with self._open(f"{_FILES}?{urllib.parse.urlencode({'path': path})}") as answer:
-            for entry in json.load(answer).get("files", []):
-                # Only the name is used: a path that leads outside of the folder is not followed.
-                inside = f"{path}/{Path(entry['path']).name}"
-                if entry.get("is_dir"):
-                    yield from self._list(inside)
+        Only those of the `names` are asked for, if they are there.
+        """
+        taking = _Taking(source, folder)
+        there = {name for name, is_folder in self._list(taking.root) if not is_folder}
+        for name in names:
+            if name in there:
+                self._save(taking, name)
+
+    def download_all(self, source: str, folder: Path) -> None:
+        """Save every file and folder at `mlflow-artifacts:/path`."""
+        taking, waiting = _Taking(source, folder), [""]
+        while waiting:
+            inside = waiting.pop()
+            for name, is_folder in self._list(f"{taking.root}/{inside}".rstrip("/")):
+                taking.count()
+                if is_folder:
+                    waiting.append(f"{inside}{name}/")
                 else:
-                    yield inside
+                    self._save(taking, f"{inside}{name}")
+
+    def _save(self, taking: _Taking, name: str) -> None:
+        address = f"{_FILES}/{urllib.parse.quote(f'{taking.root}/{name}')}"
+        path = taking.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._open(address, taking.until - time.monotonic()) as answer,
+            path.open("xb") as file,
+        ):
+            while content := answer.read1(_CHUNK_BYTES):
+                file.write(content)
+                taking.take(len(content))
+
+    def _list(self, path: str) -> Iterator[tuple[str, bool]]:
+        """Names in a folder, and whether each is a folder.
+
+        Only the last part of what a server lists is used, and only when it is a name.
+        """
+        listed = self._read(f"{_FILES}?{urllib.parse.urlencode({'path': path})}")
+        for entry in listed.get("files", ()):
+            yield check_name(entry["path"].rpartition("/")[2]), bool(entry.get("is_dir"))
+
+    def _read(self, path: str) -> Any:
+        with self._open(path, _SECONDS) as answer:
+            content = answer.read(_MAX_ANSWER_BYTES + 1)
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise OSError(f"an answer of more than {_MAX_ANSWER_BYTES:,} bytes")
+        return json.loads(content)
 
     def _find(self, path: str, **query: str) -> Any:
         try:
-            with self._open(f"{_API}/{path}?{urllib.parse.urlencode(query)}") as answer:
-                return json.load(answer)
+            return self._read(f"{_API}/{path}?{urllib.parse.urlencode(query)}")
         except urllib.error.HTTPError as error:
-            said = error.read()
+            said = error.read(_MAX_ERROR_BYTES)
             if error.code in (400, 404) and _error_code(said) in _ABSENT:
                 return None
             kind = PermissionError if error.code == 403 else OSError
             raise kind(f"HTTP {error.code}: {said.decode(errors='replace')[:200]}") from None
 
-    def _open(self, path: str) -> Any:
-        request = urllib.request.Request(f"{self._base}/{path}", headers=_credentials())
-        return urllib.request.urlopen(request, timeout=_SECONDS)
+    def _open(self, path: str, seconds: float) -> AbstractContextManager[Any]:
+        return open_bounded(f"{self._base}/{path}", _credentials(), seconds)
+
+
+class _Taking:
+    """A download under way, and how much of it may still come."""
+
+    def __init__(self, source: str, folder: Path) -> None:
+        self.root, self.folder = urllib.parse.urlparse(source).path.strip("/"), folder
+        self.until = time.monotonic() + DOWNLOAD_SECONDS
+        self._source, self._bytes, self._entries = source, MAX_BUNDLE_BYTES, _MAX_ENTRIES
+
+    def take(self, size: int) -> None:
+        self._bytes -= size
+        if self._bytes < 0:
+            raise OSError(f"{self._source} has more than {MAX_BUNDLE_BYTES:,} bytes")
+
+    def count(self) -> None:
+        self._entries -= 1
+        if self._entries < 0:
+            raise OSError(f"{self._source} has more than {_MAX_ENTRIES:,} files and folders")
+
+
+def check_name(name: str) -> str:
+    """The name, when it can be that of a file in a folder; raises ValueError for any other."""
+    if name in ("", ".", "..") or re.search(r"[\0-\x1f\x7f/\\]", name) or len(name.encode()) > 255:
+        raise ValueError(f"{name[:80]!r} is no name of a file")
+    return name
 
 
 def _error_code(body: bytes) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from closedloop.bundle.files import MAX_BUNDLE_BYTES
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.registry.embedded import prepare_database
 
@@ -26,6 +29,7 @@ CLIENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+MAX_PAGES = 10_000
 
 
 def prepare_client(tracking_uri: str) -> None:
@@ -57,16 +61,38 @@ def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
         ) from error
 
 
-def download_artifacts(tracking_uri: str, source: str, folder: str) -> str:
-    """Download the artifacts at `source` into `folder` with MLflow; returns where they are."""
-    import mlflow
+def download_files(tracking_uri: str, source: str, folder: str, *names: str) -> None:
+    """Fetch those of the `names` that are at `source`, in a process that ends afterwards.
+
+    The system ends a file that becomes larger than a bundle may be.
+    """
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BUNDLE_BYTES, MAX_BUNDLE_BYTES))
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     prepare_client(tracking_uri)
-    return str(
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=source, dst_path=folder, tracking_uri=tracking_uri
-        )
-    )
+    store = get_artifact_repository(source, tracking_uri=tracking_uri)
+    there = {entry.path.rpartition("/")[2] for entry in store.list_artifacts() if not entry.is_dir}
+    for name in names:
+        if name in there:
+            # Not `download_artifacts`, which follows what the store lists.
+            store._download_file(name, str(Path(folder) / name))
+
+
+def all_pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """What a search of MLflow's client finds, page by page; `ask` takes the token of a page.
+
+    Raises RuntimeError when there is no end to the pages.
+    """
+    token, seen = None, set[str]()
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+        if token in seen or len(seen) >= MAX_PAGES:
+            raise RuntimeError(f"no end after {len(seen) + 1} pages")
+        seen.add(token)
 
 
 def is_tagged(tag: str, value: str) -> str:

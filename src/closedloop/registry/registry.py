@@ -14,7 +14,7 @@ import pandas as pd
 
 from closedloop.bundle.skops_model import TRUSTED_TYPES, pinned_requirements
 from closedloop.errors import RegistryError
-from closedloop.registry.download import folder_name
+from closedloop.registry.download import find_downloads
 from closedloop.registry.runs import DIGEST, KEY, MODEL_PATH
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, PRUNED, PRUNING, STATUS, Versions
 
@@ -57,7 +57,7 @@ class Registry(Versions):
             facts = {f"closedloop.{name}": value for name, value in tags.items()}
             self._client.create_model_version(
                 self.name,
-                source=f"{run.info.artifact_uri}/{MODEL_PATH}",
+                source=f"{self._check_place(run.info.artifact_uri)}/{MODEL_PATH}",
                 run_id=run_id,
                 tags={
                     KEY: key,
@@ -137,10 +137,8 @@ class Registry(Versions):
                 )
             self._client.set_model_version_tag(self.name, str(number), STATUS, PRUNING)
             self._delete(self._client.get_run(found.run_id), MODEL_PATH)
-            shutil.rmtree(
-                self._downloads / self.name / folder_name(number, found.tags.get(DIGEST, "")),
-                ignore_errors=True,
-            )
+            for folder in find_downloads(self._downloads / self.name, number):
+                shutil.rmtree(folder, ignore_errors=True)
             self._client.set_model_version_tag(self.name, str(number), STATUS, PRUNED)
 
     def _tag(self, number: int, status: str, reason: str) -> None:

@@ -7,10 +7,10 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-from closedloop.bundle.files import write_manifest
-from closedloop.registry.mlflow_client import is_tagged, prepare_client, reaching
+from closedloop.bundle.files import read_file, write_manifest
+from closedloop.registry.artifacts import check_place, download, download_all, local_folder
+from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
 DROPPED = "dropped"  # the value of HAS_FILE once the file is deleted
@@ -49,9 +49,8 @@ class Runs:
     def local_file(self, run_id: str, name: str) -> Path | None:
         """The path of a run's file on this machine; None when MLflow keeps it elsewhere."""
         with self._reaching("find a file of a run"):
-            parsed = urlparse(self._client.get_run(run_id).info.artifact_uri)
-        path = Path(unquote(parsed.path)) / name
-        return path if parsed.scheme in ("", "file") and path.exists() else None
+            folder = local_folder(self._place_of(self._client.get_run(run_id)))
+        return folder / name if folder is not None and (folder / name).exists() else None
 
     def run_link(self, run_id: str, ui: str) -> str:
         """The address of a run in the MLflow UI, which is at `ui`."""
@@ -83,11 +82,10 @@ class Runs:
                     return str(run.info.run_id)
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, status="KILLED")
-            run_id = str(
-                self._client.create_run(
-                    self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}
-                ).info.run_id
+            run = self._client.create_run(
+                self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}
             )
+            run_id = str(run.info.run_id)
             from mlflow.entities import Metric, Param
 
             self._client.log_batch(
@@ -101,26 +99,38 @@ class Runs:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content.encode() if isinstance(content, str) else content)
                 if files:
-                    self._client.log_artifacts(run_id, temporary)
+                    self._upload(run, temporary)
             if data:
                 self._client.log_inputs(
                     run_id, datasets=[_data_input(name, digest) for name, digest in data.items()]
                 )
             if folder is not None:
-                self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
+                self._upload(run, str(folder), MODEL_PATH)
             self._client.set_terminated(run_id, status="FINISHED")
             return run_id
 
     def read_run_file(self, run_id: str, name: str) -> str:
         """The text of a file logged with a run."""
-        import mlflow
-
         with self._reaching(f"read {name} of a run"), tempfile.TemporaryDirectory() as temporary:
-            uri = f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
-            downloaded = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, dst_path=temporary, tracking_uri=self.tracking_uri
-            )
-            return Path(downloaded).read_text(encoding="utf-8")
+            place, folder = self._place_of(self._client.get_run(run_id)), Path(temporary)
+            if (local := local_folder(place)) is not None:
+                folder = local
+            else:
+                download(self.tracking_uri, place, [name], folder)
+            return read_file(folder / name).decode()
+
+    def all_files(self, run: Any, folder: Path) -> Path:
+        """The folder with all files of a run: where they are on this machine, or else `folder`.
+
+        Raises OSError for links among them, which would copy what lies elsewhere.
+        """
+        place = self._place_of(run)
+        if (local := local_folder(place)) is not None:
+            if links := [path.name for path in local.rglob("*") if path.is_symlink()]:
+                raise OSError(f"{links[0]} in {local} is a link")
+            return local
+        download_all(self.tracking_uri, place, folder)
+        return folder
 
     def drop_files(self, name: str, *, keep: int) -> int:
         """Delete the file `name` from all runs but the newest `keep`; returns how many.
@@ -157,26 +167,36 @@ class Runs:
 
     def _runs_with_file(self, name: str) -> list[Any]:
         """Newest first."""
-        found: list[Any] = []
-        page = None
-        while page is None or page.token:
-            page = self._client.search_runs(
-                [self._experiment()],
-                filter_string=f"tags.`{HAS_FILE}` = '{name}'",
-                max_results=1000,
-                order_by=["attributes.start_time DESC"],
-                page_token=page and page.token,
+        return list(
+            all_pages(
+                lambda token: self._client.search_runs(
+                    [self._experiment()],
+                    filter_string=f"tags.`{HAS_FILE}` = '{name}'",
+                    max_results=1000,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
             )
-            found += page
-        return found
+        )
 
     def _delete(self, run: Any, name: str) -> None:
         """Delete a file or folder of a run, if it is there, wherever MLflow keeps it."""
+        self._store_of(run).delete_artifacts(name)
+
+    def _upload(self, run: Any, folder: str, inside: str | None = None) -> None:
+        self._store_of(run).log_artifacts(folder, inside)
+
+    def _store_of(self, run: Any) -> Any:
+        """MLflow's store of a run's files, at the address that was checked, not at a later one."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        get_artifact_repository(
-            run.info.artifact_uri, tracking_uri=self.tracking_uri
-        ).delete_artifacts(name)
+        return get_artifact_repository(self._place_of(run), tracking_uri=self.tracking_uri)
+
+    def _place_of(self, run: Any) -> str:
+        return self._check_place(run.info.artifact_uri)
+
+    def _check_place(self, uri: str) -> str:
+        return check_place(uri, self.tracking_uri, self._artifacts)
 
     def _runs(self, key: str) -> Any:
         return self._client.search_runs([self._experiment()], filter_string=is_tagged(KEY, key))

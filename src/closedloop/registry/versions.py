@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from closedloop.bundle.files import extra_files
 from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
 from closedloop.errors import RegistryError
-from closedloop.registry.download import download_files, folder_name, local_folder
-from closedloop.registry.mlflow_client import download_artifacts, is_tagged
+from closedloop.registry.artifacts import download_bundle, local_folder
+from closedloop.registry.download import download_files
+from closedloop.registry.mlflow_client import is_tagged
 from closedloop.registry.runs import DIGEST, KEY, Runs
 
 PRODUCTION, PREVIOUS = "production", "previous"
@@ -128,19 +130,19 @@ class Versions(Runs):
         raise AssertionError(f"version {number} appeared while it was looked for")
 
     def extra_files(self) -> dict[int, tuple[str, ...]]:
-        """Version -> the files beside its registered ones, for versions with files on this machine.
+        """Version -> the files beside its registered ones, for versions that lie on this machine.
 
-        Versions without such files are left out. Nothing is downloaded.
+        Versions without such files are left out.
         """
         found = {}
         for facts in self.versions():
             with self._reaching(f"look up version {facts.version}"):
                 version = self._version(facts.version)
-            if version is None:  # deleted meanwhile
-                continue
-            kept = folder_name(facts.version, version.tags.get(DIGEST, ""))
-            folder = local_folder(version.source) or self._downloads / self.name / kept
-            found[facts.version] = extra_files(folder)
+                if version is None:  # deleted meanwhile
+                    continue
+                folder = local_folder(self._check_place(version.source))
+            if folder is not None:
+                found[facts.version] = extra_files(folder)
         return {number: names for number, names in found.items() if names}
 
     def read_file(self, number: int, name: str) -> str:
@@ -149,13 +151,11 @@ class Versions(Runs):
 
     def _download(self, source: str, number: int, digest: str) -> Path:
         return download_files(
-            source,
-            f"model {self.name} version {number}",
+            self._check_place(source),
+            number,
             digest,
-            into=self._downloads / self.name / folder_name(number, digest),
-            download=lambda source, folder: Path(
-                download_artifacts(self.tracking_uri, source, str(folder))
-            ),
+            into=self._downloads / self.name,
+            download=partial(download_bundle, self.tracking_uri),
         )
 
     def _aliased(self, alias: str) -> int | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,8 @@ from closedloop.bundle.files import (
     model_digest,
     write_manifest,
 )
+from closedloop.bundle.loaded import load_with_pipeline
+from closedloop.errors import ModelError
 from tests.unit.bundle.shop import fit_pipeline, write_bundle
 
 
@@ -88,6 +93,46 @@ def test_damage_is_named(folder: Path) -> None:
         assert model_digest(folder) != digest
         assert describe_damage(folder).startswith("sha256 ")
     assert describe_damage(folder / "nowhere") == f"no model in {folder / 'nowhere'}"
+
+
+NO_FILES = {
+    "a link": lambda path: path.symlink_to("/etc/hostname"),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "6 GB": lambda path: (path.touch(), os.truncate(path, 6_000_000_000)),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("name", ["self_test.json", "model.skops", MANIFEST_FILE])
+def test_what_is_no_file_of_its_own_is_not_read(folder: Path, name: str, make: Any) -> None:
+    """A link, a device, a pipe that nobody writes to and a file of gigabytes count as missing, at
+    once, and no bundle with them loads."""
+    digest = write_manifest(folder)
+    (folder / name).unlink()
+    make(folder / name)
+    assert model_digest(folder) != digest
+    if name != MANIFEST_FILE:
+        assert describe_damage(folder) == f"{name} missing"
+        with pytest.raises(ModelError):
+            load_with_pipeline(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/b", "run.sh"])
+def test_a_manifest_names_no_file_but_those_of_a_bundle(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    """What it names elsewhere is not even hashed, and no bundle with other files is written."""
+    write_manifest(folder)
+    (tmp_path / "outside").touch()
+    path = folder / MANIFEST_FILE
+    path.write_text(json.dumps({"sha256": {name: "0" * 64}}), encoding="utf-8")
+    assert describe_damage(folder) == f"sha256 {model_digest(folder)[:12]}"
+    (folder / "run.sh").touch()
+    with pytest.raises(ModelError, match=r"in files of a bundle, got .*run\.sh"):
+        write_manifest(folder)
 
 
 def test_the_digest_is_that_of_the_content_not_of_the_place(folder: Path, tmp_path: Path) -> None:

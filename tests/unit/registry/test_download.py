@@ -12,15 +12,15 @@ import pytest
 
 from closedloop.bundle.files import model_digest, write_manifest
 from closedloop.errors import RegistryError
-from closedloop.registry.download import download_files, folder_name, remove_downloads
+from closedloop.registry.download import download_files, remove_downloads
 
 REMOTE = "mlflow-artifacts:/1/model"
 
 
 def write_files(folder: Path, number: int) -> Path:
-    (folder / "inside").mkdir(parents=True)
-    (folder / "model").write_text(f"model {number}", encoding="utf-8")
-    (folder / "inside" / "more").write_text("more", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.skops").write_text(f"model {number}", encoding="utf-8")
+    (folder / "facts.json").write_text("facts", encoding="utf-8")
     write_manifest(folder)
     return folder
 
@@ -31,13 +31,12 @@ def get(tmp_path: Path) -> Callable[[int], Path]:
 
     def get(number: int) -> Path:
         digest = model_digest(write_files(tmp_path / "stores" / os.urandom(8).hex(), number))
-        into = tmp_path / "kept" / folder_name(number, digest)
         return download_files(
             REMOTE,
-            f"version {number}",
+            number,
             digest,
-            into=into,
-            download=lambda _, to: write_files(to / "files", number),
+            into=tmp_path / "kept",
+            download=lambda _, to: write_files(to, number),
         )
 
     return get
@@ -129,4 +128,5 @@ def test_many_may_fetch_and_delete_at_once(get: Callable[[int], Path], tmp_path:
     remove_downloads(tmp_path / "kept", [last])
     assert len(left(tmp_path / "kept")) <= 2
     for folder in (tmp_path / "kept").iterdir():
-        assert folder.name == folder_name(int(folder.name.partition("-")[0]), model_digest(folder))
+        number = folder.name.partition("-")[0]
+        assert folder.name == f"{number}-{model_digest(folder)[:16]}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from closedloop.errors import RegistryError
+from closedloop.registry.mlflow_client import all_pages
 from closedloop.registry.registry import Registry
 from closedloop.registry.runs import DIGEST
 from closedloop.registry.versions import PRUNED, PRUNING, STATUS, VersionFacts
@@ -29,7 +30,7 @@ def check_source(source: Registry, report: Callable[[int, int], object]) -> None
     versions = list_versions(source)
     for done, version in enumerate(versions):
         report(done, len(versions))
-        if not str(version.source).startswith(runs.get(version.run_id, "no such run")):
+        if not str(version.source).startswith(f"{runs.get(version.run_id, 'no such run')}/"):
             raise RegistryError(
                 where=f"model {source.name} version {version.version}",
                 wanted=f"files in a run of experiment {source.name}",
@@ -67,15 +68,16 @@ def list_runs(registry: Registry) -> list[Any]:
 
     with registry._reaching("list the runs"):
         experiment = registry._client.get_experiment_by_name(registry.name)
-        found: list[Any] = []
-        token = None if experiment is not None else ""
-        while token != "":
-            page = registry._client.search_runs(
-                [experiment.experiment_id], run_view_type=ViewType.ALL, page_token=token
+        if experiment is None:
+            return []
+        runs = list(
+            all_pages(
+                lambda token: registry._client.search_runs(
+                    [experiment.experiment_id], run_view_type=ViewType.ALL, page_token=token
+                )
             )
-            found += page
-            token = page.token or ""
-    return sorted(found, key=lambda run: (run.info.start_time or 0, run.info.run_id))
+        )
+    return sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
 
 
 def list_versions(registry: Registry) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from closedloop.errors import RegistryError
@@ -177,7 +178,6 @@ class RegistryCopy(Registry):
                 source._client.get_metric_history(run.info.run_id, name)
                 for name in run.data.metrics
             ]
-            files = [file.path for file in source._client.list_artifacts(run.info.run_id)]
         metrics = [
             Metric(metric.key, metric.value, metric.timestamp, metric.step)
             for history in histories
@@ -195,12 +195,10 @@ class RegistryCopy(Registry):
             made = copy.info.run_id
             if metrics or parameters:
                 self._client.log_batch(made, metrics=metrics, params=parameters)
-            local = source.local_file(run.info.run_id, "")
-            for path in files if local is None else ():
-                with source._reaching("read the files of a run"):
-                    source._client.download_artifacts(run.info.run_id, path, folder)
-            if files:
-                self._client.log_artifacts(made, folder if local is None else str(local))
+            with source._reaching("read the files of a run"):
+                files = source.all_files(run, Path(folder))
+            if any(files.rglob("*")):
+                self._upload(copy, str(files))
             if run.inputs.dataset_inputs:
                 self._client.log_inputs(made, datasets=run.inputs.dataset_inputs)
             if run.info.status not in ("RUNNING", "SCHEDULED"):
@@ -243,10 +241,10 @@ class RegistryCopy(Registry):
 
     def _make_version(self, source: Registry, original: Any, runs: dict[str, str]) -> None:
         with source._reaching("find the files of a version"):
-            inside = original.source.removeprefix(
-                source._client.get_run(original.run_id).info.artifact_uri
+            inside = source._check_place(original.source).removeprefix(
+                source._place_of(source._client.get_run(original.run_id))
             )
-        files = f"{self._client.get_run(runs[original.run_id]).info.artifact_uri}{inside}"
+        files = f"{self._place_of(self._client.get_run(runs[original.run_id]))}{inside}"
         number, made = int(original.version), 0
         while made < number:
             made = int(
