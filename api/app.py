@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import chain
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
+from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
@@ -49,8 +51,11 @@ def create_app(
     everyone may ask, under a name of `hosts` if these are given.
     """
     production = follower.production
+    limits = limits or RequestLimits()
     queue = RecordQueue(records)
     metrics = Metrics(production, queue)
+    connections = Connections(limits, metrics.connections_closed)
+    metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     predictor = Predictor(production, record_first, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
@@ -58,7 +63,7 @@ def create_app(
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics),
+        lifespan=_lifespan(follower, queue, metrics, connections),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -74,7 +79,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     add_documentation_page(app)
-    app.guard(metrics, Guard(limits or RequestLimits(), keys, hosts), _find_paths(app, routers))
+    app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
     described = APIRouter()
@@ -84,20 +89,20 @@ def create_app(
 
 
 def _lifespan(
-    follower: Follower, queue: RecordQueue, metrics: Metrics
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    follower: Follower, queue: RecordQueue, metrics: Metrics, connections: Connections
+) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         # Before the first request: a worker without a model must not take requests that another
         # worker could answer.
         await run_in_threadpool(follower.follow_once)
         follower.start()
         queue.start()
-        refreshing = asyncio.create_task(_refresh_metrics(metrics))
+        refreshing = asyncio.create_task(_refresh(metrics, connections))
         try:
-            yield
+            yield {"connections": connections}  # for the server's protocol
         finally:
             refreshing.cancel()
             follower.stop()
@@ -106,9 +111,10 @@ def _lifespan(
     return lifespan
 
 
-async def _refresh_metrics(metrics: Metrics) -> None:
+async def _refresh(metrics: Metrics, connections: Connections) -> None:
     while True:
         metrics.refresh()
+        connections.close_overdue()
         await asyncio.sleep(_REFRESH_SECONDS)
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Callable
 from math import ceil
+from typing import Any
 
+import uvicorn
 from starlette.types import ASGIApp
+
+from api.guard.connections import GuardedProtocol
 
 
 def tune_garbage_collection() -> None:
@@ -20,23 +25,20 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
+def configure(app: ASGIApp | Callable[[], ASGIApp], **options: Any) -> uvicorn.Config:
+    """The server of an app of `create_app`: within its limits, and without WebSockets."""
+    return uvicorn.Config(app, http=GuardedProtocol, ws="none", access_log=False, **options)
+
+
 def run(app: ASGIApp, host: str, port: int, *, patience_seconds: float = 30.0) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish and record the open requests, and return.
 
     `patience_seconds` bounds that wait and should not be less than a request may take. Call it from
     the main thread.
     """
-    import uvicorn
-
     tune_garbage_collection()
     server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            access_log=False,
-            timeout_graceful_shutdown=ceil(patience_seconds),
-        )
+        configure(app, host=host, port=port, timeout_graceful_shutdown=ceil(patience_seconds))
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again at its end, for the handler that was set before. The

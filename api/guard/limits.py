@@ -30,11 +30,20 @@ MONITORING_PATHS = frozenset({"/metrics"})
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What a request may take. `max_waiting_requests` bounds all open requests, waiting or not."""
+    """What a request and its connection may take.
+
+    `max_waiting_requests` bounds all open requests, waiting or not. `stall_seconds` is the longest
+    time between two bytes of a body, or of an answer that the client takes.
+    """
 
     max_body_bytes: int = 10_000_000
     max_waiting_requests: int = 512
     request_seconds: float = 30.0
+    max_header_bytes: int = 32_768
+    header_seconds: float = 10.0
+    stall_seconds: float = 10.0
+    keep_alive_seconds: float = 5.0
+    max_connections: int = 1_000
 
 
 def answer_refusal(refusal: Refusal) -> JSONResponse:

@@ -72,55 +72,62 @@ class Metrics:
             "Rows answered without a record",
             registry=self._registry,
         )
+        self.connections_closed = Counter(
+            "closedloop_connections_closed",
+            "Connections that the service ended, by reason",
+            ["reason"],
+            registry=self._registry,
+        )
         self.features = FeatureMetrics(self._registry, production)
         self._add_gauges(production, queue)
 
     def _add_gauges(self, production: Production, queue: RecordQueue) -> None:
-        self._gauge(
+        self.add_gauge(
             "records_waiting",
             "Rows waiting for their commit",
             lambda: queue.waiting,
             "livesum",
         )
-        self._gauge(
+        self.add_gauge(
             "records_writable",
             "0 when the last attempt to record failed",
             lambda: queue.fault is None,
             "livemin",
         )
         # The minimum: a version is live when every worker answers with it.
-        self._gauge(
+        self.add_gauge(
             "model_version",
             "Version that answers; 0 for none",
             lambda: production.current.version if production.current else 0,
             "livemin",
         )
-        self._gauge(
+        self.add_gauge(
             "model_wanted_version",
             "Version that `production` pointed at when the registry was last reached; 0 for none",
             lambda: production.following.wanted or 0,
             "livemax",
         )
-        self._gauge(
+        self.add_gauge(
             "model_loaded_timestamp_seconds",
             "When the version that answers was loaded",
             lambda: production.current.loaded_at.timestamp() if production.current else 0,
             "livemin",
         )
-        self._gauge(
+        self.add_gauge(
             "registry_reachable",
             "1 when the registry answered the last request",
             lambda: production.following.asked and production.following.registry_fault is None,
             "livemin",
         )
-        self._gauge(
+        self.add_gauge(
             "versions_refused",
             "Versions that failed to load or failed their self-test",
             lambda: len(production.following.refused),
             "livemax",
         )
 
-    def _gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
+    def add_gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
+        """Add a gauge that `refresh` reads; `join` makes one value of those of several workers."""
         self._read.append(
             (
                 Gauge(

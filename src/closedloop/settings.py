@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     max_rows: int = Field(default=10_000, ge=1)
     max_waiting_requests: int = Field(default=512, ge=1)
     request_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    max_header_bytes: int = Field(default=32_768, ge=1_024)
+    max_connections: int = Field(default=1_000, ge=1)
+    header_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    stall_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    keep_alive_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     source_url: str | None = None
     to_database_url: str | None = None
     to_mlflow_url: str | None = None

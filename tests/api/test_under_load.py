@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import uvicorn
 
+from api.server import configure
 from closedloop.bundle.frames import score_frame
 from closedloop.windows.prepare import prepare
 
@@ -30,7 +31,7 @@ def serve(app: Any) -> Iterator[str]:
     """The app behind uvicorn on a port of its own; whoever connects early waits in the socket's
     queue."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = uvicorn.Server(configure(app, log_level="warning"))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -98,7 +98,14 @@ def build_service(
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
-        settings.max_body_bytes, settings.max_waiting_requests, settings.request_seconds
+        settings.max_body_bytes,
+        settings.max_waiting_requests,
+        settings.request_seconds,
+        settings.max_header_bytes,
+        settings.header_seconds,
+        settings.stall_seconds,
+        settings.keep_alive_seconds,
+        settings.max_connections,
     )
     records = Records(engine, sync=settings.records_sync)
     return create_app(
@@ -163,19 +170,19 @@ def _run_in_this_process(
 def _run_workers(
     build: Callable[[], ServiceApp], host: str, port: int, workers: int, patience_seconds: float
 ) -> None:
-    import uvicorn
     from uvicorn.supervisors import Multiprocess
+
+    from api.server import configure
 
     with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
         # Each worker writes its metrics there; the one that is asked adds them up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        config = uvicorn.Config(
+        config = configure(
             build,
             factory=True,
             host=host,
             port=port,
             workers=workers,
-            access_log=False,
             timeout_graceful_shutdown=ceil(patience_seconds),
         )
         listening = config.bind_socket()
@@ -227,10 +234,12 @@ def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iter
     """
     import uvicorn
 
+    from api.server import configure
+
     started = datetime.now(UTC).isoformat(timespec="seconds")
     app = build_service(use_case, settings, host, "demo", started)
     listening = socket.create_server((host, port))
-    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
+    server = uvicorn.Server(configure(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     address = f"http://{host}:{listening.getsockname()[1]}"
