@@ -19,22 +19,23 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke bench-serving bench-scoring \
-	bench-loop reference pictures docs clean
+.PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
+	bench-scoring bench-loop reference pictures docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv from requirements.lock; does nothing when it is up to date.
 
-# --no-deps, because the lock is complete and pip refuses hashes where a dependency asks for an extra of a pinned package;
+# First pip itself, and setuptools, which builds this project. --no-deps, because the lock is complete and pip refuses hashes where a dependency asks for an extra of a pinned package;
 # `pip check` then proves that nothing is missing.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock stack/build.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "wanted Python 3.11 to 3.13 with venv, found none: install it, or run: make install PYTHON=/path/to/python" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "creating .venv with $(PYTHON)"; $(PYTHON) -m venv --clear .venv; }
 	@echo "installing requirements.lock into .venv (takes minutes the first time)"
+	@$(PIP) install --no-deps --require-hashes -r stack/build.lock
 	@$(PIP) install --no-deps --require-hashes -r requirements.lock
-	@$(PIP) install --no-deps -e .
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check
 	@touch $@
 
@@ -68,6 +69,7 @@ lock: ## Rewrite the locks from pyproject.toml; UPGRADE=--upgrade takes newer ve
 	@[ -x .venv/lock/bin/python ] || $(PYTHON) -m venv .venv/lock
 	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
 	$(COMPILE) --extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) $(UPGRADE) --output-file stack/build.lock --group pyproject.toml:build
 	$(COMPILE) --constraint requirements.lock --output-file stack/loop.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file stack/api.lock --group pyproject.toml:api
 
@@ -82,8 +84,8 @@ up: ## Build and start the Compose stack, wait until it is healthy, and print it
 down: ## Stop the Compose stack; its volumes stay.
 	@docker compose --profile '*' down
 
-logs: ## Print the logs of the stack.
-	@docker compose --profile '*' logs --no-color --timestamps
+logs: ## Print the logs of the stack, without the secrets of .env.
+	@sh stack/logs.sh
 
 backup: ## Save the running stack to backups/TIME or TO=folder; WITH_WINDOWS=1 includes the windows.
 	@sh stack/backup.sh $(if $(TO),"$(TO)")
@@ -96,6 +98,12 @@ restore: ## Restore the backup FROM=folder into a stopped stack; FORCE=1 replace
 
 smoke: install ## Test the running stack from outside; results go to var/smoke.
 	$(BIN)/pytest -m stack tests/stack/test_smoke.py
+
+sbom: ## Print what an image is made of, as CycloneDX: the API's, or IMAGE=name.
+	@docker run --rm --network none --entrypoint cat $(or $(IMAGE),closedloop/api:0.2.0) /opt/closedloop/sbom.json
+
+pin-images: ## Write the digests that the registries have now behind the tags of the public images.
+	@sh stack/pin-images.sh
 
 bench-serving: install ## Compare the API with MLflow's server and usual code; quick: ARGS="--seconds 1 --repetitions 1 --keep-docs".
 	@$(BIN)/python -m tests.bench.serving $(ARGS)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -18,22 +20,16 @@ import pytest
 from closedloop.operations.child_process import start_child, stop_child
 from tests.contracts.backends import START_SECONDS, answers, wait
 
-# By default each request costs the server a third of a second to look at the password.
-_LOGIN = """[mlflow]
-default_permission = READ
-database_uri = sqlite:///{home}/users.db
-admin_username = admin
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-grant_default_workspace_access = false
-auth_cache_ttl_seconds = 600
-"""
+# The stack's own, with another database.
+_LOGIN = Path(__file__).resolve().parents[1] / "stack" / "mlflow"
 
 
 @dataclass(frozen=True)
 class TeamMlflow:
-    """Its address and the login of a user without admin rights."""
+    """Its address, the database of its users, and the login of one without admin rights."""
 
     uri: str
+    users: str
     user: str
     password: str
 
@@ -47,7 +43,11 @@ class TeamMlflow:
 def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], TeamMlflow]]:
     """Start a server for a module; calling the fixture waits until it answers."""
     home, admin = tmp_path_factory.mktemp("team"), secrets.token_hex(16)
-    (home / "login.ini").write_text(_LOGIN.format(home=home))
+    login = (_LOGIN / "basic_auth.ini").read_text(encoding="utf-8")
+    (home / "login.ini").write_text(
+        re.sub("(?m)^database_uri = .*$", f"database_uri = sqlite:///{home}/users.db", login),
+        encoding="utf-8",
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -73,6 +73,7 @@ def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+        "PYTHONPATH": os.pathsep.join([str(_LOGIN), *sys.path]),
         "MLFLOW_AUTH_CONFIG_PATH": str(home / "login.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": admin,
     }
@@ -86,7 +87,7 @@ def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
             ended = wait(process, 0.2)
             assert not ended, f"it ended: {(home / 'log').read_text()}"
             assert monotonic() < deadline, f"no answer: {(home / 'log').read_text()}"
-        return _add_user(TeamMlflow(uri, "admin", admin))
+        return _add_user(TeamMlflow(uri, f"sqlite:///{home}/users.db", "admin", admin))
 
     try:
         yield wait_for_it
@@ -95,7 +96,7 @@ def starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
 
 
 def _add_user(asked_by: TeamMlflow) -> TeamMlflow:
-    added = TeamMlflow(asked_by.uri, "ann", secrets.token_hex(16))
+    added = TeamMlflow(asked_by.uri, asked_by.users, "ann", secrets.token_hex(16))
     known = base64.b64encode(f"{asked_by.user}:{asked_by.password}".encode()).decode()
     request = urllib.request.Request(
         f"{asked_by.uri}/api/2.0/mlflow/users/create",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.house.tree import ROOT
 
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # No tool that could ask is sure to be in its image, so s3-init asks from outside.
 ASKED_FROM_OUTSIDE = {"s3"}
 # One right, for one command, without a network.
@@ -28,8 +28,8 @@ def is_job(name: str) -> bool:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_confined(name: str) -> None:
-    """A read-only root file system, no capability, no way to new privileges, a memory limit and
-    logs that end."""
+    """A read-only root file system, no capability, no way to new privileges, limits of memory,
+    processors and processes, and logs that end."""
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (
         True,
@@ -37,7 +37,9 @@ def test_every_service_is_confined(name: str) -> None:
         ["no-new-privileges:true"],
     )
     assert service.get("cap_add", []) == (["CHOWN"] if name in MAY_CHOWN else [])
-    assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["cpus"] in (1, "${STACK_CPUS:-2}")
+    assert 0 < service["pids_limit"] <= 4096
     assert service["logging"]["options"]["max-size"]
     assert "privileged" not in service
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
@@ -51,7 +53,7 @@ def test_no_service_runs_as_root(name: str) -> None:
     if name in MAY_CHOWN:
         assert (service["user"], service["network_mode"]) == ("0", "none")
     elif any(image in service["image"] for image in IMAGES_OF_OURS):
-        stages = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM base AS ")[1:]
+        stages = DOCKERFILE.split("\nFROM base AS ")[1:]
         assert all("\nUSER closedloop\n" in stage for stage in stages)
         assert "user" not in service
     elif name not in ("prometheus", "grafana"):  # their images name users of their own
@@ -59,10 +61,32 @@ def test_no_service_runs_as_root(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_image_has_a_version(name: str) -> None:
-    """An image without a tag, or `latest`, is another one tomorrow."""
-    image = re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", SERVICES[name]["image"])
-    assert re.fullmatch(r"[a-z0-9/.-]+:v?\d[\w.-]*", image), image
+def test_every_image_is_one_image(name: str) -> None:
+    """A tag may be another image tomorrow: a public one has its digest, too. Ours are built
+    here."""
+    assert _is_pinned(image := _defaults(SERVICES[name]["image"])), image
+
+
+def test_our_images_are_built_on_one_image() -> None:
+    """The Dockerfile and docker-compose.yml name the same Python, by its digest."""
+    (first,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    assert _is_pinned(first)
+    assert {
+        _defaults(service["build"]["args"]["PYTHON_IMAGE"])
+        for service in SERVICES.values()
+        if "build" in service
+    } == {first}
+    others = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    assert set(others) == {"${PYTHON_IMAGE}", "build", "base"}
+
+
+def _defaults(text: str) -> str:
+    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", text)
+
+
+def _is_pinned(image: str) -> bool:
+    digest = r":v?\d+\.\d[\w.-]*@sha256:[0-9a-f]{64}"
+    return bool(re.fullmatch(rf"[a-z0-9/.-]+{digest}|closedloop/[a-z]+:\d[\w.]*", image))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -90,19 +114,18 @@ def test_a_part_that_others_wait_for_can_be_asked(name: str) -> None:
 
 
 def test_ports_are_published_on_this_machine_only() -> None:
-    """By default every published port is bound to loopback, and the stores publish none and stand
-    in networks without a way out."""
+    """By default every published port is bound to loopback. The stores and Prometheus, which has no
+    login, publish none and stand in networks without a way out."""
     for name, service in SERVICES.items():
         assert all(
             str(port).startswith("${CLOSEDLOOP_BIND:-127.0.0.1}:")
             for port in service.get("ports", [])
         ), name
-    assert not SERVICES["postgres"].get("ports")
-    assert not SERVICES["s3"].get("ports")
-    assert [
-        FILE["networks"][name]["internal"]
-        for name in (*SERVICES["postgres"]["networks"], *SERVICES["s3"]["networks"])
-    ] == [True, True]
+    for closed in ("postgres", "s3", "prometheus"):
+        assert not SERVICES[closed].get("ports")
+        assert [FILE["networks"][name] for name in SERVICES[closed]["networks"]] == [
+            {"internal": True}
+        ]
 
 
 def test_every_folder_that_is_kept_is_a_volume() -> None:
@@ -143,7 +166,8 @@ def _pins(path: Path) -> set[str]:
 
 
 def test_the_image_of_the_api_holds_what_answers_and_no_more() -> None:
-    """Neither MLflow, Prefect nor Evidently are in the image that faces clients."""
+    """Neither MLflow, Prefect nor Evidently are in the image that faces clients, nor what only
+    developers use."""
     names = {name.lower() for name, _ in _pins(ROOT / "stack" / "api.lock")}
     assert not names & {
         "mlflow",
@@ -153,25 +177,18 @@ def test_the_image_of_the_api_holds_what_answers_and_no_more() -> None:
         "boto3",
         "duckdb",
         "matplotlib",
+        "pip",
+        "setuptools",
+        "pyyaml",
+        "watchfiles",
+        "websockets",
     }
-    assert {"fastapi", "uvicorn", "onnxruntime", "psycopg", "scikit-learn"} <= names
-
-
-def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
-    """make-env.sh gives each missing secret a random value, keeps those that are there, and lets
-    nobody else read the file."""
-    file = tmp_path / "env"
-    file.write_text("S3_REGION=here\nSTACK_API_KEY=mine\nGRAFANA_PASSWORD=\n", encoding="utf-8")
-    file.chmod(0o644)
-    script = ["sh", str(ROOT / "stack" / "make-env.sh"), str(file)]
-    first = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    made = file.read_text(encoding="utf-8")
-    assert "STACK_API_KEY=mine" in made
-    assert re.search(r"^GRAFANA_PASSWORD=[0-9a-f]{48}$", made, flags=re.MULTILINE)
-    values = re.findall(r"^[A-Z0-9_]+=(?:admin:)?([0-9a-f]{48})$", made, flags=re.MULTILINE)
-    assert len(set(values)) == len(values) >= 10
-    assert "STACK_API_KEY" not in first
-    assert subprocess.run(script, capture_output=True, text=True, check=True).stdout == ""
-    assert file.read_text(encoding="utf-8") == made
-    subprocess.run([*script[:2], str(tmp_path / "new")], capture_output=True, check=True)
-    assert not any(path.stat().st_mode & 0o077 for path in (file, tmp_path / "new"))
+    assert {
+        "fastapi",
+        "uvicorn",
+        "uvloop",
+        "httptools",
+        "onnxruntime",
+        "psycopg",
+        "scikit-learn",
+    } <= names

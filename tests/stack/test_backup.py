@@ -107,7 +107,7 @@ def _login(stack: OwnStack, user: str, password: str) -> int:
 def test_nothing_of_the_old_secrets_is_needed(copied: Copied) -> None:
     """MLflow's users, whose hashes came with the database, have the passwords of the new stack's
     .env, and the old ones no longer."""
-    for user in ("admin", "reader"):
+    for user in ("admin", "promoter", "trainer", "reader"):
         new, old = (
             stack.read(f"MLFLOW_{user.upper()}_PASSWORD") for stack in (copied.new, copied.old)
         )

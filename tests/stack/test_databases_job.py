@@ -1,4 +1,4 @@
-"""The databases job and the one of MLflow's users on a real PostgreSQL: every role and both users
+"""The databases job and the one of MLflow's users on a real PostgreSQL: every role and every user
 have the password of the environment."""
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def job(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_mlflows_users_follow_the_environment(
     job: ModuleType, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On empty tables both are made; a changed password is theirs from then on, and no other
+    """On empty tables all are made; a changed password is theirs from then on, and no other
     user's; the same one leaves the hash alone. MLflow's own store says whom it lets in, and who may
     do everything."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
+    users = ("admin", "promoter", "trainer", "reader")
+
     def lets_in(word: str) -> list[bool]:
-        return [
-            store.authenticate_user(name, f"{name}-{word}-password") for name in ("admin", "reader")
-        ]
+        return [store.authenticate_user(name, f"{name}-{word}-password") for name in users]
 
     def run(word: str) -> None:
-        for name in ("admin", "reader"):
+        for name in users:
             monkeypatch.setenv(f"MLFLOW_{name.upper()}_PASSWORD", f"{name}-{word}-password")
         load("mlflow_users").set_users(database)
 
@@ -59,14 +59,14 @@ def test_mlflows_users_follow_the_environment(
     store = SqlAlchemyStore()
     store.init_db(database)
     try:
-        assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
+        assert [store.get_user(name).is_admin for name in users] == [True, False, False, False]
         store.create_user("friend", "friend-first-password")
         before = [user.password_hash for user in store.list_users()]
         run("first")
         assert [user.password_hash for user in store.list_users()] == before
         run("second")
-        assert (lets_in("first"), lets_in("second")) == ([False, False], [True, True])
-        assert [store.get_user(name).is_admin for name in ("admin", "reader")] == [True, False]
+        assert (lets_in("first"), lets_in("second")) == ([False] * 4, [True] * 4)
+        assert [store.get_user(name).is_admin for name in users] == [True, False, False, False]
         assert store.authenticate_user("friend", "friend-first-password")
     finally:
         store.engine.dispose()

@@ -203,6 +203,20 @@ def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:
     assert {url for _, url in published} == {"127.0.0.1"}
 
 
+def test_an_image_lists_what_it_is_made_of_and_installs_nothing(stack: Stack) -> None:
+    """The API's bill of materials has its packages; there is no pip to add others with."""
+    written = stack.compose("exec", "--no-TTY", "api", "cat", "/opt/closedloop/sbom.json").stdout
+    keep("sbom.json", written)
+    names = {component["name"] for component in json.loads(written)["components"]}
+    assert {"closedloop", "fastapi", "python", "libgomp1"} <= names
+    assert not names & {"pip", "setuptools", "mlflow", "prefect"}
+    for python in ("/opt/closedloop/bin/python", "/usr/local/bin/python"):
+        tried = stack.compose(
+            "exec", "--no-TTY", "api", "sh", "-c", f"! {python} -m pip --version", check=False
+        )
+        assert "No module named pip" in tried.stderr
+
+
 def test_people_see_it_in_prefects_pages(stack: Stack, browser: Browser) -> None:
     """Headless Chromium finds the deployments with their schedule, the form with its choice of
     windows, and the runs with their decisions; the pictures are kept."""
