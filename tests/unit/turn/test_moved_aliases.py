@@ -52,7 +52,7 @@ MOVED = [
     pytest.param({"previous": None}, "at no version, by the journal at version 2", id="gone"),
     pytest.param({"previous": 4}, "at version 4, which decision 4 rejected", id="not wanted"),
     pytest.param({"previous": 1}, "at version 1, by the journal at version 2", id="another"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("moved", "told"), MOVED)
