@@ -319,4 +319,5 @@ def test_asking_for_another_protocol_is_answered_in_this_one(
                 answers = read_all(connection)
             assert answers.startswith(b"HTTP/1.1 200 OK")
             assert answers.count(b"HTTP/1.1") == 1
+            assert b"connection: close" in answers
     assert caplog.messages == []
