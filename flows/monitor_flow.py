@@ -83,8 +83,9 @@ def monitor_flow(
     with best_effort("cancel what was missed before"):
         cancel_missed_runs()
     loop = open_loop(use_case or None, with_records=source == "records")
-    with loop.lock():
-        history = History(loop, window or None)
+    window = History(loop, window or None).window  # before it waits: that is the one asked for
+    with loop.lock("monitor"):
+        history = History(loop, window)
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )

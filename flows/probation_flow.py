@@ -41,8 +41,9 @@ def probation_flow(
         The id of the decision in the journal; 0 when nothing was on probation.
     """
     loop = open_loop(use_case or None, with_records=source == "records")
-    with loop.lock():
-        history = History(loop, window or None)
+    window = History(loop, window or None).window  # before it waits: that is the one asked for
+    with loop.lock("probation"):
+        history = History(loop, window)
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:

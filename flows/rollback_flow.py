@@ -10,12 +10,14 @@ from closedloop.storage.entry import Entry
 from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from flows.decision_page import describe, tell_moved
+from flows.prefect_client.lookup import this_run
 
 
 @task(name="go back", cache_policy=NO_CACHE, persist_result=False)
 def go_back(loop: Loop, to: int) -> Entry:
-    """Wait for a running turn to end, write the request down, and move `production`."""
-    return roll_back_by_hand(loop, to or None)
+    """Write the request down, and move `production`: refused if it has moved since the request."""
+    run = this_run()
+    return roll_back_by_hand(loop, to or None, asked_at=run.created if run else None)
 
 
 @flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from prefect import flow, task
@@ -46,10 +47,18 @@ def train_and_compare_flow(
         The id of the promotion decision in the journal.
     """
     loop = open_loop(use_case or None, with_records=source == "records")
-    with loop.lock():
-        history = History(loop, window or None)
+    window = History(loop, window or None).window  # before it waits: that is the one asked for
+    with loop.training_lock("train"):
+        with loop.lock("train"):
+            history = History(loop, window).look()
         asked = loop.journal.entry(cause) if cause else write_request(history, force=force)
-        entry = retrain(history, asked, propose=fit_and_register, act=carry_out_decision)
+        entry = retrain(
+            history,
+            asked,
+            propose=fit_and_register,
+            act=carry_out_decision,
+            lock=partial(loop.lock, "train"),
+        )
     create_markdown_artifact(
         key="promotion-decision",
         markdown=describe(entry) + tell_moved(loop),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from closedloop.decisions.checks import Action
@@ -47,16 +48,22 @@ def write_loop(path: Path, changes: dict[str, str]) -> None:
 def look(loop: Loop, window: str) -> Entry:
     """monitor_flow: what it decided before on the same data, or a turn, with the report in
     MLflow."""
-    with loop.lock():
+    with loop.lock("monitor"):
         history = History(loop, window)
         return take_turn(history, keep_report=keep_report.fn)
 
 
 def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     """train_and_compare_flow: a candidate, compared, decided about and carried out."""
-    with loop.lock():
-        history = History(loop, window)
-        return retrain(history, asked or write_request(history), propose=propose_candidate)
+    with loop.training_lock("train"):
+        with loop.lock("train"):
+            history = History(loop, window).look()
+        return retrain(
+            history,
+            asked or write_request(history),
+            propose=propose_candidate,
+            lock=partial(loop.lock, "train"),
+        )
 
 
 def live_a_little(folder: Path) -> Place:

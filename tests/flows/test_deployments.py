@@ -211,7 +211,7 @@ def test_dead_runs_are_found(worker: Team) -> None:
     install(worker, timedelta(seconds=10))
     assert len(worker.ask("/automations/filter", {})) == 2
     never = worker.run(TRAIN)
-    with worker.loop().lock():  # so that it runs for as long as we like
+    with worker.loop().lock("test"):  # so that it runs for as long as we like
         lost = worker.run(MONITOR)
         until(lambda: worker.state(lost)["type"] == "RUNNING", "the run's start")
         worker.ask(f"/flow_runs/{never}/set_state", {"state": {"type": "PENDING"}})
@@ -253,7 +253,7 @@ def test_heartbeats_at_prefects_own_pace(worker: Team) -> None:
     """With the 30 s heartbeats of prefect.yaml a long run survives, and a dead one is found."""
     install(worker, timedelta(seconds=45))
     worker.start_worker("closedloop", "--limit", "1")
-    with worker.loop().lock():
+    with worker.loop().lock("test"):
         run = worker.run(MONITOR)
         until(lambda: heartbeats_of(worker, run) >= 3, "its third heartbeat")
         assert worker.state(run)["type"] == "RUNNING"

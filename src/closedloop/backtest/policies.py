@@ -200,7 +200,7 @@ def _register(
 
     facts = Facts(
         name=parts.use_case.name,
-        key=history.key("promotion"),
+        key=history.promotion_key,
         recipe=recipe,
         classes=parts.use_case.target.classes,
         trained_windows=tuple(window.name for window in windows),

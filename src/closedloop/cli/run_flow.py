@@ -46,7 +46,8 @@ def run_flow(
         from flows.train_and_compare_flow import train_and_compare_flow
 
         flow = monitor_flow if name == "monitor" else train_and_compare_flow
-        asked = {"use_case": str(loop.use_case.path), "window": window or "", "source": source}
+        asked = {"use_case": str(loop.use_case.path), "window": window or names[-1]}
+        asked["source"] = source
         number = flow(**asked, **({"force": True} if force else {}))  # type: ignore[call-overload]
     turn = read_turn(loop, number)
     if as_json:

@@ -123,9 +123,11 @@ def show_status(
     records = facts["records"]
     line(f"records: {records['predictions']} predictions, {records['labels']} labels")
     if last := facts["last_decision"]:
+        lost = f" (superseded: {plain(last['outcome_detail'])})"
         line(
             f"last decision: {last['id']}, {plain(last['window'])}: "
-            f"{coloured(last['action'])}: {plain(last['brief'])}"
+            f"{coloured(last['action'])}{lost if last['outcome'] == 'superseded' else ''}: "
+            f"{plain(last['brief'])}"
         )
     if estimates := facts["without_labels"]:
         for sentence in tell_estimates(read_details(TurnDetails, estimates)):

@@ -100,7 +100,7 @@ def summarise(loop: Loop, entries: Sequence[Entry]) -> TurnSummary:
 
 def _result(entry: Entry) -> str:
     moved = entry.decision.action in (Action.PROMOTE, Action.ROLLBACK)
-    if moved and entry.outcome != "done":
+    if entry.outcome == "superseded" or (moved and entry.outcome is None):
         return NOT_CARRIED_OUT
     # A retraining that nothing followed from is left to another worker.
     return _RESULTS.get(entry.decision.action, NOT_CARRIED_OUT)

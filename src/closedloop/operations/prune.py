@@ -8,7 +8,7 @@ and evidence.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,12 +64,17 @@ class Pruning:
 
 
 def prune(loop: Loop, rules: KeepRules, *, dry_run: bool = False) -> Pruning:
-    """Delete what nothing needs, or in a dry run only return it. Waits for a running turn.
+    """Delete what nothing needs, or in a dry run only return it.
+
+    Waits for a running turn and a running training, which may still read what it would delete.
 
     After a crash the same call continues. Raises RegistryError or StoreError when MLflow or the
     database cannot be reached.
     """
-    with nullcontext() if dry_run else loop.lock():
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(loop.training_lock("prune"))
+            stack.enter_context(loop.lock("prune"))
         found = plan_pruning(loop, rules)
         if not dry_run:
             for version in found.versions:

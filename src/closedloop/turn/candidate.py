@@ -161,7 +161,7 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
     statistics = measure_statistics(candidate.trained, use_case)
     return Facts(
         name=use_case.name,
-        key=history.key("promotion"),
+        key=history.promotion_key,
         recipe=chosen.recipe,
         classes=use_case.target.classes,
         trained_windows=tuple(window.name for window in candidate.refitted),

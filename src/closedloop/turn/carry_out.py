@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closedloop.decisions.checks import Action
+from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn.moved_aliases import MOVES
 from closedloop.turn.ports import Parts
 
@@ -35,13 +36,28 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
             decision.version, instead_of=production, reason=decision.reason
         )
     elif decision.action is Action.REJECT and decision.version is not None:
-        loop.registry.reject(decision.version, reason=decision.reason)
+        moved = loop.registry.production() in (production, decision.version)
+        if moved:
+            loop.registry.reject(decision.version, reason=decision.reason)
     if moved:
         loop.journal.carried_out(entry)
     else:
-        live = loop.registry.production()
-        loop.journal.supersede(entry, reason=f"production is meanwhile version {live}")
+        loop.journal.supersede(entry, reason=_tell_moved_on(loop, entry))
     return loop.journal.entry(entry.id)
+
+
+def _tell_moved_on(loop: Parts, entry: Entry) -> str:
+    """That the version which the decision was about is not live any more."""
+    live, window = loop.registry.production(), entry.decision.window
+    now = (
+        "nothing is in production any more"
+        if live is None
+        else (f"production is meanwhile version {live}")
+    )
+    if entry.decision.kind is not Kind.PROMOTION or entry.origin is Origin.PERSON:
+        return now
+    before = "nothing" if entry.production is None else f"version {entry.production}"
+    return f"{now}, and this compared with {before}: closedloop train --window {window} does again"
 
 
 def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:

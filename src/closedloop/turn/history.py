@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import takewhile
-from typing import Generic
+from typing import Generic, Self
 
 import numpy as np
 
@@ -37,6 +37,11 @@ class History(Generic[P]):
         self._read: dict[str, ReadWindow] = {}
         self._answers: dict[tuple[str, bool], np.ndarray] = {}
         self._marks: dict[str, RowMarks] = {}
+
+    def look(self) -> Self:
+        """Read now what registry and journal say; otherwise that happens when it is needed."""
+        _ = self._versions, self.entries
+        return self
 
     @property
     def index(self) -> int:
@@ -173,6 +178,21 @@ class History(Generic[P]):
         use_case = self.loop.use_case
         key = f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
         return key + "".join(f"/{number}" for number in self._decided_by_hand[-1:])
+
+    @cached_property
+    def promotion_key(self) -> str:
+        """The key of the decision on a candidate: another one after each that was superseded.
+
+        What was superseded decided nothing, so the same data may be trained on once more.
+        """
+        key = self.key("promotion")
+        lost = [
+            entry.id
+            for entry in self.entries
+            if entry.outcome == "superseded"
+            and (entry.key == key or entry.key.startswith(f"{key}/after-"))
+        ]
+        return key + "".join(f"/after-{number}" for number in lost[-1:])
 
     @cached_property
     def _decided_by_hand(self) -> tuple[int, ...]:

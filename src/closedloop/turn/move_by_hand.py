@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.errors import ClosedLoopError, RegistryError
@@ -11,7 +12,14 @@ from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.carry_out import carry_out
-from closedloop.turn.moved_aliases import KINDS, Live, describe_version, find_way_back, read_live
+from closedloop.turn.moved_aliases import (
+    KINDS,
+    MOVES,
+    Live,
+    describe_version,
+    find_way_back,
+    read_live,
+)
 from closedloop.turn.open import Loop
 
 NO_WINDOW = "-"  # of a decision before the first look at any window
@@ -21,16 +29,18 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version at a person's request.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
-    RegistryError when there is no such version or it is live by the journal too.
+    RegistryError when there is no such version, when it is live by the journal too, or when
+    production has moved while this waited for a turn.
     """
-    with loop.lock():
+    asked_of = loop.registry.production()
+    loop.registry.loadable(version)
+    with loop.lock("promote"):
         live = loop.registry.production()
-        loop.registry.loadable(version)
-        entry: Entry | None = None
         if live != version:
-            entry = _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
-        else:
-            entry = _pending(loop, Action.PROMOTE, version) or _adopt(loop, version)
+            _refuse_if_moved(loop, asked_of, f"closedloop promote {version}")
+            made = _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
+            return carry_out(loop, made)
+        entry = _pending(loop, Action.PROMOTE, version) or _adopt(loop, version)
         if entry is None:
             raise RegistryError(
                 where=f"model {loop.use_case.name}",
@@ -53,34 +63,72 @@ def _adopt(loop: Loop, version: int) -> Entry | None:
     return _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, replaced)
 
 
-def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
+def roll_back_by_hand(
+    loop: Loop, to: int | None = None, *, asked_at: datetime | None = None
+) -> Entry:
     """Move `production` back to `previous`, or to the version `to`, at a person's request.
 
-    Raises RegistryError when there is none, or `previous` is not where decisions put it.
+    Where to is settled before this waits for anything. Raises RegistryError when there is nowhere
+    to go, when `previous` is not where decisions put it, or when production has moved since: since
+    the call, or since the person asked at `asked_at`.
     """
-    with loop.lock():
-        now = Live(loop.registry.production(), loop.registry.previous())
-        live, moves = now.production, _moves(loop)
-        target = find_way_back(moves, now) if to is None else loop.registry.loadable(to).version
+    now = Live(loop.registry.production(), loop.registry.previous())
+    live, moves = now.production, _moves(loop)
+    target = find_way_back(moves, now) if to is None else loop.registry.loadable(to).version
+    with loop.lock("rollback"):
         if live is None or target is None or target == live:
             if live is not None and (pending := _pending(loop, Action.ROLLBACK, live)) is not None:
                 return carry_out(loop, pending)
-            got = (
-                "no production"
-                if live is None
-                else f"version {live}, which is production"
-                if target == live or (to is None and now.previous == live)
-                else "no previous version"
-                if now.previous is None
-                else f"previous at {describe_version(moves, now.previous)}"
-            )
             raise RegistryError(
                 where=f"model {loop.use_case.name}",
                 wanted="a version to go back to",
-                got=got,
+                got=_tell_nowhere(moves, now, target),
                 then="list the versions with: closedloop status, then: closedloop rollback --to N",
             )
+        _refuse_if_moved(loop, live, f"closedloop rollback --to {target}", asked_at)
         return carry_out(loop, _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live))
+
+
+def _tell_nowhere(moves: Sequence[Entry], now: Live, target: int | None) -> str:
+    """Why there is nowhere to go back to."""
+    if now.production is None:
+        return "no production"
+    if now.production in (target, now.previous):
+        return f"version {now.production}, which is production"
+    if now.previous is None:
+        return "no previous version"
+    return f"previous at {describe_version(moves, now.previous)}"
+
+
+def _refuse_if_moved(
+    loop: Loop, asked_of: int | None, command: str, asked_at: datetime | None = None
+) -> None:
+    """Raise RegistryError when production has moved since a person asked.
+
+    The same words would now do something else: go back from another version, or replace it.
+    """
+    live, since = loop.registry.production(), None
+    done = [entry for entry in _moves(loop) if entry.outcome == "done" and _is_move(entry)]
+    if done and asked_at is not None and done[-1].at > asked_at:
+        since = done[-1]
+    if live == asked_of and since is None:
+        return
+    by = since or (done[-1] if done and done[-1].decision.version == live else None)
+    before = asked_of if since is None else since.production
+    raise RegistryError(
+        where=f"model {loop.use_case.name}",
+        wanted=f"{_name(before)} still in production, as when you asked",
+        got=_name(live) + (f", by decision {by.id}" if by else ""),
+        then=f"look at closedloop status; if you still want it: {command}",
+    )
+
+
+def _is_move(entry: Entry) -> bool:
+    return entry.decision.action in MOVES
+
+
+def _name(version: int | None) -> str:
+    return "nothing" if version is None else f"version {version}"
 
 
 def _moves(loop: Loop) -> tuple[Entry, ...]:

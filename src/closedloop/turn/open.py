@@ -41,9 +41,21 @@ class Loop:
     compute: Compute = field(default_factory=Compute)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One turn or one retraining of this use case at a time, wherever it runs."""
-        with hold_lock(f"{self.use_case.name}-turn", self.engine):
+    def lock(self, purpose: str) -> Iterator[None]:
+        """Read the state and move it, one command of this use case at a time, wherever it runs.
+
+        Held for as short as can be: a fit does not hold it. `purpose` is the command.
+        """
+        with hold_lock(f"{self.use_case.name}-turn", self.engine, purpose):
+            yield
+
+    @contextmanager
+    def training_lock(self, purpose: str) -> Iterator[None]:
+        """One training of this use case at a time, from its first look to its decision.
+
+        Taken before `lock`, never inside of it.
+        """
+        with hold_lock(f"{self.use_case.name}-training", self.engine, purpose):
             yield
 
     def tell_moved(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def decide_by_hand(loop: Loop, action: Action, window: str) -> Entry:
     Repeated after a crash, it finishes what was started. A turn on the window, or on a later one,
     decides again after it. Raises UseCaseError when there is no such window, or nothing to release.
     """
-    with loop.lock():
+    with loop.lock(f"quarantine {WORDS[action]}"):
         standing = read_standings(loop.journal.history(loop.use_case.name)).get(window)
         if standing is not None and standing.entry.outcome is None:
             made = standing.entry

@@ -47,7 +47,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     Raises SourceError when no window has labels, ModelError when nothing can be fitted,
     RegistryError when MLflow is away.
     """
-    registry, key = history.loop.registry, history.key("promotion")
+    registry, key = history.loop.registry, history.promotion_key
     known = registry.find_candidate(key)
     if known is not None:
         return replace(read_evidence(registry.read_file(known, EVIDENCE_FILE)), version=known)

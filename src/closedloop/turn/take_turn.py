@@ -7,6 +7,7 @@ tasks, a replay in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
@@ -17,6 +18,7 @@ from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History
+from closedloop.turn.kept_out import read_standings
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.ports import P, Parts
 from closedloop.turn.write_down import decide_turn, write_promotion
@@ -51,20 +53,44 @@ def retrain(
     *,
     propose: Callable[[History[P]], PromotionEvidence],
     act: Callable[[P, Entry], Entry] = carry_out,
+    lock: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Entry:
     """Propose a candidate, decide, write the decision down, and carry it out; returns its entry.
 
-    `asked` is the decision to retrain, which is done at the end.
+    `asked` is the decision to retrain, which is done at the end. `lock` is held while it is decided
+    and carried out, not while the candidate is fitted: what people or a turn did meanwhile to what
+    the candidate was judged by supersedes the decision.
     """
-    journal, policy = history.loop.journal, history.loop.use_case.policy
-    entry = journal.find(history.key("promotion"))
-    if entry is None:
-        evidence = propose(history)
-        decision = decide_promotion(evidence, policy)
-        entry = write_promotion(history, evidence, decision, asked.id)
-    entry = act(history.loop, entry)
-    finish_retraining(history.loop, asked, history.names)
+    loop, key = history.loop, history.promotion_key
+    known = loop.journal.find(key)
+    evidence = propose(history) if known is None else None
+    with lock():
+        if evidence is not None:
+            decision = decide_promotion(evidence, loop.use_case.policy)
+            known = write_promotion(history, evidence, decision, asked.id)
+            if because := _kept_out_meanwhile(history, evidence):
+                loop.journal.supersede(known, reason=because)
+        assert known is not None
+        entry = act(loop, loop.journal.entry(known.id))
+        finish_retraining(loop, asked, history.names)
     return entry
+
+
+def _kept_out_meanwhile(history: History[Parts], evidence: PromotionEvidence) -> str:
+    """That the candidate learnt from a window which is kept out of training now; empty if not."""
+    standings = read_standings(history.loop.journal.history(history.loop.use_case.name))
+    suspect = [
+        name
+        for name in history.due
+        if name not in evidence.quarantined and name in standings and standings[name].out
+    ]
+    if not suspect:
+        return ""
+    decided = standings[suspect[0]].entry.id
+    return (
+        f"{suspect[0]} was taken out of training by decision {decided} while this was fitted; "
+        f"closedloop train --window {history.window} fits again without it"
+    )
 
 
 def decided_before(history: History[Parts]) -> Entry | None:

@@ -100,7 +100,7 @@ def write_promotion(
         )
     facts = replace(facts, quarantined_windows=evidence.quarantined)
     return history.loop.journal.write(
-        history.key("promotion"),
+        history.promotion_key,
         history.loop.use_case.name,
         decision,
         details=PromotionDetails(evidence.production, facts),

@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,8 +19,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from closedloop.errors import StoreError
+from closedloop.storage import lock
 from closedloop.storage.engine import open_engine
-from closedloop.storage.lock import hold_lock
+from closedloop.storage.lock import hold_file, hold_lock
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -35,7 +37,7 @@ from closedloop.storage.engine import open_engine
 from closedloop.storage.lock import hold_lock
 engine = open_engine(sys.argv[1])
 print("asking", flush=True)
-with hold_lock(sys.argv[2], engine):
+with hold_lock(sys.argv[2], engine, "holder"):
     child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
@@ -127,7 +129,7 @@ def test_a_killed_waiter_does_not_keep_the_lock_from_others(
     start: Callable[..., Holder], engine: Engine
 ) -> None:
     """A process that was killed while it waited never holds the lock: the next one gets it."""
-    with hold_lock("turn", engine):
+    with hold_lock("turn", engine, "test"):
         waiter = start()
         waiter.wait_until_asking()
         assert waiter.read_line(MOMENT_SECONDS) is None
@@ -143,7 +145,7 @@ def test_an_exception_in_the_block_releases_it(
     """The exception of the block comes out unchanged, the next process gets the lock, and no file
     stays open here."""
     open_before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(RuntimeError, match="mine"), hold_lock("turn", engine):
+    with pytest.raises(RuntimeError, match="mine"), hold_lock("turn", engine, "test"):
         raise RuntimeError("mine")
     assert len(os.listdir("/proc/self/fd")) == open_before
     holder = start()
@@ -156,11 +158,11 @@ def test_threads_of_one_process_exclude_each_other(engine: Engine) -> None:
     entered = Event()
 
     def enter() -> None:
-        with hold_lock("turn", engine):
+        with hold_lock("turn", engine, "test"):
             entered.set()
 
     thread = Thread(target=enter)
-    with hold_lock("turn", engine):
+    with hold_lock("turn", engine, "test"):
         thread.start()
         assert not entered.wait(MOMENT_SECONDS)
     assert entered.wait(PATIENCE_SECONDS)
@@ -178,16 +180,72 @@ def test_a_waiter_asks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     done = Event()
 
     def wait() -> None:
-        with hold_lock("turn", engine):
+        with hold_lock("turn", engine, "test"):
             done.set()
 
     thread = Thread(target=wait)
-    with hold_lock("turn", engine):
+    with hold_lock("turn", engine, "test"):
         thread.start()
         assert not done.wait(MOMENT_SECONDS)
     assert done.wait(PATIENCE_SECONDS)
     thread.join()
+    asked = [what for what in asked if "set_config" not in what]
     assert len(asked) == 2  # by the holder and by the waiter
+
+
+def test_whoever_waits_says_for_whom_and_since_when(
+    start: Callable[..., Holder],
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On stderr, after a moment and then again: the command, its process and when it began; a
+    holder that was killed is not named any more once another has the lock."""
+    monkeypatch.setattr(lock, "_FIRST_WORD_SECONDS", 0.01)
+    monkeypatch.setattr(lock, "_NEXT_WORD_SECONDS", 0.01)
+    told = ""
+    for _ in range(2):
+        holder = start()
+        holder.wait_until_asking()
+        holder.wait_until_holding()
+        waiter = Thread(target=enter, args=(engine,))
+        waiter.start()
+        told = ""
+        while told.count("waiting for holder since") < 2:
+            waiter.join(0.01)
+            told += capsys.readouterr().err
+        holder.kill()
+        waiter.join(PATIENCE_SECONDS)
+        today = f"{datetime.now(UTC):%m-%d}"
+        assert f"closedloop: waiting for holder since {today}" in told
+        assert f"process {holder.process.pid} on" in told
+        assert "(lock turn)" in told
+    capsys.readouterr()
+
+
+def enter(engine: Engine) -> None:
+    with hold_lock("turn", engine, "test"):
+        pass
+
+
+def test_a_holder_that_cannot_be_named_is_waited_for_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that another program locked, or an older version that wrote no name."""
+    monkeypatch.setattr(lock, "_FIRST_WORD_SECONDS", 0.01)
+    path = tmp_path / "turn.lock"
+    with path.open("wb") as file:
+        file.write(b"\xff")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiter = Thread(target=lambda: hold_file(path).__enter__())
+        waiter.start()
+        told = ""
+        while "another command" not in told:
+            waiter.join(0.01)
+            told += capsys.readouterr().err
+    waiter.join(PATIENCE_SECONDS)
+    assert not waiter.is_alive()
 
 
 def test_no_database_is_a_store_error_and_the_block_is_not_entered(tmp_path: Path) -> None:
@@ -197,7 +255,10 @@ def test_no_database_is_a_store_error_and_the_block_is_not_entered(tmp_path: Pat
     (tmp_path / "store").touch()
     on_postgresql = open_engine("postgresql://closedloop:secret@127.0.0.1:1/loop")
     for engine in (on_sqlite, on_postgresql):
-        with pytest.raises(StoreError, match=r"^lock turn") as caught, hold_lock("turn", engine):
+        with (
+            pytest.raises(StoreError, match=r"^lock turn") as caught,
+            hold_lock("turn", engine, "test"),
+        ):
             pytest.fail("entered without the lock")
         assert all((caught.value.wanted, caught.value.got, caught.value.then))
         assert "secret" not in str(caught.value)

@@ -113,7 +113,7 @@ def test_what_a_person_asks_for_waits_for_the_turn_that_runs(place: Place) -> No
     place.add(2)
     carry_out(place.loop, place.decide(Action.PROMOTE, 1))
     thread = Thread(target=promote_by_hand, args=(place.loop, 2))
-    with place.loop.lock():
+    with place.loop.lock("test"):
         thread.start()
         thread.join(0.1)
         assert place.loop.registry.production() == 1

@@ -76,7 +76,8 @@ def test_a_decision_about_another_production_is_superseded(place: Place) -> None
     carried = carry_out(place.loop, entry)
     assert (carried.outcome, str(carried.note)) == (
         "superseded",
-        "production is meanwhile version 3",
+        "production is meanwhile version 3, and this compared with version 1: "
+        "closedloop train --window month_009 does again",
     )
     assert place.state() == before
 

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from closedloop.cli.status_view import read_status, show_status
+from closedloop.decisions.checks import Action
 from closedloop.records.store import Records
+from closedloop.turn.carry_out import carry_out
 
 
 def _told(place: Any) -> str:
@@ -54,3 +56,14 @@ def test_a_first_version_falls_from_nothing(make_place: Callable[[], Any]) -> No
     place.loop.registry.register("key", "run", {"val_auc": "0.55"})
     place.loop.registry.promote(1, instead_of=None, reason="first")
     assert read_status(place.loop, {})["reference"] == {"val_auc": 0.55, "fell_from": None}
+
+
+def test_a_last_decision_that_was_superseded_is_shown_as_such(shop: Any) -> None:
+    """A promotion that was not carried out does not look like one that was."""
+    shop.add(2)
+    entry = shop.decide(Action.PROMOTE, 2)
+    shop.loop.registry.promote(1, instead_of=None, reason="meanwhile")
+    carry_out(shop.loop, entry)
+    assert "promote (superseded: production is meanwhile version 1, and this compared with" in (
+        _told(shop)
+    )

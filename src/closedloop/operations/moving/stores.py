@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ from closedloop.registry.registry import Registry
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
-from closedloop.storage.lock import hold_lock
 from closedloop.turn.open import Loop
 
 if TYPE_CHECKING:
@@ -148,10 +147,13 @@ def migrate(
     """
     name = loop.use_case.name
     with ExitStack() as stack:
-        with show_progress("waiting for the running turn"):
-            stack.enter_context(loop.lock())
+        with show_progress("waiting for the running turn or training"):
+            stack.enter_context(loop.training_lock("migrate"))
+            stack.enter_context(loop.lock("migrate"))
             if not dry_run:
-                stack.enter_context(hold_lock(f"{name}-turn", target.engine))
+                there = replace(loop, engine=target.engine)
+                stack.enter_context(there.training_lock("migrate"))
+                stack.enter_context(there.lock("migrate"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         source = Registry(
             name,
