@@ -197,7 +197,7 @@ def test_a_service_says_that_an_alias_was_moved_outside_of_closedloop(
 
     def said() -> str:
         """What a service that starts now says, once it has looked."""
-        with TestClient(build_service(use_case, settings, "here", "now")) as client:
+        with TestClient(build_service(use_case, settings, "testserver", "here", "now")) as client:
             until(lambda: client.get("/ready").json()["moved"], "what was moved")
             return str(client.get("/ready").json()["moved"])
 

@@ -20,6 +20,7 @@ from closedloop.registry.download import download_files, remove_downloads
 from closedloop.registry.live_rest import RegistryServer
 from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.mlflow_client import without_password
+from closedloop.registry.moved_home import find_own_files
 from closedloop.registry.runs import DIGEST
 
 PRODUCTION, PREVIOUS, WINDOW = "production", "previous", "closedloop.window"
@@ -58,6 +59,7 @@ class ProductionReader:
         registration.
         """
         try:
+            find_own_files(self._uri, self._artifacts)
             found = self._registry.version(self._name, number)
         except Exception as error:  # an answer that is not MLflow's may do anything to its reader
             remembered = self._read_memory()
@@ -100,7 +102,8 @@ class ProductionReader:
         folder, digest = self._downloaded[number]
         noted = {
             "version": number,
-            "folder": str(folder.resolve()),
+            # From here, so that it is found in a home that was moved or copied.
+            "folder": os.path.relpath(folder.resolve(), self._folder.resolve()),
             "sha256": digest,
             "window": self.window(number),
         }
@@ -145,7 +148,7 @@ class ProductionReader:
             noted = json.loads(self._memory.read_text(encoding="utf-8"))
             return (
                 int(noted["version"]),
-                Path(noted["folder"]),
+                (self._folder / noted["folder"]).resolve(),
                 str(noted["window"]),
                 str(noted["sha256"]),
             )

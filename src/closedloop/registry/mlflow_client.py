@@ -66,10 +66,10 @@ def download_files(tracking_uri: str, source: str, folder: str, *names: str) -> 
 
     The system ends a file that becomes larger than a bundle may be.
     """
+    prepare_client(tracking_uri)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BUNDLE_BYTES, MAX_BUNDLE_BYTES))
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    prepare_client(tracking_uri)
     store = get_artifact_repository(source, tracking_uri=tracking_uri)
     there = {entry.path.rpartition("/")[2] for entry in store.list_artifacts() if not entry.is_dir}
     for name in names:

@@ -11,6 +11,7 @@ from typing import Any
 from closedloop.bundle.files import read_file, write_manifest
 from closedloop.registry.artifacts import check_place, download, download_all, local_folder
 from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
+from closedloop.registry.moved_home import find_own_files
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
 DROPPED = "dropped"  # the value of HAS_FILE once the file is deleted
@@ -205,6 +206,7 @@ class Runs:
     def _client(self) -> Any:
         if self._client_made is None:
             prepare_client(self.tracking_uri)
+            find_own_files(self.tracking_uri, self._artifacts)
             from mlflow import MlflowClient
 
             self._client_made = MlflowClient(

@@ -227,7 +227,7 @@ def test_other_stores_are_fetched_by_mlflows_library_in_a_process_of_its_own(
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", serve(store)[0])
     into = tmp_path / "into"
     into.mkdir()
-    artifacts.download_bundle("sqlite://", "s3://bucket/model", into)
+    artifacts.download_bundle(f"sqlite:///{tmp_path / 'none.db'}", "s3://bucket/model", into)
     assert model_digest(into) == model_digest(hostile.files)
     assert not (into / "planted").exists()
 
@@ -241,7 +241,7 @@ def test_the_system_ends_a_file_that_mlflows_library_would_write_without_end(
         "mlflow_client.MAX_BUNDLE_BYTES = 50_000\n"
         "mlflow_client.download_files(*sys.argv[1:])"
     )
-    given = ["sqlite://", str(hostile.files), str(tmp_path), "facts.json", "model.skops"]
+    given = ["sqlite:///none.db", str(hostile.files), str(tmp_path), "facts.json", "model.skops"]
     done = subprocess.run(
         [sys.executable, "-c", script, *given], capture_output=True, text=True, cwd=tmp_path
     )
@@ -256,4 +256,6 @@ def test_a_process_that_fetches_for_too_long_is_ended(
     """Whatever it waits for."""
     monkeypatch.setattr(artifacts, "DOWNLOAD_SECONDS", 0.01)
     with pytest.raises(TimeoutError, match="took more than"):
-        artifacts.download_bundle("sqlite://", "s3://bucket/model", tmp_path)
+        artifacts.download_bundle(
+            f"sqlite:///{tmp_path / 'none.db'}", "s3://bucket/model", tmp_path
+        )
