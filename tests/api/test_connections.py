@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from api.guard.connections import allowed_connections
 from api.guard.limits import RequestLimits
+from tests.api.raw_connections import FAR_TOO_MUCH, connect, read_all, send_on_and_on
 from tests.api.test_under_load import serve
 from tests.waiting import until
 
@@ -23,40 +23,11 @@ BODY = json.dumps(ROW).encode()
 HEAD = b"POST /predict HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 SHORT = {"header_seconds": 0.3, "stall_seconds": 0.3}
-FAR_TOO_MUCH = 100_000_000  # what the system itself holds for a connection is some megabytes
 
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.app._REFRESH_SECONDS", 0.05)
-
-
-def connect(url: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=60)
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side ends the connection, by a reset too."""
-    received = b""
-    try:
-        while part := connection.recv(100_000):
-            received += part
-    except ConnectionResetError:
-        pass
-    return received
-
-
-def send_on_and_on(connection: socket.socket, start: bytes, block: bytes) -> int:
-    """Bytes that went out before the connection was gone; gives up at FAR_TOO_MUCH."""
-    sent = 0
-    try:
-        connection.sendall(start)
-        while sent < FAR_TOO_MUCH:
-            connection.sendall(block)
-            sent += len(block)
-    except OSError:
-        return sent
-    return sent
 
 
 def is_answered(url: str) -> bool:

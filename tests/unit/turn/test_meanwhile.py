@@ -91,7 +91,7 @@ MEANWHILE = [
         "month_009 was taken out of training by decision",
         id="kept out by a turn",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("better", [0.02, -0.05], ids=["to be promoted", "to be rejected"])
