@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.storage.entry import Entry
+from closedloop.turn.agreement import open_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
@@ -42,7 +43,7 @@ def probation_flow(
     """
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
-        history = History(loop, window or None)
+        history = open_turn(loop, window or None)
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:

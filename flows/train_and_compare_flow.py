@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.evidence import PromotionEvidence
+from closedloop.turn.begin_anew import open_training
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
@@ -47,7 +48,7 @@ def train_and_compare_flow(
     """
     loop = open_loop(use_case or None, with_records=source == "records")
     with loop.lock():
-        history = History(loop, window or None)
+        history = open_training(loop, window or None, by_person=not cause)
         asked = loop.journal.entry(cause) if cause else write_request(history, force=force)
         entry = retrain(history, asked, propose=fit_and_register, act=carry_out_decision)
     create_markdown_artifact(

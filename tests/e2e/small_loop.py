@@ -11,7 +11,8 @@ from closedloop.decisions.checks import Action
 from closedloop.records.labels import Label
 from closedloop.settings import Settings
 from closedloop.storage.entry import Entry
-from closedloop.turn.history import History
+from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_anew import open_training
 from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
@@ -48,14 +49,14 @@ def look(loop: Loop, window: str) -> Entry:
     """monitor_flow: what it decided before on the same data, or a turn, with the report in
     MLflow."""
     with loop.lock():
-        history = History(loop, window)
+        history = open_turn(loop, window)
         return take_turn(history, keep_report=keep_report.fn)
 
 
 def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     """train_and_compare_flow: a candidate, compared, decided about and carried out."""
     with loop.lock():
-        history = History(loop, window)
+        history = open_training(loop, window, by_person=asked is None)
         return retrain(history, asked or write_request(history), propose=propose_candidate)
 
 

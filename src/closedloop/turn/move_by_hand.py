@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.records.as_windows import PREFIX
+from closedloop.registry.versions import find_digest
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.moved_aliases import KINDS, Live, describe_version, find_way_back, read_live
 from closedloop.turn.open import Loop
@@ -21,9 +23,11 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version at a person's request.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
-    RegistryError when there is no such version or it is live by the journal too.
+    RegistryError when there is no such version, it is live by the journal too, or the registry is
+    not the one that the journal speaks of.
     """
     with loop.lock():
+        refuse_disagreement(loop, promoting=version)
         live = loop.registry.production()
         loop.registry.loadable(version)
         entry: Entry | None = None
@@ -56,9 +60,11 @@ def _adopt(loop: Loop, version: int) -> Entry | None:
 def roll_back_by_hand(loop: Loop, to: int | None) -> Entry:
     """Move `production` back to `previous`, or to the version `to`, at a person's request.
 
-    Raises RegistryError when there is none, or `previous` is not where decisions put it.
+    Raises RegistryError when there is none, `previous` is not where decisions put it, or the
+    registry is not the one that the journal speaks of.
     """
     with loop.lock():
+        refuse_disagreement(loop)
         now = Live(loop.registry.production(), loop.registry.previous())
         live, moves = now.production, _moves(loop)
         target = find_way_back(moves, now) if to is None else loop.registry.loadable(to).version
@@ -114,12 +120,15 @@ def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: i
     settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
     window = _newest_window(loop, history)
     asked = request_check(f"{action.value} {describe_version(history, version)}")
+    bundle = find_digest(loop.registry.versions(), version)
     promotion = kind is Kind.PROMOTION
     return loop.journal.write(
         f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}",
         loop.use_case.name,
         Decision(kind, action, window, (asked,), version),
-        details=PromotionDetails(live) if promotion else TurnDetails(live),
+        details=PromotionDetails(live, bundle=bundle)
+        if promotion
+        else TurnDetails(live, bundle=bundle),
         origin=Origin.PERSON,
     )
 

@@ -67,7 +67,7 @@ def test_everything_that_people_look_at_tells_what_was_moved(
     (said,) = shop.loop.tell_moved()
     assert f"{alias} points {told}" in said
     assert "closedloop " in said
-    assert read_status(shop.loop)["moved"] == (said,)
+    assert read_status(shop.loop, {})["moved"] == (said,)
     assert History(shop.loop).moved == (said,)
     history = History(shop.loop)
     history.__dict__["data_key"] = "rows"  # no window is read

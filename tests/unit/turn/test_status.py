@@ -43,7 +43,7 @@ def test_what_losses_are_measured_against_does_not_fall_without_a_word(
         registry.promote(number + 1, instead_of=registry.production(), reason="better")
     sentence = "what losses are measured against falls from 0.8300 to 0.5500"
     assert (sentence in _told(shop)) is falls
-    assert read_status(shop.loop)["reference"]["fell_from"] == (0.83 if falls else None)
+    assert read_status(shop.loop, {})["reference"]["fell_from"] == (0.83 if falls else None)
 
 
 def test_a_first_version_falls_from_nothing(make_place: Callable[[], Any]) -> None:
