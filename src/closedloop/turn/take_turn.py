@@ -12,7 +12,7 @@ from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import UNSCORABLE
-from closedloop.errors import ModelError, UseCaseError
+from closedloop.errors import ModelError, StoreError, UseCaseError
 from closedloop.storage.details import RunFacts, TurnDetails, WindowFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -61,10 +61,11 @@ def retrain(
     """
     journal, policy = history.loop.journal, history.loop.use_case.policy
     entry = journal.find(history.key("promotion"))
-    if entry is None:
-        evidence = propose(history)
+    if entry is None or entry.outcome is None:
+        evidence = propose(history)  # after a crash, that of the first time
         decision = decide_promotion(evidence, policy)
-        entry = write_promotion(history, evidence, decision, asked.id)
+        entry = entry or write_promotion(history, evidence, decision, asked.id)
+        _refuse_another_answer(entry, decision)
     entry = act(history.loop, entry)
     finish_retraining(history.loop, asked, history.names)
     return entry
@@ -80,6 +81,18 @@ def decided_before(history: History[Parts]) -> Entry | None:
     if back is not None and back.decision.action is Action.ROLLBACK:
         return back
     return journal.find(history.key("retraining"))
+
+
+def _refuse_another_answer(entry: Entry, decision: Decision) -> None:
+    """Raise StoreError when the evidence does not lead to what is written down."""
+    written = entry.decision
+    if (written.action, written.version) != (decision.action, decision.version):
+        raise StoreError(
+            where=f"journal, decision {entry.id}",
+            wanted=f"{decision.action.value} version {decision.version}, as the evidence says",
+            got=f"{written.action.value} version {written.version}",
+            then="somebody changed it, or another program wrote it: closedloop accept",
+        )
 
 
 def _refuse_lost_files(history: History[Parts], entry: Entry) -> None:

@@ -30,6 +30,7 @@ from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.open import Loop
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def migrate(
 
     No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the
     target holds versions or decisions of this name that are not copies, when a version here is
-    damaged, or when there is nothing to copy.
+    damaged, when journal and registry here disagree, or when there is nothing to copy.
     """
     name = loop.use_case.name
     with ExitStack() as stack:
@@ -152,6 +153,7 @@ def migrate(
             stack.enter_context(loop.lock())
             if not dry_run:
                 stack.enter_context(hold_lock(f"{name}-turn", target.engine))
+        refuse_disagreement(loop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         source = Registry(
             name,
