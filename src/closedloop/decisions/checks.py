@@ -34,13 +34,18 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a decision is about. SERVING only records which version began to answer."""
+    """What a decision is about.
+
+    SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
+    goes on from what registry and journal hold now.
+    """
 
     RETRAINING = "retraining"
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
     QUARANTINE = "quarantine"
     SERVING = "serving"
+    ACCEPTANCE = "acceptance"
 
 
 class Action(StrEnum):
@@ -58,6 +63,7 @@ class Action(StrEnum):
     QUARANTINE = "quarantine"
     RELEASE = "release"
     SERVE = "serve"
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,20 @@ class Decision:
         shown = list(told) or list(self.checks)
         facts = "; ".join(map(_finding, shown))
         return (f"all {len(gates)} gates hold; " if gates else "") + facts
+
+    @property
+    def follows(self) -> bool:
+        """Whether the checks lead to this action, if it moves `production`.
+
+        A promotion needs every gate, a rollback a trigger and every guard. What a person asks for
+        is a trigger. Other actions need nothing.
+        """
+        asked = any_trigger(self.checks)
+        if self.action is Action.PROMOTE:
+            return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
+        if self.action is Action.ROLLBACK:
+            return all_hold(self.checks, Role.GUARD) and asked
+        return True
 
     def _of(self, *roles: Role) -> list[Check]:
         return [check for check in self.checks if check.role in roles]

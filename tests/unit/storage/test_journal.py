@@ -178,6 +178,7 @@ def test_an_entry_as_json_can_be_printed(journal: Journal) -> None:
         "drift_share": 0.45,
         "drifted_columns": ["plan"],
         "drift_over": True,
+        "bundle": None,
         "loss_over": None,
     }
 
@@ -202,7 +203,14 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         entry = journal.write("a", "shop", RETRAIN)
         journal.carried_out(entry)
         journal.supersede(entry, by=entry)
-    journal.history("shop"), journal.use_cases(), journal.find("b"), journal.entry(entry.id)
+    (
+        journal.history("shop"),
+        journal.use_cases(),
+        journal.read_chain("shop"),
+        journal.chain_all("shop"),
+        journal.find("b"),
+        journal.entry(entry.id),
+    )
     public = {name for name in vars(Journal) if not name.startswith("_")}
     assert public == {
         "write",
@@ -210,10 +218,12 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         "supersede",
         "history",
         "use_cases",
+        "read_chain",
+        "chain_all",
         "find",
         "entry",
     }, "a new method belongs into this test"
-    assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN"}
+    assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN", "LOCK"}
 
 
 ENTRY = Entry(1, "a", "shop", RETRAIN, FACTS, Origin.LOOP, None, datetime(2026, 11, 20, tzinfo=UTC))
@@ -230,6 +240,8 @@ ENTRY = Entry(1, "a", "shop", RETRAIN, FACTS, Origin.LOOP, None, datetime(2026, 
         lambda journal: journal.entry(1),
         lambda journal: journal.history("shop"),
         lambda journal: journal.use_cases(),
+        lambda journal: journal.read_chain("shop"),
+        lambda journal: journal.chain_all("shop"),
     ],
 )
 def test_a_database_that_is_away_is_a_store_error(

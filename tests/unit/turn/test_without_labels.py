@@ -255,6 +255,8 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "production": 1,
                 "previous": None,
                 "moved": (),
+                "disagreement": None,
+                "damaged": [],
                 "kept_out": [],
                 "reference": None,
                 "versions": [],

@@ -26,6 +26,7 @@ from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
+from closedloop.turn.agreement import find_faults, look_for_disagreement
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
@@ -181,6 +182,8 @@ def _tables(loop: Loop) -> str:
 
 
 def _journal(loop: Loop) -> str:
+    if (fault := find_faults(loop)) is not None:
+        raise fault
     entries = loop.journal.history(loop.use_case.name)
     undone = [
         str(entry.id)
@@ -195,7 +198,12 @@ def _journal(loop: Loop) -> str:
             got=f"decision {', '.join(undone)} not carried out",
             then="finish what was interrupted: closedloop monitor",
         )
-    return f"{len(entries)} decisions at {loop.engine.url.render_as_string(hide_password=True)}"
+    chain, address = (
+        loop.journal.read_chain(loop.use_case.name),
+        loop.engine.url.render_as_string(hide_password=True),
+    )
+    head = f", chained up to {chain.head}" if chain.links else ""
+    return f"{len(entries)} decisions at {address}{head}"
 
 
 def _schedule(standstill: tuple[str, ...]) -> Finding:
@@ -213,6 +221,8 @@ def _registry(loop: Loop) -> str:
 
 
 def _aliases(loop: Loop) -> str:
+    if look_for_disagreement(loop) is not None:
+        return "not compared, because the registry is another one"
     if moved := loop.tell_moved():
         raise ClosedLoopError(
             where="MLflow",
@@ -224,6 +234,8 @@ def _aliases(loop: Loop) -> str:
 
 
 def _production(loop: Loop) -> str:
+    if (disagreement := look_for_disagreement(loop)) is not None:
+        raise disagreement.as_error(loop.use_case.name)
     live = loop.registry.production()
     if live is None:
         return "none yet, train one: closedloop monitor"
