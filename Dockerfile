@@ -30,6 +30,7 @@ FROM ${PYTHON_IMAGE} AS base
 # LightGBM needs OpenMP's runtime.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/closedloop closedloop \
+    && chmod 700 /var/lib/closedloop \
     && install -d -o closedloop -g closedloop /windows \
     && python -m pip --quiet uninstall --yes --root-user-action=ignore pip setuptools wheel
 COPY --chmod=755 stack/healthy /usr/local/bin/healthy

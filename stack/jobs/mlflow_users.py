@@ -32,11 +32,10 @@ GRANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 def set_users(database: str) -> None:
     """Create missing MLflow users in `database`, with their grants, and set every password.
 
-    Each is in MLFLOW_NAME_PASSWORD.
-    MLflow takes its admin's from the environment only when it makes that user: a changed password,
-    or a database that was restored from another stack's, would lock out everybody who has the new
-    one, and these are all parts of the stack. Raises KeyError when a password is missing, and
-    MLflow's own errors for one that it does not accept.
+    Each is in MLFLOW_NAME_PASSWORD. MLflow takes its admin's from the environment only when it
+    makes that user: a changed password, or a database that was restored from another stack's, would
+    lock out everybody who has the new one, and these are all parts of the stack. Raises KeyError
+    when a password is missing, and MLflow's own errors for one that it does not accept.
     """
     store = SqlAlchemyStore()
     store.init_db(database)
