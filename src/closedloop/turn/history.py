@@ -15,17 +15,20 @@ from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
-from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
+from closedloop.turn.decision_keys import (
+    ACCEPTED,
+    after_superseded,
+    find_acceptance,
+    list_by_hand,
+)
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
 from closedloop.windows.time_names import UnclearOrder, in_time_order
-
-ACCEPTED = "/accepted-"  # in a key, before the id of the acceptance
 
 
 class History(Generic[P]):
@@ -183,14 +186,13 @@ class History(Generic[P]):
         """
         use_case, accepted = self.loop.use_case, self._accepted
         key = f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
-        key += "".join(f"/{number}" for number in self._decided_by_hand[-1:])
+        by_hand = list_by_hand(self.entries, self.names)
+        key += "".join(f"/{number}" for number in by_hand[-1:])
         return key if accepted is None else f"{key}{ACCEPTED}{accepted}"
 
     @cached_property
     def _accepted(self) -> int | None:
-        """The newest decision by which a person accepted what registry and journal hold."""
-        accepted = (entry.id for entry in self.entries if entry.decision.action is Action.ACCEPT)
-        return max(accepted, default=None)
+        return find_acceptance(self.entries)
 
     @cached_property
     def promotion_key(self) -> str:
@@ -198,25 +200,7 @@ class History(Generic[P]):
 
         What was superseded decided nothing, so the same data may be trained on once more.
         """
-        key = self.key("promotion")
-        lost = [
-            entry.id
-            for entry in self.entries
-            if entry.outcome == "superseded"
-            and (entry.key == key or entry.key.startswith(f"{key}/after-"))
-        ]
-        return key + "".join(f"/after-{number}" for number in lost[-1:])
-
-    @cached_property
-    def _decided_by_hand(self) -> tuple[int, ...]:
-        """What people decided on quarantines up to this window: then a turn decides again."""
-        return tuple(
-            entry.id
-            for entry in self.entries
-            if entry.decision.kind is Kind.QUARANTINE
-            and entry.origin is Origin.PERSON
-            and entry.decision.window in self.names
-        )
+        return after_superseded(self.key("promotion"), self.entries)
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
         """Windows with due labels, newer than a model's training rows, that keep the contract."""
