@@ -14,6 +14,7 @@ from closedloop.decisions.checks import Action
 from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
+from closedloop.turn.agreement import open_turn
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
@@ -85,7 +86,7 @@ def monitor_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.lock("monitor"):
-        history = History(loop, window)
+        history = open_turn(loop, window)
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )

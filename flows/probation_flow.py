@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.storage.entry import Entry
+from closedloop.turn.agreement import open_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
@@ -43,7 +44,7 @@ def probation_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.lock("probation"):
-        history = History(loop, window)
+        history = open_turn(loop, window)
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:

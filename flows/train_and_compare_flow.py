@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.evidence import PromotionEvidence
+from closedloop.turn.begin_anew import open_training
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
@@ -50,7 +51,7 @@ def train_and_compare_flow(
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.training_lock("train"):
         with loop.lock("train"):
-            history = History(loop, window).look()
+            history = open_training(loop, window, by_person=not cause).look()
         asked = loop.journal.entry(cause) if cause else write_request(history, force=force)
         entry = retrain(
             history,

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from api.model.answer import LoadedModel
 from api.model.live import Production, VersionRefusal
 from closedloop.bundle.loaded import LoadedVersion
-from closedloop.errors import ModelError
+from closedloop.errors import ModelError, UnknownRegistry
 
 _LOG = logging.getLogger("closedloop.service")
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=5), timedelta(minutes=2)
@@ -33,8 +33,9 @@ class Follower:
     """Keeps the version that `find_production` names in service.
 
     `load` loads a version; `note_live` is called after each swap; `tell_moved` says which alias was
-    moved outside of closedloop. While nothing is loaded and the
-    registry is down, or its version is refused, the version of `find_last_good` is loaded.
+    moved outside of closedloop. While nothing is loaded and the registry is down, names none, or
+    names a version that is refused or not of the registry that the journal speaks of, the version
+    of `find_last_good` is loaded, by `load_last_good`.
 
     A version that cannot be loaded or does not repeat its self-test is refused. It is tried again
     after 5 seconds, then after twice as long each time, up to 2 minutes.
@@ -49,12 +50,14 @@ class Follower:
         *,
         find_last_good: Callable[[], int | None] = lambda: None,
         tell_moved: Callable[[], str] = lambda: "",
+        load_last_good: Callable[[int], LoadedVersion] | None = None,
         follow_seconds: float = 0.25,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.production = production
         self._find_production, self._load, self._note_live = find_production, load, note_live
         self._find_last_good, self._tell_moved = find_last_good, tell_moved
+        self._load_last_good = load_last_good or load
         self._look_at_aliases_at = now()
         self._follow_seconds, self._now = follow_seconds, now
         self._stopping = Event()
@@ -82,6 +85,14 @@ class Follower:
         following = self.production.following
         try:
             wanted = self._find_production()
+        except UnknownRegistry as error:
+            if not following.unknown:
+                _LOG.error("production is not followed, the live version stays: %s", error)
+            self.production.following = replace(
+                following, unknown=_one_line(error), registry_fault=None, asked=True
+            )
+            self._fall_back()
+            return
         except Exception as error:
             if not following.registry_fault:
                 _LOG.warning("the registry cannot be reached, the live version stays: %s", error)
@@ -91,12 +102,11 @@ class Follower:
             self._fall_back()
             return
         self.production.following = replace(
-            following, wanted=wanted, registry_fault=None, asked=True
+            following, wanted=wanted, registry_fault=None, unknown=None, asked=True
         )
         current = self.production.current
-        if wanted is None or (current is not None and current.version == wanted):
-            return
-        self._load_unless_refused(wanted)
+        if wanted is not None and (current is None or current.version != wanted):
+            self._load_unless_refused(wanted, self._load)
         self._fall_back()
 
     def look_at_aliases(self) -> None:
@@ -105,7 +115,7 @@ class Follower:
         What cannot be asked stays as it was: a registry or a journal that is away is told
         elsewhere.
         """
-        if self._now() < self._look_at_aliases_at:
+        if self._now() < self._look_at_aliases_at or self.production.following.unknown:
             return
         self._look_at_aliases_at = self._now() + _LOOK_AT_ALIASES
         try:
@@ -119,16 +129,21 @@ class Follower:
 
     def _fall_back(self) -> None:
         if self.production.current is None and (last := self._find_last_good()) is not None:
-            self._load_unless_refused(last)
+            self._load_unless_refused(last, self._load_last_good)
 
-    def _load_unless_refused(self, version: int) -> None:
+    def _load_unless_refused(self, version: int, load: Callable[[int], LoadedVersion]) -> None:
         refusal = self.production.following.refused.get(version)
         if refusal is None or self._now() >= refusal.retry_at:
-            self._try(version, refusal)
+            self._try(version, load, refusal)
 
-    def _try(self, version: int, refusal: VersionRefusal | None) -> None:
+    def _try(
+        self,
+        version: int,
+        load: Callable[[int], LoadedVersion],
+        refusal: VersionRefusal | None,
+    ) -> None:
         try:
-            live = self._load_checked(version)
+            live = self._load_checked(version, load)
         except Exception as error:  # a broken version must fail here, not in a request
             self._refuse(version, _one_line(error), refusal)
             return
@@ -149,8 +164,8 @@ class Follower:
                 "version %s is live, but this could not be noted in the journal", version
             )
 
-    def _load_checked(self, version: int) -> LoadedModel:
-        loaded = self._load(version)
+    def _load_checked(self, version: int, load: Callable[[int], LoadedVersion]) -> LoadedModel:
+        loaded = load(version)
         difference, tolerance = loaded.measure_self_test(), loaded.scorer.self_test_tolerance
         if not difference <= tolerance:  # NaN fails too
             raise ModelError(

@@ -23,12 +23,15 @@ class VersionRefusal:
 class Following:
     """The state of following the registry.
 
-    `wanted` is what `production` pointed at when the registry was last reached. `moved` tells which
-    alias stands elsewhere than the journal put it, as far as that is known; empty if none does.
+    `wanted` is what `production` pointed at when the registry was last reached; `unknown` says why
+    it is not followed, if the registry is not the one that the journal speaks of. `moved` tells
+    which alias stands elsewhere than the journal put it, as far as that is known; empty if none
+    does.
     """
 
     wanted: int | None = None
     registry_fault: str | None = None
+    unknown: str | None = None
     asked: bool = False
     moved: str = ""
     refused: Mapping[int, VersionRefusal] = field(default_factory=lambda: MappingProxyType({}))
@@ -62,6 +65,9 @@ class Production:
         """
         current, following = self.current, self.following
         refusal = following.refused.get(following.wanted) if following.wanted is not None else None
+        if following.unknown is not None:
+            kept = "no model is loaded" if current is None else f"version {current.version} answers"
+            return f"{following.unknown}; {kept}"
         if refusal is not None and (current is None or current.version != following.wanted):
             kept = "" if current is None else f"; version {current.version} stays live"
             because = f": {refusal.reason}" if full else ""

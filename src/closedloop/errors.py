@@ -5,6 +5,7 @@ ClosedLoopError            exit code 1
   UseCaseError       2     a mistake in loop.toml, golden cases or the command line
   SourceError        3     rows that cannot be read
   RegistryError      4     MLflow cannot be reached or holds something unexpected
+    UnknownRegistry  4     not the one that the journal speaks of
   ModelError         5     a model that cannot be loaded, packaged or fitted
   StoreError         6     records, journal or lock that cannot be read or written
     LabelConflict    7     a label that contradicts a recorded one
@@ -51,6 +52,10 @@ class RegistryError(ClosedLoopError):
     """MLflow cannot be reached or holds something unexpected."""
 
     exit_code = 4
+
+
+class UnknownRegistry(RegistryError):
+    """The registry is not the one that the journal speaks of."""
 
 
 class ModelError(ClosedLoopError):

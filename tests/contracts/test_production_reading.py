@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from closedloop.bundle.files import model_digest
 from closedloop.cli.service import build_service
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.errors import RegistryError
+from closedloop.errors import ModelError, RegistryError
 from closedloop.registry.live import ProductionReader
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
@@ -95,7 +95,7 @@ def test_files_that_were_changed_are_refused(
     for path in backend.files.rglob("model/facts.json"):
         if registry.version(1).run_id in path.parts:
             path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    with pytest.raises(RegistryError, match="wanted files with sha256"):
+    with pytest.raises(ModelError, match="wanted files with sha256"):
         read(backend, registry, tmp_path).download(1)
 
 
@@ -116,11 +116,13 @@ def test_the_last_good_version_is_there_while_mlflow_is_away(
         RegistryError, match=r"MLflow at http://127\.0\.0\.1:9: wanted to read the alias production"
     ):
         away.find()
-    assert (away.last_good(), away.download(1).resolve(), away.window(1)) == (
+    kept = away.open_last_good()
+    assert (away.last_good(), model_digest(kept), away.window(1)) == (
         1,
-        fetched.resolve(),
+        model_digest(fetched),
         "w7",
     )
+    assert kept.is_relative_to(tmp_path), "the service's own copy outlives the store"
     with pytest.raises(RegistryError, match="wanted to find version 2"):
         away.download(2)
 

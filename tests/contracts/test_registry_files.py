@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from closedloop.bundle.files import model_digest
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
-from closedloop.errors import RegistryError
+from closedloop.errors import ModelError, RegistryError
 from closedloop.registry.live import ProductionReader
 from tests.contracts.backends import FACTS, Backend, crashing, fit_pipeline, log, rows
 
@@ -138,7 +138,7 @@ def test_files_changed_after_registration_are_refused(
     version = registry.register("a key", run := log(registry, folder), {})
     harm(find_model_file(backend, run))
     with pytest.raises(
-        RegistryError,
+        ModelError,
         match=rf"version 1: wanted files with sha256 \w{{12}}, got {got}: the files were changed",
     ):
         backend.open(registry.name).load(version)
@@ -150,7 +150,7 @@ def test_files_changed_before_registration_are_refused(backend: Backend, folder:
     registry = backend.new()
     run = log(registry, folder)
     find_model_file(backend, run).write_text("{}")
-    with pytest.raises(RegistryError, match="changed after registration"):
+    with pytest.raises(ModelError, match="changed after registration"):
         registry.load(registry.register("a key", run, {}))
 
 

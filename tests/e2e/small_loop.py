@@ -12,7 +12,8 @@ from closedloop.decisions.checks import Action
 from closedloop.records.labels import Label
 from closedloop.settings import Settings
 from closedloop.storage.entry import Entry
-from closedloop.turn.history import History
+from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_anew import open_training
 from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
@@ -49,7 +50,7 @@ def look(loop: Loop, window: str) -> Entry:
     """monitor_flow: what it decided before on the same data, or a turn, with the report in
     MLflow."""
     with loop.lock("monitor"):
-        history = History(loop, window)
+        history = open_turn(loop, window)
         return take_turn(history, keep_report=keep_report.fn)
 
 
@@ -57,7 +58,7 @@ def train(loop: Loop, window: str, asked: Entry | None = None) -> Entry:
     """train_and_compare_flow: a candidate, compared, decided about and carried out."""
     with loop.training_lock("train"):
         with loop.lock("train"):
-            history = History(loop, window).look()
+            history = open_training(loop, window, by_person=asked is None).look()
         return retrain(
             history,
             asked or write_request(history),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from closedloop.cli import (
+    accept,
     backtest,
     demo,
     deploy,
@@ -43,7 +44,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, status, history, why, quarantine, promote, rollback),
+    *(monitor, train, status, history, why, quarantine, promote, rollback, accept),
     *(predict, backtest),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

@@ -30,6 +30,7 @@ COLOURS = {
     "escalate": "red",
     "keep": "dim",
     "serve": "blue",
+    "accept": "yellow",
 }
 BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.

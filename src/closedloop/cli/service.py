@@ -28,6 +28,7 @@ from closedloop.registry.live import PREVIOUS, ProductionReader
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.known_production import KnownProduction
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
@@ -90,11 +91,12 @@ def build_service(
 
     follower = Follower(
         Production(),
-        reader.find,
+        KnownProduction(reader, journal, use_case.name).find,
         load,
         note_live,
         find_last_good=reader.last_good,
         tell_moved=tell_moved_aliases,
+        load_last_good=lambda _version: load_version(reader.open_last_good()),
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(

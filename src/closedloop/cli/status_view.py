@@ -22,6 +22,7 @@ from closedloop.storage.details import (
     read_details,
 )
 from closedloop.storage.entry import Entry
+from closedloop.turn.agreement import find_disagreement
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -38,12 +39,14 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         if entry.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
     ]
     records, versions = loop.records.count(loop.use_case.name), loop.registry.versions()
+    disagreement = find_disagreement(entries, versions)
     return {
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
-        "moved": loop.tell_moved(),
+        "moved": () if disagreement else loop.tell_moved(),
         "versions": [_version_facts(version) for version in versions],
+        "disagreement": str(disagreement) if disagreement else None,
         "kept_out": read_kept_out(entries),
         "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
@@ -113,6 +116,8 @@ def show_status(
         line(f"before it: version {facts['previous']} (closedloop rollback)")
     for moved in facts["moved"]:
         line(moved, "bold red")
+    if facts["disagreement"]:
+        line(f"registry and journal disagree: {plain(facts['disagreement'])}", "red")
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:

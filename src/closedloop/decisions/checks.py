@@ -34,13 +34,18 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a decision is about. SERVING only records which version began to answer."""
+    """What a decision is about.
+
+    SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
+    goes on from what registry and journal hold now.
+    """
 
     RETRAINING = "retraining"
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
     QUARANTINE = "quarantine"
     SERVING = "serving"
+    ACCEPTANCE = "acceptance"
 
 
 class Action(StrEnum):
@@ -58,6 +63,7 @@ class Action(StrEnum):
     QUARANTINE = "quarantine"
     RELEASE = "release"
     SERVE = "serve"
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True)

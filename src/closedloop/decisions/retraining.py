@@ -22,6 +22,7 @@ from closedloop.decisions.notes import note_new_columns
 from closedloop.decisions.policy import Policy
 
 DRIFT_OVER = "drift_share over its limit"
+UNSCORABLE = "production cannot be scored"
 
 
 def drift_over_limit(evidence: RetrainingEvidence, policy: Policy) -> bool | None:
@@ -136,7 +137,7 @@ def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]
     if evidence.production_error:
         checks.append(
             make_check(
-                "production cannot be scored",
+                UNSCORABLE,
                 True,
                 Role.TRIGGER,
                 "an answer from production",

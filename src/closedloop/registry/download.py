@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from closedloop.bundle.files import describe_damage, model_digest
-from closedloop.errors import RegistryError
+from closedloop.errors import ModelError, RegistryError
 from closedloop.registry.artifacts import local_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -25,8 +25,8 @@ def download_files(
     """The folder with the files of a version of the model `into.name`.
 
     That is `source` itself on this machine, otherwise a folder in `into`, filled by
-    `download(source, folder)`. Raises RegistryError when the files do not have the `digest`, and
-    what `download` raises.
+    `download(source, folder)`. Raises ModelError when the files do not have the `digest`,
+    RegistryError when none was noted or they were deleted meanwhile, and what `download` raises.
     """
     label = f"model {into.name} version {number}"
     if not _DIGEST.fullmatch(digest):
@@ -39,11 +39,9 @@ def download_files(
         )
     if (local := local_folder(source)) is not None:
         return _checked(local, label, digest)
-    kept = into / f"{number}-{digest[:16]}"
-    if _is_complete(kept, digest):
-        with suppress(OSError):
-            os.utime(kept)  # `remove_downloads` keeps the most recently used
-        return kept
+    if (found := find_kept(into, number, digest)) is not None:
+        return found
+    kept = into / folder_name(number, digest)
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix="downloading-") as temporary:
         fetched = Path(temporary) / "files"
@@ -51,12 +49,12 @@ def download_files(
         download(source, fetched)
         _checked(fetched, label, digest)
         # Renamed as a whole. When another process was faster, its copy is as good and stays.
-        if kept.exists() and not _is_complete(kept, digest):
+        if kept.exists() and not is_complete(kept, digest):
             with suppress(FileNotFoundError):
                 kept.rename(Path(temporary) / "damaged")
         with suppress(OSError):
             fetched.rename(kept)
-    if not _is_complete(kept, digest):
+    if not is_complete(kept, digest):
         raise RegistryError(
             where=label,
             wanted=f"its files in {kept}",
@@ -107,7 +105,23 @@ def _last_used(path: Path) -> float:
         return 0.0
 
 
-def _is_complete(folder: Path, digest: str) -> bool:
+def folder_name(number: int, digest: str) -> str:
+    """The name of a version's folder among the downloads."""
+    return f"{number}-{digest[:16]}"
+
+
+def find_kept(into: Path, number: int, digest: str) -> Path | None:
+    """The folder of a version that was downloaded into `into`, if it is complete."""
+    kept = into / folder_name(number, digest)
+    if not is_complete(kept, digest):
+        return None
+    with suppress(OSError):
+        os.utime(kept)  # `remove_downloads` keeps the most recently used
+    return kept
+
+
+def is_complete(folder: Path, digest: str) -> bool:
+    """Whether a folder holds the files with this sha256."""
     try:
         return folder.exists() and model_digest(folder) == digest
     except OSError:  # another process is deleting it
@@ -116,10 +130,11 @@ def _is_complete(folder: Path, digest: str) -> bool:
 
 def _checked(folder: Path, label: str, digest: str) -> Path:
     if model_digest(folder) != digest:
-        raise RegistryError(
+        raise ModelError(
             where=label,
             wanted=f"files with sha256 {digest[:12]}",
             got=describe_damage(folder),
-            then="the files were changed after registration: roll back, or train again",
+            then="the files were changed after registration: restore them from a backup, "
+            "roll back, or train again",
         )
     return folder

@@ -13,10 +13,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from closedloop.bundle.files import model_digest
-from closedloop.errors import RegistryError
+from closedloop.bundle.files import BUNDLE_FILES, model_digest, read_file
+from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.registry.artifacts import check_place, download_bundle
-from closedloop.registry.download import download_files, remove_downloads
+from closedloop.registry.download import download_files, find_kept, remove_downloads
 from closedloop.registry.live_rest import RegistryServer
 from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.mlflow_client import without_password
@@ -54,52 +54,65 @@ class ProductionReader:
     def download(self, number: int) -> Path:
         """The folder of a version's bundle on this machine, downloaded if need be.
 
-        While the registry is down, only the last good version is there. Raises RegistryError when
-        there is no such version, or when its files cannot be downloaded or were changed after
-        registration.
+        Raises RegistryError when there is no such version or its files cannot be downloaded,
+        ModelError when they were changed after registration.
         """
-        try:
-            find_own_files(self._uri, self._artifacts)
-            found = self._registry.version(self._name, number)
-        except Exception as error:  # an answer that is not MLflow's may do anything to its reader
-            remembered = self._read_memory()
-            if remembered is None or remembered[0] != number:
-                raise self._unreachable(f"find version {number}", error) from error
-            self._windows[number] = remembered[2]
-            return remembered[1]
-        if found is None:
-            raise RegistryError(
-                where=f"model {self._name}",
-                wanted=f"version {number}",
-                got="no such version",
-                then="run: closedloop status",
-            )
-        source, tags = found
+        source, tags = self._look_up(number)
         digest = tags.get(DIGEST, "")
         try:
-            folder = download_files(
+            # The service's own copy outlives the store.
+            folder = find_kept(self._folder, number, digest) or download_files(
                 check_place(source, self._uri, self._artifacts),
                 number,
                 digest,
                 into=self._folder,
                 download=partial(download_bundle, self._uri),
             )
-        except RegistryError:
+        except ClosedLoopError:
             raise
         except Exception as error:
             raise self._unreachable(f"download version {number}", error) from error
         self._windows[number], self._downloaded[number] = tags.get(WINDOW, ""), (folder, digest)
         return folder
 
+    def digest(self, number: int) -> str | None:
+        """The sha256 of a version's files, as registered; None when there is no such version.
+
+        Raises RegistryError when the registry cannot be reached.
+        """
+        found = self._find_version(number)
+        return None if found is None else found[1].get(DIGEST, "")
+
+    def open_last_good(self) -> Path:
+        """The folder of the last good version, whatever the registry says of its number.
+
+        Raises RegistryError when there is none.
+        """
+        if (remembered := self._read_memory()) is None:
+            raise RegistryError(
+                where=str(self._memory),
+                wanted="a version that was in service here",
+                got="none whose files are complete",
+                then="run: closedloop doctor",
+            )
+        self._windows[remembered[0]] = remembered[2]
+        return remembered[1]
+
     def window(self, number: int) -> str:
         """The window that a downloaded version was trained for."""
         return self._windows.get(number, "")
 
     def remember(self, number: int) -> None:
-        """Note a downloaded version as the last good one, when it has come into service."""
+        """Keep a downloaded version as the last good one, when it has come into service.
+
+        The copy is the service's own: it outlives the registry and its store.
+        """
         if number not in self._downloaded:
             return  # noted before
         folder, digest = self._downloaded[number]
+        folder = download_files(
+            "copy:", number, digest, into=self._folder, download=partial(_copy, folder)
+        )
         noted = {
             "version": number,
             # From here, so that it is found in a home that was moved or copied.
@@ -135,6 +148,25 @@ class ProductionReader:
     def _memory(self) -> Path:
         return self._folder / "last_good.json"
 
+    def _look_up(self, number: int) -> tuple[str, dict[str, str]]:
+        """Where a version's files are, and its tags; raises RegistryError."""
+        found = self._find_version(number)
+        if found is None:
+            raise RegistryError(
+                where=f"model {self._name}",
+                wanted=f"version {number}",
+                got="no such version",
+                then="run: closedloop status",
+            )
+        return found
+
+    def _find_version(self, number: int) -> tuple[str, dict[str, str]] | None:
+        try:
+            find_own_files(self._uri, self._artifacts)
+            return self._registry.version(self._name, number)
+        except Exception as error:  # an answer that is not MLflow's may do anything to its reader
+            raise self._unreachable(f"find version {number}", error) from error
+
     def _read_memory(self) -> tuple[int, Path, str] | None:
         noted = self._read_note()
         try:
@@ -163,3 +195,9 @@ class ProductionReader:
             got=without_password(reason),
             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
         )
+
+
+def _copy(folder: Path, _source: str, into: Path) -> None:
+    for name in BUNDLE_FILES:
+        if (folder / name).exists():
+            (into / name).write_bytes(read_file(folder / name))

@@ -6,7 +6,7 @@ became of every other version.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ class VersionFacts:
     """What the registry knows about a version without loading it.
 
     `served_by` is `onnx` or `pipeline`. `val_auc_error` is the standard error of `val_auc`, None
-    for versions that were registered before it was kept.
+    for versions that were registered before it was kept. `digest` is the sha256 of the files.
     """
 
     version: int
@@ -45,6 +45,13 @@ class VersionFacts:
     run_id: str
     served_by: str = "pipeline"
     val_auc_error: float | None = None
+    digest: str = ""
+
+
+def find_digest(versions: Iterable[VersionFacts], number: int | None) -> str | None:
+    """The sha256 of a version's files; None where it is unknown."""
+    digests = (facts.digest for facts in versions if facts.version == number)
+    return next(digests, "") or None
 
 
 class Versions(Runs):
@@ -118,7 +125,7 @@ class Versions(Runs):
         """The folder of a version's bundle on this machine, downloaded if need be.
 
         Raises RegistryError when there is no such version, when MLflow cannot be reached, or when
-        the files were pruned or changed after registration.
+        the files were pruned; ModelError when they were changed after registration.
         """
         with self._reaching(f"load version {number}"):
             found = self._version(number)
@@ -207,4 +214,5 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         run_id=found.run_id or "",
         served_by=tags.get("closedloop.served_by", "pipeline"),
         val_auc_error=float(error) if error else None,
+        digest=tags.get(DIGEST, ""),
     )

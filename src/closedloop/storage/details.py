@@ -85,7 +85,8 @@ class ComparisonFacts:
 class TurnDetails:
     """What one look at a window showed: behind a retraining, a rollback and a quarantine.
 
-    `production` is the version that was live. A decision by a person has no other facts.
+    `production` is the version that was live, `bundle` the sha256 of the files of the version that
+    the decision is about. A decision by a person has no other facts.
     """
 
     production: int | None = None
@@ -94,6 +95,7 @@ class TurnDetails:
     realised: RealisedFacts | None = None
     estimate: EstimateFacts | None = None
     run: RunFacts | None = None
+    bundle: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -103,10 +105,14 @@ class TurnDetails:
 
 @dataclass(frozen=True)
 class PromotionDetails:
-    """What is known of a candidate. `production` is the version that was live."""
+    """What is known of a candidate.
+
+    `production` is the version that was live, `bundle` the sha256 of the candidate's files.
+    """
 
     production: int | None = None
     comparison: ComparisonFacts | None = None
+    bundle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,7 @@ _RECORDS: dict[Kind, type[Details]] = {
     Kind.QUARANTINE: TurnDetails,
     Kind.PROMOTION: PromotionDetails,
     Kind.SERVING: ServingDetails,
+    Kind.ACCEPTANCE: TurnDetails,
 }
 
 

@@ -51,6 +51,11 @@ class Entry:
         """The version that was live when this was decided."""
         return None if isinstance(self.details, ServingDetails) else self.details.production
 
+    @property
+    def bundle(self) -> str | None:
+        """The sha256 of the files of the version that this is about; None where it is unknown."""
+        return None if isinstance(self.details, ServingDetails) else self.details.bundle
+
     def as_json(self) -> dict[str, Any]:
         """What `closedloop history --json` prints."""
         decision = self.decision

@@ -20,7 +20,7 @@ def tell_changed_windows(history: History[P]) -> tuple[str, ...]:
     fingerprint = history.loop.use_case.fingerprint
     looked_at: dict[str, Entry] = {}
     for entry in history.entries:
-        known = entry.decision.window in history.names and entry.key.endswith(f"/{fingerprint}")
+        known = entry.decision.window in history.names and f"/{fingerprint}" in entry.key
         if known and entry.decision.kind is Kind.RETRAINING and entry.turn.window is not None:
             looked_at[entry.decision.window] = entry
     newest = [name for name in history.names if name in looked_at][-_NEWEST:]

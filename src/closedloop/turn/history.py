@@ -25,6 +25,8 @@ from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
 from closedloop.windows.time_names import UnclearOrder, in_time_order
 
+ACCEPTED = "/accepted-"  # in a key, before the id of the acceptance
+
 
 class History(Generic[P]):
     """The windows up to the current one, with what registry and journal say about them."""
@@ -40,7 +42,7 @@ class History(Generic[P]):
 
     def look(self) -> Self:
         """Read now what registry and journal say; otherwise that happens when it is needed."""
-        _ = self._versions, self.entries
+        _ = self.versions, self.entries
         return self
 
     @property
@@ -53,23 +55,24 @@ class History(Generic[P]):
         return mature(self.names, self.window, self.loop.use_case.labels.delay_windows)
 
     @cached_property
-    def _versions(self) -> tuple[VersionFacts, ...]:
+    def versions(self) -> tuple[VersionFacts, ...]:
+        """Every version of the registry, oldest first."""
         return tuple(self.loop.registry.versions())
 
     @property
     def production(self) -> VersionFacts | None:
         """The version that was live when this history was opened."""
-        return next((version for version in self._versions if PRODUCTION in version.aliases), None)
+        return next((version for version in self.versions if PRODUCTION in version.aliases), None)
 
     @property
     def previous(self) -> VersionFacts | None:
         """The version that production replaced, if there is one to go back to."""
         back = find_way_back(self.entries, self._aliases)
-        return next((version for version in self._versions if version.version == back), None)
+        return next((version for version in self.versions if version.version == back), None)
 
     @property
     def _aliases(self) -> Live:
-        found = {alias: facts.version for facts in self._versions for alias in facts.aliases}
+        found = {alias: facts.version for facts in self.versions for alias in facts.aliases}
         return Live(found.get(PRODUCTION), found.get(PREVIOUS))
 
     @cached_property
@@ -174,10 +177,20 @@ class History(Generic[P]):
         return "-".join(dict.fromkeys(self.read(name).facts.digest[:12] for name in newest))
 
     def key(self, kind: str) -> str:
-        """The key of a decision of this turn: use case, window, kind, data and all of loop.toml."""
-        use_case = self.loop.use_case
+        """The key of a decision of this turn: use case, window, kind, data and all of loop.toml.
+
+        What was decided before a person accepted another state is not what is decided now.
+        """
+        use_case, accepted = self.loop.use_case, self._accepted
         key = f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
-        return key + "".join(f"/{number}" for number in self._decided_by_hand[-1:])
+        key += "".join(f"/{number}" for number in self._decided_by_hand[-1:])
+        return key if accepted is None else f"{key}{ACCEPTED}{accepted}"
+
+    @cached_property
+    def _accepted(self) -> int | None:
+        """The newest decision by which a person accepted what registry and journal hold."""
+        accepted = (entry.id for entry in self.entries if entry.decision.action is Action.ACCEPT)
+        return max(accepted, default=None)
 
     @cached_property
     def promotion_key(self) -> str:
@@ -256,11 +269,13 @@ class History(Generic[P]):
         return tuple(latest[judged] for judged in sorted(latest))
 
     def state(self) -> LoopState:
-        """Where the loop stood before this turn."""
+        """Where the loop stood before this turn; what a person accepted is where it began."""
         live = self.production
         turns: dict[int, Entry] = {}
         trained, promoted_at = set(), None
         for entry in self.entries:
+            if entry.id < (self._accepted or 0):
+                continue
             index = self.place(entry.decision.window)
             if (
                 entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)

@@ -8,9 +8,11 @@ from datetime import datetime
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.records.as_windows import PREFIX
+from closedloop.registry.versions import find_digest
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.moved_aliases import (
     KINDS,
@@ -29,12 +31,14 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version at a person's request.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
-    RegistryError when there is no such version, when it is live by the journal too, or when
-    production has moved while this waited for a turn.
+    RegistryError when there is no such version, when it is live by the journal too, when production
+    has moved while this waited for a turn, or as `refuse_disagreement`.
     """
+    refuse_disagreement(loop, promoting=version)
     asked_of = loop.registry.production()
     loop.registry.loadable(version)
     with loop.lock("promote"):
+        refuse_disagreement(loop, promoting=version)
         live = loop.registry.production()
         if live != version:
             _refuse_if_moved(loop, asked_of, f"closedloop promote {version}")
@@ -69,13 +73,15 @@ def roll_back_by_hand(
     """Move `production` back to `previous`, or to the version `to`, at a person's request.
 
     Where to is settled before this waits for anything. Raises RegistryError when there is nowhere
-    to go, when `previous` is not where decisions put it, or when production has moved since: since
-    the call, or since the person asked at `asked_at`.
+    to go, when `previous` is not where decisions put it, when production has moved since: since the
+    call, or since the person asked at `asked_at`; or as `refuse_disagreement`.
     """
+    refuse_disagreement(loop)
     now = Live(loop.registry.production(), loop.registry.previous())
     live, moves = now.production, _moves(loop)
     target = find_way_back(moves, now) if to is None else loop.registry.loadable(to).version
     with loop.lock("rollback"):
+        refuse_disagreement(loop)
         if live is None or target is None or target == live:
             if live is not None and (pending := _pending(loop, Action.ROLLBACK, live)) is not None:
                 return carry_out(loop, pending)
@@ -162,12 +168,15 @@ def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: i
     settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
     window = _newest_window(loop, history)
     asked = request_check(f"{action.value} {describe_version(history, version)}")
+    bundle = find_digest(loop.registry.versions(), version)
     promotion = kind is Kind.PROMOTION
     return loop.journal.write(
         f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}",
         loop.use_case.name,
         Decision(kind, action, window, (asked,), version),
-        details=PromotionDetails(live) if promotion else TurnDetails(live),
+        details=PromotionDetails(live, bundle=bundle)
+        if promotion
+        else TurnDetails(live, bundle=bundle),
         origin=Origin.PERSON,
     )
 

@@ -13,9 +13,9 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
 
-MOVES = (Action.PROMOTE, Action.ROLLBACK)
-# The kinds of decisions that `tell_moved` needs.
-KINDS = (Kind.PROMOTION, Kind.ROLLBACK)
+MOVES = (Action.PROMOTE, Action.ROLLBACK, Action.ACCEPT)
+# The kinds of decisions on what is live: all that this module needs.
+KINDS = (Kind.PROMOTION, Kind.ROLLBACK, Kind.ACCEPTANCE)
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class Live:
     previous: int | None = None
 
     def after(self, move: Entry) -> Live:
-        """Where a promotion or a rollback leaves the aliases."""
+        """Where a promotion, a rollback or an acceptance leaves the aliases."""
         to, instead_of = move.decision.version, move.production
+        if move.decision.action is Action.ACCEPT:
+            return Live(to, instead_of)
         if move.decision.action is Action.ROLLBACK:
             return Live(to, None)
         return Live(to, self.previous if instead_of in (None, to) else instead_of)
@@ -48,6 +50,12 @@ def read_live(entries: Iterable[Entry]) -> tuple[Live, ...]:
         else:
             settled, begun = settled.after(entry), []
     return (settled, *(settled.after(entry) for entry in begun))
+
+
+def last_settled(entries: Sequence[Entry]) -> Entry | None:
+    """The newest decision, carried out, that says what is live."""
+    settled = (entry for entry in reversed(entries) if entry.outcome == "done")
+    return next((entry for entry in settled if entry.decision.action in MOVES), None)
 
 
 def find_way_back(entries: Sequence[Entry], now: Live) -> int | None:
@@ -112,7 +120,7 @@ def _tell_production(entries: Sequence[Entry], wanted: int | None, got: int | No
 
 def describe_version(entries: Sequence[Entry], version: int) -> str:
     """The version, and what the journal has against it."""
-    if not any(_is_about(entry, version) for entry in entries):
+    if not is_known(entries, version):
         return f"version {version}, which no decision is about"
     refusal = _find_refusal(entries, version)
     if refusal is None:
@@ -126,6 +134,11 @@ def _find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None
     about = [entry for entry in entries if _is_about(entry, version)]
     made_live = any(entry.decision.action in MOVES for entry in about)
     return about[-1] if about and not made_live else None
+
+
+def is_known(entries: Sequence[Entry], version: int) -> bool:
+    """Whether a decision on what is live names this version."""
+    return any(_is_about(entry, version) for entry in entries)
 
 
 def _is_about(entry: Entry, version: int | None) -> bool:

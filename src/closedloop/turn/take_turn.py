@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
-from closedloop.errors import UseCaseError
+from closedloop.decisions.retraining import UNSCORABLE
+from closedloop.errors import ModelError, UseCaseError
 from closedloop.storage.details import RunFacts, TurnDetails, WindowFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -41,7 +42,9 @@ def take_turn(
     until `retrain` is through.
     """
     entry = decided_before(history)
-    if entry is None:
+    if entry is not None:
+        _refuse_lost_files(history, entry)
+    else:
         seen = observe(history)
         entry = decide_turn(history, seen, keep_report(history, seen))
     return act(history.loop, entry)
@@ -103,6 +106,19 @@ def decided_before(history: History[Parts]) -> Entry | None:
     if back is not None and back.decision.action is Action.ROLLBACK:
         return back
     return journal.find(history.key("retraining"))
+
+
+def _refuse_lost_files(history: History[Parts], entry: Entry) -> None:
+    """Raise ModelError when production was fine in this decision and cannot be loaded now."""
+    error = history.production_error
+    known = any(check.claim == UNSCORABLE for check in entry.decision.checks)
+    if error and entry.outcome is not None and not known:
+        raise ModelError(
+            where=f"production of {history.loop.use_case.name}",
+            wanted=f"the version that decision {entry.id} left",
+            got=error,
+            then="restore its files from a backup, or train again: closedloop train",
+        )
 
 
 def refuse_older_training(history: History[Parts]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from closedloop.turn.history import History
+from closedloop.turn.history import ACCEPTED, History
 from closedloop.turn.ports import Parts
 
 
@@ -30,12 +30,15 @@ def _is_waiting(loop: Parts, window: str, entries: Sequence[Entry]) -> bool:
     if not turns:
         return True  # known without reading the window
     history = History(loop, window)
-    keys = {history.key("retraining"), history.key("rollback")}
-    if any(entry.key in keys for entry in turns):
-        return not any(entry.key in keys and entry.outcome is not None for entry in turns)
+    # Windows that were looked at before a person accepted another state are not looked at again.
+    keys = {_before_acceptance(history.key(kind)) for kind in ("retraining", "rollback")}
+    same = [entry for entry in turns if _before_acceptance(entry.key) in keys]
+    if same:
+        return all(entry.outcome is None for entry in same)
     rows = {_without_loop_toml(key) for key in keys}
     return not any(
-        _without_loop_toml(entry.key) in rows and entry.decision.action is not Action.ESCALATE
+        _without_loop_toml(_before_acceptance(entry.key)) in rows
+        and entry.decision.action is not Action.ESCALATE
         for entry in turns
     )
 
@@ -44,6 +47,11 @@ def _ends(entry: Entry) -> bool:
     """Whether the decision ends a turn: the one on retraining, or a rollback."""
     decision = entry.decision
     return decision.kind is Kind.RETRAINING or decision.action is Action.ROLLBACK
+
+
+def _before_acceptance(key: str) -> str:
+    """The key that the decision would have without an acceptance before it."""
+    return key.partition(ACCEPTED)[0]
 
 
 def _without_loop_toml(key: str) -> str:

@@ -9,6 +9,7 @@ from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.registry.versions import find_digest
 from closedloop.storage.details import (
     ComparisonFacts,
     PromotionDetails,
@@ -77,9 +78,10 @@ def _write_down(
 ) -> Entry:
     """The decision with the facts behind it and the version that was live."""
     live = history.production.version if history.production else None
-    entry = history.loop.journal.write(
-        key, history.loop.use_case.name, decision, details=replace(details, production=live)
+    facts = replace(
+        details, production=live, bundle=find_digest(history.versions, decision.version)
     )
+    entry = history.loop.journal.write(key, history.loop.use_case.name, decision, details=facts)
     done = decision.action in (Action.KEEP, Action.QUARANTINE, Action.RELEASE)
     return carry_out(history.loop, entry) if done else entry
 
@@ -99,10 +101,12 @@ def write_promotion(
             delta=compared.delta.value if compared.delta else None,
         )
     facts = replace(facts, quarantined_windows=evidence.quarantined)
+    # Not those of the history, which was opened before the candidate was registered.
+    bundle = find_digest(history.loop.registry.versions(), decision.version)
     return history.loop.journal.write(
         history.promotion_key,
         history.loop.use_case.name,
         decision,
-        details=PromotionDetails(evidence.production, facts),
+        details=PromotionDetails(evidence.production, facts, bundle),
         cause=cause,
     )

@@ -48,6 +48,7 @@ FOR_PROGRAMS = {
     "why",
     "quarantine",
     "promote",
+    "accept",
     "rollback",
     "predict",
     "backtest",

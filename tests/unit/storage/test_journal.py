@@ -178,6 +178,7 @@ def test_an_entry_as_json_can_be_printed(journal: Journal) -> None:
         "drift_share": 0.45,
         "drifted_columns": ["plan"],
         "drift_over": True,
+        "bundle": None,
         "loss_over": None,
     }
 
@@ -202,7 +203,12 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         entry = journal.write("a", "shop", RETRAIN)
         journal.carried_out(entry)
         journal.supersede(entry, by=entry)
-    journal.history("shop"), journal.use_cases(), journal.find("b"), journal.entry(entry.id)
+    (
+        journal.history("shop"),
+        journal.use_cases(),
+        journal.find("b"),
+        journal.entry(entry.id),
+    )
     public = {name for name in vars(Journal) if not name.startswith("_")}
     assert public == {
         "write",

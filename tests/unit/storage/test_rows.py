@@ -81,4 +81,4 @@ def test_details_of_other_versions_are_read() -> None:
         3, window=WindowFacts(10), realised=RealisedFacts("w1", None, True)
     )
     assert read_details(TurnDetails, write_details(details)) == details
-    assert write_details(PromotionDetails(4)) == {"production": 4}
+    assert write_details(PromotionDetails(4)) == {"production": 4, "bundle": None}

@@ -12,6 +12,7 @@ import pytest
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.errors import RegistryError
 from closedloop.registry.registry import Registry
+from closedloop.registry.versions import find_digest
 from closedloop.settings import Settings
 from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.engine import open_engine
@@ -62,18 +63,25 @@ class Place:
             tuple(version.status for version in registry.versions()),
         )
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, made_by: str = "run") -> None:
         for number in range(count):
             self.loop.registry.register(
-                f"key-{number}", f"run-{number}", {"window": f"month_{number}"}
+                f"key-{number}", f"{made_by}-{number}", {"window": f"month_{number}"}
             )
 
-    def decide(self, action: Action, version: int | None, key: str = "a key") -> Entry:
+    def decide(
+        self,
+        action: Action,
+        version: int | None,
+        key: str = "a key",
+        window: str = "month_009",
+    ) -> Entry:
         back, live = action is Action.ROLLBACK, self.loop.registry.production()
+        bundle = find_digest(self.loop.registry.versions(), version)
         decision = Decision(
             Kind.ROLLBACK if back else Kind.PROMOTION,
             action,
-            "month_009",
+            window,
             BETTER,
             version,
         )
@@ -81,7 +89,9 @@ class Place:
             key,
             "shop",
             decision,
-            details=TurnDetails(live) if back else PromotionDetails(live),
+            details=TurnDetails(live, bundle=bundle)
+            if back
+            else PromotionDetails(live, bundle=bundle),
         )
 
     def crash_in(self, work: Callable[[], object], after: int) -> bool:

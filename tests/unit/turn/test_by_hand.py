@@ -164,7 +164,7 @@ def test_a_promotion_by_hand_while_a_service_runs_is_filed_under_the_newest_wind
     entry is the note of a service about the window of its version."""
     place.loop = replace(place.loop, source=NamedWindows(names))
     place.add(2)
-    place.loop.registry.promote(1, instead_of=None, reason="first")
+    carry_out(place.loop, place.decide(Action.PROMOTE, 1, window="-"))
     for window in seen:
         look_at(place, window)
     note_serving(place.loop.journal, "shop", 1, window=MONTHS[0], where="host-a", started="now")
@@ -179,7 +179,7 @@ def test_the_probation_of_a_promotion_by_hand_begins_with_the_next_window(
     the one before or the loop begins with the promotion."""
     place.loop = replace(place.loop, source=NamedWindows(MONTHS[:8]))
     place.add(2)
-    place.loop.registry.promote(1, instead_of=None, reason="first")
+    carry_out(place.loop, place.decide(Action.PROMOTE, 1, window="-"))
     if seen:
         look_at(place, MONTHS[7])
         look_at(place, MONTHS[5], Kind.QUARANTINE)

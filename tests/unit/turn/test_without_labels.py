@@ -255,6 +255,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "production": 1,
                 "previous": None,
                 "moved": (),
+                "disagreement": None,
                 "kept_out": [],
                 "reference": None,
                 "versions": [],

@@ -26,6 +26,7 @@ from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
+from closedloop.turn.agreement import look_for_disagreement
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
@@ -213,6 +214,8 @@ def _registry(loop: Loop) -> str:
 
 
 def _aliases(loop: Loop) -> str:
+    if look_for_disagreement(loop) is not None:
+        return "not compared, because the registry is another one"
     if moved := loop.tell_moved():
         raise ClosedLoopError(
             where="MLflow",
@@ -224,6 +227,8 @@ def _aliases(loop: Loop) -> str:
 
 
 def _production(loop: Loop) -> str:
+    if (disagreement := look_for_disagreement(loop)) is not None:
+        raise disagreement.as_error(loop.use_case.name)
     live = loop.registry.production()
     if live is None:
         return "none yet, train one: closedloop monitor"
