@@ -1,5 +1,6 @@
-"""One database and one role each for MLflow, Prefect and closedloop. Run each time the stack comes
-up: it looks at what is there, and gives every role the password that the environment has now."""
+"""One database and one role each for MLflow, Prefect and closedloop, and a role for the API, whose
+rights `api_role.py` grants. Run each time the stack comes up: it looks at what is there, and gives
+every role the password that the environment has now."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 NAMES = ("mlflow", "prefect", "closedloop")
+API = "closedloop_api"
 
 
 def prepare_databases() -> None:
@@ -18,7 +20,7 @@ def prepare_databases() -> None:
     KeyError when a password is missing and psycopg.Error when the server refuses.
     """
     with psycopg.connect(dbname="postgres", autocommit=True) as connection:
-        for name in NAMES:
+        for name in (*NAMES, API):
             password = os.environ[f"{name.upper()}_DB_PASSWORD"]
             known = connection.execute(
                 "SELECT 1 FROM pg_roles WHERE rolname = %s", [name]
@@ -27,6 +29,7 @@ def prepare_databases() -> None:
                 "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
             )
             connection.execute(sql.SQL(form).format(sql.Identifier(name), sql.Literal(password)))
+        for name in NAMES:
             if not connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [name]
             ).fetchone():
@@ -40,6 +43,9 @@ def prepare_databases() -> None:
                 sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
             )
             print(f"database {name}: there")
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE closedloop TO {}").format(sql.Identifier(API))
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""MLflow's database or files are lost or swapped on a real installation: every command says so, a
-training begins anew, and the API answers with its last good version."""
+"""MLflow's database or files are lost or swapped on a real installation, or its journal is written
+by somebody else: every command says so, and the API answers with its last good version."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from closedloop.cli.examine.findings import Finding, examine
 from closedloop.cli.service import build_service
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Action
-from closedloop.errors import ModelError, RegistryError
+from closedloop.errors import ModelError, RegistryError, StoreError
 from closedloop.settings import Settings
 from closedloop.turn.begin_anew import accept_as_it_is
 from closedloop.turn.move_by_hand import promote_by_hand
@@ -153,3 +154,24 @@ def test_without_the_files_a_training_brings_new_ones_and_the_api_keeps_its_own(
     assert (made.decision.action, made.decision.version) == (Action.PROMOTE, 3)
     assert train(loop, "window_1") == made
     assert find(place, "production").ok
+
+
+def test_writing_to_the_journal_moves_nothing(place: Place) -> None:
+    """The promotion of 2 is made one of 1, and its outcome removed, as if it were still to be done.
+    Every command names it, and the API goes on. Even with the chain made anew, which a person's
+    acceptance does too, the decision does not agree with its evidence in MLflow."""
+    loop = place.open()
+    with loop.engine.begin() as connection:
+        connection.execute(text("UPDATE decisions SET version = 1 WHERE id = 4"))
+        connection.execute(text("DELETE FROM outcomes WHERE decision IN (3, 4)"))
+    told = "decision 4 is not what was written, the outcome of decision 3 is gone"
+    for command in (lambda: look(loop, "window_1"), lambda: train(loop, "window_1")):
+        with pytest.raises(StoreError, match=told.partition(",")[0]):
+            command()
+    assert "closedloop accept" in find(place, "journal").then
+    assert "decision 4 is not what was written" in read_status(loop)["damaged"]
+    assert ask(place) == (200, 2, None)
+    loop.journal.chain_all("iris")
+    with pytest.raises(StoreError, match="wanted promote version 2, as the evidence says, got"):
+        train(loop, "window_1")
+    assert loop.registry.production() == 2

@@ -40,6 +40,18 @@ def test_the_same_evidence_gives_the_same_decision(case: tuple[Any, Any], policy
     assert again == decide(evidence, policy)
 
 
+@given(cases, policies)
+def test_no_other_action_follows_from_the_checks(case: tuple[Any, Any], policy: Policy) -> None:
+    """Whoever makes a rejection a promotion, or a stay a rollback, is found out by its checks."""
+    decide, evidence = case
+    decision = decide(evidence, policy)
+    assert decision.follows
+    moves = {decide_promotion: Action.PROMOTE, decide_rollback: Action.ROLLBACK}
+    if decide in moves:
+        moved = replace(decision, action=moves[decide])
+        assert moved.follows == (decision.action is moved.action)
+
+
 @given(rollback_evidence, policies, st.floats(0, 0.5))
 def test_a_better_production_is_never_taken_back_sooner(
     evidence: RollbackEvidence, policy: Policy, gain: float

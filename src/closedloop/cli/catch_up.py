@@ -20,6 +20,7 @@ from closedloop.cli.session import Session
 from closedloop.cli.turn_summary import EXIT_CODES
 from closedloop.decisions.checks import Action
 from closedloop.errors import ModelError, UseCaseError
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.open import Loop
 from closedloop.turn.waiting_windows import find_waiting
 from closedloop.windows.order import position
@@ -63,6 +64,7 @@ def catch_up(
     """
     check_row_source(source)
     loop = session.open_loop(use_case, with_records=source == "records")
+    refuse_disagreement(loop)  # also when no window waits for a turn
     names = loop.source.windows()
     chosen = names if start is None else names[position(names, start) :]
     with session.working("looking for windows that were not looked at ..."):

@@ -13,6 +13,7 @@ from closedloop.cli.decision_view import brief_reason, coloured
 from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.reference import reference_falls, tell_fall
+from closedloop.errors import name_some
 from closedloop.operations.access.servers_file import RunningServer
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
@@ -47,6 +48,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "moved": () if disagreement else loop.tell_moved(),
         "versions": [_version_facts(version) for version in versions],
         "disagreement": str(disagreement) if disagreement else None,
+        "damaged": list(loop.journal.read_chain(loop.use_case.name).faults),
         "kept_out": read_kept_out(entries),
         "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
@@ -118,6 +120,9 @@ def show_status(
         line(moved, "bold red")
     if facts["disagreement"]:
         line(f"registry and journal disagree: {plain(facts['disagreement'])}", "red")
+    if facts["damaged"]:
+        damaged = name_some(facts["damaged"], 3)
+        line(f"the journal was changed: {plain(damaged)} (closedloop doctor)", "red")
     if facts["versions"]:
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:

@@ -134,6 +134,20 @@ class Decision:
         facts = "; ".join(map(_finding, shown))
         return (f"all {len(gates)} gates hold; " if gates else "") + facts
 
+    @property
+    def follows(self) -> bool:
+        """Whether the checks lead to this action, if it moves `production`.
+
+        A promotion needs every gate, a rollback a trigger and every guard. What a person asks for
+        is a trigger. Other actions need nothing.
+        """
+        asked = any_trigger(self.checks)
+        if self.action is Action.PROMOTE:
+            return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
+        if self.action is Action.ROLLBACK:
+            return all_hold(self.checks, Role.GUARD) and asked
+        return True
+
     def _of(self, *roles: Role) -> list[Check]:
         return [check for check in self.checks if check.role in roles]
 

@@ -18,6 +18,7 @@ from closedloop.records.as_windows import length_of_windows, start_of_window
 from closedloop.registry.runs import REPORT
 from closedloop.registry.versions import PRODUCTION, PRUNED, PRUNING, VersionFacts
 from closedloop.storage.entry import Entry
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.open import Loop
 from closedloop.windows.periods import start_of
 from closedloop.windows.time_column import zone_of
@@ -100,7 +101,12 @@ def tell_pruning(found: Pruning, *, dry_run: bool) -> list[str]:
 
 
 def plan_pruning(loop: Loop, rules: KeepRules) -> Pruning:
-    """Choose what to delete; changes nothing."""
+    """Choose what to delete; changes nothing.
+
+    Raises RegistryError or StoreError when registry and journal disagree: other people's files may
+    be there.
+    """
+    refuse_disagreement(loop)
     entries = loop.journal.history(loop.use_case.name)
     awaited = {
         entry.decision.version

@@ -12,53 +12,24 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    DateTime,
-    Engine,
-    ForeignKey,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    insert,
-    select,
-)
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from closedloop.decisions.checks import Decision, Kind
 from closedloop.errors import StoreError
+from closedloop.storage.chain import (
+    Chain,
+    append_decision,
+    append_outcome,
+    chain_all,
+    read_chain,
+)
 from closedloop.storage.details import Details, record_of, write_details
 from closedloop.storage.engine import read_only
 from closedloop.storage.entry import Entry, read_entry
+from closedloop.storage.journal_tables import DECISIONS, OUTCOMES
 from closedloop.storage.rows import Origin, OutcomeNote, write_checks, write_note
 from closedloop.storage.upgrade import prepare_tables
-
-_METADATA = MetaData()
-DECISIONS = Table(
-    "decisions",
-    _METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("key", String(300), nullable=False, unique=True),
-    Column("use_case", String(100), nullable=False, index=True),
-    Column("kind", String(20), nullable=False),
-    Column("action", String(20), nullable=False),
-    Column("window", String(200), nullable=False),
-    Column("version", Integer),
-    Column("checks", Text, nullable=False),
-    Column("details", Text, nullable=False),
-    Column("cause", Integer, ForeignKey("decisions.id")),
-    Column("at", DateTime(timezone=True), nullable=False),
-)
-OUTCOMES = Table(
-    "outcomes",
-    _METADATA,
-    Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
-    Column("outcome", String(20), nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
-)
 
 
 def _now() -> datetime:
@@ -101,7 +72,10 @@ class Journal:
         }
         try:
             with self._begin(self._engine) as connection:
-                connection.execute(insert(DECISIONS).values(row))
+                made = connection.execute(insert(DECISIONS).values(row)).inserted_primary_key
+                assert made is not None
+                if decision.kind is not Kind.SERVING:
+                    append_decision(connection, use_case, made[0])
         except IntegrityError:
             pass
         except SQLAlchemyError as error:
@@ -164,6 +138,22 @@ class Journal:
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 
+    def read_chain(self, use_case: str) -> Chain:
+        """The chain of a use case: its head, and which decisions are not as they were written."""
+        try:
+            with self._begin(read_only(self._engine)) as connection:
+                return read_chain(connection, use_case)
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def chain_all(self, use_case: str) -> None:
+        """Take every row as it is now, at a person's request."""
+        try:
+            with self._begin(self._engine) as connection:
+                chain_all(connection, use_case)
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
     def _note(self, entry: Entry, outcome: str, note: OutcomeNote) -> None:
         row = {
             "decision": entry.id,
@@ -174,6 +164,8 @@ class Journal:
         try:
             with self._begin(self._engine) as connection:
                 connection.execute(insert(OUTCOMES).values(row))
+                if entry.decision.kind is not Kind.SERVING:
+                    append_outcome(connection, entry.use_case, entry.id)
         except IntegrityError:
             pass
         except SQLAlchemyError as error:

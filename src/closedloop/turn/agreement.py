@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from closedloop.errors import UnknownRegistry
+from closedloop.errors import StoreError, UnknownRegistry, name_some
 from closedloop.registry.versions import PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
@@ -18,6 +18,7 @@ from closedloop.turn.moved_aliases import KINDS, is_known, last_settled
 from closedloop.turn.open import Loop
 from closedloop.turn.ports import Parts
 
+_NAMED = 5  # faults of the journal; there may be thousands
 _ACCEPT = "to go on from what is there now: closedloop accept"
 
 
@@ -76,6 +77,20 @@ def look_for_disagreement(loop: Parts) -> Disagreement | None:
     return find_disagreement(entries, tuple(loop.registry.versions()))
 
 
+def find_faults(loop: Parts) -> StoreError | None:
+    """What is wrong with the journal, when decisions in it are not as they were written."""
+    faults = loop.journal.read_chain(loop.use_case.name).faults
+    if not faults:
+        return None
+    return StoreError(
+        where=f"journal of {loop.use_case.name}",
+        wanted="every decision as it was written",
+        got=name_some(faults, _NAMED),
+        then="nothing moves until the database is restored from its backup, or a person goes on "
+        "from what is there now: closedloop accept",
+    )
+
+
 def open_turn(loop: Loop, window: str | None) -> History[Loop]:
     """The history of a turn on a window, the newest unless one is named.
 
@@ -86,10 +101,13 @@ def open_turn(loop: Loop, window: str | None) -> History[Loop]:
 
 
 def refuse_disagreement(loop: Parts, *, promoting: int | None = None) -> None:
-    """Raise RegistryError when the registry is not the one that the journal speaks of.
+    """Raise UnknownRegistry when the registry is not the one that the journal speaks of.
 
-    Unless a person is `promoting` the version that settles it.
+    Unless a person is `promoting` the version that settles it. StoreError when decisions in the
+    journal are not as they were written.
     """
+    if (fault := find_faults(loop)) is not None:
+        raise fault
     found = look_for_disagreement(loop)
     if found is not None and (promoting is None or promoting != found.recorded_by):
         raise found.as_error(loop.use_case.name)

@@ -20,7 +20,7 @@ from closedloop.registry.versions import PRUNED, PRUNING, find_digest
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from closedloop.turn.agreement import look_for_disagreement, open_turn
+from closedloop.turn.agreement import find_faults, look_for_disagreement, open_turn
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import NO_WINDOW
@@ -32,24 +32,29 @@ _WAITS = (Action.PROMOTE, Action.ESCALATE)
 def accept_as_it_is(loop: Loop) -> Entry:
     """Accept what registry and journal hold now, at a person's request.
 
-    Raises UseCaseError when they agree.
+    Raises UseCaseError when they agree and the journal is as it was written.
     """
     with loop.lock("accept"):
-        found = look_for_disagreement(loop)
-        if found is None:
+        fault, found = find_faults(loop), look_for_disagreement(loop)
+        if fault is None and found is None:
             raise UseCaseError(
                 where="closedloop accept",
-                wanted="a registry and a journal that disagree",
-                got="two that agree",
+                wanted="a registry and a journal that disagree, or a damaged journal",
+                got="two that agree, as they were written",
                 then="nothing needs to be done",
             )
-        return _accept(loop, "go on from what is there now", str(found))
+        told = "; ".join(str(reason) for reason in (fault, found) if reason)
+        entry = _accept(loop, "go on from what is there now", told)
+        if fault is not None:
+            loop.journal.chain_all(loop.use_case.name)
+        return entry
 
 
 def open_training(loop: Loop, window: str | None, *, by_person: bool) -> History[Loop]:
     """The history of a training; one `by_person` begins anew where what was decided is lost.
 
-    Raises RegistryError when something that the journal does not know is in production.
+    Raises RegistryError when something that the journal does not know is in production, StoreError
+    when decisions are not as they were written.
     """
     if not by_person:
         return open_turn(loop, window)
@@ -60,6 +65,8 @@ def open_training(loop: Loop, window: str | None, *, by_person: bool) -> History
 def _begin_anew(history: History[Loop]) -> Entry | None:
     """Accept that what the training would find done is lost; None when nothing is."""
     loop = history.loop
+    if (fault := find_faults(loop)) is not None:
+        raise fault
     if (found := look_for_disagreement(loop)) is not None:
         if not found.lost:
             raise found.as_error(loop.use_case.name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from closedloop.decisions.checks import Action, Kind
+from closedloop.errors import StoreError
+from closedloop.registry.versions import find_digest
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.moved_aliases import MOVES
@@ -15,12 +17,24 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
     """Do what a decision says and note its outcome; returns the entry as it then stands.
 
     A decision with an outcome is left alone. A RETRAIN is carried out, and noted, by `retrain`.
+    Raises StoreError when the checks of a decision do not lead to it.
     """
     decision, production = entry.decision, entry.production
     if entry.outcome is not None or decision.action is Action.RETRAIN:
         return entry
     if (later := _overtaken_by(loop, entry)) is not None:
         loop.journal.supersede(entry, by=later)
+        return loop.journal.entry(entry.id)
+    if not decision.follows:
+        raise StoreError(
+            where=f"journal, decision {entry.id}",
+            wanted=f"checks that lead to {decision.action.value}",
+            got=decision.reason,
+            then="somebody changed it; find out who, and go on with: closedloop accept",
+        )
+    if _files_changed(loop, entry):
+        reason = f"version {decision.version} no longer has the files that were judged"
+        loop.journal.supersede(entry, reason=reason)
         return loop.journal.entry(entry.id)
     moved = True
     if decision.action is Action.PROMOTE and decision.version is not None:
@@ -58,6 +72,13 @@ def _tell_moved_on(loop: Parts, entry: Entry) -> str:
         return now
     before = "nothing" if entry.production is None else f"version {entry.production}"
     return f"{now}, and this compared with {before}: closedloop train --window {window} does again"
+
+
+def _files_changed(loop: Parts, entry: Entry) -> bool:
+    """Whether the version that a decision judged has other files in the registry now."""
+    if entry.bundle is None or entry.decision.version is None:
+        return False
+    return find_digest(loop.registry.versions(), entry.decision.version) not in (None, entry.bundle)
 
 
 def finish_retraining(loop: Parts, asked: Entry, learnt: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import UNSCORABLE
-from closedloop.errors import ModelError, UseCaseError
+from closedloop.errors import ModelError, StoreError, UseCaseError
 from closedloop.storage.details import RunFacts, TurnDetails, WindowFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -66,11 +66,14 @@ def retrain(
     """
     loop, key = history.loop, history.promotion_key
     known = loop.journal.find(key)
-    evidence = propose(history) if known is None else None
+    finished = known is not None and known.outcome is not None
+    # For a decision that a crash left open, this is the evidence of the first time.
+    evidence = None if finished else propose(history)
     with lock():
         if evidence is not None:
             decision = decide_promotion(evidence, loop.use_case.policy)
-            known = write_promotion(history, evidence, decision, asked.id)
+            known = known or write_promotion(history, evidence, decision, asked.id)
+            _refuse_another_answer(known, decision)
             if because := _kept_out_meanwhile(history, evidence):
                 loop.journal.supersede(known, reason=because)
         assert known is not None
@@ -106,6 +109,18 @@ def decided_before(history: History[Parts]) -> Entry | None:
     if back is not None and back.decision.action is Action.ROLLBACK:
         return back
     return journal.find(history.key("retraining"))
+
+
+def _refuse_another_answer(entry: Entry, decision: Decision) -> None:
+    """Raise StoreError when the evidence does not lead to what is written down."""
+    written = entry.decision
+    if (written.action, written.version) != (decision.action, decision.version):
+        raise StoreError(
+            where=f"journal, decision {entry.id}",
+            wanted=f"{decision.action.value} version {decision.version}, as the evidence says",
+            got=f"{written.action.value} version {written.version}",
+            then="somebody changed it, or another program wrote it: closedloop accept",
+        )
 
 
 def _refuse_lost_files(history: History[Parts], entry: Entry) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.errors import UseCaseError
+from closedloop.errors import RegistryError, UseCaseError
 from closedloop.operations.prune import (
     KeepRules,
     plan_pruning,
@@ -38,7 +38,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 def make_loop(folder: Path, shelf: Shelf) -> Loop:
     """A loop with real records: a row in each of the last ten days, the one three days old
-    labelled."""
+    labelled, and a journal that knows what is live."""
     engine = open_engine(f"sqlite:///{folder / 'loop.db'}")
     records = Records(engine, now=lambda: NOW)
     for age in range(10):
@@ -58,6 +58,10 @@ def make_loop(folder: Path, shelf: Shelf) -> Loop:
     records.label_many([Label("True", id="r3-000000")])
     nothing: Any = None
     registry: Any = shelf
+    if shelf.live is not None:
+        live = Decision(Kind.PROMOTION, Action.PROMOTE, "-", (), shelf.live)
+        journal = Journal(engine)
+        journal.carried_out(journal.write("promoted", "shop", live))
     return Loop(
         parse_use_case(CONTENT, folder / "loop.toml"),
         Settings(home=folder),
@@ -152,6 +156,17 @@ def test_a_decision_that_is_open_keeps_its_version(tmp_path: Path) -> None:
     assert plan_pruning(loop, KeepRules(0, 100, 0)).versions == ()
     loop.journal.supersede(entry)
     assert plan_pruning(loop, KeepRules(0, 100, 0)).versions == (1,)
+
+
+def test_nothing_is_deleted_from_a_registry_that_the_journal_does_not_know(tmp_path: Path) -> None:
+    """The files of another home, or of another team, stay."""
+    loop = make_loop(tmp_path, Shelf(()))
+    decision = Decision(Kind.PROMOTION, Action.PROMOTE, "-", (), 9)
+    loop.journal.carried_out(loop.journal.write("elsewhere", "shop", decision))
+    with pytest.raises(RegistryError, match="wanted version 9, as decision 2 left it"):
+        prune(loop, KeepRules(0, 0, 0))
+    shelf: Any = loop.registry
+    assert shelf.pruned == []
 
 
 @pytest.mark.parametrize("rules", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])

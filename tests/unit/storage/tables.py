@@ -20,7 +20,7 @@ from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.records import tables as tables
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
-from closedloop.storage import journal as journal_module
+from closedloop.storage import journal_tables
 from closedloop.storage.details import TurnDetails, WindowFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
@@ -34,7 +34,7 @@ from closedloop.storage.revisions import (
 from closedloop.storage.upgrade import prepare_tables
 from tests.answers import describe_answers
 
-LIVE = [journal_module._METADATA, tables._METADATA]
+LIVE = [journal_tables.METADATA, tables._METADATA]
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEEP = Decision(Kind.RETRAINING, Action.KEEP, "month_004", (), None)
 # A later revision as it might be: a new column, and a change that SQLite can only do by recreating

@@ -206,6 +206,8 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
     (
         journal.history("shop"),
         journal.use_cases(),
+        journal.read_chain("shop"),
+        journal.chain_all("shop"),
         journal.find("b"),
         journal.entry(entry.id),
     )
@@ -216,10 +218,12 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         "supersede",
         "history",
         "use_cases",
+        "read_chain",
+        "chain_all",
         "find",
         "entry",
     }, "a new method belongs into this test"
-    assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN"}
+    assert {"SELECT", "INSERT"} <= verbs <= {"SELECT", "INSERT", "PRAGMA", "BEGIN", "LOCK"}
 
 
 ENTRY = Entry(1, "a", "shop", RETRAIN, FACTS, Origin.LOOP, None, datetime(2026, 11, 20, tzinfo=UTC))
@@ -236,6 +240,8 @@ ENTRY = Entry(1, "a", "shop", RETRAIN, FACTS, Origin.LOOP, None, datetime(2026, 
         lambda journal: journal.entry(1),
         lambda journal: journal.history("shop"),
         lambda journal: journal.use_cases(),
+        lambda journal: journal.read_chain("shop"),
+        lambda journal: journal.chain_all("shop"),
     ],
 )
 def test_a_database_that_is_away_is_a_store_error(

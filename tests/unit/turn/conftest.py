@@ -29,6 +29,7 @@ CONTENT = {
     "columns": {"spend": {"type": "numeric"}},
     "source": {"query": "select 1", "windows": "*.csv"},
 }
+WORSE = (Check("production is worse", Outcome.HOLDS, Role.TRIGGER, "below 0", "-0.02"),)
 BETTER = (Check("candidate is better", Outcome.HOLDS, Role.GATE, "above 0", "+0.02"),)
 
 
@@ -82,7 +83,7 @@ class Place:
             Kind.ROLLBACK if back else Kind.PROMOTION,
             action,
             window,
-            BETTER,
+            WORSE if back else BETTER,
             version,
         )
         return self.loop.journal.write(

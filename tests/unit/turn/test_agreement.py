@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.errors import RegistryError, UseCaseError
+from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.agreement import look_for_disagreement
@@ -150,6 +150,24 @@ def test_what_is_no_loss_is_not_told_as_one(running: Place) -> None:
     running.loop.journal.carried_out(running.loop.journal.write("older", "shop", older))
     running.loop.registry.promote(2, instead_of=3, reason="better")
     assert look_for_disagreement(running.loop) is None
+
+
+def test_a_journal_that_somebody_changed_moves_nothing_until_it_is_accepted(
+    running: Place,
+) -> None:
+    """A person's commands are refused too, with what was changed; afterwards they go on, and the
+    acceptance stands in the journal with what was found."""
+    with running.loop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE decisions SET version = 3 WHERE id = 1")
+    before = running.state()
+    for command in (promote_by_hand, roll_back_by_hand):
+        with pytest.raises(StoreError, match="got decision 1 is not what was written"):
+            command(running.loop, 1)
+    assert running.state() == before
+    accepted = accept_as_it_is(running.loop)
+    assert "decision 1 is not what was written" in str(accepted.decision.checks[-1])
+    assert running.loop.journal.read_chain("shop").faults == ()
+    assert roll_back_by_hand(running.loop, 1).outcome == "done"
 
 
 def test_a_model_of_the_same_name_that_closedloop_did_not_make_is_not_used(place: Place) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from closedloop.decisions.checks import Action
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.errors import StoreError
+from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
@@ -162,3 +164,37 @@ def test_serving_is_noted_once_per_start(place: Place) -> None:
     assert first.id == again.id != later.id
     assert [entry.outcome for entry in place.loop.journal.history("shop")] == ["done", "done"]
     assert (first.decision.window, first.decision.version) == ("month_0", 1)
+
+
+def test_a_decision_that_its_checks_do_not_lead_to_is_not_carried_out(place: Place) -> None:
+    """A rejection that somebody made a promotion, and a rollback that nothing asked for: nothing
+    moves, and no outcome is noted."""
+    place.add(2)
+    carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first"))
+    before = place.state()
+    missed = Check("candidate is better", Outcome.FAILS, Role.GATE, "above 0", "-0.02")
+    guard = Check("rollback is enabled", Outcome.HOLDS, Role.GUARD, "enabled", "enabled")
+    for kind, action, checks in (
+        (Kind.PROMOTION, Action.PROMOTE, (missed,)),
+        (Kind.PROMOTION, Action.PROMOTE, ()),
+        (Kind.ROLLBACK, Action.ROLLBACK, (guard,)),
+    ):
+        decision = Decision(kind, action, "month_009", checks, 2)
+        key = f"changed {len(place.loop.journal.history('shop'))}"
+        entry = place.loop.journal.write(key, "shop", decision, details=PromotionDetails(1))
+        with pytest.raises(StoreError, match=f"wanted checks that lead to {action.value}"):
+            carry_out(place.loop, entry)
+        assert place.loop.journal.entry(entry.id).outcome is None
+    assert place.state() == before
+
+
+def test_a_version_with_other_files_than_those_judged_is_not_promoted(place: Place) -> None:
+    """Its number is the same; the decision is superseded and says why."""
+    place.add(2)
+    carry_out(place.loop, place.decide(Action.PROMOTE, 1, "first"))
+    entry = place.decide(Action.PROMOTE, 2, "second")
+    place.client.set_model_version_tag("shop", "2", "closedloop.sha256", "others")
+    settled = carry_out(place.loop, entry)
+    assert settled.outcome == "superseded"
+    assert "version 2 no longer has the files that were judged" in str(settled.note)
+    assert place.loop.registry.production() == 1

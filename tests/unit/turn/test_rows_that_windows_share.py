@@ -13,7 +13,7 @@ import pytest
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.replay import Past, ReplayParts, Stream, fit_first
-from closedloop.decisions.checks import Action, Decision, Kind
+from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.storage.details import PromotionDetails
@@ -165,7 +165,13 @@ def test_a_predecessor_is_compared_on_rows_that_are_new_to_both(
     loop = history.loop
     stream = Stream(Frames(OVERLAP))
     second = fit_first(Past(stream, loop.use_case, loop.compute, 2))
-    better = Decision(Kind.PROMOTION, Action.PROMOTE, "w1", (), loop.registry.add(second, "w1"))
+    better = Decision(
+        Kind.PROMOTION,
+        Action.PROMOTE,
+        "w1",
+        (request_check("promote"),),
+        loop.registry.add(second, "w1"),
+    )
     carry_out(loop, journal.write("better", "shop", better, details=PromotionDetails(1)))
     regret = _measure_regret(history, history.read("w2").labelled)
     assert regret is not None

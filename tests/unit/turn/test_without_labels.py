@@ -256,6 +256,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "previous": None,
                 "moved": (),
                 "disagreement": None,
+                "damaged": [],
                 "kept_out": [],
                 "reference": None,
                 "versions": [],

@@ -26,7 +26,7 @@ from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
-from closedloop.turn.agreement import look_for_disagreement
+from closedloop.turn.agreement import find_faults, look_for_disagreement
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
@@ -182,6 +182,8 @@ def _tables(loop: Loop) -> str:
 
 
 def _journal(loop: Loop) -> str:
+    if (fault := find_faults(loop)) is not None:
+        raise fault
     entries = loop.journal.history(loop.use_case.name)
     undone = [
         str(entry.id)
@@ -196,7 +198,12 @@ def _journal(loop: Loop) -> str:
             got=f"decision {', '.join(undone)} not carried out",
             then="finish what was interrupted: closedloop monitor",
         )
-    return f"{len(entries)} decisions at {loop.engine.url.render_as_string(hide_password=True)}"
+    chain, address = (
+        loop.journal.read_chain(loop.use_case.name),
+        loop.engine.url.render_as_string(hide_password=True),
+    )
+    head = f", chained up to {chain.head}" if chain.links else ""
+    return f"{len(entries)} decisions at {address}{head}"
 
 
 def _schedule(standstill: tuple[str, ...]) -> Finding:

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import StoreError
+from closedloop.storage.chain import chain_all
 from closedloop.storage.engine import read_only
-from closedloop.storage.journal import DECISIONS, OUTCOMES
+from closedloop.storage.journal_tables import DECISIONS, OUTCOMES
 from closedloop.storage.rows import read_note, write_note
 
 _BATCH = 200  # decisions with all their checks, and ids in one query
@@ -88,6 +89,8 @@ class JournalCopy:
                 there.execute(insert(DECISIONS), [_copied(row, plan.ids, rewrite) for row in rows])
             for rows in self._read(OUTCOMES, OUTCOMES.c.decision, plan.unnoted):
                 there.execute(insert(OUTCOMES), [_noted(row, plan.ids) for row in rows])
+            if plan.missing or plan.unnoted:
+                chain_all(there, self._use_case)
             if postgresql and plan.missing:
                 # Ids that were given do not move the sequence: the next decision would ask for one
                 # that is taken.

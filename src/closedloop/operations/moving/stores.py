@@ -29,6 +29,7 @@ from closedloop.registry.registry import Registry
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.open import Loop
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def migrate(
 
     No turn runs meanwhile. Raises RegistryError or StoreError, with nothing written, when the
     target holds versions or decisions of this name that are not copies, when a version here is
-    damaged, or when there is nothing to copy.
+    damaged, when journal and registry here disagree, or when there is nothing to copy.
     """
     name = loop.use_case.name
     with ExitStack() as stack:
@@ -154,6 +155,7 @@ def migrate(
                 there = replace(loop, engine=target.engine)
                 stack.enter_context(there.training_lock("migrate"))
                 stack.enter_context(there.lock("migrate"))
+        refuse_disagreement(loop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         source = Registry(
             name,
