@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import takewhile
 from typing import Generic, Self
 
 import numpy as np
@@ -19,6 +18,7 @@ from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
 from closedloop.turn.kept_out import Standing, read_standings
+from closedloop.turn.loop_state import read_state
 from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
@@ -270,45 +270,5 @@ class History(Generic[P]):
 
     def state(self) -> LoopState:
         """Where the loop stood before this turn; what a person accepted is where it began."""
-        live = self.production
-        turns: dict[int, Entry] = {}
-        trained, promoted_at = set(), None
-        for entry in self.entries:
-            if entry.id < (self._accepted or 0):
-                continue
-            index = self.place(entry.decision.window)
-            if (
-                entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
-                and entry.outcome == "done"
-                and live is not None
-            ):
-                if entry.decision.action is Action.PROMOTE:
-                    promoted_at = index if entry.decision.version == live.version else None
-                elif entry.decision.action is Action.ROLLBACK:
-                    promoted_at = None
-            if entry.decision.kind is Kind.RETRAINING and index is not None:
-                if entry.decision.action is Action.RETRAIN:
-                    trained.add(index)
-                # A broken window leaves no mark; one whose labels are suspect has drifted or not.
-                broken = entry.decision.action is Action.ESCALATE and entry.turn.drift is None
-                if not broken and index < self.index:
-                    turns[index] = entry
-        measured = [(index, facts) for index in sorted(turns) if (facts := turns[index].turn.drift)]
-        drift_marks = [
-            (index, facts.drift_over) for index, facts in measured if facts.drift_over is not None
-        ]
-        episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
-        return LoopState(
-            production=live.version if live else None,
-            previous=self.previous.version if self.previous else None,
-            trained_through=self.place(live.trained_through) if live else None,
-            promoted_at=promoted_at,
-            expected_auc=live.val_auc if live else None,
-            expected_auc_error=live.val_auc_error if live else None,
-            trained_at=tuple(sorted(trained)),
-            drift_marks=tuple(over for _, over in drift_marks),
-            loss_marks=tuple(
-                facts.loss_over for _, facts in measured if facts.loss_over is not None
-            ),
-            drifting_since=episode[-1][0] if episode else None,
-        )
+        entries = [entry for entry in self.entries if entry.id >= (self._accepted or 0)]
+        return read_state(entries, self.production, self.previous, self.place, self.index)
