@@ -20,7 +20,7 @@ from closedloop.decisions.checks import Action
 from closedloop.errors import ModelError, RegistryError, StoreError
 from closedloop.settings import Settings
 from closedloop.turn.begin_anew import accept_as_it_is
-from closedloop.turn.carry_out import promote_by_hand
+from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.windows.synthetic import generate_windows, write_generated
 from tests.e2e.small_loop import LOGISTIC, REPOSITORY, Place, look, train, write_loop
 
@@ -52,7 +52,7 @@ def living(
 
 @pytest.fixture
 def place(living: Place, tmp_path: Path) -> Place:
-    """A copy of the installation. MLflow keeps absolute paths, so the model files are the same."""
+    """A copy of the installation, with files of its own."""
     shutil.copytree(living.settings.home_folder, tmp_path / "home")
     return replace(living, settings=living.settings.model_copy(update={"home": tmp_path / "home"}))
 
@@ -68,13 +68,15 @@ def ask(place: Place) -> tuple[int, int, str | None]:
     """Start the API: the status of an answer, its version, and the reason in /ready."""
     loop = place.open()
     row = dict.fromkeys(loop.use_case.columns, 1.0)
-    with TestClient(build_service(loop.use_case, place.settings, "here", "now")) as client:
+    with TestClient(
+        build_service(loop.use_case, place.settings, "testserver", "here", "now")
+    ) as client:
         answer, ready = client.post("/predict", json={"rows": [row]}), client.get("/ready").json()
         return answer.status_code, answer.json().get("version", 0), ready["reason"]
 
 
 def find(place: Place, check: str) -> Finding:
-    findings: tuple[Any, ...] = examine(place.settings, place.path)
+    findings: tuple[Any, ...] = examine(place.settings, place.path, {})
     return next(finding for finding in findings if finding.check == check)
 
 
@@ -130,19 +132,19 @@ def test_a_database_from_elsewhere_is_not_followed_until_it_is_accepted(
     assert not find(place, "production").ok
     code, version, reason = ask(place)
     assert (code, version) == (200, 2)
-    assert "which none is about: run: closedloop doctor; version 2 answers" in str(reason)
+    assert "left it in production, got other files" in str(reason)
     assert accept_as_it_is(loop).decision.version == 2
     assert find(place, "production").ok
     assert ask(place) == (200, 2, None)
 
 
 def test_without_the_files_a_training_brings_new_ones_and_the_api_keeps_its_own(
-    living: Place, place: Place
+    place: Place,
 ) -> None:
     """A second look does not repeat that all was promoted; the training makes a version of its own
     instead of finding the one whose files are gone."""
-    files = living.settings.artifacts_folder / "iris"
-    files.rename(files.with_name("elsewhere"))
+    place.open().registry.ping()  # the copy finds its own files
+    shutil.rmtree(place.settings.artifacts_folder / "iris")
     assert ask(place) == (200, 2, None)
     loop = place.open()
     with pytest.raises(ModelError, match="closedloop train"):
@@ -167,7 +169,7 @@ def test_writing_to_the_journal_moves_nothing(place: Place) -> None:
         with pytest.raises(StoreError, match=told.partition(",")[0]):
             command()
     assert "closedloop accept" in find(place, "journal").then
-    assert "decision 4 is not what was written" in read_status(loop)["damaged"]
+    assert "decision 4 is not what was written" in read_status(loop, {})["damaged"]
     assert ask(place) == (200, 2, None)
     loop.journal.chain_all("iris")
     with pytest.raises(StoreError, match="wanted promote version 2, as the evidence says, got"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import takewhile
 from typing import Generic, Self
 
 import numpy as np
@@ -24,11 +23,14 @@ from closedloop.turn.decision_keys import (
     list_by_hand,
 )
 from closedloop.turn.kept_out import Standing, read_standings
+from closedloop.turn.loop_state import read_state
 from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
 from closedloop.windows.time_names import UnclearOrder, in_time_order
+
+ACCEPTED = "/accepted-"  # in a key, before the id of the acceptance
 
 
 class History(Generic[P]):
@@ -186,13 +188,14 @@ class History(Generic[P]):
         """
         use_case, accepted = self.loop.use_case, self._accepted
         key = f"{use_case.name}/{self.window}/{kind}/{self.data_key}/{use_case.fingerprint}"
-        by_hand = list_by_hand(self.entries, self.names)
-        key += "".join(f"/{number}" for number in by_hand[-1:])
+        key += "".join(f"/{number}" for number in self._decided_by_hand[-1:])
         return key if accepted is None else f"{key}{ACCEPTED}{accepted}"
 
     @cached_property
     def _accepted(self) -> int | None:
-        return find_acceptance(self.entries)
+        """The newest decision by which a person accepted what registry and journal hold."""
+        accepted = (entry.id for entry in self.entries if entry.decision.action is Action.ACCEPT)
+        return max(accepted, default=None)
 
     @cached_property
     def promotion_key(self) -> str:
@@ -254,45 +257,5 @@ class History(Generic[P]):
 
     def state(self) -> LoopState:
         """Where the loop stood before this turn; what a person accepted is where it began."""
-        live = self.production
-        turns: dict[int, Entry] = {}
-        trained, promoted_at = set(), None
-        for entry in self.entries:
-            if entry.id < (self._accepted or 0):
-                continue
-            index = self.place(entry.decision.window)
-            if (
-                entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
-                and entry.outcome == "done"
-                and live is not None
-            ):
-                if entry.decision.action is Action.PROMOTE:
-                    promoted_at = index if entry.decision.version == live.version else None
-                elif entry.decision.action is Action.ROLLBACK:
-                    promoted_at = None
-            if entry.decision.kind is Kind.RETRAINING and index is not None:
-                if entry.decision.action is Action.RETRAIN:
-                    trained.add(index)
-                # A broken window leaves no mark; one whose labels are suspect has drifted or not.
-                broken = entry.decision.action is Action.ESCALATE and entry.turn.drift is None
-                if not broken and index < self.index:
-                    turns[index] = entry
-        measured = [(index, facts) for index in sorted(turns) if (facts := turns[index].turn.drift)]
-        drift_marks = [
-            (index, facts.drift_over) for index, facts in measured if facts.drift_over is not None
-        ]
-        episode = list(takewhile(lambda mark: mark[1], reversed(drift_marks)))
-        return LoopState(
-            production=live.version if live else None,
-            previous=self.previous.version if self.previous else None,
-            trained_through=self.place(live.trained_through) if live else None,
-            promoted_at=promoted_at,
-            expected_auc=live.val_auc if live else None,
-            expected_auc_error=live.val_auc_error if live else None,
-            trained_at=tuple(sorted(trained)),
-            drift_marks=tuple(over for _, over in drift_marks),
-            loss_marks=tuple(
-                facts.loss_over for _, facts in measured if facts.loss_over is not None
-            ),
-            drifting_since=episode[-1][0] if episode else None,
-        )
+        entries = [entry for entry in self.entries if entry.id >= (self._accepted or 0)]
+        return read_state(entries, self.production, self.previous, self.place, self.index)

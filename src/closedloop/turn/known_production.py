@@ -13,6 +13,10 @@ from closedloop.turn.moved_aliases import KINDS, last_settled
 _LOOK_AGAIN_SECONDS = 30.0
 
 
+def _seconds() -> float:
+    return time.monotonic()
+
+
 class KnownProduction:
     """The version that `production` points at, in a registry that is compared with the journal.
 
@@ -25,7 +29,7 @@ class KnownProduction:
         reader: ProductionReader,
         journal: Journal,
         use_case: str,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = _seconds,
     ) -> None:
         self._reader, self._journal, self._use_case, self._now = reader, journal, use_case, now
         self._looked: tuple[int, float, UnknownRegistry | None] | None = None

@@ -31,10 +31,10 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
     """Move `production` to a version at a person's request.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
-    RegistryError when there is no such version, when it is live by the journal too, or when
-    production has moved while this waited for a turn, UnknownRegistry when the registry is not the
-    one that the journal speaks of.
+    RegistryError when there is no such version, when it is live by the journal too, when production
+    has moved while this waited for a turn, or as `refuse_disagreement`.
     """
+    refuse_disagreement(loop, promoting=version)
     asked_of = loop.registry.production()
     loop.registry.loadable(version)
     with loop.lock("promote"):
@@ -73,10 +73,10 @@ def roll_back_by_hand(
     """Move `production` back to `previous`, or to the version `to`, at a person's request.
 
     Where to is settled before this waits for anything. Raises RegistryError when there is nowhere
-    to go, when `previous` is not where decisions put it, or when production has moved since: since
-    the call, or since the person asked at `asked_at`. Raises UnknownRegistry when the registry is
-    not the one that the journal speaks of.
+    to go, when `previous` is not where decisions put it, when production has moved since: since the
+    call, or since the person asked at `asked_at`; or as `refuse_disagreement`.
     """
+    refuse_disagreement(loop)
     now = Live(loop.registry.production(), loop.registry.previous())
     live, moves = now.production, _moves(loop)
     target = find_way_back(moves, now) if to is None else loop.registry.loadable(to).version

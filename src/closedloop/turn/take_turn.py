@@ -66,8 +66,9 @@ def retrain(
     """
     loop, key = history.loop, history.promotion_key
     known = loop.journal.find(key)
-    # After a crash, the evidence of the first time.
-    evidence = propose(history) if known is None or known.outcome is None else None
+    finished = known is not None and known.outcome is not None
+    # For a decision that a crash left open, this is the evidence of the first time.
+    evidence = None if finished else propose(history)
     with lock():
         if evidence is not None:
             decision = decide_promotion(evidence, loop.use_case.policy)

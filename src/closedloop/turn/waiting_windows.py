@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from closedloop.turn.decision_keys import ACCEPTED
-from closedloop.turn.history import History
+from closedloop.turn.history import ACCEPTED, History
 from closedloop.turn.ports import Parts
 
 
