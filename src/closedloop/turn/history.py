@@ -14,14 +14,9 @@ from closedloop.decisions.evidence import LoopState
 from closedloop.errors import ModelError
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
-from closedloop.turn.decision_keys import (
-    ACCEPTED,
-    after_superseded,
-    find_acceptance,
-    list_by_hand,
-)
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.loop_state import read_state
 from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
@@ -203,7 +198,25 @@ class History(Generic[P]):
 
         What was superseded decided nothing, so the same data may be trained on once more.
         """
-        return after_superseded(self.key("promotion"), self.entries)
+        key = self.key("promotion")
+        lost = [
+            entry.id
+            for entry in self.entries
+            if entry.outcome == "superseded"
+            and (entry.key == key or entry.key.startswith(f"{key}/after-"))
+        ]
+        return key + "".join(f"/after-{number}" for number in lost[-1:])
+
+    @cached_property
+    def _decided_by_hand(self) -> tuple[int, ...]:
+        """What people decided on quarantines up to this window: then a turn decides again."""
+        return tuple(
+            entry.id
+            for entry in self.entries
+            if entry.decision.kind is Kind.QUARANTINE
+            and entry.origin is Origin.PERSON
+            and entry.decision.window in self.names
+        )
 
     def newer_than(self, trained_through: str | None) -> tuple[str, ...]:
         """Windows with due labels, newer than a model's training rows, that keep the contract."""
