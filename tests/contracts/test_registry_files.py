@@ -164,7 +164,7 @@ def test_a_version_that_somebody_else_registered_is_not_loaded(
     source = f"{registry._client.get_run(run).info.artifact_uri}/model"
     registry._client.create_model_version(registry.name, source=source, run_id=run)
     assert registry.version(1).status == "unknown"
-    with pytest.raises(ModelError, match="whose sha256 was noted at registration"):
+    with pytest.raises(RegistryError, match="whose sha256 was noted at registration"):
         registry.load(1)
 
 
