@@ -35,7 +35,7 @@ def test_a_home_is_private_or_shared_with_a_group(
         place.chmod(home)
     with making_files(choose_umask(place)):
         engine = open_engine(f"sqlite:///{place / 'closedloop.db'}")
-        with engine.begin() as connection, hold_lock("turn", engine):
+        with engine.begin() as connection, hold_lock("turn", engine, "test"):
             connection.execute(text("CREATE TABLE answers (id INTEGER)"))
             made = {path.name: path.stat().st_mode & 0o777 for path in place.iterdir()}
         (place / "artifacts").mkdir()
