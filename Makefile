@@ -20,7 +20,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-scoring bench-loop reference pictures docs clean
+	bench-reading bench-scoring bench-loop reference pictures docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ pin-images: ## Write the digests that the registries have now behind the tags of
 
 bench-serving: install ## Compare the API with MLflow's server and usual code; quick: ARGS="--seconds 1 --repetitions 1 --keep-docs".
 	@$(BIN)/python -m tests.bench.serving $(ARGS)
+
+bench-reading: install ## Time /predict while two million records and labels are read and written; quick: ARGS="--records 50000 --keep-docs".
+	@$(BIN)/python -m tests.bench.reading $(ARGS)
 
 bench-scoring: install ## Measure the promotion gate: time, false alarms, slices (docs/decisions.md); quick: ARGS="--comparisons 400".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)

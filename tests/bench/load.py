@@ -23,8 +23,9 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.body = [==[{body}]==]
 function done(summary, latency, requests)
   io.write(string.format('{mark}{{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, ' ..
-    '"refused": %d, "broken": %d}}\\n',
+    '"max": %d, "refused": %d, "broken": %d}}\\n',
     summary.requests, summary.duration, latency:percentile(50.0), latency:percentile(99.0),
+    latency.max,
     summary.errors.status,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end
@@ -42,6 +43,7 @@ class Load:
     p99_ms: float
     refused: int = 0
     broken: int = 0
+    max_ms: float = 0.0
 
     @property
     def answered(self) -> int:
@@ -97,6 +99,7 @@ def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:
         figures["p99"] / 1e3,
         figures["refused"],
         figures["broken"],
+        figures.get("max", 0) / 1e3,
     )
     if (load.refused and not may_refuse) or load.broken or not load.requests:
         raise ClosedLoopError(

@@ -38,10 +38,11 @@ class Subject:
     answers: list[float]
 
 
-def write_use_case(path: Path) -> UseCase:
+def write_use_case(path: Path, key: str | None = None) -> UseCase:
     """A loop.toml with bounds on each column, as a contract usually has them."""
     lines = [
         f'name = "{NAME}"',
+        *([] if key is None else [f'key = "{key}"']),
         "[source]",
         'query = "SELECT 1"',
         'windows = "*.csv"',
@@ -90,14 +91,14 @@ def make_labels(table: pd.DataFrame, use_case: UseCase, seed: int) -> np.ndarray
     return np.asarray(score > 0, dtype=int)
 
 
-def register_subject(home: Path) -> Subject:
+def register_subject(home: Path, key: str | None = None) -> Subject:
     """Train, prove, register and promote the model in a fresh embedded MLflow under `home`.
 
     Raises ModelError when it could not be proved: what is measured is the server as it serves its
     own models.
     """
     home.mkdir(parents=True)
-    use_case = write_use_case(home / "loop.toml")
+    use_case = write_use_case(home / "loop.toml", key)
     table, judged = make_rows(use_case, ROWS, SEED), make_rows(use_case, 2_000, SEED + 1)
     pipeline = fit(
         "logistic",

@@ -197,14 +197,14 @@ def create_worker(
 ) -> ServiceApp:
     """The app of one worker process; it stops when its parent is gone, however that ended."""
     from api.guard.keys import open_keys
-    from api.server import tune_garbage_collection
+    from api.server import tune_interpreter
 
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(
             target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True
         ).start()
-    tune_garbage_collection()
+    tune_interpreter()
     return build_service(
         load_use_case(use_case),
         settings,

@@ -16,8 +16,10 @@ from sqlalchemy import (
     Select,
     Text,
     cast,
+    column,
     func,
     select,
+    table,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -29,6 +31,7 @@ from closedloop.records.tables import ANSWERS, KEYS, LABELS, REPLACED
 
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)  # for a key without a time
 _COLUMNS = ("prediction_id", "request", "label", "at")
+_PREPARED = table("prepared_labels", *(column(name) for name in _COLUMNS))
 
 
 class UnknownPrediction(StoreError):
@@ -86,16 +89,20 @@ def name_predictions(
 
 
 def write_labels(connection: Connection, named: Named, now: datetime) -> int:
-    """Insert the labels and correct those to replace; returns how many that changed.
+    """In a transaction, insert the labels and correct those to replace; returns how many changed.
 
-    Raises LabelConflict when another writer was first: the transaction must then be rolled back.
+    Raises LabelConflict when another writer was first; then nothing is recorded.
     """
-    corrected, missing = _correct(connection, named.corrected, now)
-    missing = named.missing | missing
-    rows = [(id, id.rpartition("-")[0], label, now) for id, label in missing.items()]
-    inserted = _insert(connection, rows)
-    if inserted < len(missing):
-        _refuse_conflicts(_read_labels(connection, missing), missing)
+    missing = named.missing
+    rows = _prepare(connection, missing, now)
+    with connection.begin():
+        corrected, more = _correct(connection, named.corrected, now)
+        if more:
+            missing = dict(sorted((missing | more).items()))
+            rows = _select(_list(missing, now, connection))
+        inserted = _insert(connection, rows)
+        if inserted < len(missing):
+            _refuse_conflicts(_read_labels(connection, missing), missing)
     return inserted + corrected
 
 
@@ -124,29 +131,44 @@ def _correct(
             (f"{id}{REPLACED}{numbers[id] + 1}", row.request, row.label, row.at)
             for id, row in other.items()
         ]
-        _insert(connection, kept)
-        _insert(
-            connection,
-            [(id, row.request, wanted[id], now) for id, row in other.items()],
-            replace=True,
-        )
+        _insert(connection, _select(Listed(kept, connection.dialect.name)))
+        new = _list({id: wanted[id] for id in other}, now, connection)
+        _insert(connection, _select(new), replace=True)
     return len(other), {id: label for id, label in wanted.items() if id not in found}
 
 
-def _insert(
-    connection: Connection,
-    rows: Sequence[tuple[str, str, str, datetime]],
-    *,
-    replace: bool = False,
-) -> int:
+def _prepare(connection: Connection, labels: Mapping[str, str], now: datetime) -> Select[Any]:
+    """The labels as rows to be inserted.
+
+    On SQLite they are in a temporary table of this connection: to take a list apart takes longer
+    than to insert its rows, and would keep others from recording.
+    """
+    listed = _list(labels, now, connection)
+    if connection.dialect.name != "sqlite":
+        return _select(listed)
+    driver: Any = connection.connection.driver_connection  # outside of any transaction
+    driver.execute(f"CREATE TEMP TABLE IF NOT EXISTS {_PREPARED.name} ({', '.join(_COLUMNS)})")
+    driver.execute(f"DELETE FROM {_PREPARED.name}")
+    fields = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_COLUMNS)))
+    insert = f"INSERT INTO {_PREPARED.name} SELECT {fields} FROM json_each(?)"
+    driver.execute(insert, (listed.written,))
+    return select(_PREPARED)
+
+
+def _list(labels: Mapping[str, str], now: datetime, connection: Connection) -> Listed:
+    rows = [(id, id.rpartition("-")[0], label, now) for id, label in labels.items()]
+    return Listed(rows, connection.dialect.name)
+
+
+def _select(rows: Listed) -> Select[Any]:
+    return select(rows.text(0), rows.text(1), rows.text(2), rows.time(3))
+
+
+def _insert(connection: Connection, rows: Select[Any], *, replace: bool = False) -> int:
     """Insert rows of the table, leaving out or replacing those on record; returns how many."""
-    if not rows:
-        return 0
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    listed = Listed(rows, connection.dialect.name)
-    fields = (listed.text(0), listed.text(1), listed.text(2), listed.time(3))
     # "where true", because SQLite reads "from ... on conflict" as the condition of a join.
-    insert = dialect.insert(LABELS).from_select(_COLUMNS, select(*fields).where(true()))
+    insert = dialect.insert(LABELS).from_select(_COLUMNS, rows.where(true()))
     new = insert.excluded
     statement = (
         insert.on_conflict_do_update(

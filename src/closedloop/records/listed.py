@@ -17,13 +17,13 @@ from closedloop.records.request import to_json
 
 
 class Listed:
-    """Rows of texts, times and None as the `table` of a query, in their order."""
+    """Rows of texts, times and None as the `table` of a query; `written` is their JSON."""
 
     def __init__(self, rows: Sequence[Sequence[str | datetime | None]], dialect: str) -> None:
         self._on_server = dialect == "postgresql"
-        written = to_json([[_write(value) for value in row] for row in rows]).decode()
+        self.written = to_json([[_write(value) for value in row] for row in rows]).decode()
         rows_of = sa.func.jsonb_array_elements if self._on_server else sa.func.json_each
-        text = sa.literal(written, sa.Text())
+        text = sa.literal(self.written, sa.Text())
         given = sa.cast(text, JSONB) if self._on_server else text
         self.table = rows_of(given).table_valued("value", name="listed")
 

@@ -7,6 +7,7 @@ when somebody corrects it.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -100,7 +101,7 @@ class Records:
             named = name_predictions(connection, labels, use_case)
         if not (named.missing or named.corrected):
             return 0
-        with self._transaction("record labels") as connection:
+        with self._connection("record labels", self._engine) as connection:
             return write_labels(connection, named, self.now())
 
     def read(
@@ -221,13 +222,18 @@ class Records:
 
     @contextmanager
     def _transaction(self, doing: str, engine: Engine | None = None) -> Iterator[Connection]:
+        with self._connection(doing, engine or self._engine) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _connection(self, doing: str, engine: Engine) -> Iterator[Connection]:
         try:
             if not self._tables_exist:
                 prepare_tables(self._engine)
                 self._tables_exist = True
-            with (engine or self._engine).begin() as connection:
+            with engine.connect() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             self._tables_exist = False  # the database that comes back may be a new, empty one
             raise store_error(doing, error) from error
 
