@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from closedloop.bundle.files import model_digest
-from closedloop.errors import RegistryError
+from closedloop.errors import ModelError, RegistryError
 from closedloop.operations.moving.registry_contents import (
     check_source,
     count_runs,
@@ -224,7 +224,7 @@ def test_what_cannot_be_copied_whole_is_said_before(
         if run in path.parts:
             path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
     shutil.rmtree(embedded.home / "bundles" / source.name, ignore_errors=True)
-    with pytest.raises(RegistryError, match="wanted files with sha256"):
+    with pytest.raises(ModelError, match="wanted files with sha256"):
         check_source(source, silent)
     source._client.delete_model_version(source.name, "1")
     check_source(source, silent)

@@ -170,6 +170,8 @@ def test_status_has_the_promised_keys(story: Story) -> None:
         "reference",
         "standstill",
         "moved",
+        "damaged",
+        "disagreement",
     }
     assert set(facts) == promised
     assert facts["use_case"] == "customers"

@@ -48,8 +48,9 @@ def test_an_error_survives_another_process(kind: type[ClosedLoopError]) -> None:
 
 
 def test_exit_codes_tell_the_kinds_apart() -> None:
-    """No two kinds share an exit code and none is 0, so that a script can tell what went wrong."""
-    codes = [kind.exit_code for kind in KINDS]
+    """No two kinds share an exit code and none is 0, so that a script can tell what went wrong; a
+    narrower kind may have that of its parent."""
+    codes = [kind.exit_code for kind in KINDS if "exit_code" in vars(kind)]
     assert len(set(codes)) == len(codes)
     assert min(codes) == 1
 
