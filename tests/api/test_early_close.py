@@ -14,31 +14,19 @@ import pytest
 from api.guard import early_close
 from api.guard.keys import Keys
 from api.guard.limits import RequestLimits
+from tests.api.raw_connections import FAR_TOO_MUCH, connect, send_on_and_on
 from tests.api.test_under_load import serve
 
 Service = Any  # tests/api/conftest.py
 MOST = 100_000
-FAR_TOO_MUCH = 200_000_000  # what the system itself holds for a connection is some megabytes
 CHUNKED, SAID = "transfer-encoding: chunked", "content-length: 1000000000000000"
 
 
-def connect(url: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=60)
-
-
 def send_without_end(connection: socket.socket, head: str, size: str) -> int:
-    """The bytes of body that went out before the connection was gone; it gives up at
-    FAR_TOO_MUCH."""
+    """The bytes of body that went out before the connection was gone."""
     block = b"2710\r\n" + bytes(10_000) + b"\r\n" if size == CHUNKED else bytes(10_000)
-    sent = 0
-    try:
-        connection.sendall(f"{head} HTTP/1.1\r\nhost: x\r\n{size}\r\n\r\n".encode())
-        while sent < FAR_TOO_MUCH:
-            connection.sendall(block)
-            sent += len(block)
-    except OSError:
-        return sent
-    return sent
+    start = f"{head} HTTP/1.1\r\nhost: x\r\n{size}\r\n\r\n".encode()
+    return send_on_and_on(connection, start, block)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def show_status(
     if facts["previous"]:
         line(f"before it: version {facts['previous']} (closedloop rollback)")
     for moved in facts["moved"]:
-        line(moved, "bold red")
+        line(plain(moved), "bold red")
     if facts["disagreement"]:
         line(f"registry and journal disagree: {plain(facts['disagreement'])}", "red")
     if facts["damaged"]:
