@@ -12,8 +12,6 @@ from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Kind
-from closedloop.turn.history import History
-from closedloop.turn.register import propose_candidate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -25,13 +23,14 @@ def test_a_replay_decides_what_the_live_loop_decides(
     are the same, to the last digit of every number in them, and so are the versions with what they
     were trained on. Only what packaging adds is left out."""
     from flows.monitor_flow import monitor_flow
+    from flows.train_and_compare_flow import train_and_compare_flow
 
     place = make_place(0, 0, 2, 0, 5, 4, 4, 0, rows=1500)
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
     loop = place.open()
     names = loop.source.windows()
-    propose_candidate(History(loop, names[0]))
-    assert loop.registry.promote(1, instead_of=None, reason="installed")
+    train_and_compare_flow(use_case=str(place.path), window=names[0])
+    assert loop.registry.production() == 1
     for name in names[1:-1]:
         monitor_flow(use_case=str(place.path), window=name)
 
