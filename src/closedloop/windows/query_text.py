@@ -12,8 +12,11 @@ _QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`"
 _PARTS = re.compile(f"(?P<comment>{_COMMENT})|(?P<quoted>{_QUOTED})", re.DOTALL)
 _PLACES = re.compile(r"\{(root|window|start|end)\}")
 _GLOB = re.compile(r"([*?[])")
-# What cannot be more than a value or a name where no quotes are around it.
-_BARE = re.compile(r"\w+|-?\d+(\.\d+)?", re.ASCII)
+# What may stand there without quotes around it: a number; a word where it can only be the name of a
+# table, or the end of a longer name. Elsewhere a word may be a column, or `true`: every row.
+_NUMBER, _WORD = (re.compile(pattern, re.ASCII) for pattern in (r"\d+(\.\d+)?", r"\w+"))
+_BEFORE_A_NAME = re.compile(r"(\b(from|join)\s+|[\w.])\Z", re.ASCII | re.IGNORECASE)
+_COMPARED = re.compile(r"\bdistinct\s+from\s+\Z", re.ASCII | re.IGNORECASE)
 
 
 def fill_query(query: str, values: Mapping[str, str], *, backslash_escapes: bool = False) -> str:
@@ -46,8 +49,8 @@ def _fill(text: str, quote: str, values: Mapping[str, str], backslash_escapes: b
         value = values.get(found[1])
         if value is None:
             return found[0]
-        if not quote and not _BARE.fullmatch(value):
-            raise _unfit(found[1], value, f"quotes around {found[0]}, or a number or a plain word")
+        if not quote and not _may_be_bare(value, text[: found.start()]):
+            raise _unfit(found[1], value, f"quotes around {found[0]}, or a number")
         if (backslash_escapes and "\\" in value) or "\0" in value:
             raise _unfit(found[1], value, "a name without a backslash")
         if is_path:
@@ -55,6 +58,13 @@ def _fill(text: str, quote: str, values: Mapping[str, str], backslash_escapes: b
         return value.replace(quote, 2 * quote) if quote else value
 
     return _PLACES.sub(replace, text)
+
+
+def _may_be_bare(value: str, before: str) -> bool:
+    if _NUMBER.fullmatch(value):
+        return True
+    names_a_table = _BEFORE_A_NAME.search(before) and not _COMPARED.search(before)
+    return bool(names_a_table and _WORD.fullmatch(value))
 
 
 def _unfit(place: str, value: str, wanted: str) -> SourceError:

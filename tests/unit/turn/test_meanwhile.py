@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from closedloop.cli.turn_summary import NOT_CARRIED_OUT, _result
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.decisions.evidence import PromotionEvidence
-from closedloop.errors import RegistryError
-from closedloop.storage.details import TurnDetails
+from closedloop.errors import RegistryError, StoreError
+from closedloop.storage.details import PromotionDetails, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.lock import hold_lock
 from closedloop.storage.rows import Origin
@@ -128,6 +128,24 @@ def test_what_has_nothing_to_do_with_it_changes_nothing(shop: Place) -> None:
 
     assert train(shop, act).outcome == "done"
     assert shop.state()[:2] == (3, 2)
+
+
+def test_a_decision_that_the_evidence_does_not_lead_to_is_not_carried_out(shop: Place) -> None:
+    """A crash left it open and somebody changed it: the candidate is worse, and it says promote."""
+    history = History(shop.loop).look()
+    history.__dict__["data_key"] = "rows"
+    written = Decision(Kind.PROMOTION, Action.PROMOTE, "month_010", (), 3)
+    entry = shop.loop.journal.write(
+        history.promotion_key, "shop", written, details=PromotionDetails(2)
+    )
+    with pytest.raises(
+        StoreError,
+        match=f"decision {entry.id}: wanted reject version 3, as the evidence says, "
+        "got promote version 3",
+    ):
+        train(shop, lambda: None, better=-0.05)
+    assert shop.state()[:2] == (2, 1)
+    assert shop.loop.journal.entry(entry.id).outcome is None
 
 
 def test_after_a_superseded_training_the_same_command_trains_again(shop: Place) -> None:
