@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from api.rows.decode_tables import TableDecoder
 from api.rows.pack import MANY, Packed, Packer
 from api.rows.rows import Rows
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.scorer import SHARE_TOLERANCE
 from closedloop.errors import ModelError
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json
 
@@ -80,11 +80,16 @@ class LoadedModel:
         packed = self._packer.pack(rows)
         probabilities = self.scorer.probabilities(packed.numbers, packed.texts)
         shares: list[list[float]] = probabilities.T.tolist()
-        if probabilities.shape != (len(rows), len(classes)) or not isfinite(sum(map(sum, shares))):
+        # In all, what is not finite shows too, and a share over 1 takes another below 0.
+        if (
+            probabilities.shape != (len(rows), len(classes))
+            or not abs(sum(map(sum, shares)) - len(rows)) <= SHARE_TOLERANCE * len(rows)
+            or (len(rows) and min(map(min, shares)) < -SHARE_TOLERANCE)
+        ):
             raise ModelError(
                 where=f"version {self.version}",
-                wanted=f"{len(classes)} finite probabilities for each row",
-                got=f"shape {probabilities.shape} or values not finite",
+                wanted=f"{len(classes)} probabilities for each row",
+                got=f"shape {probabilities.shape}, or values that are none",
                 then="go back with: closedloop rollback",
             )
         return Answered(

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         return self.home_folder / "artifacts"
 
     @property
+    def tried_folder(self) -> Path:
+        """The notes of which models were tried here before they were loaded."""
+        return self.home_folder / "tried"
+
+    @property
     def keys_file(self) -> Path:
         """The file with the hashes of the API keys."""
         return (self.api_keys_file or self.home_folder / "api_keys.json").expanduser().absolute()

@@ -114,6 +114,7 @@ def register_subject(home: Path, key: str | None = None) -> Subject:
         f"sqlite:///{home / 'mlflow.db'}",
         artifacts=home / "artifacts",
         downloads=home / "bundles",
+        tried=home / "tried",
     )
     folder, columns = home / "packed", list(use_case.columns)
     tested = judged[columns].head(50)

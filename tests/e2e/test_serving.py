@@ -186,3 +186,19 @@ def test_a_corrupt_bundle_that_is_promoted_never_answers(shop: Shop) -> None:
             lambda: served.metric("closedloop_model_version") == 2,
             "the mended version in all workers",
         )
+
+
+def test_a_version_whose_processes_crash_gives_way_to_the_one_before(shop: Shop) -> None:
+    """After the third crash within a minute the next processes answer with the version before, and
+    say why; whoever kills processes does not do that."""
+    with serving(shop) as served:
+        (parent,) = children(served.process.pid)
+        shop.registry.promote(2, instead_of=1, reason="better")
+        until(lambda: served.metric("closedloop_model_version") == 2, "version 2 in all workers")
+        for number in (signal.SIGKILL, *[signal.SIGSEGV] * 3):
+            killed = max(children(parent))
+            os.kill(killed, number)
+            until(lambda: max(children(parent)) > killed, "a process in its place")  # noqa: B023
+        refused = until(lambda: served.ask("/ready")["refused"], "a process without version 2")
+        assert "3 processes ended by SIGSEGV" in refused["2"]
+        assert 1 in {served.ask("/predict", ROW)["version"] for _ in range(40)}

@@ -41,10 +41,14 @@ NOT_PROVED = Proof("pipeline", None, 0, "")
 
 @dataclass(frozen=True, eq=False)
 class SelfTest:
-    """Prepared rows, and the fitted pipeline's probabilities for them, shape (n, k)."""
+    """Prepared rows, and the fitted pipeline's probabilities for them, shape (n, k).
+
+    `labels` are the numbers of the rows' classes, None in bundles of older versions.
+    """
 
     rows: tuple[Mapping[str, Any], ...] = ()
     answers: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    labels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,4 +142,5 @@ def _read_self_test(folder: Path, classes: int) -> SelfTest:
     content = json.loads(read_file(folder / SELF_TEST_FILE))
     rows = tuple(content["rows"])
     answers = np.asarray(content["answers"], dtype=float).reshape(len(rows), classes)
-    return SelfTest(rows, answers)
+    labels = content.get("labels")
+    return SelfTest(rows, answers, None if labels is None else tuple(labels))

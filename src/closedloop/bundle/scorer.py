@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from closedloop.use_case.contract import MISSING
 
+# Sums of float32 are not exactly 1.
+SHARE_TOLERANCE = 1e-3
+
 
 class Scorer(Protocol):
     """`OnnxScorer` for a proved ONNX model, `PipelineScorer` for a scikit-learn pipeline.
@@ -80,6 +83,16 @@ def largest_difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
         np.abs(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)).max()
     )
     return difference if math.isfinite(difference) else math.inf
+
+
+def are_probabilities(answers: NDArray[Any], rows: int, classes: int) -> bool:
+    """Whether these are shares of 0 to 1 for each of the classes, which sum to 1 in each row."""
+    return (
+        answers.shape == (rows, classes)
+        and answers.dtype.kind == "f"
+        and bool((answers >= -SHARE_TOLERANCE).all())
+        and bool((np.abs(answers.sum(axis=1, dtype=float) - 1) <= SHARE_TOLERANCE).all())
+    )
 
 
 def _number(value: Any) -> float:

@@ -9,8 +9,10 @@ rows), `proof.json` (what answers in service, and why) and, where it was proved,
 from __future__ import annotations
 
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from closedloop.bundle.files import (
     FACTS_FILE,
+    MAX_BUNDLE_BYTES,
     MODEL_FILE,
     REFERENCE_FILE,
     SELF_TEST_FILE,
@@ -77,13 +80,21 @@ def write_facts(
     self_test: pd.DataFrame,
     answers: np.ndarray,
     reference: pd.DataFrame,
+    labels: np.ndarray | None = None,
 ) -> None:
-    """Add facts, self-test and reference to a folder that already holds the saved model."""
+    """Add facts, self-test and reference to a folder that already holds the saved model.
+
+    `labels` are the numbers of the classes of the self-test's rows.
+    """
     write_json(folder / FACTS_FILE, facts)
     rows = self_test.astype(object).where(self_test.notna(), None)
     write_json(
         folder / SELF_TEST_FILE,
-        {"rows": rows.to_dict(orient="records"), "answers": answers.tolist()},
+        {
+            "rows": rows.to_dict(orient="records"),
+            "answers": answers.tolist(),
+            **({} if labels is None else {"labels": labels.tolist()}),
+        },
     )
     reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
@@ -98,9 +109,18 @@ def pinned_requirements() -> list[str]:
 
 
 def load_pipeline(content: bytes) -> Any:
-    """Read a `model.skops`; raises ModelError when it needs a type that is not trusted."""
+    """Read a `model.skops`; raises ModelError when it needs a type that is not trusted.
+
+    Raises ValueError for an archive with a name twice, or whose files together are too large.
+    """
     from skops.io import get_untrusted_types, loads
 
+    with ZipFile(BytesIO(content)) as archive:
+        files = archive.infolist()
+    if len({file.filename for file in files}) < len(files):
+        raise ValueError(f"a file is twice in {MODEL_FILE}")
+    if sum(file.file_size for file in files) > MAX_BUNDLE_BYTES:
+        raise ValueError(f"the files in {MODEL_FILE} have more than {MAX_BUNDLE_BYTES:,} bytes")
     foreign = sorted(set(get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
     if foreign:
         raise ModelError(

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.bundle.frames import score_frame
-from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.scorer import are_probabilities
 from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
@@ -75,7 +76,7 @@ def predict_table(
             got="none",
             then="train one: closedloop monitor",
         )
-    model = load_version(loop.registry.download(version))
+    model = loop.registry.load_proved(version)
     return score_table(
         model,
         version,
@@ -150,11 +151,11 @@ def score_rows(
     answers = np.empty((0, len(classes)))
     if len(prepared):
         answers = score_frame(model.scorer, prepared)
-    if answers.shape != (len(prepared), len(classes)) or not np.isfinite(answers).all():
+    if not are_probabilities(answers, len(prepared), len(classes)):
         raise ModelError(
             where=f"version {version}",
-            wanted=f"{len(classes)} finite probabilities for each row",
-            got=f"shape {answers.shape} or values not finite",
+            wanted=f"{len(classes)} probabilities for each row",
+            got=f"shape {answers.shape}, or values that are none",
             then="go back with: closedloop rollback",
         )
     prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]

@@ -19,7 +19,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.trial import load_tried
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.operations.access.server import listen
@@ -60,18 +61,10 @@ def build_service(
     from api.model.live import Production
 
     engine = open_engine(settings.store_url)
-    journal, reader = (
-        Journal(engine),
-        ProductionReader(
-            use_case.name,
-            settings.tracking_uri,
-            artifacts=settings.artifacts_folder,
-            downloads=settings.home_folder / "serving",
-        ),
-    )
+    journal, reader = Journal(engine), _open_reader(use_case, settings)
 
     def load(version: int) -> LoadedVersion:
-        return load_version(reader.download(version))
+        return load_tried(reader.download(version), settings.tried_folder)
 
     def note_live(version: int) -> None:
         reader.remember(version)
@@ -96,7 +89,7 @@ def build_service(
         note_live,
         find_last_good=reader.last_good,
         tell_moved=tell_moved_aliases,
-        load_last_good=lambda _version: load_version(reader.open_last_good()),
+        load_last_good=lambda _version: load_tried(reader.open_last_good(), settings.tried_folder),
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
@@ -119,6 +112,15 @@ def build_service(
         keys=keys,
         hosts=OwnHosts(host, settings.further_hosts),
         answer_without_records=settings.answer_without_records,
+    )
+
+
+def _open_reader(use_case: UseCase, settings: Settings) -> ProductionReader:
+    return ProductionReader(
+        use_case.name,
+        settings.tracking_uri,
+        artifacts=settings.artifacts_folder,
+        downloads=settings.home_folder / "serving",
     )
 
 
@@ -151,6 +153,7 @@ def prepare_service(
             port,
             workers,
             patience,
+            _open_reader(read, settings).leave_out,
         )
     return partial(
         _run_in_this_process,
@@ -170,11 +173,15 @@ def _run_in_this_process(
 
 
 def _run_workers(
-    build: Callable[[], ServiceApp], host: str, port: int, workers: int, patience_seconds: float
+    build: Callable[[], ServiceApp],
+    host: str,
+    port: int,
+    workers: int,
+    patience_seconds: float,
+    leave_out: Callable[[str], object],
 ) -> None:
-    from uvicorn.supervisors import Multiprocess
-
     from api.server import configure
+    from closedloop.cli.workers import Workers
 
     with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
         # Each worker writes its metrics there; the one that is asked adds them up.
@@ -188,7 +195,7 @@ def _run_workers(
             timeout_graceful_shutdown=ceil(patience_seconds),
         )
         listening = config.bind_socket()
-        Multiprocess(config, sockets=[listening]).run()
+        Workers(config, [listening], leave_out).run()
         listening.close()
 
 

@@ -7,16 +7,14 @@ on disk, so that a service can start while MLflow is down.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
-from closedloop.bundle.files import BUNDLE_FILES, model_digest, read_file
+from closedloop.bundle.files import BUNDLE_FILES, read_file
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.registry.artifacts import check_place, download_bundle
 from closedloop.registry.download import download_files, find_kept, remove_downloads
+from closedloop.registry.last_good import Kept, LastGood
 from closedloop.registry.live_rest import RegistryServer
 from closedloop.registry.live_sql import RegistryTables
 from closedloop.registry.mlflow_client import without_password
@@ -30,12 +28,12 @@ class ProductionReader:
     """One model's `production` in MLflow.
 
     `artifacts` is where an embedded MLflow keeps files, `downloads` the folder for downloaded files
-    and for the note of the last good version.
+    and for the notes of the last good version.
     """
 
     def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, downloads: Path) -> None:
         self._name, self._uri, self._folder = name, tracking_uri, downloads / name
-        self._artifacts = artifacts
+        self._artifacts, self._memory = artifacts, LastGood(downloads / name)
         self._registry = (
             RegistryServer(tracking_uri)
             if tracking_uri.startswith("http")
@@ -55,10 +53,11 @@ class ProductionReader:
         """The folder of a version's bundle on this machine, downloaded if need be.
 
         Raises RegistryError when there is no such version or its files cannot be downloaded,
-        ModelError when they were changed after registration.
+        ModelError when they were changed after registration or the version is left out.
         """
         source, tags = self._look_up(number)
         digest = tags.get(DIGEST, "")
+        self._memory.refuse_left_out(number, digest)
         try:
             # The service's own copy outlives the store.
             folder = find_kept(self._folder, number, digest) or download_files(
@@ -88,15 +87,15 @@ class ProductionReader:
 
         Raises RegistryError when there is none.
         """
-        if (remembered := self._read_memory()) is None:
+        if (kept := self._memory.find()) is None:
             raise RegistryError(
-                where=str(self._memory),
+                where=str(self._memory.path),
                 wanted="a version that was in service here",
                 got="none whose files are complete",
                 then="run: closedloop doctor",
             )
-        self._windows[remembered[0]] = remembered[2]
-        return remembered[1]
+        self._windows[kept.version] = kept.window
+        return kept.folder
 
     def window(self, number: int) -> str:
         """The window that a downloaded version was trained for."""
@@ -113,18 +112,11 @@ class ProductionReader:
         folder = download_files(
             "copy:", number, digest, into=self._folder, download=partial(_copy, folder)
         )
-        noted = {
-            "version": number,
-            # From here, so that it is found in a home that was moved or copied.
-            "folder": os.path.relpath(folder.resolve(), self._folder.resolve()),
-            "sha256": digest,
-            "window": self.window(number),
-        }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(dir=self._folder, prefix="last-good-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(noted, file)
-        os.replace(path, self._memory)
+        self._memory.note(Kept(number, folder, digest, self.window(number)))
+
+    def leave_out(self, reason: str) -> bool:
+        """As `LastGood.leave_out`: the last good version is not downloaded for an hour."""
+        return self._memory.leave_out(reason)
 
     def remove_others(self, number: int) -> None:
         """Delete downloads that are not needed now that version `number` answers; never raises.
@@ -133,20 +125,16 @@ class ProductionReader:
         a rollback may lead.
         """
         if number in self._downloaded:
-            remembered = self._read_note()
+            kept = self._memory.read()
             remove_downloads(
                 self._folder,
-                [self._downloaded[number][0], *([remembered[1]] if remembered else [])],
+                [self._downloaded[number][0], *([kept.folder] if kept else [])],
             )
 
     def last_good(self) -> int | None:
         """The version that was last in service here, if its files are still complete."""
-        remembered = self._read_memory()
-        return None if remembered is None else remembered[0]
-
-    @property
-    def _memory(self) -> Path:
-        return self._folder / "last_good.json"
+        kept = self._memory.find()
+        return None if kept is None else kept.version
 
     def _look_up(self, number: int) -> tuple[str, dict[str, str]]:
         """Where a version's files are, and its tags; raises RegistryError."""
@@ -166,26 +154,6 @@ class ProductionReader:
             return self._registry.version(self._name, number)
         except Exception as error:  # an answer that is not MLflow's may do anything to its reader
             raise self._unreachable(f"find version {number}", error) from error
-
-    def _read_memory(self) -> tuple[int, Path, str] | None:
-        noted = self._read_note()
-        try:
-            return noted[:3] if noted is not None and model_digest(noted[1]) == noted[3] else None
-        except OSError:
-            return None
-
-    def _read_note(self) -> tuple[int, Path, str, str] | None:
-        """Version, folder, window and digest of the last good version; no file is checked."""
-        try:
-            noted = json.loads(self._memory.read_text(encoding="utf-8"))
-            return (
-                int(noted["version"]),
-                (self._folder / noted["folder"]).resolve(),
-                str(noted["window"]),
-                str(noted["sha256"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def _unreachable(self, purpose: str, error: Exception) -> RegistryError:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.bundle.files import read_file, write_manifest
+from closedloop.bundle.trial import note_own
 from closedloop.registry.artifacts import check_place, download, download_all, local_folder
 from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
 from closedloop.registry.moved_home import find_own_files
@@ -20,11 +21,15 @@ PRUNED_REPORT = "the drift report was pruned"
 
 
 class Runs:
-    """One use case's runs. `artifacts` is where an embedded MLflow keeps their files."""
+    """One use case's runs.
 
-    def __init__(self, name: str, tracking_uri: str, *, artifacts: Path) -> None:
+    `artifacts` is where an embedded MLflow keeps their files, `tried` has the notes of which models
+    need no trial before they are loaded here.
+    """
+
+    def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, tried: Path) -> None:
         self.name, self.tracking_uri = name, tracking_uri
-        self._artifacts = artifacts
+        self._artifacts, self._tried = artifacts, tried
         self._client_made: Any = None
         self._experiment_made: str | None = None
 
@@ -76,7 +81,10 @@ class Runs:
         under `model/`, with a manifest, which is written into it. A run that a crash left
         unfinished is marked as killed.
         """
-        packed = {} if folder is None else {DIGEST: write_manifest(folder)}
+        packed = {}
+        if folder is not None:
+            packed[DIGEST] = write_manifest(folder)
+            note_own(packed[DIGEST], self._tried)
         with self._reaching("log a run"):
             for run in self._runs(key):
                 if run.info.status == "FINISHED":

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.bundle.files import extra_files
-from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
+from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.trial import load_tried
 from closedloop.errors import RegistryError
 from closedloop.registry.artifacts import download_bundle, local_folder
 from closedloop.registry.download import download_files
@@ -60,8 +61,18 @@ class Versions(Runs):
     `downloads` is the folder for bundles that MLflow keeps on another machine.
     """
 
-    def __init__(self, name: str, tracking_uri: str, *, artifacts: Path, downloads: Path) -> None:
-        super().__init__(name, tracking_uri, artifacts=artifacts)
+    def __init__(
+        self,
+        name: str,
+        tracking_uri: str,
+        *,
+        artifacts: Path,
+        downloads: Path,
+        tried: Path | None = None,
+    ) -> None:
+        super().__init__(
+            name, tracking_uri, artifacts=artifacts, tried=tried or downloads / "tried"
+        )
         self._downloads = downloads
 
     def production(self) -> int | None:
@@ -119,7 +130,11 @@ class Versions(Runs):
 
     def load(self, number: int) -> LoadedVersion:
         """Load a version with its pipeline; raises as `download`, and ModelError if damaged."""
-        return load_with_pipeline(self.download(number))
+        return load_tried(self.download(number), self._tried, "pipeline")
+
+    def load_proved(self, number: int) -> LoadedVersion:
+        """Load a version as its proof says; raises as `load`."""
+        return load_tried(self.download(number), self._tried)
 
     def download(self, number: int) -> Path:
         """The folder of a version's bundle on this machine, downloaded if need be.

@@ -99,6 +99,7 @@ def open_loop(
         settings.tracking_uri,
         artifacts=settings.artifacts_folder,
         downloads=settings.home_folder / "bundles",
+        tried=settings.tried_folder,
     )
     return Loop(read, settings, source, records, Journal(engine), registry, engine)
 

@@ -38,7 +38,7 @@ from closedloop.turn.open import Loop, read_git_revision
 _LOG = logging.getLogger("closedloop.turn.register")
 
 EVIDENCE_FILE = "evidence.json"
-SELF_TEST_ROWS = 50
+SELF_TEST_ROWS, ROWS_OF_A_CLASS = 50, 5
 
 
 def propose_candidate(history: History[Loop]) -> PromotionEvidence:
@@ -73,12 +73,14 @@ def _package(
     """Write the bundle and try what was written: the proof is about the files that will serve."""
     use_case, columns = history.loop.use_case, list(history.loop.use_case.columns)
     facts, trained = describe_candidate(history, candidate), candidate.trained
-    spread = np.linspace(0, len(trained) - 1, min(SELF_TEST_ROWS, len(trained))).astype(int)
+    labels = np.concatenate([window.labels for window in candidate.refitted])
+    spread = _choose_self_test(labels)
     self_test = trained[columns].iloc[spread].reset_index(drop=True)
     pipeline = candidate.scorer.pipeline
     answers = pipeline.predict_proba(self_test)
     history.loop.registry.save_model(pipeline, folder, self_test, answers)
-    write_facts(folder, facts, self_test, answers, make_reference(history, candidate))
+    reference = make_reference(history, candidate)
+    write_facts(folder, facts, self_test, answers, reference, labels[spread])
     judged = candidate.split.evaluation.frame[columns]
     proof = prove(
         folder,
@@ -105,6 +107,19 @@ def _package(
         served_reason=proof.reason,
     )
     return facts, evidence
+
+
+def _choose_self_test(labels: np.ndarray) -> np.ndarray:
+    """Rows spread evenly over all, and over each class, in order."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    parts = [np.arange(len(labels)), *classes]
+    chosen = [
+        part[np.linspace(0, len(part) - 1, min(most, len(part))).astype(int)]
+        for part, most in zip(
+            parts, [SELF_TEST_ROWS] + [ROWS_OF_A_CLASS] * len(classes), strict=True
+        )
+    ]
+    return np.unique(np.concatenate(chosen))
 
 
 def _log_what_serves(recipe: str, proof: Proof) -> None:
