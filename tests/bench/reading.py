@@ -34,6 +34,7 @@ from tests.bench.servers import OURS, ROOT, list_servers, server_environment, st
 from tests.bench.serving import QUIET, describe_machine
 from tests.bench.subject import NAME, Subject, register_subject
 
+_COMMAND = (sys.executable, "-m", "closedloop")
 KEY, LABELS, MOST_TIMES = "customer", 10_000, 5.0
 BEGIN, END = "<!-- figures: written by make bench-reading -->", "<!-- end of these figures -->"
 
@@ -147,6 +148,13 @@ def measure(
     environment["CLOSEDLOOP_DATABASE_URL"] = url
     say(f"making {options.records:,} records")
     fill(url, subject, options.records)
+    # A turn goes on only from a production that the journal knows.
+    subprocess.run(
+        [*_COMMAND, "promote", "1", "--use-case", str(subject.use_case.path)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
     port, body = free_port(), server.write(subject.rows[:1])
     script = folder / "load.lua"
     script.write_text(write_script(server.path, body), encoding="utf-8")
@@ -191,7 +199,7 @@ def _monitor(
     load: Callable[[], Load],
 ) -> list[Load]:
     """The loads while `closedloop monitor --source records` ran; then it is stopped."""
-    command = [sys.executable, "-m", "closedloop", "monitor", "--source", "records"]
+    command = [*_COMMAND, "monitor", "--source", "records"]
     printed, loads = folder / "monitor", []
     with open(printed, "wb") as output:
         monitor = subprocess.Popen(
