@@ -67,6 +67,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-def pytest_unconfigure() -> None:
-    """Fail when the process does not end within two minutes, and print what it waits for."""
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Fail when the process does not end within two minutes, and print what it waits for.
+
+    A worker of pytest-xdist may wait longer, for the others.
+    """
+    if hasattr(config, "workerinput"):
+        return
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)

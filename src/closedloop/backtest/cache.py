@@ -147,6 +147,7 @@ class CachedCompute(Compute):
         return _key(
             "fit",
             recipe,
+            repr(use_case.recipes.get(parse_recipe(recipe)[0])),
             rows,
             weighting,
             use_case.numeric,
@@ -154,7 +155,7 @@ class CachedCompute(Compute):
             use_case.target.classes,
             use_case.training.seed,
             _library_versions(),
-            _code("training/recipes", "training/candidates"),
+            _code("training/recipes", "training/learners", "training/candidates"),
         )
 
     def answer(

@@ -19,11 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closedloop.bundle.onnx_trees import Node, read_decision_tree, read_lightgbm, split_points
+from closedloop.bundle.onnx_trees import (
+    Node,
+    read_decision_trees,
+    read_hist_gradient_boosting,
+    read_lightgbm,
+    split_points,
+)
 from closedloop.errors import ModelError
 
 # The oldest versions with every operator used here, so that older runtimes can read the file.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+_BOOSTED = {
+    "LGBMClassifier": read_lightgbm,
+    "HistGradientBoostingClassifier": read_hist_gradient_boosting,
+}
+_AVERAGED = ("DecisionTreeClassifier", "RandomForestClassifier")
 
 
 def convert(pipeline: Any, numeric: Sequence[str], categorical: Sequence[str]) -> bytes:
@@ -53,10 +64,11 @@ def find_split_points(pipeline: Any, numeric: Sequence[str]) -> dict[int, tuple[
     """
     _, model = _steps(pipeline)
     nodes: tuple[Node, ...] = ()
-    if type(model).__name__ == "LGBMClassifier":
-        nodes, _ = read_lightgbm(model)
-    elif type(model).__name__ == "DecisionTreeClassifier":
-        nodes = read_decision_tree(model)
+    kind = type(model).__name__
+    if kind in _BOOSTED:
+        nodes, _ = _BOOSTED[kind](model)
+    elif kind in _AVERAGED:
+        nodes = read_decision_trees(model)
     return split_points(nodes, len(numeric))
 
 
@@ -210,16 +222,20 @@ def _scores(graph: _Graph, model: Any, features: str) -> str:
         summed = graph.add("MatMul", [features, weights])
         bias = graph.constant(np.asarray(model.intercept_, dtype=np.float64).reshape(1, -1))
         return _shares(graph, graph.add("Add", [summed, bias]), classes)
-    if kind == "LGBMClassifier":
-        nodes, scores = read_lightgbm(model)
-        return _shares(graph, _ensemble(graph, nodes, scores, features), classes)
-    if kind == "DecisionTreeClassifier":
+    if kind in _BOOSTED:
+        nodes, scores = _BOOSTED[kind](model)
+        summed = _ensemble(graph, nodes, scores, features)
+        if kind == "HistGradientBoostingClassifier":
+            start = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1)
+            summed = graph.add("Add", [summed, graph.constant(start)])
+        return _shares(graph, summed, classes)
+    if kind in _AVERAGED:
         # scikit-learn's trees compare float32.
         seen = graph.add(
             "Cast", [graph.add("Cast", [features], to=_type("FLOAT"))], to=_type("DOUBLE")
         )
-        return _ensemble(graph, read_decision_tree(model), classes, seen)
-    raise _unknown("LogisticRegression, LGBMClassifier or DecisionTreeClassifier", kind)
+        return _ensemble(graph, read_decision_trees(model), classes, seen)
+    raise _unknown(" or ".join(("LogisticRegression", *_BOOSTED, *_AVERAGED)), kind)
 
 
 def _shares(graph: _Graph, scores: str, classes: int) -> str:

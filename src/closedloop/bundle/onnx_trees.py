@@ -18,6 +18,7 @@ from closedloop.errors import ModelError
 # When it predicts, LightGBM treats numbers this close to 0 as 0 and splits 0 from others here.
 ZERO = float(np.float32(1e-35))
 NO_THRESHOLD = 1e300
+_HISTOGRAM_SPLIT = ("feature_idx", "num_threshold", "left", "right", "missing_go_to_left")
 
 
 @dataclass(frozen=True)
@@ -97,29 +98,58 @@ def _effective(threshold: float) -> float:
     return ZERO if 0 <= threshold < ZERO else threshold
 
 
-def read_decision_tree(model: Any) -> tuple[Node, ...]:
-    """Nodes of a fitted DecisionTreeClassifier; a leaf's weights are its class probabilities."""
-    tree = model.tree_
+def read_decision_trees(model: Any) -> tuple[Node, ...]:
+    """Nodes of a fitted DecisionTreeClassifier or RandomForestClassifier.
+
+    A leaf's weights are its class probabilities, divided by the number of trees.
+    """
+    fitted = [each.tree_ for each in getattr(model, "estimators_", [model])]
     found = []
-    for number in range(tree.node_count):
-        if tree.children_left[number] == tree.children_right[number]:
-            counts = tree.value[number][0]
-            found.append(
-                Node(0, number, weights=tuple(enumerate((counts / counts.sum()).tolist())))
-            )
-        else:
-            found.append(
-                Node(
-                    0,
-                    number,
-                    int(tree.feature[number]),
-                    float(tree.threshold[number]),
-                    int(tree.children_left[number]),
-                    int(tree.children_right[number]),
-                    bool(tree.missing_go_to_left[number]),
+    for place, tree in enumerate(fitted):
+        shares = tree.value[:, 0] / tree.value[:, 0].sum(axis=1, keepdims=True) / len(fitted)
+        left, right = tree.children_left.tolist(), tree.children_right.tolist()
+        columns, thresholds = tree.feature.tolist(), tree.threshold.tolist()
+        null_left = tree.missing_go_to_left.tolist()
+        for number in range(tree.node_count):
+            if left[number] == right[number]:
+                found.append(Node(place, number, weights=tuple(enumerate(shares[number].tolist()))))
+            else:
+                found.append(
+                    Node(
+                        place,
+                        number,
+                        columns[number],
+                        thresholds[number],
+                        left[number],
+                        right[number],
+                        bool(null_left[number]),
+                    )
                 )
-            )
     return tuple(found)
+
+
+def read_hist_gradient_boosting(model: Any) -> tuple[tuple[Node, ...], int]:
+    """Nodes of a fitted HistGradientBoostingClassifier, and its number of scores as above.
+
+    What every row has before the first tree (`_baseline_prediction`) is not in them. Raises
+    ModelError for splits on its own categories, which no recipe uses.
+    """
+    found, scores = [], int(model.n_trees_per_iteration_)
+    for step, predictors in enumerate(model._predictors):
+        for target, predictor in enumerate(predictors):
+            place, nodes = step * scores + target, predictor.nodes
+            if nodes["is_categorical"].any():
+                raise _unknown("splits by <=", "splits on categories")
+            leaf = nodes["is_leaf"].tolist()
+            values = nodes["value"].tolist()
+            splits = zip(*(nodes[name].tolist() for name in _HISTOGRAM_SPLIT), strict=True)
+            for number, (column, threshold, yes, no, null_left) in enumerate(splits):
+                found.append(
+                    Node(place, number, weights=((target, values[number]),))
+                    if leaf[number]
+                    else Node(place, number, column, threshold, yes, no, bool(null_left))
+                )
+    return tuple(found), scores
 
 
 def split_points(nodes: tuple[Node, ...], columns: int) -> dict[int, tuple[float, ...]]:
@@ -133,7 +163,7 @@ def split_points(nodes: tuple[Node, ...], columns: int) -> dict[int, tuple[float
 
 def _unknown(wanted: str, got: str) -> ModelError:
     return ModelError(
-        where="LightGBM model",
+        where="trees of the model",
         wanted=wanted,
         got=json.dumps(got),
         then="the pipeline answers instead",

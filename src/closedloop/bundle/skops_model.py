@@ -8,7 +8,7 @@ rows), `proof.json` (what answers in service, and why) and, where it was proved,
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -33,13 +33,18 @@ from closedloop.errors import ModelError
 # What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is
 # refused, not asked about.
 TRUSTED_TYPES = (
+    "catboost.core.CatBoostClassifier",
     "collections.OrderedDict",
     "collections.defaultdict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
 )
+_EXTRAS = ("catboost", "xgboost")
 SELF_TEST_TOLERANCE = 1e-9
 
 
@@ -99,12 +104,14 @@ def write_facts(
     reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(pipeline: Any) -> list[str]:
     """The packages that a pipeline needs, in the versions it was fitted with, as pip takes them."""
     # Listed rather than inferred, which takes MLflow ten seconds.
+    model = type(pipeline.steps[-1][1]).__module__.partition(".")[0]
+    extra = [name for name in packages_distributions().get(model, ()) if model in _EXTRAS]
     return [
         f"{name}=={version(name)}"
-        for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops")
+        for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops", *extra[:1])
     ]
 
 
@@ -125,7 +132,7 @@ def load_pipeline(content: bytes) -> Any:
     if foreign:
         raise ModelError(
             where=MODEL_FILE,
-            wanted="only scikit-learn and LightGBM types",
+            wanted="only types of the learners that closedloop knows",
             got=", ".join(foreign),
             then="do not serve this file: closedloop, or this version of it, did not make it",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from closedloop.errors import ModelError
 
 MAX_SELF_TEST_ROWS, MAX_REFERENCE_ROWS = 10_000, 1_000_000
 RANDOM_ROWS = 2_000
+_TREES = ("Booster", "TreePredictor")
 _EXTREMES = (np.nan, 0.0, -1.0, 1e6, -1e6, 1e30, -1e30)
 
 
@@ -149,15 +151,19 @@ def _find_trees(pipeline: Any) -> Iterator[tuple[Any, Any, Any, int, int]]:
             waiting += found
         elif isinstance(found, np.ndarray):
             waiting += found.ravel().tolist() if found.dtype == object else []
-        elif hasattr(found, "children_left") or type(found).__name__ == "Booster":
+        elif hasattr(found, "children_left") or type(found).__name__ in _TREES:
             # A model checks how many columns its rows have; a tree does not.
             raise _refusal("trees of models", "a tree without a model")
         else:
             inside = dict(getattr(found, "__dict__", {}))
             if "tree_" in inside:
                 yield _fitted_tree(inside.pop("tree_"), found.n_features_in_)
-            if inside.get("_Booster") is not None:
-                yield from _boosted_trees(inside.pop("_Booster"), found._n_features)
+            if (booster := inside.pop("_Booster", None)) is not None:
+                xgboost = type(booster).__module__.startswith("xgboost.")
+                read = _xgboost_trees if xgboost else _boosted_trees
+                yield from read(booster, getattr(found, "_n_features", found.n_features_in_))
+            for predictor in itertools.chain(*inside.pop("_predictors", ())):
+                yield _histogram_tree(predictor.nodes, found.n_features_in_)
             waiting += inside.values()
 
 
@@ -165,11 +171,37 @@ def _fitted_tree(tree: Any, width: int) -> tuple[Any, Any, Any, int, int]:
     """A tree of scikit-learn; its only leaf is -1, whatever else stands in a leaf."""
     if not tree.node_count:
         raise _refusal("trees with nodes", "one without")
-    branch = tree.children_left != -1
-    children = (np.where(branch, side, -1) for side in (tree.children_left, tree.children_right))
-    # A leaf of a branch is a node of its own, so no child of a branch may be -1.
-    left, right = (np.where(branch & (side < 0), len(branch), side) for side in children)
-    return left, right, np.where(branch, tree.feature, 0), 1, min(int(tree.n_features), int(width))
+    width = min(int(tree.n_features), int(width))
+    left, right = tree.children_left, tree.children_right
+    return _of_nodes(left != -1, left, right, tree.feature, width)
+
+
+def _histogram_tree(nodes: Any, width: int) -> tuple[Any, Any, Any, int, int]:
+    if not len(nodes) or nodes["is_categorical"].any():
+        raise _refusal("trees with nodes, which split by <=", "others")
+    left, right = (nodes[side].astype(np.int64) for side in ("left", "right"))
+    return _of_nodes(nodes["is_leaf"] == 0, left, right, nodes["feature_idx"], width)
+
+
+def _xgboost_trees(booster: Any, width: int) -> Iterator[tuple[Any, Any, Any, int, int]]:
+    content = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    for tree in content["model"]["trees"]:
+        names = ("left_children", "right_children", "split_indices", "split_type")
+        left, right, columns, kinds = (np.array(tree[name], dtype=np.int64) for name in names)
+        if not len(left) == len(right) == len(columns) or kinds.any():
+            raise _refusal("trees with nodes, which split by <", "others")
+        width = min(int(booster.num_features()), int(width))
+        yield _of_nodes(left != -1, left, right, columns, width)
+
+
+def _of_nodes(
+    branch: Any, left: Any, right: Any, columns: Any, width: int
+) -> tuple[Any, Any, Any, int, int]:
+    """What `check_trees` takes, of trees whose leaves are nodes of their own, too."""
+    sides = (np.where(branch, side, -1) for side in (left, right))
+    # A leaf of a branch is a node, so no child of a branch may be -1.
+    left, right = (np.where(branch & (side < 0), len(branch), side) for side in sides)
+    return left, right, np.where(branch, columns, 0), 1, int(width)
 
 
 def _boosted_trees(booster: Any, width: int) -> Iterator[tuple[Any, Any, Any, int, int]]:

@@ -38,7 +38,7 @@ Learners = Annotated[
     list[str] | None,
     typer.Option(
         "--learner",
-        help="logistic or lightgbm; repeatable.",
+        help="A recipe of loop.toml, or a learner by name; repeatable.",
         show_default="the recipes of loop.toml",
     ),
 ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -26,7 +26,8 @@ from closedloop.cli.progress_bar import show_progress
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
-from closedloop.use_case.contract import Training, UseCase
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.recipe import LEARNERS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,13 +86,13 @@ def replay_history(
 def _with_learners(use_case: UseCase, learners: Sequence[str] | None) -> UseCase:
     if not learners:
         return use_case
-    known = get_args(get_args(get_type_hints(Training)["recipes"])[0])
+    known = tuple(dict.fromkeys((*LEARNERS, *use_case.recipes)))
     if unknown := [learner for learner in learners if learner not in known]:
         raise UseCaseError(
             where="--learner", wanted=" or ".join(known), got=unknown[0], then="choose one of them"
         )
-    recipes: Any = tuple(dict.fromkeys(learners))  # checked above
-    return replace(use_case, training=replace(use_case.training, recipes=recipes))
+    training = replace(use_case.training, recipes=tuple(dict.fromkeys(learners)))
+    return replace(use_case, training=training)
 
 
 def _write(found: Backtest, folder: Path) -> Path:

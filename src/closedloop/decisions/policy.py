@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -25,13 +25,16 @@ def describe(part: Any) -> Any:
         return {
             found.name: describe(getattr(part, found.name))
             for found in fields(part)
-            if not (
-                found.metadata.get("added_later") and getattr(part, found.name) == found.default
-            )
+            if not (found.metadata.get("added_later") and _is_default(part, found))
         }
     if isinstance(part, Mapping):
         return {name: describe(value) for name, value in part.items()}
     return [describe(value) for value in part] if isinstance(part, (list, tuple)) else part
+
+
+def _is_default(part: Any, found: Field[Any]) -> bool:
+    made = found.default_factory
+    return bool(getattr(part, found.name) == (found.default if made is MISSING else made()))
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:

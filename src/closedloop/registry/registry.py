@@ -38,7 +38,7 @@ class Registry(Versions):
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
                 signature=_describe_columns(sample, answers),
-                pip_requirements=pinned_requirements(),
+                pip_requirements=pinned_requirements(pipeline),
                 pyfunc_predict_fn="predict_proba",
             )
 

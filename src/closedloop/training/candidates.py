@@ -14,11 +14,12 @@ import pandas as pd
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
-from closedloop.errors import SourceError
+from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_auc
 from closedloop.metrics.comparison import compare
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case.contract import UseCase
+from closedloop.use_case.recipe import Recipe, find_recipe
 from closedloop.windows.order import held_out
 
 
@@ -95,8 +96,11 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
 def fit_recipe(
     recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
 ) -> PipelineScorer:
-    """Fit a recipe (`learner/history`) on the windows; `recent` weighs older windows less."""
-    learner, history = parse_recipe(recipe)
+    """Fit a recipe (`recipe/history`) on the windows; `recent` weighs older windows less.
+
+    Raises ModelError for a recipe that the use case does not know, and as `fit`.
+    """
+    name, history = parse_recipe(recipe)
     frame = pd.concat([window.frame for window in windows], ignore_index=True)
     labels = np.concatenate([window.labels for window in windows])
     weights = None
@@ -109,7 +113,7 @@ def fit_recipe(
         )
         weights = recency_weights(ages, use_case.training.half_life_windows)
     pipeline = fit(
-        learner,
+        _resolve(name, use_case),
         frame,
         labels,
         numeric=use_case.numeric,
@@ -119,6 +123,20 @@ def fit_recipe(
         classes=use_case.target.classes,
     )
     return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
+
+
+def _resolve(name: str, use_case: UseCase) -> Recipe | str:
+    if name == "baseline":
+        return name
+    try:
+        return find_recipe(name, use_case.recipes)
+    except ValueError as error:
+        raise ModelError(
+            where=f"recipe {name}",
+            wanted="a recipe of loop.toml",
+            got=str(error),
+            then="keep the recipe of the version that is live, until another is promoted",
+        ) from None
 
 
 FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]

@@ -1,9 +1,6 @@
 """Recipes: labelled rows and a seed in, a fitted scikit-learn pipeline out.
 
-A recipe's name says which learner and which history: `lightgbm/recent`. To add a learner, add it to
-`Recipe`, to `_model` and to `use_case.contract.Training.recipes`, its types to
-`bundle.skops_model.TRUSTED_TYPES`, and its nodes to `bundle/onnx_graph.py`: without nodes its
-pipeline answers in service.
+A candidate's name says which recipe and which history: `lightgbm/recent`.
 """
 
 from __future__ import annotations
@@ -16,35 +13,33 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from closedloop.errors import ModelError
+from closedloop.training.learners import FEW_ROWS, make_learner
+from closedloop.use_case.recipe import Recipe
 
-Recipe = Literal["logistic", "lightgbm", "baseline"]
 HistoryKind = Literal["all", "recent"]
 
-FEW_ROWS = 50_000
 
-
-def recipe_name(recipe: Recipe, history: HistoryKind) -> str:
-    """`learner/history`, as the journal, the registry and the report name it."""
+def recipe_name(recipe: str, history: HistoryKind) -> str:
+    """`recipe/history`, as the journal, the registry and the report name it."""
     return f"{recipe}/{history}"
 
 
-def parse_recipe(name: str) -> tuple[Recipe, HistoryKind]:
-    """The learner and the history of a recipe's name; raises ModelError for an unknown name."""
-    learner, _, history = name.partition("/")
-    if learner not in get_args(Recipe) or history not in get_args(HistoryKind):
+def parse_recipe(name: str) -> tuple[str, HistoryKind]:
+    """The recipe and the history of a candidate's name; raises ModelError for another text."""
+    recipe, _, history = name.partition("/")
+    if not recipe or history not in get_args(HistoryKind):
         raise ModelError(
             where="recipe",
-            wanted=f"{'|'.join(get_args(Recipe))}/{'|'.join(get_args(HistoryKind))}",
+            wanted=f"NAME/{'|'.join(get_args(HistoryKind))}",
             got=repr(name),
             then="check the version's recipe tag",
         )
-    return cast(Recipe, learner), cast(HistoryKind, history)
+    return recipe, cast(HistoryKind, history)
 
 
 def recency_weights(
@@ -55,7 +50,7 @@ def recency_weights(
 
 
 def fit(
-    recipe: Recipe,
+    recipe: Recipe | str,
     frame: pd.DataFrame,
     labels: NDArray[np.integer[Any]],
     *,
@@ -65,7 +60,9 @@ def fit(
     seed: int,
     classes: Sequence[str] | None = None,
 ) -> Pipeline:
-    """Fit a recipe on a prepared frame; the same arguments give the same pipeline.
+    """Fit a recipe, or a learner by name, on a prepared frame.
+
+    The same arguments give the same pipeline.
 
     `predict_proba` has a column for each label 0..k-1, in order. `weights` (n,) are relative: they
     are scaled to mean 1, so that their size does not change the regularisation. `classes` names the
@@ -74,28 +71,34 @@ def fit(
     """
     labels = np.asarray(labels)
     _refuse_missing_classes(labels, classes)
+    learner, parameters = (
+        (recipe, {}) if isinstance(recipe, str) else (str(recipe.learner), recipe.parameters)
+    )
     if not numeric and not categorical:
         raise ModelError(
-            where=f"recipe {recipe}",
+            where=f"recipe {learner}",
             wanted="at least one column",
             got="none",
             then="add one to [columns] of loop.toml",
         )
+    has_empty = bool(frame[list(numeric)].isna().all().any())
     pipeline = Pipeline(
         [
-            ("columns", _columns(recipe, numeric, categorical)),
-            ("model", _model(recipe, len(labels), seed)),
+            ("columns", _columns(learner, numeric, categorical, has_empty)),
+            ("model", make_learner(learner, parameters, len(labels), seed)),
         ]
     )
     fitting = {} if weights is None else {"model__sample_weight": _scaled(weights, len(labels))}
     try:
-        return pipeline.fit(frame[[*numeric, *categorical]], labels, **fitting)
-    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        # On few rows, threads mostly wait for one another, and not every learner can be told.
+        with threadpool_limits(1 if len(labels) < FEW_ROWS else None, user_api="openmp"):
+            return pipeline.fit(frame[[*numeric, *categorical]], labels, **fitting)
+    except Exception as error:  # each learner has errors of its own
         raise ModelError(
-            where=f"recipe {recipe}",
-            wanted="rows that the learner can fit",
+            where=f"recipe {learner}",
+            wanted="rows and parameters that the learner can fit",
             got=f"{type(error).__name__}: {error}",
-            then="check that the frame was prepared under the contract",
+            then="check the parameters of the recipe, and the columns in loop.toml",
         ) from error
 
 
@@ -143,19 +146,23 @@ def _scaled(weights: NDArray[np.floating[Any]], rows: int) -> NDArray[np.float64
 
 
 def _columns(
-    recipe: Recipe, numeric: Sequence[str], categorical: Sequence[str]
+    learner: str, numeric: Sequence[str], categorical: Sequence[str], has_empty: bool
 ) -> ColumnTransformer:
-    """LightGBM splits on nulls; the others need them filled, and logistic regression scaled.
+    """Boosted trees split on nulls; the others need them filled, and logistic regression scaled.
+
+    Scikit-learn's boosted trees need them filled, too, when a column has no values at all.
 
     `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows
     may have values.
     """
     filled = SimpleImputer(strategy="median", keep_empty_features=True)
-    numbers: Any = {
-        "lightgbm": "passthrough",
-        "baseline": filled,
-        "logistic": make_pipeline(filled, StandardScaler()),
-    }[recipe]
+    numbers: Any = "passthrough"
+    if learner == "logistic":
+        numbers = make_pipeline(filled, StandardScaler())
+    elif learner in ("baseline", "random_forest") or (
+        learner == "hist_gradient_boosting" and has_empty
+    ):
+        numbers = filled
     steps = [("numeric", numbers, list(numeric))] if numeric else []
     if categorical:
         # Dense, so that the learners and ONNX get the same kind of matrix whatever the data.
@@ -167,26 +174,3 @@ def _columns(
             )
         )
     return ColumnTransformer(steps)
-
-
-def _model(recipe: Recipe, rows: int, seed: int) -> Any:
-    if recipe == "logistic":
-        return LogisticRegression(max_iter=1000, random_state=seed)
-    if recipe == "baseline":
-        # The best single split: any useful model beats it.
-        return DecisionTreeClassifier(max_depth=1, random_state=seed)
-    from lightgbm import LGBMClassifier
-
-    return LGBMClassifier(
-        n_estimators=150,
-        learning_rate=0.05,
-        num_leaves=15,
-        # 40 rows in a leaf would leave a small table without a single split.
-        min_child_samples=min(40, max(5, rows // 20)),
-        deterministic=True,
-        force_row_wise=True,
-        # On few rows, threads mostly wait for one another.
-        n_jobs=1 if rows < FEW_ROWS else -1,
-        verbosity=-1,
-        random_state=seed,
-    )

@@ -34,6 +34,7 @@ from closedloop.training.candidates import (
     compare_twins,
     split_windows,
 )
+from closedloop.training.recipes import parse_recipe
 from closedloop.turn.history import History
 from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
@@ -79,7 +80,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
     production, error = _ask_production(history, split)
-    recipe = history.production.recipe if history.production else None
+    recipe = _unchanged_recipe(history)
     twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
@@ -133,11 +134,23 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
         return None, None
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
-        twin = history.loop.compute.fit(live.recipe, split.history, use_case)
+        theirs = history.bundle.use_case.recipes if history.bundle else use_case.recipes
+        as_fitted = replace(use_case, recipes=theirs)
+        twin = history.loop.compute.fit(live.recipe, split.history, as_fitted)
         return score_frame(twin, split.evaluation.frame), None
     if history.bundle is None:
         return None, history.production_error
     return score_frame(history.bundle.scorer, split.evaluation.frame), None
+
+
+def _unchanged_recipe(history: History[Parts]) -> str | None:
+    """Production's recipe, if loop.toml still means the same by it; else it is another one."""
+    live = history.production
+    if live is None:
+        return None
+    name, now = parse_recipe(live.recipe)[0], history.loop.use_case.recipes
+    then = history.bundle.use_case.recipes if history.bundle else now
+    return live.recipe if now.get(name) == then.get(name) else None
 
 
 def _quarantined_now(

@@ -19,6 +19,7 @@ from closedloop.storage.engine import open_engine
 from closedloop.storage.home import choose_umask
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
+from closedloop.training.learners import check_recipes
 from closedloop.turn.compute import Compute
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.use_case.contract import UseCase
@@ -88,6 +89,7 @@ def open_loop(
         settings = Settings()
         os.umask(choose_umask(settings.home_folder))
     read = load_use_case(use_case or settings.use_case)
+    check_recipes(read)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)
     named = {"CLOSEDLOOP_SOURCE_URL": settings.source_url} if settings.source_url else {}

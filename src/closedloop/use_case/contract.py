@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
 
@@ -110,10 +111,10 @@ class Training:
     one window, `holdout_share` of it is held out to evaluate the first model.
     """
 
-    recipes: tuple[Literal["logistic", "lightgbm"], ...] = ("logistic", "lightgbm")
-    """Learners to fit."""
+    recipes: tuple[str, ...] = ("logistic", "lightgbm")
+    """Recipes to fit: learners by name, or tables of `[recipes]`."""
     histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
-    """Histories to fit each learner on: all rows alike, or recent rows weighted more."""
+    """Histories to fit each recipe on: all rows alike, or recent rows weighted more."""
     half_life_windows: float = 3.0
     """Age in windows at which a row of `recent` counts half."""
     holdout_share: float = 0.25
@@ -181,6 +182,7 @@ class UseCase:
     labels: Labels
     schedule: Schedule
     policy: Policy
+    recipes: MappingProxyType[str, Recipe]
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import Policy, describe
+from closedloop.decisions.policy import ADDED_LATER, Policy, describe
 from closedloop.errors import UseCaseError
 from closedloop.json_text import read_json
 from closedloop.use_case.contract import (
@@ -29,6 +30,7 @@ from closedloop.use_case.contract import (
     Training,
     UseCase,
 )
+from closedloop.use_case.recipe import LEARNERS, Recipe, find_recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
 
@@ -55,6 +57,8 @@ class _File:
     """Parts of the rows that are compared on their own."""
     training: Training = field(default_factory=Training)
     """Which candidates are fitted."""
+    recipes: dict[str, Recipe] = field(default_factory=dict, metadata=ADDED_LATER)
+    """Recipes of your own, one table each."""
     labels: Labels = field(default_factory=Labels)
     """When labels come."""
     schedule: Schedule = field(default_factory=Schedule)
@@ -63,6 +67,8 @@ class _File:
     """Every number that can change a decision."""
 
 
+# Tables that hold a table for each name.
+_NAMED: dict[str, type] = {"columns": Column, "recipes": Recipe}
 _FILE: TypeAdapter[_File] | None = None
 
 
@@ -120,6 +126,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
             then="fix it in the file",
         ) from None
     _check_names(file, path)
+    _check_recipes(file, path)
     # The schedule changes no decision, so it is not part of the fingerprint.
     described = {
         key: value
@@ -139,6 +146,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
         **{
             **values,
             "columns": MappingProxyType(file.columns),
+            "recipes": MappingProxyType(file.recipes),
             "golden": golden,
             "path": path.resolve(),
             "fingerprint": fingerprint,
@@ -158,9 +166,9 @@ def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             then = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
             raise UseCaseError(where=path, wanted="a known key", got=inside, then=then)
-        if key == "columns" and kind is _File and isinstance(value, dict):
-            for name, column in value.items():
-                _refuse_unknown_keys(column, Column, path, f"{inside}.{name}")
+        if key in _NAMED and kind is _File and isinstance(value, dict):
+            for name, table in value.items():
+                _refuse_unknown_keys(table, _NAMED[key], path, f"{inside}.{name}")
         elif key == "slices" and isinstance(value, list):
             for number, part in enumerate(value):
                 _refuse_unknown_keys(part, Slice, path, f"{inside}[{number}]")
@@ -214,6 +222,30 @@ def _check_names(file: _File, path: Path) -> None:
                 got=f"the other for {part.column}",
                 then="fix the slice",
             )
+
+
+def _check_recipes(file: _File, path: Path) -> None:
+    """Check that each recipe that is named is a learner, or a table with one."""
+    for name in (*file.recipes, *file.training.recipes):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) or name == "baseline":
+            raise UseCaseError(
+                where=f"{path}: recipes.{name}",
+                wanted="letters, digits, - and _ only, and not baseline, which is ours",
+                got=repr(name),
+                then="choose another name",
+            )
+        try:
+            find_recipe(name, file.recipes)
+        except ValueError:
+            near = difflib.get_close_matches(name, {*LEARNERS, *file.recipes} - {name}, n=1)
+            raise UseCaseError(
+                where=f"{path}: recipes",
+                wanted=f"{', '.join(LEARNERS)}, or a recipe of [recipes] with a learner",
+                got=repr(name),
+                then=f"did you mean {near[0]}?"
+                if near
+                else f'add [recipes.{name}] with learner = "..."',
+            ) from None
 
 
 def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:

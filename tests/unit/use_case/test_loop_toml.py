@@ -101,7 +101,7 @@ def test_defaults_and_order() -> None:
         ),
         (changed(slices=[{"name": "s", "column": "c"}]), "needs either values or minimum/maximum"),
         (changed(training={"recipes": []}), "must each name at least one"),
-        (changed(training={"recipes": ["forest"]}), "training.recipes"),
+        (changed(training={"recipes": ["forest"]}), "did you mean random_forest?"),
         (changed(labels={"delay_windows": -1}), "delay_windows must not be negative"),
         (
             changed(schedule={"cron": "61 * * * *"}),
