@@ -31,6 +31,7 @@ from closedloop.cli import (
     serve,
     status,
     train,
+    try_recipe,
     up,
     upgrade,
     why,
@@ -44,7 +45,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, status, history, why, quarantine, promote, rollback, accept),
+    *(monitor, train, try_recipe, status, history, why, quarantine, promote, rollback, accept),
     *(predict, backtest),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

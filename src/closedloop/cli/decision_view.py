@@ -118,22 +118,27 @@ def show_decision(
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
     if every_check:
-        table = Table("role", "check", "answer", "condition", "got", box=None, pad_edge=False)
-        for check in sorted(decision.checks, key=lambda check: list(Role).index(check.role)):
-            colour = ANSWER_COLOURS[check.answer]
-            table.add_row(
-                check.role.value,
-                plain(check.claim),
-                f"[{colour}]{check.answer}[/{colour}]",
-                plain(check.wanted),
-                plain(check.got),
-            )
-        console.print(table)
+        show_checks(console, decision)
     if entry.cause is not None:
         console.print(f"caused by decision {entry.cause}", style="dim", highlight=False)
     if report:
         # Outside the box and on one line, so that it can be clicked and copied.
         console.print(plain(report), soft_wrap=True, highlight=False)
+
+
+def show_checks(console: Console, decision: Decision) -> None:
+    """Print the table of a decision's checks."""
+    table = Table("role", "check", "answer", "condition", "got", box=None, pad_edge=False)
+    for check in sorted(decision.checks, key=lambda check: list(Role).index(check.role)):
+        colour = ANSWER_COLOURS[check.answer]
+        table.add_row(
+            check.role.value,
+            plain(check.claim),
+            f"[{colour}]{check.answer}[/{colour}]",
+            plain(check.wanted),
+            plain(check.got),
+        )
+    console.print(table)
 
 
 def _rows_left_out(decision: Decision) -> list[str]:

@@ -54,7 +54,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     candidate = fit_candidate(history)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        facts, evidence = _package(history, candidate, folder)
+        facts, evidence = package(history, candidate, folder)
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
 
@@ -67,10 +67,13 @@ def read_evidence(text: str) -> PromotionEvidence:
     return TypeAdapter(PromotionEvidence).validate_python(content)
 
 
-def _package(
+def package(
     history: History[Loop], candidate: Candidate, folder: Path
 ) -> tuple[Facts, PromotionEvidence]:
-    """Write the bundle and try what was written: the proof is about the files that will serve."""
+    """Write the bundle and try what was written: the proof is about the files that will serve.
+
+    `folder` must not exist yet. Raises ModelError for a model that cannot be packaged.
+    """
     use_case, columns = history.loop.use_case, list(history.loop.use_case.columns)
     facts, trained = describe_candidate(history, candidate), candidate.trained
     labels = np.concatenate([window.labels for window in candidate.refitted])

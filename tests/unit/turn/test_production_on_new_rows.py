@@ -63,7 +63,7 @@ def ask(
         loop=loop,
         production=live,
         place=places.get,
-        bundle=None if model is None else SimpleNamespace(scorer=scorer),
+        bundle=None if model is None else SimpleNamespace(scorer=scorer, use_case=use_case),
         production_error="it cannot be loaded",
     )
     return _ask_production(history, split)

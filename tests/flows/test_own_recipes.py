@@ -1,0 +1,91 @@
+"""Recipes of the user's own go through everything: tried, trained, promoted, served, rolled back,
+monitored and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from closedloop.backtest.cache import CachedCompute
+from closedloop.backtest.replay import Past, Stream
+from closedloop.backtest.run import run_backtest
+from closedloop.bundle.frames import score_frame
+from closedloop.cli.app import main
+from closedloop.cli.service import build_service
+from closedloop.decisions.checks import Action
+from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
+from closedloop.windows.prepare import prepare
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+TABLES = """
+[recipes.wide]
+learner = "random_forest"
+parameters = { class_weight = "balanced", n_estimators = 40 }
+
+[recipes.xgboost]
+parameters = { max_depth = 2 }
+
+[recipes.cat]
+learner = "catboost"
+parameters = { depth = 3 }
+"""
+RECIPES = {"wide": "onnx", "xgboost": "pipeline", "cat": "pipeline"}
+
+
+def test_recipes_of_your_own_go_all_the_way(
+    make_place: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A forest with class weights, XGBoost and CatBoost, one after the other."""
+    from flows.monitor_flow import monitor_flow
+    from flows.train_and_compare_flow import train_and_compare_flow
+
+    place = make_place(0, 0, 0, 0, rows=1200)
+    monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
+    written = place.path.read_text(encoding="utf-8") + TABLES
+    for number, (name, served_by) in enumerate(RECIPES.items(), 1):
+        place.path.write_text(written.replace('["logistic"]', f'["{name}"]'), encoding="utf-8")
+        train_and_compare_flow(use_case=str(place.path), window=f"month_{number - 1:03d}")
+        loop = place.open()
+        if loop.registry.production() != number:  # another recipe has to be better
+            assert promote_by_hand(loop, number).decision.action is Action.PROMOTE
+        version = loop.registry.load(number)
+        assert (version.facts.recipe.partition("/")[0], version.proof.served_by) == (
+            name,
+            served_by,
+        )
+        raw = loop.source.read("month_003").drop(columns=[loop.use_case.target.column]).head(3)
+        wanted = score_frame(version.scorer, prepare(raw, loop.use_case))
+        service = build_service(loop.use_case, place.settings, "127.0.0.1", "here", f"{number}")
+        with TestClient(service, base_url="http://127.0.0.1") as client:
+            rows = raw[list(loop.use_case.columns)].astype(object).where(raw.notna(), None)
+            answer = client.post("/predict", json={"rows": rows.to_dict(orient="records")}).json()
+        assert answer["version"] == number
+        given = [
+            [row["probabilities"][name] for name in version.facts.classes]
+            for row in answer["predictions"]
+        ]
+        np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-5)
+
+    before = loop.journal.history(loop.use_case.name)
+    environment = {"CLOSEDLOOP_HOME": str(place.settings.home)}
+    assert main(["try", "wide", "--use-case", str(place.path)], environment) == 0
+    assert "production is version 3" in capsys.readouterr().out
+    assert main(["try", "wid", "--use-case", str(place.path)], environment) == 2
+    assert "did you mean wide?" in capsys.readouterr().err
+    assert loop.journal.history(loop.use_case.name) == before
+    assert len(loop.registry.versions()) == len(RECIPES)
+
+    assert roll_back_by_hand(loop).decision.version == 2
+    monitor_flow(use_case=str(place.path), window="month_003")
+    assert loop.journal.history(loop.use_case.name)[-1].decision.window == "month_003"
+    replayed = run_backtest(
+        Past(Stream(loop.source), loop.use_case, CachedCompute(), 1), ["static"]
+    )
+    assert replayed.use_case == loop.use_case.name
