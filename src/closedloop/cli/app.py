@@ -17,6 +17,7 @@ from closedloop.cli import (
     demo,
     deploy,
     doctor,
+    export,
     generate,
     history,
     init,
@@ -45,7 +46,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, status, history, why, quarantine, promote, rollback, accept),
-    *(predict, backtest),
+    *(predict, backtest, export),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
