@@ -51,9 +51,11 @@ max_packaging_difference = {difference}
 
 @dataclass(frozen=True)
 class TurnedLoop:
-    """The folder with loop.toml and its windows; the home is in it."""
+    """The folder with loop.toml and its windows; the home is in it, MLflow too unless it is a
+    server."""
 
     folder: Path
+    mlflow_url: str | None = None
 
     @property
     def path(self) -> Path:
@@ -61,8 +63,13 @@ class TurnedLoop:
 
     @property
     def settings(self) -> Settings:
-        home = self.folder / "home"
-        return Settings(home=home, data=None, database_url=None, mlflow_url=None, revision="abc")
+        return Settings(
+            home=self.folder / "home",
+            data=None,
+            database_url=None,
+            mlflow_url=self.mlflow_url,
+            revision="abc",
+        )
 
     def open(self) -> Loop:
         return open_loop(self.path, settings=self.settings)

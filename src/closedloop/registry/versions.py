@@ -23,6 +23,8 @@ from closedloop.registry.runs import DIGEST, KEY, Runs
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
+# The id of the decision that last made a version production, or rejected it.
+DECISION = "closedloop.decision"
 # The files are being deleted, or are gone: such a version cannot be loaded any more.
 PRUNING, PRUNED = "pruning", "pruned"
 
