@@ -28,6 +28,7 @@ from closedloop.cli import (
     promote,
     prune,
     quarantine,
+    reproduce,
     rollback,
     serve,
     status,
@@ -46,7 +47,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, status, history, why, quarantine, promote, rollback, accept),
-    *(predict, backtest, export),
+    *(predict, backtest, export, reproduce),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
