@@ -71,12 +71,13 @@ class TurnedLoop:
             revision="abc",
         )
 
-    def open(self) -> Loop:
-        return open_loop(self.path, settings=self.settings)
+    def open(self, *, with_records: bool = False) -> Loop:
+        return open_loop(self.path, settings=self.settings, with_records=with_records)
 
-    def train(self, window: str) -> Entry:
-        """Train for a window at a person's request; returns the decision on the candidate."""
-        history = History(self.open(), window).look()
+    def train(self, window: str | None = None, *, with_records: bool = False) -> Entry:
+        """Train for a window, or the newest, at a person's request; returns the decision on the
+        candidate."""
+        history = History(self.open(with_records=with_records), window).look()
         return retrain(history, write_request(history), propose=propose_candidate)
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from closedloop.bundle.files import FACTS_FILE, ONNX_FILE, read_file, write_json
+from closedloop.bundle.files import FACTS_FILE, ONNX_FILE, Facts, read_file, write_json
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.skops_model import TRUSTED_TYPES
 from closedloop.errors import ModelError, UseCaseError
@@ -75,7 +75,7 @@ def _write_files(folder: Path, bundle: Path, loaded: LoadedVersion, number: int)
     (folder / MODEL_FOLDER).mkdir()
     for name in _MLFLOW_FILES:
         shutil.copyfile(bundle / name, folder / MODEL_FOLDER / name)
-    shutil.copyfile(bundle / FACTS_FILE, folder / FACTS_FILE)
+    write_json(folder / FACTS_FILE, _describe_facts(loaded.facts))
     needed = read_file(bundle / REQUIREMENTS_FILE).decode()
     if loaded.proof.served_by == "onnx":
         shutil.copyfile(bundle / ONNX_FILE, folder / ONNX_FILE)
@@ -83,6 +83,13 @@ def _write_files(folder: Path, bundle: Path, loaded: LoadedVersion, number: int)
     (folder / REQUIREMENTS_FILE).write_text(needed, encoding="utf-8")
     write_json(folder / CONTRACT_FILE, _describe_contract(loaded, number))
     write_script(folder, loaded.proof.served_by)
+
+
+def _describe_facts(facts: Facts) -> dict[str, Any]:
+    """The facts without the address of a database, which may hold a password."""
+    found = asdict(facts)
+    found["use_case"]["source"].pop("url", None)
+    return found
 
 
 def _describe_contract(loaded: LoadedVersion, number: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from api.model.answer import LoadedModel
 from closedloop.bundle.frames import score_frame
 from closedloop.cli.app import main
 from closedloop.errors import RegistryError, UseCaseError
-from closedloop.operations.export import export_version
+from closedloop.operations.export import _describe_facts, export_version
 from closedloop.turn.open import Loop
 from closedloop.windows.prepare import prepare
 from tests.turned_loop import write_loop
@@ -165,6 +166,17 @@ def test_an_unknown_version_is_named(
     assert main(given, dict(os.environ)) == RegistryError.exit_code
     assert "wanted version 7, got versions 1" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_address_of_a_database_leaves_with_the_facts(loop: Loop, tmp_path: Path) -> None:
+    """It may hold a password; everything else that is known of the version is there."""
+    facts = export_version(loop, 1, tmp_path / "out").facts
+    written = json.loads((tmp_path / "out" / "facts.json").read_text())
+    assert written == json.loads(json.dumps(asdict(facts)))
+    source = {"kind": "sql", "url": "postgresql://us:secret@db/shop"}
+    shown = _describe_facts(replace(facts, use_case={**facts.use_case, "source": source}))
+    assert shown["use_case"]["source"] == {"kind": "sql"}
+    assert source["url"]
 
 
 def test_an_export_that_fails_leaves_nothing(loop: Loop, tmp_path: Path) -> None:

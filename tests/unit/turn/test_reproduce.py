@@ -16,10 +16,12 @@ import pytest
 
 from closedloop.cli.app import main
 from closedloop.cli.reproduce import NOT_PROVED
+from closedloop.records.labels import Label
 from closedloop.training.candidates import LabelledWindow, fit_recipe
 from closedloop.turn.compute import Compute
 from closedloop.turn.reproduce import _compare_surroundings, reproduce
 from closedloop.use_case.contract import UseCase
+from tests.answers import describe_answers
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
 JANUARY, FEBRUARY = "2026-01.csv", "2026-02.csv"
@@ -96,6 +98,31 @@ def test_other_windows_change_no_age(turned: TurnedLoop) -> None:
     make_month(4).to_csv(turned.folder / "2026-04.csv", index=False)
     found = reproduce(turned.open(), 1)
     assert (found.differences, found.largest_difference) == ((), 0.0)
+
+
+def test_windows_of_records_are_read_again(
+    tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
+) -> None:
+    """A version that learnt from answered requests and their labels; a label that is corrected
+    after the training is other rows."""
+    turned = write_loop(tmp_path, 1)
+    make_mlflow_tables(turned.settings.home_folder)
+    answered, loop = make_month(2), turned.open()
+    texts = answered.astype(object).where(answered.notna(), None).astype({"active": str})
+    features = {name: texts[name].tolist() for name in loop.use_case.columns}
+    shares = {label: [0.5] * len(answered) for label in ("no", "yes")}
+    request = describe_answers("shop", 1, features, shares)
+    loop.records.append([request])
+    pairs = zip(answered["left"], request.ids, strict=True)
+    loop.records.label_many([Label(label, id=id) for label, id in pairs])
+    turned.train(with_records=True)
+    found = reproduce(turned.open(), 1)
+    assert found.windows[-1].startswith("records_")
+    assert (found.differences, found.largest_difference) == ((), 0.0)
+    other = "yes" if answered["left"][0] == "no" else "no"
+    loop.records.label_many([Label(other, id=request.ids[0], replace=True)])
+    [said] = reproduce(turned.open(), 1).differences
+    assert said.startswith(f"the rows of {found.windows[-1]} have changed (digest ")
 
 
 def test_changed_rows_are_named_with_both_digests(
@@ -176,6 +203,15 @@ def test_another_platform_and_other_libraries_are_told_and_get_a_tolerance(
     assert told[0].startswith("numpy was 1.0, now 2.")
     assert told[1] == "none-such was 2, now not installed"
     assert told[2] == f"the platform was not noted, now {here}"
+
+
+def test_an_unknown_version_is_refused(
+    turned: TurnedLoop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the code of an error, which is not that of a version that is not proved."""
+    given = ["reproduce", "7", "--use-case", str(turned.path)]
+    assert main(given, {"CLOSEDLOOP_HOME": str(turned.settings.home_folder)}) == 4
+    assert "wanted version 7, got versions 1" in capsys.readouterr().err
 
 
 class OtherCode(Compute):
