@@ -98,6 +98,27 @@ def test_the_life_of_versions(any_backend: Backend) -> None:
     assert registry.version(2).aliases == ("previous",)
 
 
+def test_a_version_names_the_decision_behind_it(any_backend: Backend) -> None:
+    """The one that last made it production, also when it is archived, or the one that rejected it;
+    what is live is not for rejecting, and keeps its own."""
+    registry = any_backend.new()
+    add(registry, 3)
+    registry.promote(1, instead_of=None, reason="the first", decision=4)
+    registry.promote(2, instead_of=1, reason="better", decision=7)
+    registry.reject(2, reason="live", decision=8)
+    registry.reject(3, reason="worse", decision=9)
+    assert decisions(registry) == ["4", "7", "9"]
+    registry.roll_back(1, instead_of=2, reason="worse after all", decision=12)
+    assert decisions(registry) == ["12", "7", "9"]
+
+
+def decisions(registry: Registry) -> list[str]:
+    versions = (
+        registry._client.get_model_version(registry.name, str(place)) for place in (1, 2, 3)
+    )
+    return [version.tags["closedloop.decision"] for version in versions]
+
+
 def test_after_a_rollback_there_is_no_previous(any_backend: Backend) -> None:
     """What was left is archived and is no way back; the version gone back to is production
     again."""

@@ -65,7 +65,9 @@ class MemoryRegistry:
         """The version that production replaced, if there is one to go back to."""
         return self._aliases.get(PREVIOUS)
 
-    def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
+    def promote(
+        self, number: int, *, instead_of: int | None, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` forward; what it replaces becomes `previous`.
 
         False when `production` is at neither version.
@@ -81,7 +83,9 @@ class MemoryRegistry:
         self._tag(number, PRODUCTION)
         return True
 
-    def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
+    def roll_back(
+        self, to: int, *, instead_of: int, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` back, archive what it leaves; False when it is at neither version."""
         if self.production() not in (to, instead_of):
             return False
@@ -92,7 +96,7 @@ class MemoryRegistry:
         self._tag(to, PRODUCTION)
         return True
 
-    def reject(self, number: int, *, reason: str) -> None:
+    def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Mark a candidate as rejected; production stays as it is."""
         if number != self.production():
             self._tag(number, "rejected")

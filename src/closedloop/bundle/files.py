@@ -55,6 +55,13 @@ class Facts:
     data_digest: str
     val_auc_error: float | None = None
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Training window -> the first 12 digits of the sha256 of its rows; empty if unknown."""
+        digests = self.data_digest.split("-")
+        whole = len(digests) == len(self.trained_windows)  # a replay's first version has none
+        return dict(zip(self.trained_windows, digests, strict=True)) if whole else {}
+
 
 @dataclass(frozen=True)
 class Proof:

@@ -17,6 +17,7 @@ from closedloop.cli import (
     demo,
     deploy,
     doctor,
+    export,
     generate,
     history,
     init,
@@ -27,6 +28,7 @@ from closedloop.cli import (
     promote,
     prune,
     quarantine,
+    reproduce,
     rollback,
     serve,
     status,
@@ -46,7 +48,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, status, history, why, quarantine, promote, rollback, accept),
-    *(predict, backtest),
+    *(predict, backtest, export, reproduce),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 

@@ -16,7 +16,15 @@ from closedloop.bundle.skops_model import TRUSTED_TYPES, pinned_requirements
 from closedloop.errors import RegistryError
 from closedloop.registry.download import find_downloads
 from closedloop.registry.runs import DIGEST, KEY, MODEL_PATH
-from closedloop.registry.versions import PREVIOUS, PRODUCTION, PRUNED, PRUNING, STATUS, Versions
+from closedloop.registry.versions import (
+    DECISION,
+    PREVIOUS,
+    PRODUCTION,
+    PRUNED,
+    PRUNING,
+    STATUS,
+    Versions,
+)
 
 
 class Registry(Versions):
@@ -72,9 +80,12 @@ class Registry(Versions):
         assert registered is not None
         return registered
 
-    def promote(self, number: int, *, instead_of: int | None, reason: str) -> bool:
+    def promote(
+        self, number: int, *, instead_of: int | None, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` to a version; the version it replaces becomes `previous`.
 
+        `decision` is the id of the journal's entry, which the version then names.
         Returns False and changes nothing when production is neither of the two any more, because
         another decision came in between. Raises RegistryError as `loadable`.
         """
@@ -91,12 +102,15 @@ class Registry(Versions):
                 self._client.set_registered_model_alias(self.name, PRODUCTION, str(number))
             if instead_of is not None and instead_of != number:
                 self._tag(instead_of, "archived", f"replaced by version {number}")
-            self._tag(number, PRODUCTION, reason)
+            self._tag(number, PRODUCTION, reason, decision)
         return True
 
-    def roll_back(self, to: int, *, instead_of: int, reason: str) -> bool:
+    def roll_back(
+        self, to: int, *, instead_of: int, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` back to a version, archive the version it leaves and drop `previous`.
 
+        `decision` as for `promote`.
         Returns False and changes nothing when production is neither of the two any more. Raises
         RegistryError as `loadable`.
         """
@@ -108,14 +122,14 @@ class Registry(Versions):
             if self.previous() is not None:
                 self._client.delete_registered_model_alias(self.name, PREVIOUS)
             self._tag(instead_of, "archived", f"rolled back to version {to}: {reason}")
-            self._tag(to, PRODUCTION, reason)
+            self._tag(to, PRODUCTION, reason, decision)
         return True
 
-    def reject(self, number: int, *, reason: str) -> None:
+    def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Tag a candidate as rejected, with the reason; a live version is left alone."""
         if number != self.production():
             with self._reaching("tag a version"):
-                self._tag(number, "rejected", reason)
+                self._tag(number, "rejected", reason, decision)
 
     def prune(self, number: int) -> None:
         """Delete a version's model files for good; its number, tags, run and evidence stay.
@@ -141,11 +155,12 @@ class Registry(Versions):
                 shutil.rmtree(folder, ignore_errors=True)
             self._client.set_model_version_tag(self.name, str(number), STATUS, PRUNED)
 
-    def _tag(self, number: int, status: str, reason: str) -> None:
-        self._client.set_model_version_tag(self.name, str(number), STATUS, status)
-        self._client.set_model_version_tag(
-            self.name, str(number), "closedloop.reason", reason[:5000]
-        )
+    def _tag(self, number: int, status: str, reason: str, decision: int | None = None) -> None:
+        tags = {STATUS: status, "closedloop.reason": reason[:5000]}
+        if decision is not None:
+            tags[DECISION] = str(decision)
+        for tag, value in tags.items():
+            self._client.set_model_version_tag(self.name, str(number), tag, value)
 
 
 def _describe_columns(sample: pd.DataFrame, answers: np.ndarray) -> Any:

@@ -23,6 +23,8 @@ from closedloop.registry.runs import DIGEST, KEY, Runs
 
 PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
+# The id of the decision that last made a version production, or rejected it.
+DECISION = "closedloop.decision"
 # The files are being deleted, or are gone: such a version cannot be loaded any more.
 PRUNING, PRUNED = "pruning", "pruned"
 
@@ -119,6 +121,18 @@ class Versions(Runs):
         if found.status in (PRUNING, PRUNED):
             raise _has_no_files(self.name, number)
         return found
+
+    def tags(self, number: int) -> dict[str, str]:
+        """What a version says of itself, by name; the code revision of older ones is their run's.
+
+        Raises RegistryError as `version`.
+        """
+        run_id = self.version(number).run_id
+        with self._reaching(f"look up version {number}"):
+            tags = self._client.get_model_version(self.name, str(number)).tags
+            commit = self._client.get_run(run_id).data.tags.get("mlflow.source.git.commit", "")
+        ours = {tag.removeprefix("closedloop."): value for tag, value in tags.items()}
+        return {"revision": commit, **ours}
 
     def find_candidate(self, key: str) -> int | None:
         """The version registered under `key`; a repeated command finds its own work by it."""

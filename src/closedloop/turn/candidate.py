@@ -240,14 +240,12 @@ def _new_windows(history: History[Parts], candidate: Candidate) -> tuple[str, ..
     if history.bundle is None:
         return None
     facts = history.bundle.facts
-    digests = facts.data_digest.split("-")
-    whole = len(digests) == len(facts.trained_windows)  # a replay's first version has none
-    known = dict(zip(facts.trained_windows, digests, strict=True)) if whole else {}
+    known = facts.digests
     return tuple(
         window.name
         for window in candidate.refitted
         if window.name not in facts.trained_windows
-        or (whole and known[window.name] != window.digest[:12])
+        or (known and known[window.name] != window.digest[:12])
     )
 
 

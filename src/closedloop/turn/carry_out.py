@@ -39,7 +39,7 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
     moved = True
     if decision.action is Action.PROMOTE and decision.version is not None:
         moved = loop.registry.promote(
-            decision.version, instead_of=production, reason=decision.reason
+            decision.version, instead_of=production, reason=decision.reason, decision=entry.id
         )
     elif (
         decision.action is Action.ROLLBACK
@@ -47,12 +47,12 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
         and production is not None
     ):
         moved = loop.registry.roll_back(
-            decision.version, instead_of=production, reason=decision.reason
+            decision.version, instead_of=production, reason=decision.reason, decision=entry.id
         )
     elif decision.action is Action.REJECT and decision.version is not None:
         moved = loop.registry.production() in (production, decision.version)
         if moved:
-            loop.registry.reject(decision.version, reason=decision.reason)
+            loop.registry.reject(decision.version, reason=decision.reason, decision=entry.id)
     if moved:
         loop.journal.carried_out(entry)
     else:

@@ -92,10 +92,7 @@ def open_loop(
     check_recipes(read)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)
-    named = {"CLOSEDLOOP_SOURCE_URL": settings.source_url} if settings.source_url else {}
-    source = open_source(read, settings.data, {**os.environ, **named})
-    if with_records:
-        source = ChainedSource(source, RecordsSource(records, read, unfinished=True))
+    source = choose_source(read, settings, records if with_records else None)
     registry = Registry(
         read.name,
         settings.tracking_uri,
@@ -104,6 +101,17 @@ def open_loop(
         tried=settings.tried_folder,
     )
     return Loop(read, settings, source, records, Journal(engine), registry, engine)
+
+
+def choose_source(
+    use_case: UseCase, settings: Settings, records: Records | None = None
+) -> WindowSource:
+    """The source of a use case, followed by the windows of the service's `records`, if given."""
+    named = {"CLOSEDLOOP_SOURCE_URL": settings.source_url} if settings.source_url else {}
+    source = open_source(use_case, settings.data, {**os.environ, **named})
+    if records is None:
+        return source
+    return ChainedSource(source, RecordsSource(records, use_case, unfinished=True))
 
 
 def read_git_revision(folder: Path) -> str:

@@ -31,13 +31,17 @@ class Models(Protocol):
     def previous(self) -> int | None:
         """The version that production replaced, if there is one to go back to."""
 
-    def promote(self, number: int, /, *, instead_of: int | None, reason: str) -> bool:
+    def promote(
+        self, number: int, /, *, instead_of: int | None, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` forward; False when it is meanwhile neither of the two."""
 
-    def roll_back(self, to: int, /, *, instead_of: int, reason: str) -> bool:
+    def roll_back(
+        self, to: int, /, *, instead_of: int, reason: str, decision: int | None = None
+    ) -> bool:
         """Move `production` back; False when it is meanwhile neither of the two."""
 
-    def reject(self, number: int, /, *, reason: str) -> None:
+    def reject(self, number: int, /, *, reason: str, decision: int | None = None) -> None:
         """Note that a version will not be live."""
 
 

@@ -34,6 +34,7 @@ from closedloop.turn.candidate import (
 )
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
+from closedloop.turn.origin import describe_origin
 
 _LOG = logging.getLogger("closedloop.turn.register")
 
@@ -186,6 +187,7 @@ def _register(
         "served_by": evidence.served_by,
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
+        **describe_origin(facts, use_case, revision),
     }
     return registry.register(facts.key, run_id, tags)
 
