@@ -56,8 +56,8 @@ def draw_importance(importance: Importance, most: int = 20) -> bytes:
             axes.plot(
                 [np.nan if (loss := column.production_loss) is None else loss for column in shown],
                 places,
-                "k|",
-                markersize=12,
+                "o",
+                color="orange",
                 label=f"version {importance.production}",
             )
             axes.legend(fontsize=8, loc="lower right")

@@ -35,6 +35,7 @@ from closedloop.turn.candidate import (
     make_evidence,
     make_reference,
 )
+from closedloop.turn.card_facts import CARD_FACTS_FILE, write_training_facts
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 
@@ -208,6 +209,9 @@ def _register(
             PROOF_FILE: (folder / PROOF_FILE).read_text(encoding="utf-8"),
             "comparisons.json": json.dumps(
                 [asdict(comparison) for comparison in candidate.twins.comparisons], indent=1
+            ),
+            CARD_FACTS_FILE: write_training_facts(
+                candidate, facts.use_case, use_case.fingerprint, revision
             ),
             "scores.png": picture,
             **files,
