@@ -5,13 +5,15 @@ So it can be written again after a crash, and read long after the model's files 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from closedloop.decisions.checks import Action, Kind
-from closedloop.errors import ModelError, UseCaseError
+from closedloop.errors import ClosedLoopError, ModelError, UseCaseError
 from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
 from closedloop.turn import card_sections as told
 from closedloop.turn.card_facts import CARD_FACTS_FILE, TrainingFacts, read_training_facts
 from closedloop.turn.card_page import Page, Section, write_html, write_markdown
@@ -21,6 +23,8 @@ from closedloop.turn.open import Loop
 from closedloop.turn.register import EVIDENCE_FILE, IMPORTANCE_FILE, read_evidence, read_importance
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+
+_LOG = logging.getLogger("closedloop.turn.card")
 
 MARKDOWN_CARD, HTML_CARD = "card.md", "card.html"
 T = TypeVar("T")
@@ -68,9 +72,10 @@ def read_card(loop: Loop, version: int) -> Page:
 
 
 def carry_out_with_card(loop: Loop, entry: Entry) -> Entry:
-    """As `carry_out`; a version that was judged has its card before `production` moves to it.
+    """As `carry_out`; a version has its card before `production` moves to it.
 
-    Repeated after a crash, it writes the same card again.
+    Repeated after a crash, it writes the same card again. A person who promotes a version is not
+    held up when its card cannot be written.
     """
     _keep_card(loop, entry)
     done = carry_out(loop, entry)
@@ -84,11 +89,16 @@ def _keep_card(loop: Loop, entry: Entry) -> None:
     version = entry.decision.version
     if entry.decision.kind is not Kind.PROMOTION or version is None:
         return
-    card = read_card(loop, version)
-    loop.registry.put_files(
-        loop.registry.version(version).run_id,
-        {MARKDOWN_CARD: write_markdown(card), HTML_CARD: write_html(card)},
-    )
+    try:
+        card = read_card(loop, version)
+        loop.registry.put_files(
+            loop.registry.version(version).run_id,
+            {MARKDOWN_CARD: write_markdown(card), HTML_CARD: write_html(card)},
+        )
+    except ClosedLoopError as error:
+        if entry.origin is not Origin.PERSON:
+            raise
+        _LOG.warning("version %d gets no new card: %s", version, error)
 
 
 def _tell_later(entries: Iterable[Entry], version: int) -> list[Section]:

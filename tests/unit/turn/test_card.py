@@ -21,6 +21,7 @@ from closedloop.turn.card import carry_out_with_card, read_card
 from closedloop.turn.card_facts import CARD_FACTS_FILE
 from closedloop.turn.card_page import write_html, write_markdown
 from closedloop.turn.history import History
+from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import (
     EVIDENCE_FILE,
@@ -235,7 +236,8 @@ def test_a_version_has_its_card_before_it_is_production(
 
 
 def test_a_card_of_an_older_release_says_what_was_not_kept(turned: Loop) -> None:
-    """Without the files that only newer releases write; a damaged one is named."""
+    """Without the files that only newer releases write. A damaged one is named, and keeps no person
+    from promoting that version by hand."""
     paths = [
         turned.registry.local_file(turned.registry.version(1).run_id, name)
         for name in (CARD_FACTS_FILE, IMPORTANCE_FILE)
@@ -250,3 +252,7 @@ def test_a_card_of_an_older_release_says_what_was_not_kept(turned: Loop) -> None
     paths[0].write_text('{"windows": 3}')
     with pytest.raises(ModelError, match=r"card.json of version 1: wanted what closedloop wrote"):
         read_card(turned, 1)
+    promote_by_hand(turned, 2, act=carry_out_with_card)
+    assert promote_by_hand(turned, 1, act=carry_out_with_card).outcome == "done"
+    kept = turned.registry.read_run_files(turned.registry.version(2).run_id, CARDS)
+    assert "by the person" in kept["card.md"]
