@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from html import escape
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
-from closedloop.turn.carry_out import carry_out
+from closedloop.turn.card import carry_out_with_card
 from closedloop.turn.open import Loop
 from flows.best_effort import best_effort
-
-# What means more than itself: of underscores those around a word, of brackets those of a link, and
-# of what begins a line what makes it a heading or a list.
-_MARKS = re.compile(r"[\\`*~|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[#>=+-]+(?=\s)")
 
 
 @task(name="carry the decision out", cache_policy=NO_CACHE, persist_result=False)
 def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
-    """Move `production` or leave it, and note that in the journal."""
-    return carry_out(loop, entry)
+    """Move `production` or leave it, and note that in the journal; a version gets its card."""
+    return carry_out_with_card(loop, entry)
 
 
 def tell_moved(loop: Loop) -> str:
@@ -46,12 +40,3 @@ def describe(entry: Entry) -> str:
     head = "| role | check | answer | condition | got |\n|---|---|---|---|---|"
     reason = as_markdown(decision.reason)
     return f"# {decision.action.value} ({about})\n\n{reason}\n\n{head}\n{rows}\n"
-
-
-def as_markdown(text: str) -> str:
-    """The text as one line of Markdown that shows it, and is neither HTML, a link nor a table.
-
-    Names of windows and columns and values of a table come from outside.
-    """
-    line = escape(" ".join(text.split()), quote=False)
-    return _MARKS.sub(r"\\\g<0>", line)

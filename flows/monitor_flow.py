@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
 from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
+from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.agreement import open_turn
@@ -21,7 +22,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
-from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
+from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training

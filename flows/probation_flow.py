@@ -9,13 +9,14 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
 from closedloop.turn.agreement import open_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation, write_quarantine
-from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
+from flows.decision_page import carry_out_decision, describe, tell_moved
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)

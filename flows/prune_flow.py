@@ -9,8 +9,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.operations.prune import KeepRules, Pruning, prune, tell_pruning
+from closedloop.shown_text import as_markdown
 from closedloop.turn.open import Loop, open_loop
-from flows.decision_page import as_markdown
 
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)

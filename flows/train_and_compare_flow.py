@@ -11,12 +11,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.evidence import PromotionEvidence
+from closedloop.shown_text import as_markdown
 from closedloop.turn.begin_anew import open_training
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, write_request
-from flows.decision_page import as_markdown, carry_out_decision, describe, tell_moved
+from flows.decision_page import carry_out_decision, describe, tell_moved
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)

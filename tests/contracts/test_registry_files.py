@@ -253,3 +253,18 @@ def test_a_file_of_a_run_is_found_where_it_lies(embedded: Backend, server: Backe
         if found is not None:
             assert found.read_text() == "{}"
         assert registry.local_file(run, "nothing.html") is None
+
+
+def test_files_of_a_finished_run_are_replaced_and_others_stay(
+    backend: Backend, folder: Path
+) -> None:
+    """A card is written again when more is known; a file that is not there is told by its name."""
+    registry = backend.new()
+    run = log(registry, folder)
+    for card in ("first", "second ä"):
+        registry.put_files(run, {"card.md": card})
+    names = ["card.md", "evidence.json", "nothing.html"]
+    assert registry.read_run_files(run, names) == {"card.md": "second ä", "evidence.json": "{}"}
+    assert registry._client.get_run(run).info.status == "FINISHED"
+    with pytest.raises(RegistryError, match=r"wanted its file nothing.html, got no such file"):
+        registry.read_run_file(run, "nothing.html")

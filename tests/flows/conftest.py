@@ -185,6 +185,7 @@ def _watch(steps: Steps) -> None:
 
     watch(Registry, "save_model")
     watch(Registry, "_upload")
+    watch(Registry, "put_files")
     for name in (
         "create_run",
         "log_batch",

@@ -46,6 +46,12 @@ def assert_turned_once(place: Any, window: str) -> None:
     assert loop.registry.previous() == 1
     assert [version.status for version in loop.registry.versions()] == ["archived", "production"]
     assert loop.registry.load(2).measure_self_test() == 0
+    for version in loop.registry.versions():
+        names = ["card.md", "card.html"]
+        cards = loop.registry.read_run_files(version.run_id, names)
+        assert list(cards) == names
+        assert all(f"version {version.version}" in card for card in cards.values())
+        assert "Decision" in cards["card.md"]
 
 
 @pytest.mark.slow

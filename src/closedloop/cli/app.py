@@ -14,6 +14,7 @@ import typer
 from closedloop.cli import (
     accept,
     backtest,
+    card,
     demo,
     deploy,
     doctor,
@@ -38,16 +39,28 @@ from closedloop.cli import (
     upgrade,
     why,
 )
-from closedloop.cli.plain_text import printable
 from closedloop.cli.quiet_threads import quiet_threads
 from closedloop.cli.session import Session
 from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.shown_text import printable
 from closedloop.storage.home import PRIVATE, making_files
 
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, status, history, why, quarantine, promote, rollback, accept),
+    *(
+        monitor,
+        train,
+        try_recipe,
+        status,
+        history,
+        why,
+        quarantine,
+        promote,
+        rollback,
+        accept,
+        card,
+    ),
     *(predict, backtest, export, reproduce),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

@@ -14,6 +14,7 @@ from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
 from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
 from closedloop.errors import RegistryError
+from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
 from closedloop.storage.entry import Entry
@@ -35,6 +36,7 @@ COLOURS = {
 BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.
 TOLD = (NEW_COLUMNS, LEFT_OUT)
+MOST_NEEDED = 10
 WIDE = 100
 ANSWER_COLOURS = {
     "holds": "green",
@@ -138,6 +140,24 @@ def show_checks(console: Console, decision: Decision) -> None:
             plain(check.wanted),
             plain(check.got),
         )
+    console.print(table)
+
+
+def show_importance(console: Console, importance: Importance) -> None:
+    """Print the columns that a version needs most, and what changed against production."""
+    shown = importance.columns[:MOST_NEEDED]
+    table = Table("column", "AUC lost when shuffled", box=None, pad_edge=False)
+    if importance.production is not None:
+        table.add_column(f"version {importance.production}")
+        table.add_column("change")
+    for column in shown:
+        table.add_row(*map(plain, tell_importance(column, importance.production is not None)))
+    left = len(importance.columns) - len(shown)
+    console.print(
+        f"\nneeded columns, on {importance.rows:,} rows of {plain(importance.window)}"
+        + (f", {left} more in importance.json of the version's run" if left else ""),
+        highlight=False,
+    )
     console.print(table)
 
 

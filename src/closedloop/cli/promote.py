@@ -28,7 +28,8 @@ def add(app: typer.Typer, session: Session) -> None:
         loop = session.open_loop(use_case)
         with session.working(f"promoting version {version} ..."):
             from closedloop.cli.decision_view import show_decision
+            from closedloop.turn.card import carry_out_with_card
             from closedloop.turn.move_by_hand import promote_by_hand
 
-            entry = promote_by_hand(loop, version)
+            entry = promote_by_hand(loop, version, act=carry_out_with_card)
         session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))

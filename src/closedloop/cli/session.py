@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from closedloop.cli.plain_text import plain, printable
+from closedloop.cli.plain_text import plain
 from closedloop.errors import UseCaseError
+from closedloop.shown_text import printable
 from closedloop.storage.home import PRIVATE, choose_umask, is_open, making_files
 
 if TYPE_CHECKING:

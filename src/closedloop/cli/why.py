@@ -11,9 +11,11 @@ import typer
 
 from closedloop.cli.options import AsJson, UseCasePath
 from closedloop.cli.session import Session
-from closedloop.errors import UseCaseError
+from closedloop.decisions.checks import Kind
+from closedloop.errors import RegistryError, UseCaseError
 
 if TYPE_CHECKING:
+    from closedloop.metrics.importance import Importance
     from closedloop.storage.entry import Entry
     from closedloop.turn.open import Loop
 
@@ -34,20 +36,33 @@ def add(app: typer.Typer, session: Session) -> None:
     ) -> None:
         """Show every check behind a decision, and its outcome."""
         loop = session.open_loop(use_case)
-        from closedloop.cli.decision_view import show_decision, tell_report
+        from closedloop.cli.decision_view import show_decision, show_importance, tell_report
 
         entry = loop.journal.entry(decision)
         _refuse_another(loop, entry)
-        session.show(
-            as_json,
-            entry.as_json(),
-            lambda: show_decision(
-                session.console,
-                entry,
-                report=tell_report(loop, entry, let_in=True),
-                every_check=True,
-            ),
-        )
+
+        def show() -> None:
+            report = tell_report(loop, entry, let_in=True)
+            show_decision(session.console, entry, report=report, every_check=True)
+            if (importance := _find_importance(loop, entry)) is not None:
+                show_importance(session.console, importance)
+
+        session.show(as_json, entry.as_json(), show)
+
+
+def _find_importance(loop: Loop, entry: Entry) -> Importance | None:
+    """The importance of the columns for the version that was judged, where it is to be had.
+
+    Older versions have none, and an MLflow that is away says nothing.
+    """
+    from closedloop.turn.register import IMPORTANCE_FILE, read_importance
+
+    decision = entry.decision
+    if decision.version is None or decision.kind is not Kind.PROMOTION:
+        return None
+    with suppress(RegistryError, ValueError):
+        return read_importance(loop.registry.read_file(decision.version, IMPORTANCE_FILE))
+    return None
 
 
 def _refuse_another(loop: Loop, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""How a candidate did on the evaluation window, as PNG bytes."""
+"""How a candidate did on the evaluation window, and what it needs, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from closedloop.decisions.evidence import Comparison
+from closedloop.metrics.importance import Importance
 
 # Names are text, also with $ in them, which else would be a formula.
 AS_WRITTEN = {"text.parse_math": False}
@@ -30,6 +31,41 @@ def draw_scores(
         _draw_roc(curves, labels, probabilities, classes)
         _draw_calibration(calibration, labels, probabilities, classes)
         _draw_confusion(confusion, comparison.candidate.confusion, classes)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=80)
+    return content.getvalue()
+
+
+def draw_importance(importance: Importance, most: int = 20) -> bytes:
+    """The AUC that shuffling costs in each of the most needed columns, as a PNG of bars."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    shown = importance.columns[:most][::-1]
+    places = np.arange(len(shown))
+    with rc_context(AS_WRITTEN):
+        figure = Figure(figsize=(8, 1.5 + 0.3 * len(shown)), layout="tight")
+        axes = figure.subplots()
+        axes.barh(
+            places,
+            [column.loss for column in shown],
+            xerr=[column.error for column in shown],
+            label="this version",
+        )
+        if importance.production is not None:
+            axes.plot(
+                [np.nan if (loss := column.production_loss) is None else loss for column in shown],
+                places,
+                "o",
+                color="orange",
+                label=f"version {importance.production}",
+            )
+            axes.legend(fontsize=8, loc="lower right")
+        axes.set(
+            title=f"AUC lost when a column is shuffled, {importance.window}",
+            yticks=places,
+            yticklabels=[column.column[:40] for column in shown],
+        )
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=80)
     return content.getvalue()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from closedloop.bundle.files import read_file, write_manifest
 from closedloop.bundle.trial import note_own
+from closedloop.errors import RegistryError
 from closedloop.registry.artifacts import check_place, download, download_all, local_folder
 from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
 from closedloop.registry.moved_home import find_own_files
@@ -120,13 +122,34 @@ class Runs:
 
     def read_run_file(self, run_id: str, name: str) -> str:
         """The text of a file logged with a run."""
-        with self._reaching(f"read {name} of a run"), tempfile.TemporaryDirectory() as temporary:
+        found = self.read_run_files(run_id, [name])
+        if name not in found:
+            raise RegistryError(
+                where=f"run {run_id} in MLflow",
+                wanted=f"its file {name}",
+                got="no such file",
+                then="restore it from a backup, or train again: closedloop train",
+            )
+        return found[name]
+
+    def read_run_files(self, run_id: str, names: Sequence[str]) -> dict[str, str]:
+        """The texts of those of the files `names` that were logged with a run."""
+        with self._reaching("read files of a run"), tempfile.TemporaryDirectory() as temporary:
             place, folder = self._place_of(self._client.get_run(run_id)), Path(temporary)
             if (local := local_folder(place)) is not None:
                 folder = local
             else:
-                download(self.tracking_uri, place, [name], folder)
-            return read_file(folder / name).decode()
+                download(self.tracking_uri, place, names, folder)
+            there = [name for name in names if (folder / name).exists()]
+            return {name: read_file(folder / name).decode() for name in there}
+
+    def put_files(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Write texts into a run that is finished, in the place of files with the same names."""
+        with self._reaching("write files of a run"), tempfile.TemporaryDirectory() as temporary:
+            run = self._client.get_run(run_id)
+            for name, content in files.items():
+                (Path(temporary) / name).write_text(content, encoding="utf-8")
+            self._store_of(run).log_artifacts(temporary)
 
     def all_files(self, run: Any, folder: Path) -> Path:
         """The folder with all files of a run: where they are on this machine, or else `folder`.

@@ -144,10 +144,11 @@ FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
 
 @dataclass(frozen=True)
 class Twins:
-    """All candidates' comparisons, and their twins' predictions on the evaluation rows."""
+    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows."""
 
     comparisons: tuple[Comparison, ...]
     predictions: dict[str, np.ndarray]
+    scorers: dict[str, PipelineScorer]
 
 
 def recipes_of(use_case: UseCase) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def compare_twins(
     judged = split.evaluation
     baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
     baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
-    comparisons, predictions = [], {}
+    comparisons, predictions, scorers = [], {}, {}
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
         if (
@@ -184,8 +185,8 @@ def compare_twins(
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        twin = fit_twin(recipe, split.history, use_case)
-        predictions[recipe] = score_frame(twin, judged.frame)
+        scorers[recipe] = fit_twin(recipe, split.history, use_case)
+        predictions[recipe] = score_frame(scorers[recipe], judged.frame)
         comparisons.append(
             compare(
                 recipe=recipe,
@@ -204,4 +205,4 @@ def compare_twins(
                 confidence=use_case.policy.promotion.confidence,
             )
         )
-    return Twins(tuple(comparisons), predictions)
+    return Twins(tuple(comparisons), predictions, scorers)

@@ -49,7 +49,10 @@ REFERENCE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was chosen and why; `refitted` are the windows that `pipeline` was fitted on."""
+    """What was chosen and why; `refitted` are the windows that `pipeline` was fitted on.
+
+    `production` is what it was compared with, None where nothing could be.
+    """
 
     split: Split
     twins: Twins
@@ -59,6 +62,12 @@ class Candidate:
     quarantined: tuple[str, ...]
     production_error: str | None
     repeated: RepeatedRows | None = None
+    production: Scorer | None = None
+
+    @property
+    def twin(self) -> PipelineScorer:
+        """The chosen twin, which had not seen the evaluation rows."""
+        return self.twins.scorers[self.chosen.recipe]
 
     @property
     def honest_predictions(self) -> np.ndarray:
@@ -79,7 +88,12 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     use_case, windows = history.loop.use_case, _trainable(history)
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
-    production, error = _ask_production(history, split)
+    production_scorer, error = _find_production(history, split)
+    production = (
+        None
+        if production_scorer is None
+        else score_frame(production_scorer, split.evaluation.frame)
+    )
     recipe = _unchanged_recipe(history)
     twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
     chosen = choose_candidate(twins.comparisons, use_case.policy)
@@ -96,7 +110,9 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     )
     refitted = tuple(window for window in windows if window.name not in quarantined)
     scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
-    return Candidate(split, twins, chosen, scorer, refitted, quarantined, error, repeated)
+    return Candidate(
+        split, twins, chosen, scorer, refitted, quarantined, error, repeated, production_scorer
+    )
 
 
 def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, RepeatedRows | None]:
@@ -123,8 +139,8 @@ def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
     return tuple(window for window in kept if len(window.labels))
 
 
-def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray | None, str | None]:
-    """Production's probabilities on the evaluation rows, or why there are none.
+def _find_production(history: History[Parts], split: Split) -> tuple[Scorer | None, str | None]:
+    """What answers for production on the evaluation rows, or why nothing does.
 
     If production was trained on those rows, its recipe is refitted without them: two recipes are
     then compared, on rows that are new to both.
@@ -136,11 +152,10 @@ def _ask_production(history: History[Parts], split: Split) -> tuple[np.ndarray |
     if fitted_through is not None and split.evaluation.index <= fitted_through:
         theirs = history.bundle.use_case.recipes if history.bundle else use_case.recipes
         as_fitted = replace(use_case, recipes=theirs)
-        twin = history.loop.compute.fit(live.recipe, split.history, as_fitted)
-        return score_frame(twin, split.evaluation.frame), None
+        return history.loop.compute.fit(live.recipe, split.history, as_fitted), None
     if history.bundle is None:
         return None, history.production_error
-    return score_frame(history.bundle.scorer, split.evaluation.frame), None
+    return history.bundle.scorer, None
 
 
 def _unchanged_recipe(history: History[Parts]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
@@ -27,8 +27,10 @@ from closedloop.turn.open import Loop
 NO_WINDOW = "-"  # of a decision before the first look at any window
 
 
-def promote_by_hand(loop: Loop, version: int) -> Entry:
-    """Move `production` to a version at a person's request.
+def promote_by_hand(
+    loop: Loop, version: int, *, act: Callable[[Loop, Entry], Entry] = carry_out
+) -> Entry:
+    """Move `production` to a version at a person's request; `act` carries the decision out.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
     RegistryError when there is no such version, when it is live by the journal too, when production
@@ -43,7 +45,7 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
         if live != version:
             _refuse_if_moved(loop, asked_of, f"closedloop promote {version}")
             made = _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
-            return carry_out(loop, made)
+            return act(loop, made)
         entry = _pending(loop, Action.PROMOTE, version) or _adopt(loop, version)
         if entry is None:
             raise RegistryError(
@@ -52,7 +54,7 @@ def promote_by_hand(loop: Loop, version: int) -> Entry:
                 got=f"version {version}, which is production",
                 then="nothing needs to be done",
             )
-        return carry_out(loop, entry)
+        return act(loop, entry)
 
 
 def _adopt(loop: Loop, version: int) -> Entry | None:

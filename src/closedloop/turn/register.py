@@ -10,20 +10,23 @@ import json
 import logging
 import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from posixpath import normpath
 
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
 from closedloop.bundle.files import PROOF_FILE, Facts, Proof
-from closedloop.bundle.frames import measure_difference
+from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.json_text import read_json
-from closedloop.metrics.plots import draw_scores
+from closedloop.metrics.importance import Compared, Importance, measure_importance
+from closedloop.metrics.plots import draw_importance, draw_scores
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.candidate import (
     Candidate,
@@ -32,13 +35,15 @@ from closedloop.turn.candidate import (
     make_evidence,
     make_reference,
 )
+from closedloop.turn.card_facts import CARD_FACTS_FILE, write_training_facts
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
 
 _LOG = logging.getLogger("closedloop.turn.register")
 
-EVIDENCE_FILE = "evidence.json"
+EVIDENCE_FILE, IMPORTANCE_FILE = "evidence.json", "importance.json"
+MOST_METRICS = 50  # columns; MLflow takes 1,000 metrics at once
 SELF_TEST_ROWS, ROWS_OF_A_CLASS = 50, 5
 
 
@@ -66,6 +71,29 @@ def read_evidence(text: str) -> PromotionEvidence:
     if comparison is not None and "history" not in comparison:  # registered by an older version
         comparison["history"] = parse_recipe(comparison["recipe"])[1]
     return TypeAdapter(PromotionEvidence).validate_python(content)
+
+
+def read_importance(text: str) -> Importance:
+    """The importance as `IMPORTANCE_FILE` holds it; raises ValueError for anything else."""
+    return TypeAdapter(Importance).validate_python(read_json(text))
+
+
+def _measure_importance(history: History[Loop], candidate: Candidate) -> Importance | None:
+    """How much the twin that was judged needs each column, and production on the same rows."""
+    use_case, live, judged = history.loop.use_case, history.production, candidate.split.evaluation
+    production, compared = candidate.production, None
+    if production is not None and live is not None:
+        known = {*production.numeric, *production.categorical}
+        compared = Compared(live.version, partial(score_frame, production), known)
+    return measure_importance(
+        judged.frame,
+        judged.labels,
+        tuple(use_case.columns),
+        partial(score_frame, candidate.twin),
+        compared,
+        window=judged.name,
+        seed=use_case.training.seed,
+    )
 
 
 def package(
@@ -153,11 +181,20 @@ def _register(
         use_case.target.classes,
         chosen,
     )
+    importance = _measure_importance(history, candidate)
+    files: dict[str, str | bytes] = (
+        {}
+        if importance is None
+        else {
+            IMPORTANCE_FILE: json.dumps(asdict(importance), indent=1),
+            "importance.png": draw_importance(importance),
+        }
+    )
     revision = history.loop.settings.revision or read_git_revision(use_case.path.parent)
     run_id = registry.log_run(
         facts.key,
         f"train {history.window}",
-        metrics=_metrics(chosen),
+        metrics=_metrics(chosen, importance),
         folder=folder,
         parameters={
             "recipe": chosen.recipe,
@@ -177,7 +214,11 @@ def _register(
             "comparisons.json": json.dumps(
                 [asdict(comparison) for comparison in candidate.twins.comparisons], indent=1
             ),
+            CARD_FACTS_FILE: write_training_facts(
+                candidate, facts.use_case, use_case.fingerprint, revision
+            ),
             "scores.png": picture,
+            **files,
         },
     )
     tags = {
@@ -198,7 +239,7 @@ def _left_out(evidence: PromotionEvidence) -> dict[str, str]:
     return {"windows_left_out": named[:1000]} if named else {}
 
 
-def _metrics(chosen: Comparison) -> dict[str, float]:
+def _metrics(chosen: Comparison, importance: Importance | None) -> dict[str, float]:
     """The candidate's numbers as MLflow metrics; what could not be measured is left out."""
     scores = chosen.candidate
     found: dict[str, float | None] = {
@@ -222,9 +263,13 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
     ]:
         if delta is not None:
             found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}
+    if importance is not None:
+        needed = importance.columns[:MOST_METRICS]
+        found |= {f"importance_{column.column}": column.loss for column in needed}
     return {_metric_name(name): value for name, value in found.items() if value is not None}
 
 
 def _metric_name(name: str) -> str:
-    """MLflow allows letters, digits and a few signs in names."""
-    return "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)
+    """MLflow allows letters, digits, a few signs and what could be a path in names."""
+    allowed = "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)[:250]
+    return allowed if normpath(allowed) == allowed else allowed.replace("/", "_")

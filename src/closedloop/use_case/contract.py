@@ -162,6 +162,18 @@ class GoldenCase:
 
 
 @dataclass(frozen=True)
+class Card:
+    """What people say about the models, for their cards. It changes no decision."""
+
+    intended_use: str = ""
+    """What the models are for, and who may use them."""
+    limits: str = ""
+    """What they are not for, and where they are known to fail."""
+    contact: str = ""
+    """Whom to ask about them."""
+
+
+@dataclass(frozen=True)
 class UseCase:
     """A use case, read and checked. Features are in the order of `columns` everywhere.
 
@@ -183,6 +195,7 @@ class UseCase:
     schedule: Schedule
     policy: Policy
     recipes: MappingProxyType[str, Recipe]
+    card: Card
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
 

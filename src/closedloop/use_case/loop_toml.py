@@ -22,6 +22,7 @@ from closedloop.decisions.policy import ADDED_LATER, Policy, describe
 from closedloop.errors import UseCaseError
 from closedloop.json_text import read_json
 from closedloop.use_case.contract import (
+    Card,
     Column,
     GoldenCase,
     Labels,
@@ -65,6 +66,8 @@ class _File:
     """When the loop looks by itself."""
     policy: Policy = field(default_factory=Policy)
     """Every number that can change a decision."""
+    card: Card = field(default_factory=Card)
+    """What people say about the models."""
 
 
 # Tables that hold a table for each name.
@@ -127,11 +130,11 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
         ) from None
     _check_names(file, path)
     _check_recipes(file, path)
-    # The schedule changes no decision, so it is not part of the fingerprint.
+    # The schedule and what people say change no decision: they are not part of the fingerprint.
     described = {
         key: value
         for key, value in describe(file).items()
-        if key not in ("description", "schedule")
+        if key not in ("description", "schedule", "card")
     }
     described["source"] = {
         key: value for key, value in described["source"].items() if key not in ("root", "url")

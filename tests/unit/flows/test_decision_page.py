@@ -14,10 +14,11 @@ from closedloop.decisions.checks import Decision
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.shown_text import as_markdown
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from flows.decision_page import as_markdown, describe
+from flows.decision_page import describe
 from tests.spec.examples import delta, retraining, rollback
 
 

@@ -14,7 +14,7 @@ import pytest
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.training.candidates import Split, fit_recipe, split_windows
-from closedloop.turn.candidate import _ask_production
+from closedloop.turn.candidate import _find_production
 from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from tests.unit.training.shop_windows import make_shop, make_windows, poisoned
@@ -66,7 +66,8 @@ def ask(
         bundle=None if model is None else SimpleNamespace(scorer=scorer, use_case=use_case),
         production_error="it cannot be loaded",
     )
-    return _ask_production(history, split)
+    found, error = _find_production(history, split)
+    return None if found is None else score_frame(found, split.evaluation.frame), error
 
 
 def test_production_that_saw_the_evaluation_rows_is_judged_by_a_twin(use_case: UseCase) -> None:

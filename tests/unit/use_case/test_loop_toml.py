@@ -155,11 +155,12 @@ def test_golden_cases_are_checked(tmp_path: Path, case: Any, message: str) -> No
 
 def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
     """Any number of policy, contract or training changes it; a description, another path to the
-    same data or another schedule does not."""
+    same data, another schedule or what people say does not."""
     fingerprint = parse_use_case(CONTENT, Path("loop.toml")).fingerprint
     same = [
         changed(description="other"),
         changed(schedule={"cron": "0 7 * * *", "timezone": "Europe/Berlin"}),
+        changed(card={"intended_use": "calls", "limits": "prices", "contact": "a@example.org"}),
         changed(source={"query": "SELECT 1", "windows": "*", "root": "elsewhere"}),
     ]
     other = [
@@ -194,6 +195,7 @@ def test_built_in_files_write_out_every_policy_number(folder: Path) -> None:
     }
     assert set(use_case.content["training"]) == set(asdict(use_case.training))
     assert set(use_case.content["schedule"]) == set(asdict(use_case.schedule))
+    assert set(use_case.content["card"]) == set(asdict(use_case.card))
     assert use_case.golden
 
 
