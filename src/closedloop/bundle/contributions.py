@@ -81,15 +81,13 @@ class Explainer:
         self,
         numbers: NDArray[np.float64],
         texts: NDArray[Any],
-        check_time: Callable[[], None] = lambda: None,
     ) -> Contributions:
         """What the columns of packed rows, as a scorer takes them, contribute.
 
-        `check_time` is called now and then and may raise. Raises ModelError for values that are no
-        finite numbers.
+        Raises ModelError for values that are no finite numbers.
         """
         if self.method == "sampled":
-            found = Contributions(*self._sampler.explain(numbers, texts, check_time))
+            found = Contributions(*self._sampler.explain(numbers, texts))
         else:
             found = self._explain(unpack_frame(numbers, texts, *self._sides))
         parts = (found.margins, found.base, found.values)

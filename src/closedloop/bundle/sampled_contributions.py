@@ -49,14 +49,14 @@ class Sampler:
         self.evaluations = len(self._places) * self._steps + 1
 
     def explain(
-        self, numbers: NDArray[np.float64], texts: NDArray[Any], check_time: Callable[[], None]
+        self, numbers: NDArray[np.float64], texts: NDArray[Any]
     ) -> tuple[NDArray[np.float64], ...]:
         """Margins (n, m), base (m,), contributions and their standard errors (n, m, d)."""
         margins = self._margins(numbers, texts)
         values = np.empty((*margins.shape, self._width))
         errors = np.empty_like(values)
         for row, margin in enumerate(margins):
-            added = self._follow(numbers[row], texts[row], margin, check_time)
+            added = self._follow(numbers[row], texts[row], margin)
             pairs = (added[: self._pairs] + added[self._pairs :]) / 2
             values[row] = pairs.mean(axis=0).T
             errors[row] = pairs.std(axis=0, ddof=1).T / np.sqrt(self._pairs)
@@ -67,14 +67,12 @@ class Sampler:
         numbers: NDArray[np.float64],
         texts: NDArray[Any],
         margin: NDArray[np.float64],
-        check_time: Callable[[], None],
     ) -> NDArray[np.float64]:
         """What each column of a row adds along each order, (orders, d, m)."""
         orders, split = len(self._places), self._numbers.shape[1]
         along = np.empty((orders * self._steps, len(margin)))
         at_once = max(1, _CELLS_AT_ONCE // self._width)
         for first in range(0, len(along), at_once):
-            check_time()
             block = np.arange(first, min(first + at_once, len(along)))
             order, step = np.divmod(block, self._steps)
             replaced = self._places[order] <= step[:, np.newaxis]
