@@ -43,6 +43,35 @@ class PredictionsAnswer(BaseModel):
     predictions: list[PredictionAnswer]
 
 
+class ClassExplanation(BaseModel):
+    margin: float = Field(
+        description="log odds of the class, or its score before softmax with more than two classes"
+    )
+    base: float = Field(description="the margin before any column; the same for all rows")
+    contributions: dict[str, float] = Field(
+        description="by column; with the base, their sum is the margin"
+    )
+    errors: dict[str, float] | None = Field(
+        description="standard errors of the contributions; null unless they are sampled"
+    )
+
+
+class RowExplanation(BaseModel):
+    classes: dict[str, ClassExplanation] = Field(
+        description="the second class of two, or each of more"
+    )
+
+
+class ExplanationsAnswer(BaseModel):
+    model: str
+    version: int = Field(description="the version that is explained")
+    method: Literal["exact", "tree", "sampled"]
+    evaluations: int = Field(
+        description="rows that the model scored to explain one; 0 unless contributions are sampled"
+    )
+    explanations: list[RowExplanation] = Field(description="one per row, in the order of the rows")
+
+
 class LabelsAnswer(BaseModel):
     recorded: int = Field(
         description="number of new and corrected labels; labels already on record are not counted"

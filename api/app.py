@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
+from api import explain
 from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
@@ -25,7 +26,7 @@ from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
-from api.routes import build_router, describe_predict
+from api.routes import FAULTS, build_router, describe_predict
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.records.queue import RecordQueue, Store
 
@@ -43,12 +44,15 @@ def create_app(
     keys: Keys | None = None,
     hosts: OwnHosts | None = None,
     answer_without_records: bool = False,
+    max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
+    open_explainer: explain.OpenExplainer | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
-    everyone may ask, under a name of `hosts` if these are given.
+    everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
+    explains the scores of a version.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -59,11 +63,14 @@ def create_app(
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     predictor = Predictor(production, record_first, metrics)
     endpoint = PredictEndpoint(predictor, max_rows)
+    explanations = explain.Explanations(
+        production, open_explainer, max_rows=max_explained_rows, seconds=limits.request_seconds
+    )
 
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections),
+        lifespan=_lifespan(follower, queue, metrics, connections, explanations),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -71,6 +78,7 @@ def create_app(
     app.add_exception_handler(Refusal, _answer_refusal)
     routers = [
         build_router(production, records, record_first, metrics, max_rows=max_rows),
+        explain.build_router(explanations, FAULTS),
         mlflow.build_router(predictor, max_rows=max_rows),
         v2.build_router(predictor, max_rows=max_rows),
     ]
@@ -89,7 +97,11 @@ def create_app(
 
 
 def _lifespan(
-    follower: Follower, queue: RecordQueue, metrics: Metrics, connections: Connections
+    follower: Follower,
+    queue: RecordQueue,
+    metrics: Metrics,
+    connections: Connections,
+    explanations: explain.Explanations,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
 
@@ -106,6 +118,7 @@ def _lifespan(
         finally:
             refreshing.cancel()
             follower.stop()
+            await run_in_threadpool(explanations.close)
             await run_in_threadpool(queue.close)  # records everything it accepted
 
     return lifespan

@@ -74,10 +74,11 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
         "properties": {"rows": {"type": "array", "minItems": 1, "items": row}},
     }
     example = _example(model)
-    page["paths"]["/predict"]["post"]["requestBody"] = _body(
-        {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]},
-        {"many": {"value": {"rows": [example]}}, "one": {"value": example}},
-    )
+    for path in ("/predict", "/explain"):
+        page["paths"][path]["post"]["requestBody"] = _body(
+            {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]},
+            {"many": {"value": {"rows": [example]}}, "one": {"value": example}},
+        )
     label = model.facts.classes[-1] if model else "True"
     named: dict[str, dict[str, Any]] = {
         "by id": {"id": "the id of a prediction"},

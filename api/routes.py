@@ -25,7 +25,7 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.labels import UnknownPrediction
 from closedloop.records.queue import Store
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
+FAULTS: dict[int | str, dict[str, Any]] = {
     413: {"model": answers.ErrorAnswer, "description": "Too many rows or bytes in one request"},
     400: {"model": answers.ErrorAnswer, "description": "A damaged compressed body"},
     415: {
@@ -56,7 +56,7 @@ def describe_predict(router: APIRouter) -> None:
     @router.post(
         "/predict",
         response_model=answers.PredictionsAnswer,
-        responses=_FAULTS,
+        responses=FAULTS,
         summary="Predict one or many rows",
     )
     async def predict() -> None: ...
@@ -85,7 +85,7 @@ def build_router(
     @router.post(
         "/labels",
         response_model=answers.LabelsAnswer,
-        responses={**_FAULTS, **_LABEL_FAULTS},
+        responses={**FAULTS, **_LABEL_FAULTS},
         summary="Send true classes",
     )
     async def label(request: Request) -> Response:
@@ -124,7 +124,7 @@ def build_router(
     @router.get(
         "/model",
         response_model=answers.ModelAnswer,
-        responses={503: _FAULTS[503]},
+        responses={503: FAULTS[503]},
         summary="Which model answers?",
     )
     async def model() -> Response:

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     revision: str | None = None
     max_body_bytes: int = Field(default=10_000_000, ge=1)
     max_rows: int = Field(default=10_000, ge=1)
+    max_explained_rows: int = Field(default=100, ge=1)
     max_waiting_requests: int = Field(default=512, ge=1)
     request_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_header_bytes: int = Field(default=32_768, ge=1_024)

@@ -24,6 +24,8 @@ from sqlalchemy import Engine
 from api.app import create_app
 from api.model.follower import Follower
 from api.model.live import Production
+from closedloop.bundle.contributions import Explainer
+from closedloop.bundle.explaining import Explained, explain_rows
 from closedloop.bundle.files import MODEL_FILE, Facts
 from closedloop.bundle.loaded import LoadedVersion, load_with_pipeline
 from closedloop.bundle.skops_model import write_facts
@@ -133,6 +135,21 @@ class Versions:
         self.noted.append(version)
 
 
+class Explaining:
+    """Explains rows as the service's process does, without a process."""
+
+    def __init__(self, version: LoadedVersion) -> None:
+        self._explainer, self.alive = Explainer(version), True
+
+    def explain(self, numbers: Any, texts: Any, seconds: float, /) -> Explained:
+        if seconds < 0:
+            raise TimeoutError("out of time")
+        return explain_rows(self._explainer, numbers, texts)
+
+    def close(self) -> None:
+        self.alive = False
+
+
 @dataclass
 class Clock:
     moment: datetime = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -226,6 +243,7 @@ def make_service(
             follow_seconds=follow_seconds,
             now=clock,
         )
+        limits.setdefault("open_explainer", lambda version: Explaining(versions.bundles[version]))
         app = create_app(follower, records, **limits)
         # Without the context manager the lifespan does not run, so no thread interferes with
         # `follow`.

@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 Service = Any  # tests/api/conftest.py
 PATHS = [
     "/predict",
+    "/explain",
     "/labels",
     "/health",
     "/ready",

@@ -19,6 +19,7 @@ Service = Any  # tests/api/conftest.py
 ROW = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": "True"}
 BODIES = {
     "/predict": {"rows": [{**ROW, "customer": "c1"}]},
+    "/explain": ROW,
     "/invocations": {"dataframe_records": [ROW]},
     URL: {"inputs": GOOD},
     "/labels": {"labels": [{"key": "c1", "label": "True"}]},

@@ -52,6 +52,7 @@ def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], p
     service.promote(1)
     routes = [
         ("POST", "/predict"),
+        ("POST", "/explain"),
         ("POST", "/labels"),
         *(("GET", route) for route in ("/model", "/metrics", "/openapi.json", "/docs", "/no")),
     ]

@@ -34,7 +34,7 @@ def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(
     service = make_service(limits=RequestLimits(max_body_bytes=len(BODY)))
     service.promote(1)
     assert service.client.post("/predict", content=BODY).status_code == 200
-    for path in ("/predict", "/labels"):
+    for path in ("/predict", "/explain", "/labels"):
         answer = service.client.post(path, content=BODY + b" ")
         assert answer.status_code == 413
         assert answer.json() == {
@@ -59,7 +59,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
         )
 
 
-@pytest.mark.parametrize("path", ["/predict", "/labels"])
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/labels"])
 def test_a_body_without_end_is_stopped(make_service: Callable[..., Service], path: str) -> None:
     """A client that sends and sends without saying how much gets its 413 and a closed connection
     after little more than the limit."""
@@ -105,7 +105,7 @@ def test_more_requests_than_the_bound_are_refused_at_once(
             until(
                 lambda: service.metric("closedloop_records_waiting") == 2, "two requests under way"
             )
-            for path in ("/predict", "/labels"):
+            for path in ("/predict", "/explain", "/labels"):
                 answer = httpx.post(f"{url}{path}", json=ROW, timeout=60)
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"

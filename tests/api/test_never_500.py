@@ -82,7 +82,7 @@ def refuse_500(service: Service, method: str, route: str, content: bytes) -> Non
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(body=BODIES, route=st.sampled_from(["/predict", "/labels"]))
+@given(body=BODIES, route=st.sampled_from(["/predict", "/explain", "/labels"]))
 @example(
     body={
         "rows": [
@@ -90,6 +90,14 @@ def refuse_500(service: Service, method: str, route: str, content: bytes) -> Non
         ]
     },
     route="/predict",
+)
+@example(
+    body={
+        "rows": [
+            {"monthly spend": 3.4e38, "visits": -3.4e38, "plan": "\0", "returning": "\U0010ffff"}
+        ]
+    },
+    route="/explain",
 )
 @example(
     body={"rows": [{"monthly spend": 1e-320, "visits": -0.0, "plan": "", "returning": " " * 5000}]},
@@ -139,6 +147,7 @@ def test_no_json_makes_a_500(service: Service, body: Any, route: str) -> None:
     route=st.sampled_from(
         [
             "/predict",
+            "/explain",
             "/labels",
             "/health",
             "/ready",

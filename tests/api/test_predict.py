@@ -173,7 +173,7 @@ def test_bad_rows_are_refused_by_name(
         b'{"visits": 1e999}',
     ],
 )
-@pytest.mark.parametrize("route", ["/predict", "/labels"])
+@pytest.mark.parametrize("route", ["/predict", "/explain", "/labels"])
 def test_what_is_no_json_is_refused(service: Service, route: str, body: bytes) -> None:
     """Torn, binary, endless and not-a-number bodies are 422, as is a number that overflows."""
     answer = service.client.post(route, content=body, headers={"content-type": "application/json"})

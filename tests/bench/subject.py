@@ -91,7 +91,7 @@ def make_labels(table: pd.DataFrame, use_case: UseCase, seed: int) -> np.ndarray
     return np.asarray(score > 0, dtype=int)
 
 
-def register_subject(home: Path, key: str | None = None) -> Subject:
+def register_subject(home: Path, key: str | None = None, recipe: str = "logistic") -> Subject:
     """Train, prove, register and promote the model in a fresh embedded MLflow under `home`.
 
     Raises ModelError when it could not be proved: what is measured is the server as it serves its
@@ -101,7 +101,7 @@ def register_subject(home: Path, key: str | None = None) -> Subject:
     use_case = write_use_case(home / "loop.toml", key)
     table, judged = make_rows(use_case, ROWS, SEED), make_rows(use_case, 2_000, SEED + 1)
     pipeline = fit(
-        "logistic",
+        recipe,  # type: ignore[arg-type]
         table,
         make_labels(table, use_case, SEED),
         numeric=use_case.numeric,
@@ -123,7 +123,7 @@ def register_subject(home: Path, key: str | None = None) -> Subject:
     facts = Facts(
         NAME,
         "bench",
-        "logistic/all",
+        f"{recipe}/all",
         use_case.target.classes,
         ("w0",),
         "w1",

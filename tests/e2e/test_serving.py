@@ -109,11 +109,19 @@ def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> No
 
 def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
     """Whoever is asked says the same: the rows that all workers answered, and one version that all
-    of them serve."""
+    of them serve. A row that is explained is not one that was answered."""
     with serving(shop) as served:
         for _ in range(40):
             assert served.ask("/predict", ROW)["version"] == 1
         assert {served.metric("closedloop_predictions_total") for _ in range(10)} == {40.0}
+        # By the pipeline of the version that ONNX answers; not a prediction, so not counted.
+        explained = served.ask("/explain", ROW)
+        false, true = shop.answers[1]
+        parts = explained["explanations"][0]["classes"]["True"]
+        assert (explained["version"], explained["method"]) == (1, "exact")
+        assert np.isclose(parts["margin"], np.log(true / false), atol=1e-6)
+        assert np.isclose(parts["base"] + sum(parts["contributions"].values()), parts["margin"])
+        assert served.metric("closedloop_predictions_total") == 40.0
         # A worker writes its gauges each second: the last one before it was ready said 0.
         until(lambda: served.metric("closedloop_model_version") == 1, "the version of all workers")
 

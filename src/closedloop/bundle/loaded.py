@@ -43,12 +43,14 @@ NOT_PROVED = Proof("pipeline", None, 0, "")
 class SelfTest:
     """Prepared rows, and the fitted pipeline's probabilities for them, shape (n, k).
 
-    `labels` are the numbers of the rows' classes, None in bundles of older versions.
+    `labels` are the numbers of the rows' classes, None in bundles of older versions. `background`
+    are rows of the reference sample, as those of the self-test; none in bundles of older versions.
     """
 
     rows: tuple[Mapping[str, Any], ...] = ()
     answers: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     labels: tuple[int, ...] | None = None
+    background: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,4 +145,5 @@ def _read_self_test(folder: Path, classes: int) -> SelfTest:
     rows = tuple(content["rows"])
     answers = np.asarray(content["answers"], dtype=float).reshape(len(rows), classes)
     labels = content.get("labels")
-    return SelfTest(rows, answers, None if labels is None else tuple(labels))
+    background = tuple(content.get("background", ()))
+    return SelfTest(rows, answers, None if labels is None else tuple(labels), background)

@@ -46,6 +46,9 @@ TRUSTED_TYPES = (
 )
 _EXTRAS = ("catboost", "xgboost")
 SELF_TEST_TOLERANCE = 1e-9
+# Rows of the reference that contributions are measured against. They are kept as JSON beside the
+# self-test, because a service cannot read Parquet.
+BACKGROUND_ROWS = 100
 
 
 class PipelineScorer:
@@ -92,16 +95,26 @@ def write_facts(
     `labels` are the numbers of the classes of the self-test's rows.
     """
     write_json(folder / FACTS_FILE, facts)
-    rows = self_test.astype(object).where(self_test.notna(), None)
     write_json(
         folder / SELF_TEST_FILE,
         {
-            "rows": rows.to_dict(orient="records"),
+            "rows": _as_records(self_test),
             "answers": answers.tolist(),
             **({} if labels is None else {"labels": labels.tolist()}),
+            "background": _as_records(choose_background(reference[list(self_test.columns)])),
         },
     )
     reference.to_parquet(folder / REFERENCE_FILE, index=False)
+
+
+def choose_background(reference: pd.DataFrame) -> pd.DataFrame:
+    """At most BACKGROUND_ROWS rows, spread evenly over all."""
+    most = min(BACKGROUND_ROWS, len(reference))
+    return reference.iloc[np.linspace(0, len(reference) - 1, most).astype(int)]
+
+
+def _as_records(rows: pd.DataFrame) -> list[dict[Any, Any]]:
+    return rows.astype(object).where(rows.notna(), None).to_dict(orient="records")
 
 
 def pinned_requirements(pipeline: Any) -> list[str]:

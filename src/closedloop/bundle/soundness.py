@@ -25,7 +25,7 @@ _EXTREMES = (np.nan, 0.0, -1.0, 1e6, -1e6, 1e30, -1e30)
 
 
 def check_version(version: LoadedVersion) -> None:
-    """Ask the version rows of its self-test, awkward rows and random ones.
+    """Ask the version the rows it came with, awkward rows and random ones.
 
     Raises ModelError when it names its classes twice or otherwise than its contract, has no whole
     self-test, has a tree that leads outside of itself, or gives answers that are no probabilities.
@@ -39,6 +39,8 @@ def check_version(version: LoadedVersion) -> None:
         )
     if not 0 < len(test.rows) <= MAX_SELF_TEST_ROWS:
         raise _refusal("rows to repeat its answers on", f"{len(test.rows)} rows")
+    if len(test.background) > MAX_SELF_TEST_ROWS:
+        raise _refusal("few rows of the reference", f"{len(test.background)} rows")
     if test.labels is not None and {*test.labels} != {*range(len(names))}:
         raise _refusal("a self-test with rows of every class", "a class without")
     if not are_probabilities(test.answers, len(test.rows), len(names)):
@@ -46,7 +48,8 @@ def check_version(version: LoadedVersion) -> None:
     for trees in _find_trees(getattr(version.scorer, "pipeline", None)):
         check_trees(*trees)
     scorer = version.scorer
-    numbers, texts = pack_rows(test.rows, scorer.numeric, scorer.categorical)
+    known = (*test.rows, *test.background)
+    numbers, texts = pack_rows(known, scorer.numeric, scorer.categorical)
     for packed in ((numbers, texts), _awkward(numbers, texts), _random(numbers, texts)):
         answers = scorer.probabilities(*packed)
         if not are_probabilities(answers, len(packed[0]), len(names)):

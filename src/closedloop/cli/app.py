@@ -48,19 +48,8 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(
-        monitor,
-        train,
-        try_recipe,
-        status,
-        history,
-        why,
-        quarantine,
-        promote,
-        rollback,
-        accept,
-        card,
-    ),
+    *(monitor, train, try_recipe, status, history, why, card),
+    *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from closedloop.bundle.explaining import ExplainProcess
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.trial import load_tried
 from closedloop.errors import ClosedLoopError
@@ -63,8 +64,18 @@ def build_service(
     engine = open_engine(settings.store_url)
     journal, reader = Journal(engine), _open_reader(use_case, settings)
 
+    folders: dict[int, Path] = {}
+
     def load(version: int) -> LoadedVersion:
-        return load_tried(reader.download(version), settings.tried_folder)
+        folders[version] = reader.download(version)
+        return load_tried(folders[version], settings.tried_folder)
+
+    def load_last_good(version: int) -> LoadedVersion:
+        folders[version] = reader.open_last_good()
+        return load_tried(folders[version], settings.tried_folder)
+
+    def open_explainer(version: int) -> ExplainProcess:
+        return ExplainProcess(folders[version], settings.tried_folder)
 
     def note_live(version: int) -> None:
         reader.remember(version)
@@ -89,7 +100,7 @@ def build_service(
         note_live,
         find_last_good=reader.last_good,
         tell_moved=tell_moved_aliases,
-        load_last_good=lambda _version: load_tried(reader.open_last_good(), settings.tried_folder),
+        load_last_good=load_last_good,
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
@@ -112,6 +123,8 @@ def build_service(
         keys=keys,
         hosts=OwnHosts(host, settings.further_hosts),
         answer_without_records=settings.answer_without_records,
+        max_explained_rows=settings.max_explained_rows,
+        open_explainer=open_explainer,
     )
 
 
