@@ -189,14 +189,16 @@ def test_status_has_the_promised_keys(story: Story) -> None:
 
 def test_predict_answers_as_the_api_does(story: Story) -> None:
     """CSV in and CSV out, Parquet in and Parquet out, and the API give the same scores for the same
-    rows, with keys and order kept."""
+    rows, with keys and order kept; explained, they are what the parts add up to."""
     rows = customers().sample(200, random_state=3).drop(columns=["month", "left"])
     rows.to_csv("some.csv", index=False)
     rows.to_parquet("some.parquet", index=False)
     said = closedloop("predict", "some.csv", "scores.csv", "--json").json
+    assert said.pop("explained") is None
     assert said == {"rows": 200, "version": said["version"], "out": "scores.csv", "warnings": []}
     assert Path("scores.csv").stat().st_mode == Path("some.csv").stat().st_mode
-    assert closedloop("predict", "some.parquet", "deep/scores.parquet").code == 0
+    explained = closedloop("predict", "some.parquet", "deep/scores.parquet", "--explain", "--json")
+    assert explained.json["explained"]["method"] in ("exact", "tree")
     from_csv, from_parquet = (
         pd.read_csv("scores.csv", dtype={"customer_id": str}),
         pd.read_parquet("deep/scores.parquet"),
@@ -216,6 +218,8 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
     np.testing.assert_allclose(
         from_csv["probability_yes"], from_parquet["probability_yes"], atol=1e-12
     )
+    margins = from_parquet.filter(like="explain.").sum(axis=1)
+    np.testing.assert_allclose(1 / (1 + np.exp(-margins)), from_csv["probability_yes"], atol=1e-6)
 
     from closedloop.cli.service import serving
     from closedloop.use_case.loop_toml import load_use_case

@@ -23,18 +23,18 @@ def score_names(classes: Sequence[str]) -> tuple[str, ...]:
 def choose_kept(
     reader: ChunkReader,
     key: str | None,
-    classes: Sequence[str],
+    scores: Sequence[str],
     table: Path,
     *,
     keep_columns: bool,
 ) -> tuple[str, ...]:
-    """The columns of the table that OUT has too: all, or the key if it is there.
+    """The columns of the table that OUT has too, beside `scores`: all, or the key if it is there.
 
     Raises SourceError when one of them cannot stand there under its name.
     """
     if not keep_columns:
         kept = tuple(name for name in reader.names if name == key)[:1]
-        _refuse_taken(kept, classes, table, "")
+        _refuse_taken(kept, scores, table, "")
         return kept
     otherwise = ", or leave out --keep-columns"
     if reader.nameless:
@@ -51,7 +51,7 @@ def choose_kept(
             got=f"several columns named {', '.join(repeated)}",
             then=f"rename them in the file{otherwise}",
         )
-    _refuse_taken(reader.names, classes, table, otherwise)
+    _refuse_taken(reader.names, scores, table, otherwise)
     return reader.names
 
 
@@ -60,11 +60,11 @@ def number_rows(chunk: Chunk) -> Mapping[str, Any]:
     return {ROW: np.arange(len(chunk.frame), dtype=np.int64) + chunk.first_row}
 
 
-def _refuse_taken(kept: Sequence[str], classes: Sequence[str], table: Path, otherwise: str) -> None:
-    if taken := [name for name in score_names(classes) if name in kept]:
+def _refuse_taken(kept: Sequence[str], scores: Sequence[str], table: Path, otherwise: str) -> None:
+    if taken := [name for name in scores if name in kept]:
         raise SourceError(
             where=str(table),
-            wanted=f"other names than those of the scores: {', '.join(score_names(classes))}",
+            wanted=f"other names than those of the scores: {', '.join(scores)}",
             got=f"a column {', '.join(taken)}",
             then=f"rename it in the file{otherwise}",
         )

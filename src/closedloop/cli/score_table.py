@@ -13,6 +13,7 @@ import pandas as pd
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.scorer import are_probabilities
+from closedloop.cli.explained_columns import Explained, ExplainedColumns
 from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
@@ -29,11 +30,12 @@ from closedloop.windows.tables.chunks import CHUNK_ROWS, Chunk, ChunkReader, ope
 
 @dataclass(frozen=True)
 class Scored:
-    """How many rows were scored, by which version, and how they broke the contract."""
+    """How many rows were scored, by which version, how they broke the contract, how explained."""
 
     rows: int
     version: int
     violations: tuple[Violation, ...]
+    explained: Explained | None = None
 
 
 def predict_table(
@@ -45,14 +47,16 @@ def predict_table(
     keep_columns: bool = False,
     writing: Writing = nullcontext,
     quote_formulas: bool = False,
+    explain: bool = False,
 ) -> Scored:
     """Write key, prediction, class probabilities and version of each row to `out`, in order.
 
     `row`, from 1, takes the place of a key that is not there; with `keep_columns`, all columns of
-    the table do. `quote_formulas` is as for `ChunkWriter`. `out` is written completely or not at
-    all, inside `writing()`; `report` is called with the progress. Raises SourceError when a feature
-    column is missing, the file type is unknown or `out` cannot be written, RegistryError without a
-    production model, ModelError when the API would refuse to serve that version too.
+    the table do. `explain` adds what each column adds to the score. `quote_formulas` is as for
+    `ChunkWriter`. `out` is written completely or not at all, inside `writing()`; `report` is called
+    with the progress. Raises SourceError when a feature column is missing, the file type is unknown
+    or `out` cannot be written, RegistryError without a production model, ModelError when the API
+    would refuse to serve that version too.
     """
     if out.suffix.lower() not in OUT_ENDINGS:
         raise SourceError(
@@ -87,6 +91,7 @@ def predict_table(
         keep_columns=keep_columns,
         writing=writing,
         quote_formulas=quote_formulas,
+        with_pipeline=loop.registry.load(version) if explain else None,
     )
 
 
@@ -102,10 +107,12 @@ def score_table(
     keep_columns: bool = False,
     writing: Writing = nullcontext,
     quote_formulas: bool = False,
+    with_pipeline: LoadedVersion | None = None,
 ) -> Scored:
     """Score with a loaded model. Memory is bounded by `chunk_rows`, however long the table is.
 
-    `source` says how the table is written; by default the model's own use case.
+    `source` says how the table is written; by default the model's own use case. `with_pipeline` is
+    the same version, loaded with its pipeline: then the scores are explained.
 
     The contract is checked per chunk of at least `chunk_rows` rows, if the table has that many:
     rates over fewer rows would be chance, and rates over the whole table would hide one broken day
@@ -127,17 +134,21 @@ def score_table(
     )
     reader = open_table(table, source or use_case.source, [*features, *others])
     _refuse_incomplete(reader, use_case, table)
-    kept = choose_kept(reader, use_case.key, model.facts.classes, table, keep_columns=keep_columns)
+    explaining = None if with_pipeline is None else ExplainedColumns(with_pipeline)
+    scores = (*score_names(model.facts.classes), *(explaining.names if explaining else ()))
+    kept = choose_kept(reader, use_case.key, scores, table, keep_columns=keep_columns)
     with writing(), write_whole(out, quote_formulas=quote_formulas) as writer:
         for chunk in reader.chunks([*features, *others], use_case.numeric, chunk_rows, kept):
             prepared = prepare(chunk.frame, use_case)
             first = {name: chunk.columns[name] for name in kept} or number_rows(chunk)
-            writer.write({**first, **score_rows(model, prepared, version)})
+            parts = explaining.explain(prepared) if explaining else {}
+            writer.write({**first, **score_rows(model, prepared, version), **parts})
             for violation in check_contract(chunk.frame, prepared, use_case):
                 violations.setdefault(violation.column, _placed(violation, chunk))
             rows += len(prepared)
             report(reader.done, reader.size)
-    return Scored(rows, version, tuple(violations.values()))
+    explained = explaining.explained if explaining else None
+    return Scored(rows, version, tuple(violations.values()), explained)
 
 
 def score_rows(

@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from closedloop.bundle.loaded import LoadedVersion, load_version
+from closedloop.bundle.contributions import Explainer
+from closedloop.bundle.frames import pack_frame
+from closedloop.bundle.loaded import LoadedVersion, load_version, load_with_pipeline
+from closedloop.cli.explained_columns import Explained, ExplainedColumns, explained_names
 from closedloop.cli.kept_columns import score_names
 from closedloop.cli.score_table import score_table
 from closedloop.errors import SourceError
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.use_case.source import Source
-from tests.unit.cli.small_models import CONTENT, make_rows, pack
+from tests.unit.bundle.shop import CATEGORICAL, NUMERIC
+from tests.unit.bundle.shop import rows as shop_rows
+from tests.unit.bundle.test_contributions import make_version
+from tests.unit.cli.small_models import CONTENT, make_rows, pack, read_scores
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +196,72 @@ def test_formulas_are_quoted_for_a_spreadsheet(model: LoadedVersion, tmp_path: P
     assert "'=1+1" in quoted.columns
     same = quoted.rename(columns={"'=1+1": "=1+1"}).drop(columns="note")
     assert same.equals(as_is.drop(columns="note"))
+
+
+@pytest.fixture(scope="module")
+def with_pipeline(model: LoadedVersion, tmp_path_factory: pytest.TempPathFactory) -> LoadedVersion:
+    return load_with_pipeline(pack(tmp_path_factory.mktemp("bundles") / "logistic", "logistic"))
+
+
+@pytest.mark.parametrize("out", ["scores.csv", "scores.parquet"])
+def test_scores_are_explained(
+    model: LoadedVersion, with_pipeline: LoadedVersion, tmp_path: Path, out: str
+) -> None:
+    """After the same scores as without, in any chunk: base and columns add up to the log odds of
+    the second class, with nulls and spellings as they come; an empty table has the columns too."""
+    rows = make_rows(500)
+    rows.to_csv(tmp_path / "table.csv", index=False)
+    rows.head(0).to_csv(tmp_path / "none.csv", index=False)
+    for name, given in {"plain.csv": None, out: with_pipeline}.items():
+        done = score_table(
+            model, 3, tmp_path / "table.csv", tmp_path / name, chunk_rows=200, with_pipeline=given
+        )
+    assert done.explained == Explained("exact", 0, None)
+    plain, scores = read_scores(tmp_path / "plain.csv"), read_scores(tmp_path / out)
+    added = ["explain.base", *(f"explain.{name}" for name in CONTENT["columns"])]
+    assert list(scores.columns) == [*plain.columns, *added]
+    pd.testing.assert_frame_equal(scores[plain.columns], plain, check_dtype=False)
+    odds = np.log(scores["probability_yes"] / scores["probability_no"])
+    assert np.abs(scores[added].sum(axis=1) - odds).max() < 1e-4  # ONNX answers in 32 bits
+    assert scores["explain.base"].nunique() == 1
+    assert scores["explain.plan"].abs().min() > 0
+    score_table(model, 3, tmp_path / "none.csv", tmp_path / out, with_pipeline=with_pipeline)
+    assert list(read_scores(tmp_path / out).columns) == list(scores.columns)
+
+
+def test_names_of_what_is_explained(
+    model: LoadedVersion, with_pipeline: LoadedVersion, tmp_path: Path
+) -> None:
+    """Three classes have their parts each, a column named base takes no base's place, and a kept
+    column of that name is refused."""
+    names = ("spend", "visits", "code", "plan")
+    assert explained_names(model.use_case, ("a", "b", "c")) == tuple(
+        f"explain.{label}.{name}" for label in "abc" for name in ("base", *names)
+    )
+    columns = {"base": CONTENT["columns"]["spend"]}
+    use_case = parse_use_case({**CONTENT, "columns": columns}, Path("loop.toml"))
+    assert explained_names(use_case, ("a", "b")) == ("explain.(base)", "explain.base")
+    table = tmp_path / "table.csv"
+    make_rows(50).rename(columns={"comment": "explain.base"}).to_csv(table, index=False)
+    out = tmp_path / "scores.csv"
+    with pytest.raises(SourceError, match=r"got a column explain\.base: rename it in the file"):
+        score_table(model, 3, table, out, keep_columns=True, with_pipeline=with_pipeline)
+    assert score_table(model, 3, table, out, keep_columns=True).rows == 50
+
+
+def test_three_classes_and_an_estimate() -> None:
+    """Each class's parts are its own, in the order of the names, and an estimate says its largest
+    error."""
+    table = shop_rows(9, 30)
+    version = make_version("baseline", classes=3)
+    explaining, explainer = ExplainedColumns(version), Explainer(version)
+    found = explaining.explain(table)
+    wanted = explainer.explain(*pack_frame(table, NUMERIC, CATEGORICAL))
+    assert list(found) == list(explaining.names)
+    place = explainer.columns.index("visits")
+    assert np.array_equal(found["explain.yes.visits"], wanted.values[:, 1, place])
+    assert np.array_equal(found["explain.maybe.base"], np.repeat(wanted.base[2], 30))
+    said = explaining.explained
+    assert said.largest_error is not None
+    assert wanted.errors is not None
+    assert said.largest_error == wanted.errors.max()
