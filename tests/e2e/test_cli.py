@@ -194,13 +194,8 @@ def test_predict_answers_as_the_api_does(story: Story) -> None:
     rows.to_csv("some.csv", index=False)
     rows.to_parquet("some.parquet", index=False)
     said = closedloop("predict", "some.csv", "scores.csv", "--json").json
-    assert said == {
-        "rows": 200,
-        "version": said["version"],
-        "out": "scores.csv",
-        "warnings": [],
-        "explained": None,
-    }
+    assert said.pop("explained") is None
+    assert said == {"rows": 200, "version": said["version"], "out": "scores.csv", "warnings": []}
     assert Path("scores.csv").stat().st_mode == Path("some.csv").stat().st_mode
     explained = closedloop("predict", "some.parquet", "deep/scores.parquet", "--explain", "--json")
     assert explained.json["explained"]["method"] in ("exact", "tree")

@@ -77,11 +77,7 @@ class Explainer:
             self._sampler = Sampler(scorer.probabilities, *_background(version))
             self.evaluations = self._sampler.evaluations
 
-    def explain(
-        self,
-        numbers: NDArray[np.float64],
-        texts: NDArray[Any],
-    ) -> Contributions:
+    def explain(self, numbers: NDArray[np.float64], texts: NDArray[Any]) -> Contributions:
         """What the columns of packed rows, as a scorer takes them, contribute.
 
         Raises ModelError for values that are no finite numbers.
