@@ -132,8 +132,9 @@ class Scores:
 
     @property
     def f1(self) -> float:
-        """F1 averaged over the classes, each weighing the same."""
-        return sum(scores.f1 for scores in self.classes) / len(self.classes)
+        """F1 of the positive class of two, otherwise the mean over the classes."""
+        judged = self.classes[1:] if len(self.classes) == 2 else self.classes
+        return sum(scores.f1 for scores in judged) / len(judged)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closedloop.decisions.checks import Check, Role, make_check
-from closedloop.decisions.evidence import Comparison, PromotionEvidence
-from closedloop.decisions.policy import Policy
+from closedloop.decisions.evidence import Comparison, PromotionEvidence, Scores
+from closedloop.decisions.policy import Policy, PromotionPolicy
 
 # The AUC of answers at random.
 CHANCE = 0.5
@@ -70,7 +70,7 @@ def measure_floors(
     binds = _why_floors_bind(evidence, comparison)
     return (
         Floor("val_auc", auc, live_auc, max(rules.min_val_auc, CHANCE), binds, headline=True),
-        Floor("F1", scores.f1, live.f1 if live else None, rules.min_f1, binds),
+        *_measure_f1_floors(scores, live, rules, binds),
         Floor(
             "better than the trivial baseline",
             None if auc is None else auc - base,
@@ -80,6 +80,30 @@ def measure_floors(
             f" above its AUC of {base:.4f}",
         ),
     )
+
+
+def _measure_f1_floors(
+    scores: Scores, live: Scores | None, rules: PromotionPolicy, binds: str
+) -> list[Floor]:
+    """F1 of the class that matters: of two the second; of more all, averaged.
+
+    The other class of two is the easy one, and would hide a model that never answers the rare one.
+    """
+    positive = f" of {scores.classes[1].label}" if len(scores.classes) == 2 else ""
+    floors = [Floor(f"F1{positive}", scores.f1, live.f1 if live else None, rules.min_f1, binds)]
+    if not rules.min_f1_per_class:
+        return floors
+    before = {part.label: part.f1 for part in live.classes} if live else {}
+    return floors + [
+        Floor(
+            f"F1 of {part.label} by itself",
+            part.f1,
+            before.get(part.label),
+            rules.min_f1_per_class,
+            binds,
+        )
+        for part in scores.classes
+    ]
 
 
 def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str:

@@ -143,7 +143,8 @@ class PromotionPolicy:
     """Lowest AUC that may be promoted, unless production is below it too, on a trusted window;
     never below 0.5."""
     min_f1: float = 0.3
-    """Lowest F1, averaged over the classes, unless production is below it too."""
+    """Lowest F1 of the second of two classes, or averaged over more, unless production is below it
+    too."""
     min_gain_over_baseline: float = 0.02
     """AUC above that of a trivial model, unless production has less too."""
     min_slice_rows: int = 100
@@ -158,6 +159,8 @@ class PromotionPolicy:
     """Share of a window's rows that earlier windows may hold; above it a person is asked."""
     max_single_column_auc: float = field(default=0.99, metadata=ADDED_LATER)
     """AUC that a column alone may reach when the first model is promoted; above it, a leak."""
+    min_f1_per_class: float = field(default=0.0, metadata=ADDED_LATER)
+    """Lowest F1 of every class by itself, unless production is below it too; 0 asks for none."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -174,6 +177,7 @@ class PromotionPolicy:
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
         _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
         _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
+        _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
 
 
 @dataclass(frozen=True)
