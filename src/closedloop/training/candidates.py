@@ -184,6 +184,7 @@ def compare_twins(
                 same_recipe=production_recipe is not None
                 and learner == parse_recipe(production_recipe)[0],
                 confidence=use_case.policy.promotion.confidence,
+                rules=use_case.policy.promotion,
             )
         )
     return Twins(tuple(comparisons), predictions)

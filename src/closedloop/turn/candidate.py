@@ -172,6 +172,7 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         rows=sum(len(window.labels) for window in candidate.refitted),
         data_digest="-".join(window.digest[:12] for window in candidate.refitted),
         val_auc_error=chosen.candidate.val_auc_error,
+        measured=chosen.candidate.measured,
     )
 
 
@@ -204,6 +205,7 @@ def make_evidence(
         new_windows=_new_windows(history, candidate),
         expected_auc=live.val_auc if live else None,
         expected_auc_error=live.val_auc_error if live else None,
+        expected=live.measured if live else None,
         repeated=candidate.repeated,
         single_columns=_measure_single_columns(history, candidate),
     )

@@ -198,6 +198,14 @@ def _check_names(file: _File, path: Path) -> None:
                 got="the target or the key among the features",
                 then=f"remove [columns.{name}]",
             )
+    cost, classes = file.policy.promotion.cost, file.target.classes
+    if cost and len(cost) != len(classes):
+        raise UseCaseError(
+            where=f"{path}: policy.promotion.cost",
+            wanted=f"a row and a column for each of {len(classes)} classes",
+            got=f"{len(cost)} rows",
+            then="write a row for each true class, in the order of classes",
+        )
     for part in file.slices:
         if part.column not in file.columns:
             near = difflib.get_close_matches(part.column, file.columns, n=1)

@@ -59,6 +59,15 @@ def test_defaults_and_order() -> None:
             changed(slices=[{"name": "s", "column": "c", "value": ["k"]}]),
             "slices[0].value: did you mean values?",
         ),
+        (
+            changed(policy={"promotion": {"measure": "cost"}}),
+            "cost must have a row and a column for each class",
+        ),
+        (
+            changed(policy={"promotion": {"cost": [[0, 1, 1], [5, 0, 1], [1, 1, 0]]}}),
+            "a row and a column for each of 2 classes, 3 rows",
+        ),
+        (changed(policy={"promotion": {"measure": "auc"}}), "policy.promotion.measure"),
         (changed(columns={"x": {"type": "numerical"}}), "columns.x.type"),
         (
             changed(columns={"x": {"type": "numeric", "allowed": ["k"]}}),
