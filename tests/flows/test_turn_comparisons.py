@@ -83,8 +83,12 @@ def test_another_measure_decides_where_the_policy_says_so(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
     """The delta, the reason and what losses are measured against are in average precision; val_auc
-    is still measured, and in every place where it was."""
-    place = make_place(0, 1, 2, changes={'measure = "roc_auc"': 'measure = "average_precision"'})
+    is still measured, and in every place where it was. A chosen threshold is kept, and told."""
+    changes = {
+        'measure = "roc_auc"': 'measure = "average_precision"',
+        "[policy.promotion] ": '[decision]\nchoose = "f1"\n\n[policy.promotion] ',
+    }
+    place = make_place(0, 1, 2, changes=changes)
     turn(place, "month_000")
     turn(place, "month_002")
     loop = place.open()
@@ -106,6 +110,10 @@ def test_another_measure_decides_where_the_policy_says_so(
     assert "by chance up to" in checks["realised average precision fell by more than its limit"]
     reason = promotion.decision.reason
     assert "version 1 on the same rows: average precision " in reason
+    threshold = loop.registry.load(2).facts.threshold
+    assert 0 < threshold == compared["threshold"] < 1
+    told = {check.claim: check.got for check in promotion.decision.checks}
+    assert told["probability from which True is answered"].startswith(f"{threshold:.4f}, precision")
 
 
 def test_scores_of_different_windows_are_never_compared(

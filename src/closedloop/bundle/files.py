@@ -41,6 +41,7 @@ class Facts:
     `trained_windows` are in time order. `val_auc` is that of its twin, which was fitted before
     `evaluation_window` and scored on it, and `val_auc_error` its standard error, None in bundles
     of older versions; `measured` is the same in another measure, if that decided.
+    The second of two classes is the answer from the `threshold` on; without one, the likeliest is.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Facts:
     data_digest: str
     val_auc_error: float | None = None
     measured: Measured | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall and F1 of one class when the likeliest class is predicted; 0 to 1."""
+    """Precision, recall and F1 of one class, of the answers that are given; 0 to 1."""
 
     label: str
     precision: float
@@ -163,7 +163,8 @@ class Comparison:
     `held_out` is True when no newer window existed and a held-out part of the training window was
     used (first model only). `delta` is the candidate minus production in the measure that decides;
     None without a production model or when it could not be scored. `history` says how the candidate
-    weighs its training rows: `all` the same, or `recent` ones more.
+    weighs its training rows: `all` the same, or `recent` ones more. `threshold` is the candidate's,
+    None where the likeliest class is the answer.
     """
 
     recipe: str
@@ -176,6 +177,7 @@ class Comparison:
     delta: Estimate | None
     slices: tuple[SliceDelta, ...]
     history: str = "all"
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

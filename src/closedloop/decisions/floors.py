@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closedloop.decisions.checks import Check, Role, make_check
-from closedloop.decisions.evidence import Comparison, PromotionEvidence, Scores
+from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.decisions.policy import Policy, PromotionPolicy
 
 # The AUC of answers at random.
 CHANCE = 0.5
+# What a person can do about it before a better model is there.
+ANOTHER_THRESHOLD = ', or choose = "f1" under [decision] for another threshold'
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def measure_floors(
     binds = _why_floors_bind(evidence, comparison)
     return (
         Floor("val_auc", auc, live_auc, max(rules.min_val_auc, CHANCE), binds, headline=True),
-        *_measure_f1_floors(scores, live, rules, binds),
+        *_measure_f1_floors(comparison, rules, binds),
         Floor(
             "better than the trivial baseline",
             None if auc is None else auc - base,
@@ -82,15 +84,24 @@ def measure_floors(
     )
 
 
-def _measure_f1_floors(
-    scores: Scores, live: Scores | None, rules: PromotionPolicy, binds: str
-) -> list[Floor]:
+def _measure_f1_floors(comparison: Comparison, rules: PromotionPolicy, binds: str) -> list[Floor]:
     """F1 of the class that matters: of two the second; of more all, averaged.
 
     The other class of two is the easy one, and would hide a model that never answers the rare one.
     """
-    positive = f" of {scores.classes[1].label}" if len(scores.classes) == 2 else ""
-    floors = [Floor(f"F1{positive}", scores.f1, live.f1 if live else None, rules.min_f1, binds)]
+    scores, live = comparison.candidate, comparison.production
+    two = len(scores.classes) == 2
+    advise = two and comparison.threshold is None and scores.f1 < rules.min_f1
+    floors = [
+        Floor(
+            f"F1 of {scores.classes[1].label}" if two else "F1",
+            scores.f1,
+            live.f1 if live else None,
+            rules.min_f1,
+            binds,
+            ANOTHER_THRESHOLD if advise else "",
+        )
+    ]
     if not rules.min_f1_per_class:
         return floors
     before = {part.label: part.f1 for part in live.classes} if live else {}

@@ -13,7 +13,7 @@ from closedloop.decisions.evaluation_rows import (
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.floors import measure_floors
-from closedloop.decisions.notes import note_left_out
+from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.single_column import single_column_checks
@@ -48,6 +48,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *learnt_checks(evidence, evidence.comparison, policy),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
+        *note_threshold(evidence.comparison),
     )
     unscorable = evidence.production_error and policy.promotion.escalate_unscorable_production
     if all_hold(checks, Role.GATE):

@@ -34,27 +34,30 @@ def compare(
     confidence: float,
     history: str = "all",
     rules: PromotionPolicy = _USUAL,
+    threshold: float | None = None,
+    production_threshold: float | None = None,
 ) -> Comparison:
     """One candidate and production on the same rows; without production every delta is None.
 
-    `rules` say in which measure they are compared.
+    `rules` say in which measure they are compared. Each model answers with its own threshold.
     """
     influence = influence_of(rules)
     return Comparison(
         recipe=recipe,
         window=window,
-        candidate=score_model(labels, candidate, classes, window, rules),
+        candidate=score_model(labels, candidate, classes, window, rules, threshold),
         baseline_auc=baseline_auc,
         held_out=held_out,
         same_recipe=same_recipe,
         production=None
         if production is None
-        else score_model(labels, production, classes, window, rules),
+        else score_model(labels, production, classes, window, rules, production_threshold),
         delta=None
         if production is None
         else measure_delta(labels, candidate, production, confidence, influence),
         slices=measure_slices(frame, slices, labels, candidate, production, confidence, influence),
         history=history,
+        threshold=threshold,
     )
 
 

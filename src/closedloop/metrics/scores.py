@@ -20,6 +20,7 @@ from closedloop.metrics.auc import (
     measure_auc_error,
 )
 from closedloop.metrics.deciding_measure import brier_losses, log_losses, measure_candidate
+from closedloop.metrics.threshold import answer_classes
 from closedloop.use_case.contract import GoldenCase
 
 _USUAL = PromotionPolicy()
@@ -31,10 +32,12 @@ def score_model(
     classes: Sequence[str],
     window: str,
     rules: PromotionPolicy = _USUAL,
+    threshold: float | None = None,
 ) -> Scores:
-    """How one model did on one labelled window; the likeliest class is the predicted one.
+    """How one model did on one labelled window.
 
-    `rules` say which measure decides. Raises ModelError when there is no row.
+    The answer is the likeliest class, or the second of two from a `threshold` on. `rules` say which
+    measure decides. Raises ModelError when there is no row.
     """
     check_shapes(labels, probabilities)
     count, rows = len(classes), len(labels)
@@ -45,7 +48,7 @@ def score_model(
             got=f"{rows} rows, {probabilities.shape[1]} classes",
             then="wait for labels",
         )
-    predicted = probabilities.argmax(axis=1)
+    predicted = answer_classes(probabilities, threshold)
     confusion = np.bincount(labels * count + predicted, minlength=count * count).reshape(
         count, count
     )

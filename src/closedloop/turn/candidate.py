@@ -80,7 +80,14 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
     production, error = _ask_production(history, split)
     recipe = history.production.recipe if history.production else None
-    twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
+    twins = compare_twins(
+        split,
+        production,
+        recipe,
+        use_case,
+        history.loop.compute.fit,
+        history.bundle.facts.threshold if history.bundle else None,
+    )
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(
@@ -173,6 +180,7 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         data_digest="-".join(window.digest[:12] for window in candidate.refitted),
         val_auc_error=chosen.candidate.val_auc_error,
         measured=chosen.candidate.measured,
+        threshold=chosen.threshold,
     )
 
 

@@ -17,10 +17,11 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import Policy, describe
+from closedloop.decisions.policy import ADDED_LATER, Policy, describe
 from closedloop.errors import UseCaseError
 from closedloop.json_text import read_json
 from closedloop.use_case.contract import (
+    AnswerRule,
     Column,
     GoldenCase,
     Labels,
@@ -61,6 +62,8 @@ class _File:
     """When the loop looks by itself."""
     policy: Policy = field(default_factory=Policy)
     """Every number that can change a decision."""
+    decision: AnswerRule = field(default=AnswerRule(), metadata=ADDED_LATER)
+    """Which class is answered; for two classes."""
 
 
 _FILE: TypeAdapter[_File] | None = None
@@ -205,6 +208,20 @@ def _check_names(file: _File, path: Path) -> None:
             wanted=f"a row and a column for each of {len(classes)} classes",
             got=f"{len(cost)} rows",
             then="write a row for each true class, in the order of classes",
+        )
+    if file.decision != AnswerRule() and len(classes) != 2:
+        raise UseCaseError(
+            where=f"{path}: decision",
+            wanted="two classes: of more, the likeliest is the answer",
+            got=f"{len(classes)} classes",
+            then="remove [decision]",
+        )
+    if file.decision.choose == "cost" and not cost:
+        raise UseCaseError(
+            where=f"{path}: decision.choose",
+            wanted="cost under [policy.promotion], such as [[0, 1], [5, 0]]",
+            got="none",
+            then="write what each answer costs in each true class",
         )
     for part in file.slices:
         if part.column not in file.columns:

@@ -183,7 +183,10 @@ def test_a_model_that_never_answers_the_rare_class_is_not_promoted() -> None:
     assert cautious[:, 1].max() < 0.5
     first = decide_promotion(_evidence(cautious, None, labels=labels), Policy())
     assert first.action is Action.REJECT
-    assert first.reason == "F1 of yes: wanted at least 0.300, got 0.0000"
+    assert first.reason == (
+        'F1 of yes: wanted at least 0.300, or choose = "f1" under [decision] for another '
+        "threshold, got 0.0000"
+    )
     after = decide_promotion(_evidence(cautious, bold, labels=labels), Policy())
     assert (after.action, after.reason) == (first.action, first.reason)
     assert decide_promotion(_evidence(bold, None, labels=labels), Policy()).action is Action.PROMOTE
