@@ -118,7 +118,8 @@ class Scores:
     `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is
     missing from the rows; `val_auc_error` is its standard error, None when unknown or when a class
     has fewer than two rows. `confusion` counts rows: actual class down, predicted class across, in
-    the order of `classes`. `measured` is what decides where AUC does not.
+    the order of `classes`. `measured` is what decides where AUC does not;
+    `calibration_error` is None in evidence of older versions.
     """
 
     window: str
@@ -131,6 +132,7 @@ class Scores:
     confusion: tuple[tuple[int, ...], ...]
     val_auc_error: float | None = None
     measured: Measured | None = None
+    calibration_error: float | None = None
 
     @property
     def f1(self) -> float:

@@ -124,3 +124,24 @@ def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str
         return f"{comparison.window} is in quarantine"
     worse = auc is not None and auc < CHANCE
     return f"an AUC below {CHANCE:g} is worse than chance" if worse else ""
+
+
+def calibration_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+    """The gate of the calibration error, if the policy has one.
+
+    Production's own error takes the place of a limit below it: no worse than that.
+    """
+    limit, live = policy.promotion.max_calibration_error, comparison.production
+    if limit == 1:
+        return []
+    before = live.calibration_error if live else None
+    allowed, error = max(limit, before or 0.0), comparison.candidate.calibration_error
+    return [
+        make_check(
+            "calibration error",
+            None if error is None else error <= allowed,
+            Role.GATE,
+            f"at most {allowed:.3f}" + (", that of production" if allowed > limit else ""),
+            "unknown" if error is None else f"{error:.4f}",
+        )
+    ]

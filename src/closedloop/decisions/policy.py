@@ -177,6 +177,8 @@ class PromotionPolicy:
     """What candidate and production are compared by, here, on probation and for losses."""
     cost: tuple[tuple[float, ...], ...] = field(default=(), metadata=ADDED_LATER)
     """For `measure = "cost"`: a row for each true class, the cost of each answer in it."""
+    max_calibration_error: float = field(default=1.0, metadata=ADDED_LATER)
+    """Largest mean distance of probabilities from what happens, unless production's is larger."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -194,6 +196,7 @@ class PromotionPolicy:
         _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
         _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
         _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
+        _between("max_calibration_error", self.max_calibration_error, 0, 1)
         _check_cost(self.cost, needed=self.measure == "cost")
 
 

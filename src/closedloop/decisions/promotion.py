@@ -12,7 +12,7 @@ from closedloop.decisions.evaluation_rows import (
     rows_checks,
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
-from closedloop.decisions.floors import measure_floors
+from closedloop.decisions.floors import calibration_checks, measure_floors
 from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
@@ -42,6 +42,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     checks = (
         _size_check(evidence.comparison, policy),
         *(floor.check for floor in floors),
+        *calibration_checks(evidence.comparison, policy),
         *asking,
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),

@@ -19,6 +19,7 @@ from closedloop.metrics.auc import (
     measure_auc,
     measure_auc_error,
 )
+from closedloop.metrics.calibration_error import measure_calibration_error
 from closedloop.metrics.deciding_measure import brier_losses, log_losses, measure_candidate
 from closedloop.metrics.threshold import answer_classes
 from closedloop.use_case.contract import GoldenCase
@@ -70,6 +71,7 @@ def score_model(
         confusion=tuple(tuple(int(cell) for cell in line) for line in confusion),
         val_auc_error=measure_auc_error(labels, probabilities),
         measured=measure_candidate(labels, probabilities, rules),
+        calibration_error=measure_calibration_error(labels, probabilities),
     )
 
 

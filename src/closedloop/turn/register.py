@@ -204,6 +204,7 @@ def _metrics(chosen: Comparison) -> dict[str, float]:
         "f1": scores.f1,
         "log_loss": scores.log_loss,
         "brier": scores.brier,
+        "calibration_error": scores.calibration_error,
         "baseline_auc": chosen.baseline_auc,
         "production_val_auc": chosen.production.val_auc if chosen.production else None,
     }
