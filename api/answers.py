@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class PredictionAnswer(BaseModel):
     id: str = Field(description="id of the prediction: send its label with it")
-    prediction: str = Field(description="the most probable class")
+    prediction: str = Field(
+        description="the most probable class, or the second of two from a threshold on"
+    )
     probabilities: dict[str, float] = Field(description="one per class; their sum is 1")
     warnings: list[str] = Field(
         description="values outside the contract; the row is answered anyway"
@@ -115,6 +117,10 @@ class ModelAnswer(BaseModel):
     recipe: str
     classes: list[str]
     val_auc: float | None
+    threshold: float | None = Field(
+        description="probability from which the second of two classes is the prediction; null "
+        "where the most probable class is"
+    )
     trained_windows: list[str]
     rows: int
     features: dict[str, FeatureAnswer]

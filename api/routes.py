@@ -186,6 +186,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
         "recipe": facts.recipe,
         "classes": facts.classes,
         "val_auc": facts.val_auc,
+        "threshold": facts.threshold,
         "trained_windows": facts.trained_windows,
         "rows": facts.rows,
         "features": features,

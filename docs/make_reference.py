@@ -103,7 +103,7 @@ def _type_of(hint: Any) -> str:
 
 
 def _default_of(declared: Field[Any]) -> str:
-    if declared.default_factory is not MISSING:
+    if declared.default_factory is not MISSING or is_dataclass(declared.default):
         return "see its table"
     if declared.default is MISSING:
         return "required"

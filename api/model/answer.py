@@ -21,6 +21,7 @@ from api.rows.rows import Rows
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.scorer import SHARE_TOLERANCE
 from closedloop.errors import ModelError
+from closedloop.metrics.threshold import answer_classes
 from closedloop.records.request import AnsweredRequest, make_request_id, to_json
 
 
@@ -97,7 +98,7 @@ class LoadedModel:
             rows,
             packed,
             shares,
-            probabilities.argmax(axis=1).tolist(),
+            answer_classes(probabilities, self.facts.threshold).tolist(),
             self._packer.find_warnings(rows, packed),
         )
 
@@ -105,7 +106,7 @@ class LoadedModel:
 class Answered:
     """The rows of a request with the answers of a single model.
 
-    `shares` are the probabilities by class, `best` is the number of each row's likeliest class, and
+    `shares` are the probabilities by class, `best` is the number of each row's answered class, and
     `warnings` are by row, where there are any.
     """
 

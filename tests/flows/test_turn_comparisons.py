@@ -79,6 +79,43 @@ def test_the_champions_score_is_its_own(
     assert compared["production"]["rows"] == compared["candidate"]["rows"] == len(rows.labels)
 
 
+def test_another_measure_decides_where_the_policy_says_so(
+    make_place: Callable[..., Any], turn: Callable[..., Any]
+) -> None:
+    """The delta, the reason and what losses are measured against are in average precision; val_auc
+    is still measured, and in every place where it was. A chosen threshold is kept, and told."""
+    changes = {
+        'measure = "roc_auc"': 'measure = "average_precision"',
+        "[policy.promotion] ": '[decision]\nchoose = "f1"\n\n[policy.promotion] ',
+    }
+    place = make_place(0, 1, 2, changes=changes)
+    turn(place, "month_000")
+    turn(place, "month_002")
+    loop = place.open()
+    version = loop.registry.version(2)
+    evidence = json.loads(loop.registry.read_file(2, "evidence.json"))
+    compared, measured = evidence["comparison"], version.measured
+    assert measured is not None
+    assert asdict(measured) == compared["candidate"]["measured"]
+    assert evidence["expected"] == asdict(loop.registry.version(1).measured)
+    logged = loop.registry._client.get_run(version.run_id).data.metrics
+    assert logged["average_precision"] == measured.value
+    assert logged["val_auc"] == version.val_auc == compared["candidate"]["val_auc"]
+    assert logged["delta"] == pytest.approx(
+        measured.value - compared["production"]["measured"]["value"]
+    )
+    assert loop.registry.load(2).facts.measured == measured
+    retraining, promotion = loop.journal.history(loop.use_case.name)[-2:]
+    checks = {check.claim: check.got for check in retraining.decision.checks}
+    assert "by chance up to" in checks["realised average precision fell by more than its limit"]
+    reason = promotion.decision.reason
+    assert "version 1 on the same rows: average precision " in reason
+    threshold = loop.registry.load(2).facts.threshold
+    assert 0 < threshold == compared["threshold"] < 1
+    told = {check.claim: check.got for check in promotion.decision.checks}
+    assert told["probability from which True is answered"].startswith(f"{threshold:.4f}, precision")
+
+
 def test_scores_of_different_windows_are_never_compared(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

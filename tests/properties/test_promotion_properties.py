@@ -110,6 +110,10 @@ STRICTER = {
     "min_rows": lambda value, by: value + round(1000 * by),
     "min_rows_per_class": lambda value, by: value + round(100 * by),
     "min_val_auc": lambda value, by: min(1.0, value + by),
+    "measure": lambda value, by: value,  # what the numbers are measured in
+    "cost": lambda value, by: value,
+    "max_calibration_error": lambda value, by: value * (1 - by),
+    "min_f1_per_class": lambda value, by: min(1.0, value + by),
     "min_f1": lambda value, by: min(1.0, value + by),
     "min_gain_over_baseline": lambda value, by: min(1.0, value + by),
     "min_slice_rows": lambda value, by: value + round(300 * by),

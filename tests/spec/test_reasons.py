@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine, decide_release
@@ -26,11 +27,13 @@ from tests.spec.examples import (
     rollback,
     scores,
     sliced,
+    with_promotion,
     with_retraining,
     witness,
 )
 
 USUAL = Policy()
+LOG_LOSS = Measured("log_loss", -0.30, 0.005)
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
 
 # fmt: off
@@ -101,6 +104,26 @@ TABLE = [
     (Action.REJECT, decide_promotion(promotion({"held_out": True}), USUAL),
      "evaluation rows are newer than the training rows: wanted a newer labelled window, unless it is the first model, "
      "got a held-out part of month_010"),
+    # -- another measure decides: it is named, and above 0 is better of a loss, too
+    (Action.PROMOTE, decide_promotion(promotion({"delta": delta(0.05)}), with_promotion(measure="average_precision")),
+     "all 6 gates hold; val_auc: 0.8200; better than version 4 on the same rows: average precision +0.0500 [+0.0400, +0.0600] on 2000 rows"),
+    (Action.REJECT, decide_promotion(promotion({"delta": delta(-0.05), **sliced(delta(-0.05))}), with_promotion(measure="log_loss")),
+     "worse than version 4 on the same rows: gain in log loss -0.0500 [-0.0600, -0.0400] on 2000 rows; "
+     "worse in slice seniors: gain in log loss -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+    (Action.PROMOTE, decide_promotion(promotion({"candidate": replace(scores(), measured=LOG_LOSS)}, expected=replace(LOG_LOSS, value=-0.25)),
+                                      with_promotion(measure="log_loss")),
+     "all 6 gates hold; val_auc: 0.8200; "
+     "not clearly better or worse than version 4 on the same rows: gain in log loss +0.0050 [-0.0050, +0.0150] on 2000 rows; "
+     "what losses are measured against rises from 0.2500 to 0.3000: the data became harder, or something is wrong "
+     "that no retraining mends"),
+    (Action.RETRAIN, decide_retraining(retraining({"expected": LOG_LOSS}, realised=auc(-0.4)), with_promotion(measure="log_loss")),
+     "realised log loss rose by 0.1000, limit 0.020"),
+    (Action.KEEP, decide_retraining(retraining({"expected": LOG_LOSS}, realised_auc=auc(0.5), realised=auc(-0.3)), with_promotion(measure="log_loss")),
+     "no reason to retrain"),
+    (Action.KEEP, decide_retraining(retraining({"expected": LOG_LOSS}, realised=auc(-0.4)), with_promotion(measure="brier")),
+     "no reason to retrain; unknown: realised Brier score rose by more than its limit"),
+    (Action.ROLLBACK, decide_rollback(rollback(delta(-0.05)), with_promotion(measure="brier")),
+     "production is significantly worse than version 3 on the same rows: gain in Brier score -0.0500 [-0.0600, -0.0400] on 2000 rows"),
     (Action.ESCALATE, decide_promotion(promotion({"production": None, "delta": None}, production_error="file is gone"), USUAL),
      "production version 4 could not be scored: file is gone"),
     (Action.ROLLBACK, decide_rollback(rollback(delta(-0.05)), USUAL),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from closedloop.decisions.checks import Action
+from closedloop.decisions.evidence import Scores
 from closedloop.decisions.promotion import decide_promotion
 from tests.spec.examples import (
     Row,
@@ -43,6 +46,13 @@ UNSCORABLE = {"production": None, "delta": None}
 NO_FLOORS = with_promotion(min_val_auc=0, min_f1=0, min_gain_over_baseline=0)
 LENIENT = with_promotion(escalate_unscorable_production=False)
 
+CALIBRATED = with_promotion(max_calibration_error=0.05)
+
+
+def off(error: float) -> Scores:
+    return replace(scores(), calibration_error=error)
+
+
 # fmt: off
 TABLE = [
     # situation                                   evidence                                                      action    settled by
@@ -75,7 +85,12 @@ TABLE = [
     Row("too few of one class",                   promotion({"candidate": scores(rarest=29)}),                  REJECT,   (f"{ROWS} fails",)),
     Row("val_auc below its limit",                promotion({"candidate": scores(0.599)}),                      REJECT,   ("val_auc fails",)),
     Row("val_auc at its limit",                   promotion({"candidate": scores(0.6)}),                        PROMOTE,  (f"{DELTA} holds",)),
-    Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 fails",)),
+    Row("F1 below its limit",                     promotion({"candidate": scores(f1=0.29)}),                    REJECT,   ("F1 of leaves fails",)),
+    Row("a class below what each must reach",     first_model({"candidate": scores(f1=0.69)}),                  REJECT,   ("F1 of stays by itself fails", "F1 of leaves by itself fails"),
+                                                                                                                with_promotion(min_f1_per_class=0.7)),
+    Row("probabilities off by more than allowed", promotion({"candidate": off(0.06), "production": off(0.02)}),  REJECT,   ("calibration error fails",), CALIBRATED),
+    Row("off, but no more than production's",     promotion({"candidate": off(0.06), "production": off(0.07)}),  PROMOTE,  ("calibration error holds",), CALIBRATED),
+    Row("nobody measured how far they are off",   promotion(),                                                  REJECT,   ("calibration error unknown",), CALIBRATED),
     Row("hardly better than a trivial model",     promotion({"baseline_auc": 0.81, "production": scores(0.84)}), REJECT,  (f"{BASELINE} fails",)),
     Row("a trivial model leaves nothing to gain", first_model({"candidate": scores(1.0), "baseline_auc": 1.0}), PROMOTE, (f"{BASELINE} holds",)),
     Row("a trivial model leaves little to gain",  first_model({"candidate": scores(0.994), "baseline_auc": 0.99}), REJECT, (f"{BASELINE} fails",)),
@@ -96,7 +111,7 @@ TABLE = [
     Row("below, judged on a window in quarantine", promotion({"candidate": scores(0.58), "production": scores(0.55)}, quarantined=("month_010",)),
                                                                                                                 ESCALATE, ("val_auc fails",)),
     Row("F1 below, on a window in quarantine",    promotion({"candidate": scores(f1=0.29), "production": scores(f1=0.1)}, quarantined=("month_010",)),
-                                                                                                                ESCALATE, ("F1 fails",)),
+                                                                                                                ESCALATE, ("F1 of leaves fails",)),
     Row("hardly any gain, on such a window",      promotion({"baseline_auc": 0.81, "production": scores(0.79)}, quarantined=("month_010",)),
                                                                                                                 ESCALATE, (f"{BASELINE} fails",)),
     Row("below, on such a window; production is not", promotion({"candidate": scores(0.58)}, quarantined=("month_010",)), REJECT, ("val_auc fails",)),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from closedloop.decisions.candidates import choose_candidate
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.evidence import Comparison
 from closedloop.decisions.policy import Policy
-from tests.spec.examples import comparison, delta, scores
+from tests.spec.examples import comparison, delta, scores, with_promotion
 
 
 def made(recipe: str, val_auc: float | None, **changes: Any) -> Comparison:
@@ -54,3 +56,23 @@ def test_which_candidate(
     for order in (candidates, candidates[::-1]):
         found = choose_candidate(order, Policy())
         assert (found.recipe if found else None) == chosen, situation
+
+
+def test_the_measure_of_the_policy_ranks_the_candidates() -> None:
+    """The smaller log loss goes before the gate, though its AUC is lower; an unknown one is last."""
+    names = {"logistic/all": -0.3, "lightgbm/all": -0.4, "lightgbm/recent": None}
+    candidates = tuple(
+        replace(
+            known,
+            candidate=replace(known.candidate, measured=loss and Measured("log_loss", loss, 0.01)),
+        )
+        for number, (name, loss) in enumerate(names.items())
+        for known in [made(name, 0.7 + 0.1 * number, **ALONE)]
+    )
+    for policy, wanted in (
+        (Policy(), "lightgbm/recent"),
+        (with_promotion(measure="log_loss"), "logistic/all"),
+    ):
+        found = choose_candidate(candidates, policy)
+        assert found is not None
+        assert found.recipe == wanted

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from closedloop.decisions.evidence import Estimate
 
-# A difference in AUC that somebody would notice.
+# A difference in AUC, or in another measure, that somebody would notice.
 NOTICEABLE = 0.005
 # Two-sided: each side alone errs in 5 % of the cases.
 CONFIDENCE = 0.90
@@ -25,7 +25,8 @@ class Round:
     It holds what was decided when `window` had arrived, and how its production answered the next
     window.
 
-    `advantage` is the candidate's AUC minus that of the production it met, on the rows of the next
+    `next_auc` and `advantage` are in the measure that decides, more is better; AUC by default.
+    `advantage` is the candidate's minus that of the production it met, on the rows of the next
     window, at `CONFIDENCE`; None without a candidate. `delta` is what the decision itself was
     shown. `failed` says why a turn ended without a decision.
     """
@@ -147,7 +148,7 @@ def _measure(
     )
 
 
-def recommend(figures: Sequence[PolicyFigures], own: str = "loop") -> str:
+def recommend(figures: Sequence[PolicyFigures], own: str = "loop", measure: str = "AUC") -> str:
     """One sentence: the cheapest policy that keeps nearly all of the best gain, beside `own`."""
     gains = {
         policy.policy: -policy.below_static for policy in figures if policy.below_static is not None
@@ -155,7 +156,7 @@ def recommend(figures: Sequence[PolicyFigures], own: str = "loop") -> str:
     best = max(gains.values(), default=0.0)
     if best < NOTICEABLE:
         return (
-            f"retraining gains hardly anything here, {max(best, 0.0):.4f} AUC at most: "
+            f"retraining gains hardly anything here, {max(best, 0.0):.4f} {measure} at most: "
             "a model that is never retrained is about as good"
         )
     enough = [policy for policy in figures if gains.get(policy.policy, 0.0) >= ENOUGH * best]
@@ -166,16 +167,16 @@ def recommend(figures: Sequence[PolicyFigures], own: str = "loop") -> str:
         if policy.policy == own and policy is not chosen and own in gains
     ]
     shown = (chosen, *mine[:1])
-    return "; ".join(_sentence(policy, gains[policy.policy], own) for policy in shown)
+    return "; ".join(_sentence(policy, gains[policy.policy], own, measure) for policy in shown)
 
 
-def _sentence(figures: PolicyFigures, gain: float, own: str) -> str:
+def _sentence(figures: PolicyFigures, gain: float, own: str, measure: str) -> str:
     name = f"your policy ({own})" if figures.policy == own else figures.policy
     trained, share = f"{figures.trainings_share:.0%}", figures.share
     # A share of next to nothing is a large number that says nothing.
     if share is None or (share and abs(gain / share) < NOTICEABLE):
         return (
-            f"{name} ends {gain:+.4f} AUC against never retraining, "
+            f"{name} ends {gain:+.4f} {measure} against never retraining, "
             f"with {trained} of always-retrain's trainings"
         )
     return f"{name} keeps {share:.2f} of always-retrain's gain with {trained} of its trainings"

@@ -33,6 +33,7 @@ class MemoryRegistry:
             facts.val_auc,
             "",
             val_auc_error=facts.val_auc_error,
+            measured=facts.measured,
         )
         return number
 

@@ -13,9 +13,15 @@ from closedloop.metrics.plots import AS_WRITTEN
 
 
 def draw_policies(
-    figures: Sequence[PolicyFigures], rounds: Mapping[str, Sequence[Round]], best: Sequence[Round]
+    figures: Sequence[PolicyFigures],
+    rounds: Mapping[str, Sequence[Round]],
+    best: Sequence[Round],
+    measure: str = "AUC",
 ) -> bytes:
-    """AUC over time, AUC lost so far against `best`, and the cost of each policy, as one PNG."""
+    """The measure over time, what was lost so far against `best`, and the cost of each policy.
+
+    One PNG.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -42,18 +48,22 @@ def draw_policies(
                 fontsize=8,
             )
         over_time.set(
-            title="AUC on the next window "
+            title=f"{measure} on the next window "
             "(filled: promoted, hollow: not promoted, cross: rolled back)",
-            ylabel="AUC",
+            ylabel=measure,
         )
         over_time.legend(fontsize=8)
         behind.axhline(0, color="grey", linewidth=0.8)
         behind.set(
-            title="AUC lost so far against the best fixed policy (below 0: gained)",
+            title=f"{measure} lost so far against the best fixed policy (below 0: gained)",
             xlabel="window",
-            ylabel="sum of AUC",
+            ylabel=f"sum of {measure}",
         )
-        cost.set(title="mean AUC and number of trainings", xlabel="trainings", ylabel="mean AUC")
+        cost.set(
+            title=f"mean {measure} and number of trainings",
+            xlabel="trainings",
+            ylabel=f"mean {measure}",
+        )
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=90)
     return content.getvalue()

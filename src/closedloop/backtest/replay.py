@@ -17,14 +17,12 @@ from typing import Protocol
 import pandas as pd
 
 from closedloop.backtest.cache import CachedCompute
-from closedloop.backtest.figures import CONFIDENCE, Round
+from closedloop.backtest.figures import Round
 from closedloop.backtest.memory_registry import MemoryRegistry
-from closedloop.bundle.frames import score_frame
+from closedloop.backtest.next_window import measure_advantage, measure_answers
 from closedloop.bundle.loaded import LoadedVersion
-from closedloop.decisions.evidence import Estimate
 from closedloop.decisions.policy import Policy
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.auc import measure_auc, measure_delta
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.training.candidates import LabelledWindow
@@ -262,7 +260,7 @@ def _take_round(
     live = registry.production()
     assert before is not None
     assert live is not None
-    rows = past.labelled(following)
+    rows, rules = past.labelled(following), past.use_case.policy.promotion
     candidate = step.candidate
     return Round(
         number=number,
@@ -273,27 +271,14 @@ def _take_round(
         production=live,
         candidate=candidate,
         trained_on=() if candidate is None else registry.load(candidate).facts.trained_windows,
-        next_auc=measure_auc(rows.labels, score_frame(registry.load(live).scorer, rows.frame))
-        if len(rows.labels)
-        else None,
+        next_auc=measure_answers(registry.load(live), rows, rules),
         delta=step.delta,
         advantage=None
         if candidate is None
-        else _measure_advantage(registry, candidate, before, rows),
+        else measure_advantage(registry.load(candidate), registry.load(before), rows, rules),
         promoted=live > known,
         rolled_back=live < before,
         quarantined=step.quarantined,
         failed=failed,
         recipe="" if candidate is None else registry.load(candidate).facts.recipe,
-    )
-
-
-def _measure_advantage(
-    registry: MemoryRegistry, candidate: int, before: int, rows: LabelledWindow
-) -> Estimate | None:
-    answers = [
-        score_frame(registry.load(number).scorer, rows.frame) for number in (candidate, before)
-    ]
-    return (
-        measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE) if len(rows.labels) else None
     )

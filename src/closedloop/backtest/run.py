@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from closedloop.backtest.fault_replay import (
@@ -21,6 +22,7 @@ from closedloop.backtest.figures import PolicyFigures, Round, mean_auc, measure_
 from closedloop.backtest.policies import DEFAULT, Every, parse_policy
 from closedloop.backtest.replay import Past, Strategy, fit_first, replay
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.decisions.deciding_measure import ROC_AUC
 from closedloop.errors import UseCaseError
 
 T = TypeVar("T")
@@ -36,7 +38,8 @@ class Backtest:
     """What every policy did and achieved.
 
     `figures` are in the order in which the policies were named. `rounds` always holds `static` and
-    `always`; `best_fixed` is the policy that regret is measured against.
+    `always`; `best_fixed` is the policy that regret is measured against. What the figures call AUC
+    is the `measure` that decides, turned so that more is better; faults are judged by AUC.
     """
 
     use_case: str
@@ -48,6 +51,7 @@ class Backtest:
     best_fixed: str
     faults: tuple[FaultFigures, ...] = ()
     fault_cases: tuple[FaultCase, ...] = ()
+    measure: str = ROC_AUC
 
     def as_json(self) -> dict[str, Any]:
         """The content of backtest.json: the figures, then the facts of every round."""
@@ -95,12 +99,18 @@ def run_backtest(
         windows=past.stream.names,
         figures=tuple(figures[policy.name] for policy in asked),
         rounds=rounds,
-        best_fixed=max(fixed, key=lambda name: mean_auc(rounds[name]) or 0.0),
+        best_fixed=max(fixed, key=lambda name: _mean_or_worst(rounds[name])),
         faults=tuple(measure_faults(policy.name, cases, rounds[policy.name]) for policy in tried)
         if faults
         else (),
         fault_cases=cases,
+        measure=past.use_case.policy.promotion.measure,
     )
+
+
+def _mean_or_worst(rounds: Sequence[Round]) -> float:
+    mean = mean_auc(rounds)
+    return -inf if mean is None else mean
 
 
 def _replay_faults(

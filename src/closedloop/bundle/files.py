@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.errors import ModelError
 
 MODEL_FILE, ONNX_FILE, PROOF_FILE = "model.skops", "model.onnx", "proof.json"
@@ -39,7 +40,8 @@ class Facts:
     `use_case` is the content of the loop.toml it was fitted under, without the golden cases.
     `trained_windows` are in time order. `val_auc` is that of its twin, which was fitted before
     `evaluation_window` and scored on it, and `val_auc_error` its standard error, None in bundles
-    of older versions.
+    of older versions; `measured` is the same in another measure, if that decided.
+    The second of two classes is the answer from the `threshold` on; without one, the likeliest is.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Facts:
     rows: int
     data_digest: str
     val_auc_error: float | None = None
+    measured: Measured | None = None
+    threshold: float | None = None
 
     @property
     def digests(self) -> dict[str, str]:
@@ -81,7 +85,8 @@ def read_facts(folder: Path) -> Facts:
     """The facts of a bundle; raises whatever a missing or damaged file makes its reader raise."""
     content = json.loads(read_file(folder / FACTS_FILE))
     tuples = {name: tuple(content[name]) for name in ("classes", "trained_windows")}
-    return Facts(**{**content, **tuples})
+    measured = content.get("measured")
+    return Facts(**{**content, **tuples, "measured": measured and Measured(**measured)})
 
 
 def read_proof(folder: Path) -> Proof:

@@ -37,6 +37,9 @@ def check_version(version: LoadedVersion) -> None:
             f"the classes {', '.join(version.use_case.target.classes)[:200]}",
             ", ".join(names)[:200],
         )
+    threshold = version.facts.threshold
+    if threshold is not None and not (len(names) == 2 and 0 <= threshold <= 1):
+        raise _refusal("a threshold from 0 to 1, of two classes", f"{threshold:g} of {len(names)}")
     if not 0 < len(test.rows) <= MAX_SELF_TEST_ROWS:
         raise _refusal("rows to repeat its answers on", f"{len(test.rows)} rows")
     if len(test.background) > MAX_SELF_TEST_ROWS:

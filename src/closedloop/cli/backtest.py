@@ -79,6 +79,7 @@ def add(app: typer.Typer, session: Session) -> None:
         with session.working("loading libraries ..."):
             from closedloop.backtest.figures import recommend
             from closedloop.cli.backtest_report import list_figures, replay_history, show_figures
+            from closedloop.decisions.deciding_measure import MEASURES
 
         found, page = replay_history(
             loop,
@@ -97,4 +98,4 @@ def add(app: typer.Typer, session: Session) -> None:
             return
         show_figures(session.console, found)
         session.print_line(f"every round as a chart: {page}")
-        session.print_line(recommend(found.figures))
+        session.print_line(recommend(found.figures, measure=MEASURES[found.measure].gain))

@@ -23,6 +23,7 @@ from closedloop.backtest.replay import Past, Stream
 from closedloop.backtest.run import Backtest, run_backtest
 from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
+from closedloop.decisions.deciding_measure import MEASURES, Measure
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 HEADINGS = (
     "policy",
-    "AUC",
+    "{measure}",
     "share",
     "regret",
     "trained",
@@ -122,13 +123,18 @@ def list_figures(found: Backtest) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(figures: PolicyFigures) -> tuple[str, ...]:
+def _headings(found: Backtest) -> list[str]:
+    """The names of the columns; the second is the measure's."""
+    return [heading.format(measure=MEASURES[found.measure].words) for heading in HEADINGS]
+
+
+def _cells(figures: PolicyFigures, measure: Measure) -> tuple[str, ...]:
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
     return (
         figures.policy,
-        shown(figures.mean_auc, ".4f"),
+        "-" if figures.mean_auc is None else f"{measure.turn(figures.mean_auc):.4f}",
         shown(figures.share, ".2f"),
         shown(figures.worst_regret, "+.4f"),
         f"{figures.trainings_share:.0%}",
@@ -142,7 +148,9 @@ def _cells(figures: PolicyFigures) -> tuple[str, ...]:
 
 def show_figures(console: Console, found: Backtest) -> None:
     """Print a table row per policy."""
-    _show_table(console, _title(found), HEADINGS, [_cells(figures) for figures in found.figures])
+    measure = MEASURES[found.measure]
+    lines = [_cells(figures, measure) for figures in found.figures]
+    _show_table(console, _title(found), _headings(found), lines)
     if found.faults:
         _show_table(
             console,
@@ -195,15 +203,20 @@ def _title(found: Backtest) -> str:
 
 def _make_page(found: Backtest) -> str:
     """A self-contained page: the chart, the tables, and what each column means."""
+    measure = MEASURES[found.measure]
     picture = base64.b64encode(
-        draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed])
+        draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed], measure.gain)
     ).decode()
-    tables = _make_table(HEADINGS, [_cells(figures) for figures in found.figures])
+    tables = _make_table(_headings(found), [_cells(figures, measure) for figures in found.figures])
     if found.faults:
         tables += f"<h2>{_fault_title(found)}</h2>" + _make_table(
             FAULT_HEADINGS, [_fault_cells(figures) for figures in found.faults]
         )
-    words = "".join(f"<li><b>{word}</b>: {meaning}</li>" for word, meaning in _WORDS)
+    words = "".join(
+        f"<li><b>{word.format(measure=measure.words)}</b>: {meaning.format(measure=measure.words)}"
+        "</li>"
+        for word, meaning in _WORDS
+    )
     title = html.escape(_title(found))
     style = (
         "body{font:15px sans-serif;max-width:70em;margin:2em auto}"
@@ -214,8 +227,8 @@ def _make_page(found: Backtest) -> str:
         "<meta http-equiv=Content-Security-Policy "
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
-        f"<p>{html.escape(recommend(found.figures))}</p>{tables}"
-        '<img alt="AUC, regret and cost of every policy" '
+        f"<p>{html.escape(recommend(found.figures, measure=measure.gain))}</p>{tables}"
+        f'<img alt="{measure.words}, regret and cost of every policy" '
         f'src="data:image/png;base64,{picture}"><ul>{words}</ul>'
     )
 
@@ -231,21 +244,22 @@ def _make_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 _WORDS = (
     (
-        "AUC",
+        "{measure}",
         "mean over the rounds; each round scores its production model on all rows of the "
         "next window",
     ),
     ("share", "gain over never retraining, as a share of what always retraining gains"),
     (
         "regret",
-        "mean AUC of the best fixed policy (static, always, every-K) minus that of this one",
+        "mean {measure} of the best fixed policy (static, always, every-K) minus that of this one; "
+        "above 0 is worse",
     ),
     ("trained", "rounds that trained a candidate, as a share of all rounds"),
     ("undone", "rollbacks"),
     (
         "harmful",
         "promotions that made the next window significantly worse, by more than 0.005 "
-        "(paired DeLong, one-sided 5 %)",
+        "(paired on the same rows, one-sided 5 %)",
     ),
     (
         "missed",

@@ -17,6 +17,7 @@ from closedloop.cli.explained_columns import Explained, ExplainedColumns
 from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError, RegistryError, SourceError
+from closedloop.metrics.threshold import answer_classes
 from closedloop.operations.progress import OnProgress
 from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
@@ -169,7 +170,7 @@ def score_rows(
             got=f"shape {answers.shape}, or values that are none",
             then="go back with: closedloop rollback",
         )
-    prediction = np.asarray(classes, dtype=object)[answers.argmax(axis=1)]
+    prediction = np.asarray(classes, dtype=object)[answer_classes(answers, model.facts.threshold)]
     versions = np.full(len(prepared), version, dtype=np.int64)
     return dict(zip(score_names(classes), (prediction, *answers.T, versions), strict=True))
 

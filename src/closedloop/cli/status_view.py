@@ -12,6 +12,8 @@ from rich.table import Table
 from closedloop.cli.decision_view import brief_reason, coloured
 from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Action, Kind
+from closedloop.decisions.deciding_measure import MEASURES, read_measured
+from closedloop.decisions.policy import PromotionPolicy
 from closedloop.decisions.reference import reference_falls, tell_fall
 from closedloop.errors import name_some
 from closedloop.operations.access.servers_file import RunningServer
@@ -50,7 +52,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "disagreement": str(disagreement) if disagreement else None,
         "damaged": list(loop.journal.read_chain(loop.use_case.name).faults),
         "kept_out": read_kept_out(entries),
-        "reference": _reference(versions, loop.use_case.policy.promotion.confidence),
+        "reference": _reference(versions, loop.use_case.policy.promotion),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
         if decided
         else None,
@@ -77,16 +79,26 @@ def _estimates(entries: Sequence[Entry], live: int | None) -> dict[str, Any] | N
     }
 
 
-def _reference(versions: Sequence[VersionFacts], confidence: float) -> dict[str, Any] | None:
+def _reference(versions: Sequence[VersionFacts], rules: PromotionPolicy) -> dict[str, Any] | None:
     """What losses are measured against, and the value before it if it fell; None without one."""
     live = next((version for version in versions if PRODUCTION in version.aliases), None)
     if live is None or live.val_auc is None:
         return None
     before = next((version for version in versions if PREVIOUS in version.aliases), None)
-    fell = before is not None and reference_falls(
-        before.val_auc, before.val_auc_error, live.val_auc, live.val_auc_error, confidence
-    )
-    return {"val_auc": live.val_auc, "fell_from": before.val_auc if before and fell else None}
+    found = [
+        (None, None)
+        if facts is None
+        else read_measured(rules.measure, facts.val_auc, facts.val_auc_error, facts.measured)
+        for facts in (before, live)
+    ]
+    fell = reference_falls(*found[0], *found[1], rules.confidence)
+    shown = [None if value is None else MEASURES[rules.measure].turn(value) for value, _ in found]
+    return {
+        "val_auc": live.val_auc,
+        "measure": rules.measure,
+        "value": shown[1],
+        "fell_from": shown[0] if fell else None,
+    }
 
 
 def _version_facts(version: VersionFacts) -> dict[str, Any]:
@@ -129,7 +141,9 @@ def show_status(
         line(plain(kept["told"]), "yellow")
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
-        line(tell_fall(reference["fell_from"], reference["val_auc"]), "yellow")
+        measure = MEASURES[reference["measure"]]
+        before, now = (measure.turn(reference[name]) for name in ("fell_from", "value"))
+        line(tell_fall(before, now, reference["measure"]), "yellow")
     records = facts["records"]
     line(f"records: {records['predictions']} predictions, {records['labels']} labels")
     if last := facts["last_decision"]:

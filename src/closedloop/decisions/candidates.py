@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from closedloop.decisions.deciding_measure import read_measured
 from closedloop.decisions.evidence import Comparison
 from closedloop.decisions.policy import Policy
 
@@ -29,7 +32,11 @@ def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Com
 
     def rank(comparison: Comparison) -> tuple[float, str]:
         handicap = policy.promotion.min_recent_gain if comparison.history == "recent" else 0.0
-        return handicap - (comparison.candidate.val_auc or 0.0), comparison.recipe
+        scores = comparison.candidate
+        reached = read_measured(
+            policy.promotion.measure, scores.val_auc, scores.val_auc_error, scores.measured
+        )[0]
+        return handicap - (-inf if reached is None else reached), comparison.recipe
 
     ranked = sorted(comparisons, key=rank)
     for comparison in ranked:

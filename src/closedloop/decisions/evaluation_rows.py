@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.repeated_rows import RepeatedRows
@@ -69,7 +70,9 @@ def repeated_checks(repeated: RepeatedRows | None, policy: Policy, role: Role) -
     ]
 
 
-def learnt_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Check]:
+def learnt_checks(
+    evidence: PromotionEvidence, comparison: Comparison, policy: Policy
+) -> list[Check]:
     """A candidate that knows no more than production must prove that it is better.
 
     Twins of the same rows are equal by construction, and an equal is no reason to move.
@@ -83,6 +86,7 @@ def learnt_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[C
         return []
     delta = comparison.delta
     better = None if delta is None else delta.lower > 0
+    measure = MEASURES[policy.promotion.measure]
     nothing = f"it has learnt from no window that version {evidence.production} does not know"
     return [
         make_check(
@@ -90,8 +94,8 @@ def learnt_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[C
             better,
             Role.GATE,
             f"a window that version {evidence.production} does not know, or a significantly better "
-            "AUC",
-            "none" if delta is None else f"no such window, AUC {delta}",
+            f"{measure.words}",
+            "none" if delta is None else f"no such window, {measure.gain} {delta}",
             summary="" if better else nothing,
         )
     ]

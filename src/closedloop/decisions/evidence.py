@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.single_column import ColumnAuc
 
@@ -101,7 +102,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall and F1 of one class when the likeliest class is predicted; 0 to 1."""
+    """Precision, recall and F1 of one class, of the answers that are given; 0 to 1."""
 
     label: str
     precision: float
@@ -117,7 +118,8 @@ class Scores:
     `val_auc` is ROC AUC, macro one-versus-rest for more than two classes, None when a class is
     missing from the rows; `val_auc_error` is its standard error, None when unknown or when a class
     has fewer than two rows. `confusion` counts rows: actual class down, predicted class across, in
-    the order of `classes`.
+    the order of `classes`. `measured` is what decides where AUC does not;
+    `calibration_error` is None in evidence of older versions.
     """
 
     window: str
@@ -129,11 +131,14 @@ class Scores:
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]
     val_auc_error: float | None = None
+    measured: Measured | None = None
+    calibration_error: float | None = None
 
     @property
     def f1(self) -> float:
-        """F1 averaged over the classes, each weighing the same."""
-        return sum(scores.f1 for scores in self.classes) / len(self.classes)
+        """F1 of the positive class of two, otherwise the mean over the classes."""
+        judged = self.classes[1:] if len(self.classes) == 2 else self.classes
+        return sum(scores.f1 for scores in judged) / len(judged)
 
 
 @dataclass(frozen=True)
@@ -158,9 +163,10 @@ class Comparison:
     """One candidate and production on the same rows, newer than both models' training rows.
 
     `held_out` is True when no newer window existed and a held-out part of the training window was
-    used (first model only). `delta` is candidate val_auc minus production val_auc; None without a
-    production model or when it could not be scored. `history` says how the candidate weighs its
-    training rows: `all` the same, or `recent` ones more.
+    used (first model only). `delta` is the candidate minus production in the measure that decides;
+    None without a production model or when it could not be scored. `history` says how the candidate
+    weighs its training rows: `all` the same, or `recent` ones more. `threshold` is the candidate's,
+    None where the likeliest class is the answer.
     """
 
     recipe: str
@@ -173,6 +179,7 @@ class Comparison:
     delta: Estimate | None
     slices: tuple[SliceDelta, ...]
     history: str = "all"
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,8 @@ class LoopState:
     """Where the loop stands before a turn, read from the registry and the journal.
 
     Indexes count windows in time order. `expected_auc` is the val_auc that production was promoted
-    with, `expected_auc_error` its standard error, None where older versions did not keep it.
+    with, `expected_auc_error` its standard error, None where older versions did not keep it;
+    `expected` is the same where another measure decided.
     `drift_marks` and `loss_marks` say, oldest first and
     without the current window, whether drift_share (the AUC loss) was over its limit; a broken
     window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
@@ -207,6 +215,7 @@ class LoopState:
     loss_marks: tuple[bool, ...] = ()
     drifting_since: int | None = None
     expected_auc_error: float | None = None
+    expected: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +227,7 @@ class RetrainingEvidence:
     of the newest labelled window that windows before it hold. `quarantined` is the labelled window
     that was judged, if it is kept out of training and nobody decided on it yet, and
     `quarantined_because` says why; empty otherwise. `new_columns` are columns of the window that
-    nobody has named.
+    nobody has named. `realised` is `realised_auc` in the measure that decides; None if that is AUC.
     """
 
     window: Window
@@ -233,6 +242,7 @@ class RetrainingEvidence:
     quarantined: str = ""
     quarantined_because: str = ""
     new_columns: tuple[str, ...] = ()
+    realised: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -246,10 +256,10 @@ class PromotionEvidence:
     `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
     `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
     and production does not know; None when unknown. `expected_auc` is the val_auc that production
-    was promoted with, `expected_auc_error` its standard error. `quarantined` windows were kept out
-    of the training; the evaluation window may be one of them. `repeated` are
-    rows of the evaluation window that one of the two was trained on. `single_columns` are measured
-    for a first model.
+    was promoted with, `expected_auc_error` its standard error, `expected` as in LoopState.
+    `quarantined` windows were kept out of the training; the evaluation window may be one of them.
+    `repeated` are rows of the evaluation window that one of the two was trained on.
+    `single_columns` are measured for a first model.
     """
 
     window: Window
@@ -268,13 +278,14 @@ class PromotionEvidence:
     repeated: RepeatedRows | None = None
     single_columns: tuple[ColumnAuc, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    expected: Measured | None = None
 
 
 @dataclass(frozen=True)
 class RollbackEvidence:
     """All that `decide_rollback` looks at.
 
-    `delta` is production's val_auc minus previous's on the same rows of the window.
+    `delta` is production minus previous, in the measure that decides, on the same rows.
     """
 
     window: Window

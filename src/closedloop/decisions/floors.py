@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from closedloop.decisions.checks import Check, Role, make_check
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
-from closedloop.decisions.policy import Policy
+from closedloop.decisions.policy import Policy, PromotionPolicy
 
 # The AUC of answers at random.
 CHANCE = 0.5
+# What a person can do about it before a better model is there.
+ANOTHER_THRESHOLD = ', or choose = "f1" under [decision] for another threshold'
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def measure_floors(
     binds = _why_floors_bind(evidence, comparison)
     return (
         Floor("val_auc", auc, live_auc, max(rules.min_val_auc, CHANCE), binds, headline=True),
-        Floor("F1", scores.f1, live.f1 if live else None, rules.min_f1, binds),
+        *_measure_f1_floors(comparison, rules, binds),
         Floor(
             "better than the trivial baseline",
             None if auc is None else auc - base,
@@ -82,6 +84,39 @@ def measure_floors(
     )
 
 
+def _measure_f1_floors(comparison: Comparison, rules: PromotionPolicy, binds: str) -> list[Floor]:
+    """F1 of the class that matters: of two the second; of more all, averaged.
+
+    The other class of two is the easy one, and would hide a model that never answers the rare one.
+    """
+    scores, live = comparison.candidate, comparison.production
+    two = len(scores.classes) == 2
+    advise = two and comparison.threshold is None and scores.f1 < rules.min_f1
+    floors = [
+        Floor(
+            f"F1 of {scores.classes[1].label}" if two else "F1",
+            scores.f1,
+            live.f1 if live else None,
+            rules.min_f1,
+            binds,
+            ANOTHER_THRESHOLD if advise else "",
+        )
+    ]
+    if not rules.min_f1_per_class:
+        return floors
+    before = {part.label: part.f1 for part in live.classes} if live else {}
+    return floors + [
+        Floor(
+            f"F1 of {part.label} by itself",
+            part.f1,
+            before.get(part.label),
+            rules.min_f1_per_class,
+            binds,
+        )
+        for part in scores.classes
+    ]
+
+
 def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str:
     """Why floors bind even where production is below them too; empty if they need not."""
     auc = comparison.candidate.val_auc
@@ -89,3 +124,24 @@ def _why_floors_bind(evidence: PromotionEvidence, comparison: Comparison) -> str
         return f"{comparison.window} is in quarantine"
     worse = auc is not None and auc < CHANCE
     return f"an AUC below {CHANCE:g} is worse than chance" if worse else ""
+
+
+def calibration_checks(comparison: Comparison, policy: Policy) -> list[Check]:
+    """The gate of the calibration error, if the policy has one.
+
+    Production's own error takes the place of a limit below it: no worse than that.
+    """
+    limit, live = policy.promotion.max_calibration_error, comparison.production
+    if limit == 1:
+        return []
+    before = live.calibration_error if live else None
+    allowed, error = max(limit, before or 0.0), comparison.candidate.calibration_error
+    return [
+        make_check(
+            "calibration error",
+            None if error is None else error <= allowed,
+            Role.GATE,
+            f"at most {allowed:.3f}" + (", that of production" if allowed > limit else ""),
+            "unknown" if error is None else f"{error:.4f}",
+        )
+    ]

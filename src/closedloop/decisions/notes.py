@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from closedloop.decisions.checks import Check, Role, make_check
-from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
+from closedloop.decisions.evidence import Comparison, PromotionEvidence, RetrainingEvidence
 
 NEW_COLUMNS = "columns that loop.toml does not name"
 LEFT_OUT = "windows left out of training"
@@ -20,6 +20,23 @@ def note_new_columns(evidence: RetrainingEvidence) -> list[Check]:
         "closedloop doctor shows how to add them"
     )
     return [make_check(NEW_COLUMNS, True, Role.NOTE, "told once", names, summary=told)]
+
+
+def note_threshold(comparison: Comparison) -> list[Check]:
+    """From which probability the second of two classes is answered, and what comes of it."""
+    if comparison.threshold is None:
+        return []
+    positive = comparison.candidate.classes[1]
+    return [
+        make_check(
+            f"probability from which {positive.label} is answered",
+            True,
+            Role.NOTE,
+            "chosen or fixed under [decision]",
+            f"{comparison.threshold:.4f}, precision {positive.precision:.3f} and recall "
+            f"{positive.recall:.3f} on {comparison.window}",
+        )
+    ]
 
 
 def note_left_out(evidence: PromotionEvidence) -> list[Check]:

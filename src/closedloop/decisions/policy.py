@@ -14,6 +14,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
+from closedloop.decisions.deciding_measure import ROC_AUC, MeasureName
+
 # Metadata of a field that older files do not know. While it has its default it is left out of
 # fingerprints: an installation that is brought up to date keeps the keys of its decisions.
 ADDED_LATER = MappingProxyType({"added_later": True})
@@ -40,6 +42,16 @@ def _is_default(part: Any, found: Field[Any]) -> bool:
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+
+
+def _check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
+    square = all(len(line) == len(cost) for line in cost)
+    if (
+        (needed and not cost)
+        or not square
+        or not all(0 <= each < 1e9 for line in cost for each in line)
+    ):
+        raise ValueError("cost must have a row and a column for each class, of numbers from 0 on")
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class RetrainingPolicy:
     auc_loss_trigger: bool = True
     """Whether a loss of realised AUC can start a retraining."""
     max_auc_loss: float = 0.02
-    """AUC that production may lose against the AUC it was promoted with."""
+    """AUC, or other `measure`, that production may lose against what it was promoted with."""
     age_trigger: bool = True
     """Whether age can start a retraining."""
     max_age_windows: int = 5
@@ -137,7 +149,7 @@ class PromotionPolicy:
     max_loss: float = 0.0
     """The same learner must not be significantly worse by more than this."""
     min_recent_gain: float = 0.002
-    """AUC that weighting recent rows must gain over all rows alike to be chosen."""
+    """What weighting recent rows must gain over all rows alike, in the measure, to be chosen."""
     min_rows: int = 500
     """Labelled rows that the evaluation window needs."""
     min_rows_per_class: int = 30
@@ -146,7 +158,8 @@ class PromotionPolicy:
     """Lowest AUC that may be promoted, unless production is below it too, on a trusted window;
     never below 0.5."""
     min_f1: float = 0.3
-    """Lowest F1, averaged over the classes, unless production is below it too."""
+    """Lowest F1 of the second of two classes, or averaged over more, unless production is below it
+    too."""
     min_gain_over_baseline: float = 0.02
     """AUC above that of a trivial model, unless production has less too."""
     min_slice_rows: int = 100
@@ -161,6 +174,14 @@ class PromotionPolicy:
     """Share of a window's rows that earlier windows may hold; above it a person is asked."""
     max_single_column_auc: float = field(default=0.99, metadata=ADDED_LATER)
     """AUC that a column alone may reach when the first model is promoted; above it, a leak."""
+    min_f1_per_class: float = field(default=0.0, metadata=ADDED_LATER)
+    """Lowest F1 of every class by itself, unless production is below it too; 0 asks for none."""
+    measure: MeasureName = field(default=ROC_AUC, metadata=ADDED_LATER)
+    """What candidate and production are compared by, here, on probation and for losses."""
+    cost: tuple[tuple[float, ...], ...] = field(default=(), metadata=ADDED_LATER)
+    """For `measure = "cost"`: a row for each true class, the cost of each answer in it."""
+    max_calibration_error: float = field(default=1.0, metadata=ADDED_LATER)
+    """Largest mean distance of probabilities from what happens, unless production's is larger."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -177,6 +198,9 @@ class PromotionPolicy:
         _between("max_packaging_difference", self.max_packaging_difference, 0, 1)
         _between("max_repeated_share", self.max_repeated_share, 0, 0.99)
         _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
+        _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
+        _between("max_calibration_error", self.max_calibration_error, 0, 1)
+        _check_cost(self.cost, needed=self.measure == "cost")
 
 
 @dataclass(frozen=True)

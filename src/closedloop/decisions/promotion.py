@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all_hold, make_check
+from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import (
     is_first_model,
     learnt_checks,
@@ -11,8 +12,8 @@ from closedloop.decisions.evaluation_rows import (
     rows_checks,
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
-from closedloop.decisions.floors import measure_floors
-from closedloop.decisions.notes import note_left_out
+from closedloop.decisions.floors import calibration_checks, measure_floors
+from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.single_column import single_column_checks
@@ -41,12 +42,14 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     checks = (
         _size_check(evidence.comparison, policy),
         *(floor.check for floor in floors),
+        *calibration_checks(evidence.comparison, policy),
         *asking,
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
-        *learnt_checks(evidence, evidence.comparison),
+        *learnt_checks(evidence, evidence.comparison, policy),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
+        *note_threshold(evidence.comparison),
     )
     unscorable = evidence.production_error and policy.promotion.escalate_unscorable_production
     if all_hold(checks, Role.GATE):
@@ -141,7 +144,8 @@ def _tell_delta(
         if comparison.same_recipe or allowed_by_delta(comparison, policy)
         else f"; another recipe must be better by more than {policy.promotion.min_delta:g}"
     )
-    return f"{verdict} version {evidence.production} on the same rows: AUC {delta}{needed}"
+    measure = MEASURES[policy.promotion.measure].gain
+    return f"{verdict} version {evidence.production} on the same rows: {measure} {delta}{needed}"
 
 
 def _slice_checks(
@@ -175,19 +179,19 @@ def _slice_checks(
                 f"not significantly worse on at least {rules.min_slice_rows} rows, "
                 f"{rules.min_slice_rows_per_class} of each class",
                 f"{shown}; {part.rows} rows, {part.rarest} of the rarest class",
-                summary=_tell_slice(part, unharmed),
+                summary=_tell_slice(part, unharmed, MEASURES[rules.measure].gain),
             )
         )
     return checks
 
 
-def _tell_slice(part: SliceDelta, unharmed: bool | None) -> str:
+def _tell_slice(part: SliceDelta, unharmed: bool | None, measure: str) -> str:
     if unharmed is None:
         return (
             f"slice {part.name} has too few rows to judge: {part.rows} rows, "
             f"{part.rarest} of the rarest class"
         )
-    return "" if unharmed else f"worse in slice {part.name}: AUC {part.delta}"
+    return "" if unharmed else f"worse in slice {part.name}: {measure} {part.delta}"
 
 
 def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:

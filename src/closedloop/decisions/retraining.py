@@ -3,7 +3,7 @@ new labels allow it."""
 
 from __future__ import annotations
 
-from closedloop.decisions.auc_loss import auc_loss, loss_by_chance, loss_over_limit, tell_too_few
+from closedloop.decisions.auc_loss import auc_loss, loss_over_limit, tell_loss, tell_too_few
 from closedloop.decisions.checks import (
     REQUESTED,
     Action,
@@ -16,6 +16,7 @@ from closedloop.decisions.checks import (
     any_trigger,
     make_check,
 )
+from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.notes import note_new_columns
@@ -174,16 +175,15 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
 
 def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     limit = f"{policy.retraining.max_auc_loss:.3f}{_memory(policy)}"
-    loss, chance = auc_loss(evidence), loss_by_chance(evidence, policy)
-    few = tell_too_few(evidence.realised_auc.rows, policy) if evidence.realised_auc else ""
+    fell = f"realised {MEASURES[policy.promotion.measure].fell}"
     over = _remembered(evidence.state.loss_marks, loss_over_limit(evidence, policy), policy)
     return make_check(
-        "realised AUC fell by more than its limit",
+        f"{fell} by more than its limit",
         over,
         Role.TRIGGER,
         f"a significant loss over {limit}",
-        "not measured" if loss is None else f"{loss:+.4f}, by chance up to {chance:.4f}{few}",
-        summary=f"realised AUC fell by {loss:.4f}, limit {limit}" if over else "",
+        tell_loss(evidence, policy),
+        summary=f"{fell} by {auc_loss(evidence, policy):.4f}, limit {limit}" if over else "",
     )
 
 

@@ -11,6 +11,7 @@ from closedloop.decisions.checks import (
     any_trigger,
     make_check,
 )
+from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.policy import Policy
 
@@ -64,7 +65,7 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
             summary=""
             if delta is None
             else f"production is {'' if worse else 'not '}significantly worse than {before} on the "
-            f"same rows: AUC {delta}",
+            f"same rows: {MEASURES[policy.promotion.measure].gain} {delta}",
         ),
     )
     back = any_trigger(checks) and all_hold(checks, Role.GUARD)

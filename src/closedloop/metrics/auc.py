@@ -12,6 +12,7 @@ their psi, and the macro average over classes is an average of psi, row by row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from closedloop.errors import ModelError
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
+# A measure of one model: its value, more is better, and the psi of every row.
+Influence = Callable[[Labels, Probabilities], tuple[float, NDArray[np.float64]]]
 
 
 def check_shapes(labels: Labels, probabilities: Probabilities) -> None:
@@ -55,7 +58,7 @@ def measure_auc(labels: Labels, probabilities: Probabilities) -> float | None:
     check_shapes(labels, probabilities)
     if count_rarest(labels, probabilities.shape[1]) < 1:
         return None
-    return _macro(labels, probabilities)[0]
+    return auc_influence(labels, probabilities)[0]
 
 
 def measure_auc_error(labels: Labels, probabilities: Probabilities) -> float | None:
@@ -63,7 +66,7 @@ def measure_auc_error(labels: Labels, probabilities: Probabilities) -> float | N
     check_shapes(labels, probabilities)
     if count_rarest(labels, probabilities.shape[1]) < 2:
         return None
-    return _standard_error(_macro(labels, probabilities)[1])
+    return standard_error(auc_influence(labels, probabilities)[1])
 
 
 def estimate_auc(
@@ -77,15 +80,21 @@ def estimate_auc(
     check_shapes(labels, probabilities)
     if count_rarest(labels, probabilities.shape[1]) < 2:
         return None
-    auc, psi = _macro(labels, probabilities)
-    lower, upper = _interval(auc, psi, confidence)
+    auc, psi = auc_influence(labels, probabilities)
+    lower, upper = interval_of(auc, psi, confidence)
     return Estimate(auc, max(0.0, lower), min(1.0, upper), len(labels))
 
 
 def measure_delta(
-    labels: Labels, candidate: Probabilities, production: Probabilities, confidence: float
+    labels: Labels,
+    candidate: Probabilities,
+    production: Probabilities,
+    confidence: float,
+    influence: Influence | None = None,
 ) -> Estimate | None:
-    """Candidate's AUC minus production's on the same rows, with its paired interval.
+    """Candidate minus production on the same rows, with its paired interval.
+
+    In AUC, or in the measure that `influence` computes.
 
     None when a class has fewer than two rows. The same probabilities twice give exactly 0 with an
     interval of no width; swapping the two negates everything.
@@ -101,9 +110,10 @@ def measure_delta(
         )
     if count_rarest(labels, candidate.shape[1]) < 2:
         return None
-    (ours, psi_ours), (theirs, psi_theirs) = _macro(labels, candidate), _macro(labels, production)
+    measure = influence or auc_influence
+    (ours, psi_ours), (theirs, psi_theirs) = measure(labels, candidate), measure(labels, production)
     value = ours - theirs
-    return Estimate(value, *_interval(value, psi_ours - psi_theirs, confidence), len(labels))
+    return Estimate(value, *interval_of(value, psi_ours - psi_theirs, confidence), len(labels))
 
 
 def count_rarest(labels: Labels, classes: int) -> int:
@@ -116,7 +126,10 @@ def positive_columns(classes: int) -> list[int]:
     return [1] if classes == 2 else list(range(classes))
 
 
-def _macro(labels: Labels, probabilities: Probabilities) -> tuple[float, NDArray[np.float64]]:
+def auc_influence(
+    labels: Labels, probabilities: Probabilities
+) -> tuple[float, NDArray[np.float64]]:
+    """ROC AUC and the psi of every row; every class needs a row."""
     parts = [
         _influence(labels == column, np.ascontiguousarray(probabilities[:, column]))
         for column in positive_columns(probabilities.shape[1])
@@ -159,10 +172,12 @@ def _influence(
     return auc, psi
 
 
-def _interval(value: float, psi: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    reach = float(norm.ppf(0.5 + confidence / 2)) * _standard_error(psi)
+def interval_of(value: float, psi: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Lower and upper bound of a value whose rows move it by psi."""
+    reach = float(norm.ppf(0.5 + confidence / 2)) * standard_error(psi)
     return value - reach, value + reach
 
 
-def _standard_error(psi: NDArray[np.float64]) -> float:
+def standard_error(psi: NDArray[np.float64]) -> float:
+    """Standard error of a value whose rows move it by psi."""
     return float(np.sqrt(np.square(psi).sum()) / len(psi))

@@ -9,9 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.decisions.evidence import Comparison, SliceDelta
-from closedloop.metrics.auc import Labels, Probabilities, count_rarest, measure_delta
+from closedloop.decisions.policy import PromotionPolicy
+from closedloop.metrics.auc import Influence, Labels, Probabilities, count_rarest, measure_delta
+from closedloop.metrics.deciding_measure import influence_of
 from closedloop.metrics.scores import score_model
 from closedloop.use_case.contract import Slice
+
+_USUAL = PromotionPolicy()
 
 
 def compare(
@@ -29,21 +33,31 @@ def compare(
     same_recipe: bool,
     confidence: float,
     history: str = "all",
+    rules: PromotionPolicy = _USUAL,
+    threshold: float | None = None,
+    production_threshold: float | None = None,
 ) -> Comparison:
-    """One candidate and production on the same rows; without production every delta is None."""
+    """One candidate and production on the same rows; without production every delta is None.
+
+    `rules` say in which measure they are compared. Each model answers with its own threshold.
+    """
+    influence = influence_of(rules)
     return Comparison(
         recipe=recipe,
         window=window,
-        candidate=score_model(labels, candidate, classes, window),
+        candidate=score_model(labels, candidate, classes, window, rules, threshold),
         baseline_auc=baseline_auc,
         held_out=held_out,
         same_recipe=same_recipe,
-        production=None if production is None else score_model(labels, production, classes, window),
+        production=None
+        if production is None
+        else score_model(labels, production, classes, window, rules, production_threshold),
         delta=None
         if production is None
-        else measure_delta(labels, candidate, production, confidence),
-        slices=measure_slices(frame, slices, labels, candidate, production, confidence),
+        else measure_delta(labels, candidate, production, confidence, influence),
+        slices=measure_slices(frame, slices, labels, candidate, production, confidence, influence),
         history=history,
+        threshold=threshold,
     )
 
 
@@ -65,6 +79,7 @@ def measure_slices(
     candidate: Probabilities,
     production: Probabilities | None,
     confidence: float,
+    influence: Influence | None = None,
 ) -> tuple[SliceDelta, ...]:
     """Candidate minus production on every slice; without production every delta is None.
 
@@ -86,7 +101,11 @@ def measure_slices(
         delta = None
         if production is not None:
             delta = measure_delta(
-                labels[rows], candidate[rows], production[rows], 1 - (1 - confidence) / family
+                labels[rows],
+                candidate[rows],
+                production[rows],
+                1 - (1 - confidence) / family,
+                influence,
             )
         rarest = count_rarest(labels[rows], candidate.shape[1])
         found.append(SliceDelta(part.name, part.protected, int(rows.sum()), rarest, delta))

@@ -30,6 +30,8 @@ def draw_scores(
         )
         _draw_roc(curves, labels, probabilities, classes)
         _draw_calibration(calibration, labels, probabilities, classes)
+        if (error := comparison.candidate.calibration_error) is not None:
+            calibration.set_title(f"calibration, off by {error:.3f} on average")
         _draw_confusion(confusion, comparison.candidate.confusion, classes)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=80)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from closedloop.decisions.evidence import ClassScores, GoldenResult, Scores
+from closedloop.decisions.policy import PromotionPolicy
 from closedloop.errors import ModelError
 from closedloop.metrics.auc import (
     Labels,
@@ -18,19 +19,26 @@ from closedloop.metrics.auc import (
     measure_auc,
     measure_auc_error,
 )
+from closedloop.metrics.calibration_error import measure_calibration_error
+from closedloop.metrics.deciding_measure import brier_losses, log_losses, measure_candidate
+from closedloop.metrics.threshold import answer_classes
 from closedloop.use_case.contract import GoldenCase
 
-_SMALLEST_PROBABILITY = 1e-15  # a certain and wrong answer costs 34.5 in log-loss, not infinity
+_USUAL = PromotionPolicy()
 
 
 def score_model(
-    labels: Labels, probabilities: Probabilities, classes: Sequence[str], window: str
+    labels: Labels,
+    probabilities: Probabilities,
+    classes: Sequence[str],
+    window: str,
+    rules: PromotionPolicy = _USUAL,
+    threshold: float | None = None,
 ) -> Scores:
-    """How one model did on one labelled window; the likeliest class is the predicted one.
+    """How one model did on one labelled window.
 
-    `brier` is the mean over rows of the squared differences, summed over classes (Brier 1950); with
-    two classes it is the usual half of that, the mean of (probability of the positive class -
-    outcome)^2. Raises ModelError when there is no row.
+    The answer is the likeliest class, or the second of two from a `threshold` on. `rules` say which
+    measure decides. Raises ModelError when there is no row.
     """
     check_shapes(labels, probabilities)
     count, rows = len(classes), len(labels)
@@ -41,7 +49,7 @@ def score_model(
             got=f"{rows} rows, {probabilities.shape[1]} classes",
             then="wait for labels",
         )
-    predicted = probabilities.argmax(axis=1)
+    predicted = answer_classes(probabilities, threshold)
     confusion = np.bincount(labels * count + predicted, minlength=count * count).reshape(
         count, count
     )
@@ -52,18 +60,18 @@ def score_model(
         precision, recall = _ratio(right, claimed), _ratio(right, actual)
         f1 = _ratio(2 * right, actual + claimed)
         per_class.append(ClassScores(label, precision, recall, f1, actual))
-    given = np.clip(probabilities[np.arange(rows), labels], _SMALLEST_PROBABILITY, 1.0)
-    squares = np.square(probabilities - np.eye(count)[labels])
     return Scores(
         window=window,
         rows=rows,
         val_auc=measure_auc(labels, probabilities),
         accuracy=int(np.trace(confusion)) / rows,
-        log_loss=float(-np.log(given).mean()),
-        brier=float(squares[:, 1].mean() if count == 2 else squares.sum(axis=1).mean()),
+        log_loss=float(log_losses(labels, probabilities).mean()),
+        brier=float(brier_losses(labels, probabilities).mean()),
         classes=tuple(per_class),
         confusion=tuple(tuple(int(cell) for cell in line) for line in confusion),
         val_auc_error=measure_auc_error(labels, probabilities),
+        measured=measure_candidate(labels, probabilities, rules),
+        calibration_error=measure_calibration_error(labels, probabilities),
     )
 
 

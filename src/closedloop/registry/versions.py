@@ -6,6 +6,7 @@ became of every other version.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 from closedloop.bundle.files import extra_files
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.trial import load_tried
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.errors import RegistryError
 from closedloop.registry.artifacts import download_bundle, local_folder
 from closedloop.registry.download import download_files
@@ -35,6 +37,7 @@ class VersionFacts:
 
     `served_by` is `onnx` or `pipeline`. `val_auc_error` is the standard error of `val_auc`, None
     for versions that were registered before it was kept. `digest` is the sha256 of the files.
+    `measured` is the same in another measure, if that decided.
     """
 
     version: int
@@ -49,6 +52,7 @@ class VersionFacts:
     served_by: str = "pipeline"
     val_auc_error: float | None = None
     digest: str = ""
+    measured: Measured | None = None
 
 
 def find_digest(versions: Iterable[VersionFacts], number: int | None) -> str | None:
@@ -231,6 +235,7 @@ def _found(look: Callable[[], Any]) -> Any:
 def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
     tags = found.tags
     auc, error = (tags.get(f"closedloop.{name}") for name in ("val_auc", "val_auc_error"))
+    measured = tags.get("closedloop.measured")
     return VersionFacts(
         version=int(found.version),
         status=tags.get(STATUS, "unknown"),
@@ -244,4 +249,5 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         served_by=tags.get("closedloop.served_by", "pipeline"),
         val_auc_error=float(error) if error else None,
         digest=tags.get(DIGEST, ""),
+        measured=Measured(**json.loads(measured)) if measured else None,
     )

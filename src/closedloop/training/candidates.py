@@ -17,6 +17,7 @@ from closedloop.decisions.evidence import Comparison
 from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_auc
 from closedloop.metrics.comparison import compare
+from closedloop.metrics.threshold import choose_threshold
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import Recipe, find_recipe
@@ -166,6 +167,7 @@ def compare_twins(
     production_recipe: str | None,
     use_case: UseCase,
     fit_twin: FitRecipe = fit_recipe,
+    production_threshold: float | None = None,
 ) -> Twins:
     """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
@@ -203,6 +205,14 @@ def compare_twins(
                 same_recipe=production_recipe is not None
                 and learner == parse_recipe(production_recipe)[0],
                 confidence=use_case.policy.promotion.confidence,
+                rules=use_case.policy.promotion,
+                threshold=choose_threshold(
+                    judged.labels,
+                    predictions[recipe],
+                    use_case.decision,
+                    use_case.policy.promotion.cost,
+                ),
+                production_threshold=production_threshold,
             )
         )
     return Twins(tuple(comparisons), predictions, scorers)

@@ -34,8 +34,8 @@ from closedloop.training.candidates import (
     compare_twins,
     split_windows,
 )
-from closedloop.training.recipes import parse_recipe
 from closedloop.turn.history import History
+from closedloop.turn.judged_production import find_production, find_unchanged_recipe
 from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
 from closedloop.turn.observe import PREDICTION, TARGET, watched_frame
@@ -88,14 +88,21 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     use_case, windows = history.loop.use_case, _trainable(history)
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
-    production_scorer, error = _find_production(history, split)
+    production_scorer, error = find_production(history, split)
     production = (
         None
         if production_scorer is None
         else score_frame(production_scorer, split.evaluation.frame)
     )
-    recipe = _unchanged_recipe(history)
-    twins = compare_twins(split, production, recipe, use_case, history.loop.compute.fit)
+    recipe = find_unchanged_recipe(history)
+    twins = compare_twins(
+        split,
+        production,
+        recipe,
+        use_case,
+        history.loop.compute.fit,
+        history.bundle.facts.threshold if history.bundle else None,
+    )
     chosen = choose_candidate(twins.comparisons, use_case.policy)
     if chosen is None:
         raise ModelError(
@@ -139,35 +146,6 @@ def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
     return tuple(window for window in kept if len(window.labels))
 
 
-def _find_production(history: History[Parts], split: Split) -> tuple[Scorer | None, str | None]:
-    """What answers for production on the evaluation rows, or why nothing does.
-
-    If production was trained on those rows, its recipe is refitted without them: two recipes are
-    then compared, on rows that are new to both.
-    """
-    live, use_case = history.production, history.loop.use_case
-    if live is None:
-        return None, None
-    fitted_through = history.place(live.trained_through)
-    if fitted_through is not None and split.evaluation.index <= fitted_through:
-        theirs = history.bundle.use_case.recipes if history.bundle else use_case.recipes
-        as_fitted = replace(use_case, recipes=theirs)
-        return history.loop.compute.fit(live.recipe, split.history, as_fitted), None
-    if history.bundle is None:
-        return None, history.production_error
-    return history.bundle.scorer, None
-
-
-def _unchanged_recipe(history: History[Parts]) -> str | None:
-    """Production's recipe, if loop.toml still means the same by it; else it is another one."""
-    live = history.production
-    if live is None:
-        return None
-    name, now = parse_recipe(live.recipe)[0], history.loop.use_case.recipes
-    then = history.bundle.use_case.recipes if history.bundle else now
-    return live.recipe if now.get(name) == then.get(name) else None
-
-
 def _quarantined_now(
     history: History[Parts], split: Split, production: np.ndarray | None
 ) -> set[str]:
@@ -200,6 +178,8 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         rows=sum(len(window.labels) for window in candidate.refitted),
         data_digest="-".join(window.digest[:12] for window in candidate.refitted),
         val_auc_error=chosen.candidate.val_auc_error,
+        measured=chosen.candidate.measured,
+        threshold=chosen.threshold,
     )
 
 
@@ -232,6 +212,7 @@ def make_evidence(
         new_windows=_new_windows(history, candidate),
         expected_auc=live.val_auc if live else None,
         expected_auc_error=live.val_auc_error if live else None,
+        expected=live.measured if live else None,
         repeated=candidate.repeated,
         single_columns=_measure_single_columns(history, candidate),
     )

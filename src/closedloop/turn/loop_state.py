@@ -54,6 +54,7 @@ def read_state(
         promoted_at=promoted_at,
         expected_auc=live.val_auc if live else None,
         expected_auc_error=live.val_auc_error if live else None,
+        expected=live.measured if live else None,
         trained_at=tuple(sorted(trained)),
         drift_marks=tuple(over for _, over in drift_marks),
         loss_marks=tuple(facts.loss_over for _, facts in measured if facts.loss_over is not None),

@@ -86,6 +86,7 @@ def observe_window(history: History[Parts]) -> Observation:
         quarantined=suspect.window if suspect else "",
         quarantined_because=suspect.reason if suspect else "",
         new_columns=new_columns,
+        realised=realised.measured,
     )
     details = TurnDetails(
         window=describe_window(window, history.moved),

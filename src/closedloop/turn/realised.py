@@ -9,6 +9,7 @@ import numpy as np
 
 from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Decision
+from closedloop.decisions.deciding_measure import ROC_AUC
 from closedloop.decisions.evidence import (
     Estimate,
     LoopState,
@@ -17,6 +18,7 @@ from closedloop.decisions.evidence import (
 from closedloop.decisions.label_evidence import QuarantineEvidence
 from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.metrics.auc import estimate_auc, measure_delta
+from closedloop.metrics.deciding_measure import estimate_measure, influence_of
 from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
@@ -33,7 +35,8 @@ class Realised:
     None where there is none or production cannot be asked.
 
     `newer` are all such windows, oldest first; `facts` are what the journal keeps; `quarantine`
-    says whether the labels of `judged` are trusted.
+    says whether the labels of `judged` are trusted. `measured` is `auc` in the measure that
+    decides; None if that is AUC.
     """
 
     newer: tuple[str, ...]
@@ -41,6 +44,7 @@ class Realised:
     auc: Estimate | None = None
     facts: RealisedFacts | None = None
     quarantine: Decision | None = None
+    measured: Estimate | None = None
 
 
 def judge_production(history: History[Parts], state: LoopState) -> Realised:
@@ -63,7 +67,7 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
         quarantined=quarantine.action is Action.QUARANTINE,
         estimated_for_judged=estimated_before(history.entries, judged.name, state.production),
     )
-    return Realised(newer, judged, auc, facts, quarantine)
+    return Realised(newer, judged, auc, facts, quarantine, _measure_realised(history, judged))
 
 
 def watch_promotion(
@@ -134,6 +138,15 @@ def measure_realised(
     return new.window, estimate_auc(new.window.labels, answers, confidence)
 
 
+def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
+    rules = history.loop.use_case.policy.promotion
+    if rules.measure == ROC_AUC:
+        return None
+    new = keep_new_rows(history, judged, trained_windows(history))
+    answers = history.answers(judged.name, labelled=True)[new.kept]
+    return estimate_measure(new.window.labels, answers, rules)
+
+
 def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
     """Production minus previous on the newest labelled rows that are newer than both."""
     before = history.previous
@@ -152,4 +165,5 @@ def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> E
         history.answers(judged.name, labelled=True)[new.kept],
         score_frame(previous.scorer, new.window.frame),
         history.loop.use_case.policy.rollback.confidence,
+        influence_of(history.loop.use_case.policy.promotion),
     )

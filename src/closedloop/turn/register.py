@@ -23,6 +23,7 @@ from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
+from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.json_text import read_json
 from closedloop.metrics.importance import Compared, Importance, measure_importance
@@ -229,6 +230,7 @@ def _register(
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
         **describe_origin(facts, use_case, revision),
+        **({} if facts.measured is None else {"measured": json.dumps(asdict(facts.measured))}),
     }
     return registry.register(facts.key, run_id, tags)
 
@@ -248,9 +250,14 @@ def _metrics(chosen: Comparison, importance: Importance | None) -> dict[str, flo
         "f1": scores.f1,
         "log_loss": scores.log_loss,
         "brier": scores.brier,
+        "calibration_error": scores.calibration_error,
         "baseline_auc": chosen.baseline_auc,
         "production_val_auc": chosen.production.val_auc if chosen.production else None,
     }
+    for name, known in (("", scores), ("production_", chosen.production)):
+        if known is not None and known.measured is not None:
+            measure = known.measured.measure
+            found[name + measure] = MEASURES[measure].turn(known.measured.value)
     for label in scores.classes:
         found |= {
             f"precision_{label.label}": label.precision,

@@ -134,6 +134,28 @@ class Training:
 
 
 @dataclass(frozen=True)
+class AnswerRule:
+    """When a row of two classes is answered with the second one.
+
+    Probabilities stay what they are. A chosen threshold is kept with the version.
+    """
+
+    threshold: float = 0.5
+    """Probability of the second class from which it is the answer."""
+    choose: Literal["fixed", "f1", "cost", "recall_at_precision"] = "fixed"
+    """What the threshold is chosen for, on the rows that judge the candidate."""
+    min_precision: float = 0.8
+    """For `"recall_at_precision"`: the precision that the most recall is wanted at."""
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "min_precision"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name):g}")
+        if self.choose != "fixed" and self.threshold != 0.5:
+            raise ValueError("threshold and choose exclude each other: keep one of them")
+
+
+@dataclass(frozen=True)
 class Labels:
     """`delay_windows` is the time to a prediction's label; 0: a window comes with its labels."""
 
@@ -198,6 +220,7 @@ class UseCase:
     card: Card
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
+    decision: AnswerRule = AnswerRule()
 
     @property
     def required(self) -> tuple[str, ...]:

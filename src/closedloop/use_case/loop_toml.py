@@ -20,17 +20,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from closedloop.decisions.policy import ADDED_LATER, Policy, describe
 from closedloop.errors import UseCaseError
-from closedloop.json_text import read_json
 from closedloop.use_case.contract import (
+    AnswerRule,
     Card,
     Column,
-    GoldenCase,
     Labels,
     Slice,
     Target,
     Training,
     UseCase,
 )
+from closedloop.use_case.golden import load_golden
 from closedloop.use_case.recipe import LEARNERS, Recipe, find_recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -68,6 +68,8 @@ class _File:
     """Every number that can change a decision."""
     card: Card = field(default_factory=Card)
     """What people say about the models."""
+    decision: AnswerRule = field(default=AnswerRule(), metadata=ADDED_LATER)
+    """Which class is answered; for two classes."""
 
 
 # Tables that hold a table for each name.
@@ -139,7 +141,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     described["source"] = {
         key: value for key, value in described["source"].items() if key not in ("root", "url")
     }
-    golden = _load_golden(file, path)
+    golden = load_golden(file.golden, path, file.columns, file.target.classes)
     described["golden"] = describe(golden)
     fingerprint = hashlib.sha256(
         json.dumps(described, sort_keys=True, default=str).encode()
@@ -209,6 +211,28 @@ def _check_names(file: _File, path: Path) -> None:
                 got="the target or the key among the features",
                 then=f"remove [columns.{name}]",
             )
+    cost, classes = file.policy.promotion.cost, file.target.classes
+    if cost and len(cost) != len(classes):
+        raise UseCaseError(
+            where=f"{path}: policy.promotion.cost",
+            wanted=f"a row and a column for each of {len(classes)} classes",
+            got=f"{len(cost)} rows",
+            then="write a row for each true class, in the order of classes",
+        )
+    if file.decision != AnswerRule() and len(classes) != 2:
+        raise UseCaseError(
+            where=f"{path}: decision",
+            wanted="two classes: of more, the likeliest is the answer",
+            got=f"{len(classes)} classes",
+            then="remove [decision]",
+        )
+    if file.decision.choose == "cost" and not cost:
+        raise UseCaseError(
+            where=f"{path}: decision.choose",
+            wanted="cost under [policy.promotion], such as [[0, 1], [5, 0]]",
+            got="none",
+            then="write what each answer costs in each true class",
+        )
     for part in file.slices:
         if part.column not in file.columns:
             near = difflib.get_close_matches(part.column, file.columns, n=1)
@@ -249,40 +273,3 @@ def _check_recipes(file: _File, path: Path) -> None:
                 if near
                 else f'add [recipes.{name}] with learner = "..."',
             ) from None
-
-
-def _load_golden(file: _File, path: Path) -> tuple[GoldenCase, ...]:
-    """The golden cases, a JSON list of {name, row, label, minimum, maximum} beside loop.toml."""
-    if file.golden is None:
-        return ()
-    golden = path.parent / file.golden
-    try:
-        cases = TypeAdapter(tuple[GoldenCase, ...]).validate_python(
-            read_json(golden.read_text(encoding="utf-8"))
-        )
-    except (OSError, ValueError) as error:
-        raise UseCaseError(
-            where=str(golden),
-            wanted="a JSON list of golden cases {name, row, label, minimum, maximum}",
-            got=str(error).splitlines()[0],
-            then="fix the file, or remove golden from loop.toml",
-        ) from None
-    for case in cases:
-        needed = {name for name, column in file.columns.items() if not column.optional}
-        missing = sorted(needed - set(case.row))
-        unknown = sorted(set(case.row) - set(file.columns))
-        if missing or unknown or case.label not in file.target.classes:
-            got = (
-                f"missing {missing}"
-                if missing
-                else f"unknown {unknown}"
-                if unknown
-                else f"label {case.label!r}"
-            )
-            raise UseCaseError(
-                where=f"{golden}: case {case.name}",
-                wanted=f"every feature and a label of {list(file.target.classes)}",
-                got=got,
-                then="fix the case",
-            )
-    return cases

@@ -19,6 +19,24 @@ def replayed(past: Past, name: str) -> tuple[Round, ...]:
     return replay(past, parse_policy(name, past.use_case), fit_first(past))
 
 
+def test_every_policy_is_compared_in_the_measure_of_the_use_case(tmp_path: Path) -> None:
+    """By log loss the rounds, their candidates and the loop's reasons are in log loss; what never
+    trains is the worst, below 0."""
+    past = make_past(tmp_path, make_frames(8))
+    rules = replace(past.use_case.policy.promotion, measure="log_loss")
+    policy = replace(past.use_case.policy, promotion=rules)
+    past = replace(past, use_case=replace(past.use_case, policy=policy))
+    found = run_backtest(past, ("static", "always", "loop"))
+    figures = {known.policy: known.mean_auc for known in found.figures}
+    assert found.measure == "log_loss"
+    assert figures["static"] is not None
+    assert figures["loop"] is not None
+    assert figures["static"] < figures["loop"] < 0
+    reasons = " ".join(lived.reason for lived in found.rounds["loop"])
+    assert "on the same rows: gain in log loss" in reasons
+    assert "AUC +" not in reasons
+
+
 def test_static_never_trains(tmp_path: Path) -> None:
     """Version 1 answers to the end."""
     rounds = replayed(make_past(tmp_path), "static")

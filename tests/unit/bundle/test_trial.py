@@ -151,6 +151,7 @@ VERSIONS: dict[str, Any] = {
     ),
     "a rate that is a text": without("facts", statistics={"plan": {"null_rate": "0"}}),
     "statistics that are a list": without("facts", statistics={"plan": []}),
+    "a threshold beyond 1": without("facts", threshold=1.5),
     "a name that is a number": without("facts", name=7),
     "windows that are numbers": without("facts", trained_windows=(1, 2)),
     "percentages": answering(lambda rows: np.tile([111.86, -110.86], (rows, 1))),

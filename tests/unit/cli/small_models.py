@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def make_rows(number: int, seed: int = 1) -> pd.DataFrame:
     return table
 
 
-def pack(folder: Path, recipe: Any) -> Path:
+def pack(folder: Path, recipe: Any, threshold: float | None = None) -> Path:
     """A proved bundle of a small model."""
     prepared = prepare(make_rows(500), USE_CASE)[list(USE_CASE.columns)]
     labels = ((prepared["spend"] > 50) ^ (prepared["plan"] == "gold")).to_numpy(dtype=int)
@@ -69,6 +70,7 @@ def pack(folder: Path, recipe: Any) -> Path:
     facts = Facts(
         "shop", "key", f"{recipe}/all", ("no", "yes"), ("w0",), "w1", 0.7, {}, CONTENT, 500, "ab"
     )
+    facts = replace(facts, threshold=threshold)
     write_facts(
         folder, facts, prepared.head(20), pipeline.predict_proba(prepared.head(20)), prepared
     )

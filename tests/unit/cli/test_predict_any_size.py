@@ -142,6 +142,21 @@ def test_what_is_not_proved_is_scored_by_its_pipeline(bundle: Path, tmp_path: Pa
     assert said_of(read_scores(out)) == ask_api(bundle, rows, pipeline=True)
 
 
+def test_a_threshold_of_the_version_gives_the_answers(tmp_path: Path) -> None:
+    """In the service, with ONNX and with its pipeline, and in a scored table: the second class from
+    its probability on, far more often than it is the likeliest."""
+    bundle = pack(tmp_path / "bundle", "logistic", threshold=0.2)
+    rows, out = make_rows(300), tmp_path / "scores.parquet"
+    rows.to_parquet(tmp_path / "table.parquet", index=False)
+    score_table(load_version(bundle), 3, tmp_path / "table.parquet", out)
+    said = said_of(read_scores(out))
+    assert said == ask_api(bundle, rows)
+    wanted = ["yes" if shares[1] >= 0.2 else "no" for _, shares in said]
+    assert [answer for answer, _ in said] == wanted
+    assert wanted == [answer for answer, _ in ask_api(bundle, rows, pipeline=True)]
+    assert wanted.count("yes") > 1.2 * sum(shares[1] > 0.5 for _, shares in said)
+
+
 @pytest.mark.parametrize("out", ["scores.csv", "scores.parquet"])
 def test_a_table_that_breaks_off_leaves_the_old_scores(
     bundle: Path, tmp_path: Path, out: str

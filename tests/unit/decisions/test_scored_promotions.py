@@ -43,7 +43,7 @@ ORDINARY = equal_models(LABELS, 5)[0]
 
 def _evidence(
     candidate: Floats,
-    production: Floats,
+    production: Floats | None,
     *,
     labels: Labels = LABELS,
     same_recipe: bool = True,
@@ -64,7 +64,7 @@ def _evidence(
         same_recipe=same_recipe,
         confidence=0.95,
     )
-    return PromotionEvidence(WINDOW, 5, 4, comparison, 0.0)
+    return PromotionEvidence(WINDOW, 5, None if production is None else 4, comparison, 0.0)
 
 
 def _decide(evidence: PromotionEvidence) -> Decision:
@@ -173,6 +173,23 @@ def test_a_slice_with_two_rows_of_a_class_is_not_sure_of_itself() -> None:
     assert decision.action is Action.REJECT
     told = "slice basic has too few rows to judge: 300 rows, 2 of the rarest class"
     assert decision.reason == told
+
+
+def test_a_model_that_never_answers_the_rare_class_is_not_promoted() -> None:
+    """With 1 % positives it is right on 99 % of the rows and ranks them well, yet its F1 is 0."""
+    labels = (np.arange(6000) % 100 == 0).astype(np.int64)
+    ranked = np.random.default_rng(2).normal(4.0 * labels)
+    cautious, bold = _two_columns(ranked - 12), _two_columns(ranked - 3)
+    assert cautious[:, 1].max() < 0.5
+    first = decide_promotion(_evidence(cautious, None, labels=labels), Policy())
+    assert first.action is Action.REJECT
+    assert first.reason == (
+        'F1 of yes: wanted at least 0.300, or choose = "f1" under [decision] for another '
+        "threshold, got 0.0000"
+    )
+    after = decide_promotion(_evidence(cautious, bold, labels=labels), Policy())
+    assert (after.action, after.reason) == (first.action, first.reason)
+    assert decide_promotion(_evidence(bold, None, labels=labels), Policy()).action is Action.PROMOTE
 
 
 def test_one_wrong_golden_answer_keeps_the_candidate_out() -> None:

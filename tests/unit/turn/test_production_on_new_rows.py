@@ -14,8 +14,8 @@ import pytest
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.training.candidates import Split, fit_recipe, split_windows
-from closedloop.turn.candidate import _find_production
 from closedloop.turn.compute import Compute
+from closedloop.turn.judged_production import find_production
 from closedloop.use_case.contract import UseCase
 from tests.unit.training.shop_windows import make_shop, make_windows, poisoned
 
@@ -66,7 +66,7 @@ def ask(
         bundle=None if model is None else SimpleNamespace(scorer=scorer, use_case=use_case),
         production_error="it cannot be loaded",
     )
-    found, error = _find_production(history, split)
+    found, error = find_production(history, split)
     return None if found is None else score_frame(found, split.evaluation.frame), error
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from closedloop.cli.status_view import read_status, show_status
 from closedloop.decisions.checks import Action
+from closedloop.decisions.deciding_measure import Measured
 from closedloop.records.store import Records
 from closedloop.turn.carry_out import carry_out
 
@@ -55,7 +57,32 @@ def test_a_first_version_falls_from_nothing(make_place: Callable[[], Any]) -> No
     assert read_status(place.loop, {})["reference"] is None
     place.loop.registry.register("key", "run", {"val_auc": "0.55"})
     place.loop.registry.promote(1, instead_of=None, reason="first")
-    assert read_status(place.loop, {})["reference"] == {"val_auc": 0.55, "fell_from": None}
+    assert read_status(place.loop, {})["reference"] == {
+        "val_auc": 0.55,
+        "measure": "roc_auc",
+        "value": 0.55,
+        "fell_from": None,
+    }
+
+
+def test_what_losses_are_measured_against_is_in_the_measure_that_decides(shop: Any) -> None:
+    """A log loss that rose is told as one, and a version that another measure promoted says
+    nothing."""
+    policy = shop.loop.use_case.policy
+    rules = replace(policy.promotion, measure="log_loss")
+    use_case = replace(shop.loop.use_case, policy=replace(policy, promotion=rules))
+    shop.loop = replace(shop.loop, use_case=use_case)
+    for number, measured in enumerate((None, -0.30, -0.45)):
+        tags = {"val_auc": "0.8", "val_auc_error": "0.01"}
+        if measured is not None:
+            tags["measured"] = json.dumps(asdict(Measured("log_loss", measured, 0.01)))
+        shop.loop.registry.register(f"key-{number}", f"run-{number}", tags)
+        shop.loop.registry.promote(
+            number + 1, instead_of=shop.loop.registry.production(), reason="better"
+        )
+        if number == 1:
+            assert "what losses are measured against" not in _told(shop)
+    assert "what losses are measured against rises from 0.3000 to 0.4500" in _told(shop)
 
 
 def test_a_last_decision_that_was_superseded_is_shown_as_such(shop: Any) -> None:

@@ -59,6 +59,24 @@ def test_defaults_and_order() -> None:
             changed(slices=[{"name": "s", "column": "c", "value": ["k"]}]),
             "slices[0].value: did you mean values?",
         ),
+        (
+            changed(policy={"promotion": {"measure": "cost"}}),
+            "cost must have a row and a column for each class",
+        ),
+        (
+            changed(policy={"promotion": {"cost": [[0, 1, 1], [5, 0, 1], [1, 1, 0]]}}),
+            "a row and a column for each of 2 classes, 3 rows",
+        ),
+        (changed(decision={"choose": "cost"}), "decision.choose: wanted cost under"),
+        (changed(decision={"choose": "f1", "threshold": 0.2}), "exclude each other"),
+        (changed(decision={"threshold": 1}), "threshold must be between 0 and 1"),
+        (
+            changed(
+                decision={"threshold": 0.3}, target={"column": "y", "classes": ["a", "b", "c"]}
+            ),
+            "decision: wanted two classes",
+        ),
+        (changed(policy={"promotion": {"measure": "auc"}}), "policy.promotion.measure"),
         (changed(columns={"x": {"type": "numerical"}}), "columns.x.type"),
         (
             changed(columns={"x": {"type": "numeric", "allowed": ["k"]}}),
