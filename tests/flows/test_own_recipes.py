@@ -18,6 +18,7 @@ from closedloop.cli.app import main
 from closedloop.cli.service import build_service
 from closedloop.decisions.checks import Action
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
+from closedloop.turn.reproduce import reproduce
 from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -33,8 +34,38 @@ parameters = { max_depth = 2 }
 [recipes.cat]
 learner = "catboost"
 parameters = { depth = 3 }
+
+[recipes.mine]
+estimator = "own_recipe_of_a_test:build"
+trusted = ["own_recipe_of_a_test.Logs"]
 """
-RECIPES = {"wide": "onnx", "xgboost": "pipeline", "cat": "pipeline"}
+MODULE = """
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+
+class Logs(TransformerMixin, BaseEstimator):
+    def fit(self, frame, labels=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, frame):
+        return np.sign(frame.fillna(0)) * np.log1p(np.abs(frame.fillna(0)))
+
+
+def build(task):
+    columns = make_column_transformer(
+        (Logs(), task.numeric), (OneHotEncoder(handle_unknown="ignore"), task.categorical)
+    )
+    model = LogisticRegression(C=0.5, class_weight="balanced", max_iter=500)
+    return make_pipeline(columns, CalibratedClassifierCV(model, cv=3))
+"""
+RECIPES = {"wide": "onnx", "xgboost": "pipeline", "cat": "pipeline", "mine": "pipeline"}
 
 
 def test_recipes_of_your_own_go_all_the_way(
@@ -42,13 +73,15 @@ def test_recipes_of_your_own_go_all_the_way(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A forest with class weights, XGBoost and CatBoost, one after the other."""
+    """A forest with class weights, XGBoost, CatBoost, and a calibrated pipeline with a transformer
+    of the user's module, one after the other."""
     from flows.monitor_flow import monitor_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
-    place = make_place(0, 0, 0, 0, rows=1200)
+    place = make_place(0, 0, 0, 0, 0, rows=1200)
     monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
     written = place.path.read_text(encoding="utf-8") + TABLES
+    (place.path.parent / "own_recipe_of_a_test.py").write_text(MODULE, encoding="utf-8")
     for number, (name, served_by) in enumerate(RECIPES.items(), 1):
         place.path.write_text(written.replace('["logistic"]', f'["{name}"]'), encoding="utf-8")
         train_and_compare_flow(use_case=str(place.path), window=f"month_{number - 1:03d}")
@@ -60,7 +93,7 @@ def test_recipes_of_your_own_go_all_the_way(
             name,
             served_by,
         )
-        raw = loop.source.read("month_003").drop(columns=[loop.use_case.target.column]).head(3)
+        raw = loop.source.read("month_004").drop(columns=[loop.use_case.target.column]).head(3)
         wanted = score_frame(version.scorer, prepare(raw, loop.use_case))
         service = build_service(loop.use_case, place.settings, "127.0.0.1", "here", f"{number}")
         with TestClient(service, base_url="http://127.0.0.1") as client:
@@ -76,15 +109,17 @@ def test_recipes_of_your_own_go_all_the_way(
     before = loop.journal.history(loop.use_case.name)
     environment = {"CLOSEDLOOP_HOME": str(place.settings.home)}
     assert main(["try", "wide", "--use-case", str(place.path)], environment) == 0
-    assert "production is version 3" in capsys.readouterr().out
+    assert "production is version 4" in capsys.readouterr().out
     assert main(["try", "wid", "--use-case", str(place.path)], environment) == 2
     assert "did you mean wide?" in capsys.readouterr().err
     assert loop.journal.history(loop.use_case.name) == before
     assert len(loop.registry.versions()) == len(RECIPES)
 
-    assert roll_back_by_hand(loop).decision.version == 2
-    monitor_flow(use_case=str(place.path), window="month_003")
-    assert loop.journal.history(loop.use_case.name)[-1].decision.window == "month_003"
+    assert roll_back_by_hand(loop).decision.version == 3
+    assert reproduce(loop, 4).proved
+    promote_by_hand(loop, 4)
+    monitor_flow(use_case=str(place.path), window="month_004")
+    assert loop.journal.history(loop.use_case.name)[-1].decision.window == "month_004"
     replayed = run_backtest(
         Past(Stream(loop.source), loop.use_case, CachedCompute(), 1), ["static"]
     )

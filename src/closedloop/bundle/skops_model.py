@@ -28,6 +28,7 @@ from closedloop.bundle.files import (
     write_json,
 )
 from closedloop.bundle.frames import unpack_frame
+from closedloop.bundle.own_code import own_types
 from closedloop.errors import ModelError
 
 # What skops may rebuild beyond scikit-learn's own types. A fixed list: a type that is not on it is
@@ -39,6 +40,8 @@ TRUSTED_TYPES = (
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
@@ -120,12 +123,42 @@ def _as_records(rows: pd.DataFrame) -> list[dict[Any, Any]]:
 def pinned_requirements(pipeline: Any) -> list[str]:
     """The packages that a pipeline needs, in the versions it was fitted with, as pip takes them."""
     # Listed rather than inferred, which takes MLflow ten seconds.
-    model = type(pipeline.steps[-1][1]).__module__.partition(".")[0]
+    last = getattr(pipeline, "steps", [("", pipeline)])[-1][1]
+    model = type(last).__module__.partition(".")[0]
     extra = [name for name in packages_distributions().get(model, ()) if model in _EXTRAS]
     return [
         f"{name}=={version(name)}"
         for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops", *extra[:1])
     ]
+
+
+def refuse_foreign(pipeline: Any) -> None:
+    """Raise ModelError for a fitted pipeline of types that are not trusted, or that skops refuses.
+
+    It writes the pipeline once more, so this is asked where something went wrong already.
+    """
+    from skops.io import dumps, get_untrusted_types
+
+    try:
+        found = set(get_untrusted_types(data=dumps(pipeline)))
+    except Exception as error:
+        raise ModelError(
+            where="the fitted pipeline",
+            wanted="types and functions that skops can write",
+            got=f"{type(error).__name__}: {error}",
+            then="use classes and functions of a module, no lambda and nothing of __main__",
+        ) from error
+    if foreign := sorted(found - {*TRUSTED_TYPES, *own_types()}):
+        listed = ", ".join(f'"{name}"' for name in foreign)
+        then = f"if you know them, add to the recipe: trusted = [{listed}]"
+        if "<lambda>" in listed:
+            then = "use a function with a name in the place of a lambda"
+        raise ModelError(
+            where="the fitted pipeline",
+            wanted="types that closedloop knows, or that loop.toml trusts",
+            got=", ".join(foreign),
+            then=then,
+        )
 
 
 def load_pipeline(content: bytes) -> Any:
@@ -141,12 +174,13 @@ def load_pipeline(content: bytes) -> Any:
         raise ValueError(f"a file is twice in {MODEL_FILE}")
     if sum(file.file_size for file in files) > MAX_BUNDLE_BYTES:
         raise ValueError(f"the files in {MODEL_FILE} have more than {MAX_BUNDLE_BYTES:,} bytes")
-    foreign = sorted(set(get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+    trusted = [*TRUSTED_TYPES, *own_types()]
+    foreign = sorted(set(get_untrusted_types(data=content)) - set(trusted))
     if foreign:
         raise ModelError(
             where=MODEL_FILE,
-            wanted="only types of the learners that closedloop knows",
+            wanted="only types of the learners that closedloop knows, or that loop.toml trusts",
             got=", ".join(foreign),
             then="do not serve this file: closedloop, or this version of it, did not make it",
         )
-    return loads(content, trusted=list(TRUSTED_TYPES))
+    return loads(content, trusted=trusted)

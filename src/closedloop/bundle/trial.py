@@ -24,6 +24,7 @@ from typing import Literal
 
 from closedloop.bundle.files import ONNX_FILE, model_digest, read_facts, read_file, read_proof
 from closedloop.bundle.loaded import LoadedVersion, load_version, load_with_pipeline
+from closedloop.bundle.own_code import allow, own_code
 from closedloop.errors import ModelError
 
 # A usual version takes one to three seconds, most of it the start of Python and its libraries.
@@ -90,6 +91,7 @@ def _alone(tried: Path) -> Iterator[None]:
 
 def _try(folder: Path, what: str) -> None:
     command = [sys.executable, "-m", "closedloop.bundle.trial", str(folder), what]
+    command += [json.dumps(own_code())]
     few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
         done = subprocess.run(
@@ -127,8 +129,13 @@ def _failure(folder: Path, got: str) -> ModelError:
     )
 
 
-def main(folder: Path, what: str) -> int:
-    """Load and ask the version in this process, with limits; 0 when all is well."""
+def main(folder: Path, what: str, own: str) -> int:
+    """Load and ask the version in this process, with limits; 0 when all is well.
+
+    `own` is what `own_code` of the other process said.
+    """
+    for place, types in json.loads(own):
+        allow(Path(place), types)
     for limit, most in (
         (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_DATA, MEMORY_BYTES),
@@ -162,4 +169,4 @@ def main(folder: Path, what: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:4]))

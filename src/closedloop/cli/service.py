@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from closedloop.bundle.explaining import ExplainProcess
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.own_code import allow_own_code
 from closedloop.bundle.trial import load_tried
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.foreign import OwnHosts
@@ -61,6 +62,7 @@ def build_service(
     from api.model.follower import Follower
     from api.model.live import Production
 
+    allow_own_code(use_case)
     engine = open_engine(settings.store_url)
     journal, reader = Journal(engine), _open_reader(use_case, settings)
 

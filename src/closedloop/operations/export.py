@@ -12,6 +12,7 @@ from typing import Any
 
 from closedloop.bundle.files import FACTS_FILE, ONNX_FILE, Facts, read_file, write_json
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.own_code import own_types
 from closedloop.bundle.skops_model import TRUSTED_TYPES
 from closedloop.errors import ModelError, UseCaseError
 from closedloop.operations.score_script import write_script
@@ -104,5 +105,5 @@ def _describe_contract(loaded: LoadedVersion, number: int) -> dict[str, Any]:
         "required": list(use_case.required),
         "numeric": list(use_case.numeric),
         "categorical": list(use_case.categorical),
-        "trusted_types": list(TRUSTED_TYPES),
+        "trusted_types": [*TRUSTED_TYPES, *own_types()],
     }

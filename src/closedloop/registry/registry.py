@@ -6,13 +6,16 @@ Every change can be repeated after a crash: it looks at what is there before it 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle.skops_model import TRUSTED_TYPES, pinned_requirements
+from closedloop.bundle.own_code import own_types
+from closedloop.bundle.skops_model import TRUSTED_TYPES, pinned_requirements, refuse_foreign
 from closedloop.errors import RegistryError
 from closedloop.registry.download import find_downloads
 from closedloop.registry.runs import DIGEST, KEY, MODEL_PATH
@@ -39,12 +42,12 @@ class Registry(Versions):
         """
         import mlflow.sklearn
 
-        with self._reaching("write the model file"):
+        with self._reaching("write the model file"), _naming_foreign_types(pipeline):
             mlflow.sklearn.save_model(
                 pipeline,
                 str(folder),
                 serialization_format="skops",
-                skops_trusted_types=list(TRUSTED_TYPES),
+                skops_trusted_types=[*TRUSTED_TYPES, *own_types()],
                 signature=_describe_columns(sample, answers),
                 pip_requirements=pinned_requirements(pipeline),
                 pyfunc_predict_fn="predict_proba",
@@ -161,6 +164,16 @@ class Registry(Versions):
             tags[DECISION] = str(decision)
         for tag, value in tags.items():
             self._client.set_model_version_tag(self.name, str(number), tag, value)
+
+
+@contextmanager
+def _naming_foreign_types(pipeline: Any) -> Iterator[None]:
+    """Say which types are not trusted, where MLflow refuses to write them."""
+    try:
+        yield
+    except Exception:
+        refuse_foreign(pipeline)
+        raise
 
 
 def _describe_columns(sample: pd.DataFrame, answers: np.ndarray) -> Any:

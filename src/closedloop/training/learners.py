@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from closedloop.errors import ModelError, UseCaseError
+from closedloop.training.own_estimator import find_function
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import LEARNERS
 
@@ -52,9 +53,13 @@ def make_learner(learner: str, parameters: Mapping[str, Any], rows: int, seed: i
 def check_recipes(use_case: UseCase) -> None:
     """Raise UseCaseError for a parameter that a learner of [recipes] does not have.
 
-    Raises ModelError when its package is not installed. Without [recipes] nothing is imported.
+    Raises ModelError when its package is not installed, or an estimator not found. Without
+    [recipes] nothing is imported.
     """
     for name, recipe in use_case.recipes.items():
+        if recipe.estimator is not None:
+            find_function(recipe.estimator)
+            continue
         learner = recipe.learner or name
         known = find_parameters(learner)
         for parameter in recipe.parameters:

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from closedloop.errors import ModelError
 from closedloop.training.learners import FEW_ROWS, make_learner
+from closedloop.training.own_estimator import build_estimator, check_answers, fitting_arguments
 from closedloop.use_case.recipe import Recipe
 
 HistoryKind = Literal["all", "recent"]
@@ -59,7 +60,7 @@ def fit(
     weights: NDArray[np.floating[Any]] | None = None,
     seed: int,
     classes: Sequence[str] | None = None,
-) -> Pipeline:
+) -> Any:
     """Fit a recipe, or a learner by name, on a prepared frame.
 
     The same arguments give the same pipeline.
@@ -71,9 +72,9 @@ def fit(
     """
     labels = np.asarray(labels)
     _refuse_missing_classes(labels, classes)
-    learner, parameters = (
-        (recipe, {}) if isinstance(recipe, str) else (str(recipe.learner), recipe.parameters)
-    )
+    if isinstance(recipe, str):
+        recipe = Recipe(recipe)  # type: ignore[arg-type]  # baseline, which is ours, too
+    learner = str(recipe.estimator or recipe.learner)
     if not numeric and not categorical:
         raise ModelError(
             where=f"recipe {learner}",
@@ -81,18 +82,29 @@ def fit(
             got="none",
             then="add one to [columns] of loop.toml",
         )
-    has_empty = bool(frame[list(numeric)].isna().all().any())
-    pipeline = Pipeline(
-        [
-            ("columns", _columns(learner, numeric, categorical, has_empty)),
-            ("model", make_learner(learner, parameters, len(labels), seed)),
-        ]
-    )
-    fitting = {} if weights is None else {"model__sample_weight": _scaled(weights, len(labels))}
+    scaled = None if weights is None else _scaled(weights, len(labels))
+    if recipe.estimator is not None:
+        known = classes or tuple(map(str, range(1 + int(labels.max()))))
+        pipeline = build_estimator(recipe, numeric, categorical, known, seed)
+    else:
+        has_empty = bool(frame[list(numeric)].isna().all().any())
+        pipeline = Pipeline(
+            [
+                ("columns", _columns(learner, numeric, categorical, has_empty)),
+                ("model", make_learner(learner, recipe.parameters, len(labels), seed)),
+            ]
+        )
+    fitting = fitting_arguments(recipe, pipeline, scaled)
+    rows = frame[[*numeric, *categorical]]
     try:
         # On few rows, threads mostly wait for one another, and not every learner can be told.
         with threadpool_limits(1 if len(labels) < FEW_ROWS else None, user_api="openmp"):
-            return pipeline.fit(frame[[*numeric, *categorical]], labels, **fitting)
+            fitted = pipeline.fit(rows, labels, **fitting)
+        if recipe.estimator is not None:
+            check_answers(recipe, fitted, rows, len(known))
+        return fitted
+    except ModelError:
+        raise
     except Exception as error:  # each learner has errors of its own
         raise ModelError(
             where=f"recipe {learner}",

@@ -174,7 +174,7 @@ def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
         evaluation_window=chosen.window,
         val_auc=chosen.candidate.val_auc,
         statistics=statistics,
-        use_case={name: value for name, value in use_case.content.items() if name != "golden"},
+        use_case=use_case.stored_content,
         rows=sum(len(window.labels) for window in candidate.refitted),
         data_digest="-".join(window.digest[:12] for window in candidate.refitted),
         val_auc_error=chosen.candidate.val_auc_error,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from closedloop.bundle.own_code import allow_own_code
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
@@ -89,6 +90,7 @@ def open_loop(
         settings = Settings()
         os.umask(choose_umask(settings.home_folder))
     read = load_use_case(use_case or settings.use_case)
+    allow_own_code(read)
     check_recipes(read)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)

@@ -110,9 +110,9 @@ def _as_trained(facts: Facts, today: UseCase) -> UseCase:
 
 
 def _compare_contracts(then: UseCase, today: UseCase) -> Iterator[str]:
-    unimportant = {"golden", "description", "schedule"}
-    names = {*then.content, *today.content} - unimportant
-    changed = [name for name in names if then.content.get(name) != today.content.get(name)]
+    before, now = then.stored_content, today.stored_content
+    names = {*before, *now} - {"description", "schedule", "card"}
+    changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:
         yield f"loop.toml has changed since: {', '.join(sorted(changed))}; that of then was used"
 

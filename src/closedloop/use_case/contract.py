@@ -223,6 +223,16 @@ class UseCase:
     decision: AnswerRule = AnswerRule()
 
     @property
+    def stored_content(self) -> dict[str, Any]:
+        """The content that is stored with a model: no golden cases, and which code was meant."""
+        content = {name: value for name, value in self.content.items() if name != "golden"}
+        for name, recipe in self.recipes.items():
+            if recipe.code:
+                table = {**content["recipes"][name], "code": recipe.code}
+                content["recipes"] = {**content["recipes"], name: table}
+        return content
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The features that a table or a request must hold."""
         return tuple(name for name, column in self.columns.items() if not column.optional)

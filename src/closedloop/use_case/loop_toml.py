@@ -31,7 +31,7 @@ from closedloop.use_case.contract import (
     UseCase,
 )
 from closedloop.use_case.golden import load_golden
-from closedloop.use_case.recipe import LEARNERS, Recipe, find_recipe
+from closedloop.use_case.recipe import LEARNERS, Recipe, find_recipe, with_code
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
 
@@ -132,6 +132,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
         ) from None
     _check_names(file, path)
     _check_recipes(file, path)
+    recipes = {name: with_code(recipe, path.parent) for name, recipe in file.recipes.items()}
     # The schedule and what people say change no decision: they are not part of the fingerprint.
     described = {
         key: value
@@ -143,6 +144,8 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     }
     golden = load_golden(file.golden, path, file.columns, file.target.classes)
     described["golden"] = describe(golden)
+    if recipes:
+        described["recipes"] = describe(recipes)
     fingerprint = hashlib.sha256(
         json.dumps(described, sort_keys=True, default=str).encode()
     ).hexdigest()[:12]
@@ -151,7 +154,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
         **{
             **values,
             "columns": MappingProxyType(file.columns),
-            "recipes": MappingProxyType(file.recipes),
+            "recipes": MappingProxyType(recipes),
             "golden": golden,
             "path": path.resolve(),
             "fingerprint": fingerprint,
