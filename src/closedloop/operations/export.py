@@ -101,6 +101,7 @@ def _describe_contract(loaded: LoadedVersion, number: int) -> dict[str, Any]:
         "version": number,
         "target": use_case.target.column,
         "classes": list(loaded.facts.classes),
+        "threshold": loaded.facts.threshold,
         "columns": {name: asdict(column) for name, column in use_case.columns.items()},
         "required": list(use_case.required),
         "numeric": list(use_case.numeric),

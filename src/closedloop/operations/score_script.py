@@ -33,6 +33,8 @@ texts = [read_category(known)(row.get(name)) for name, known in zip(names, allow
 {scoring}
 probabilities = dict(zip(contract["classes"], map(float, answers)))
 best = max(probabilities, key=probabilities.get)
+if (threshold := contract["threshold"]) is not None:
+    best = contract["classes"][int(answers[1] >= threshold)]
 print(json.dumps({{"prediction": best, "probabilities": probabilities}}))
 '''
 

@@ -40,6 +40,8 @@ ROWS: list[dict[str, Any]] = [
 def make_loop(folder: Path, make_mlflow_tables: Callable[[Path], None], difference: float) -> Loop:
     """A loop with one version, which is served by ONNX when its proof allows a difference."""
     turned = write_loop(folder, 2, recipe="lightgbm", history="all", difference=difference)
+    with (folder / "loop.toml").open("a", encoding="utf-8") as file:
+        file.write("[decision]\nthreshold = 0.03\n")
     make_mlflow_tables(folder / "home")
     turned.train("2026-02")
     return turned.open()
@@ -112,6 +114,8 @@ def test_the_folder_scores_as_the_api_does_without_closedloop(
         list(row) for row in zip(*answered.shares, strict=True)
     ]
     assert {tuple(found["probabilities"]) for found in scored} == {("no", "yes")}
+    likeliest = [max(found["probabilities"], key=found["probabilities"].get) for found in scored]
+    assert [found["prediction"] for found in scored] != likeliest
     assert [found["prediction"] for found in scored] == [
         ["no", "yes"][best] for best in answered.best
     ]
