@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from closedloop.bundle.own_code import allow, own_code
 from closedloop.bundle.trial import MEMORY_BYTES, load_tried
 from closedloop.errors import ModelError
 
@@ -71,8 +72,9 @@ class ExplainProcess:
     def __init__(self, folder: Path, tried: Path) -> None:
         few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._folder, self._ready = folder, False
+        command = [sys.executable, "-m", "closedloop.bundle.explaining", str(folder), str(tried)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "closedloop.bundle.explaining", str(folder), str(tried)],
+            [*command, json.dumps(own_code())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **few},
@@ -140,8 +142,13 @@ def explain_rows(
     )
 
 
-def main(folder: Path, tried: Path) -> int:
-    """Say when the version is loaded, then explain each line until there are no more."""
+def main(folder: Path, tried: Path, own: str) -> int:
+    """Say when the version is loaded, then explain each line until there are no more.
+
+    `own` is what `own_code` of the other process said.
+    """
+    for place, types in json.loads(own):
+        allow(Path(place), types)
     with contextlib.suppress(OSError):
         os.nice(19)
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
@@ -183,4 +190,4 @@ def _write(out: IO[bytes] | None, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from closedloop.errors import ModelError
 from closedloop.use_case.contract import UseCase
 
 _TRUSTED: dict[str, set[str]] = {}
@@ -30,6 +31,22 @@ def allow(folder: Path, types: Iterable[str]) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     _TRUSTED.setdefault(str(folder), set()).update(types)
+
+
+def refuse_own_code_of_others(name: str, theirs: UseCase, ours: UseCase) -> None:
+    """Raise ModelError when a version's recipe names code that the loop.toml here does not name.
+
+    Whoever can write to the registry would choose what is imported and called.
+    """
+    recipe = theirs.recipes.get(name)
+    known = {recipe.estimator for recipe in ours.recipes.values()}
+    if recipe is not None and recipe.estimator is not None and recipe.estimator not in known:
+        raise ModelError(
+            where=f"recipe {name} of the version",
+            wanted="an estimator that loop.toml names here",
+            got=recipe.estimator,
+            then=f"keep [recipes.{name}] in loop.toml while a version of it may be fitted again",
+        )
 
 
 def own_types() -> tuple[str, ...]:

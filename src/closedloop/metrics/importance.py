@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from closedloop.metrics.auc import Labels, Probabilities, measure_auc
 
 SHUFFLES = 5
-_MOST_ROWS, _FEWEST_ROWS, _MOST_VALUES = 2_000, 500, 40_000
+_MOST_ROWS, _FEWEST_ROWS, _MOST_VALUES = 1_000, 500, 20_000
 
 Predict = Callable[[pd.DataFrame], Probabilities]
 
@@ -75,7 +75,7 @@ def measure_importance(
     """The importance of the `columns`, and its change against production on the same rows.
 
     `predict` answers prepared rows of the `frame`. Of many rows or columns a part is scored, at
-    most 2,000 rows. None when a class has no row.
+    most 1,000 rows. None when a class has no row.
     """
     draw = np.random.default_rng(seed)
     rows = _choose_rows(labels, len(columns), draw)

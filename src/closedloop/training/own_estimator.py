@@ -57,7 +57,7 @@ def build_estimator(
     columns = dict.fromkeys(numeric, "numeric") | dict.fromkeys(categorical, "categorical")
     try:
         made = build(Task(MappingProxyType(columns), tuple(classes), seed))
-    except Exception as error:  # it may raise anything
+    except (Exception, SystemExit) as error:  # it may raise anything
         raise _refusal(recipe, "an estimator", f"{type(error).__name__}: {error}") from error
     if not hasattr(made, "fit") or not hasattr(made, "predict_proba"):
         raise _refusal(
@@ -71,7 +71,7 @@ def find_function(estimator: str) -> Any:
     module, _, name = estimator.partition(":")
     try:
         return getattr(import_module(module), name)
-    except Exception as error:  # a module may raise anything
+    except (Exception, SystemExit) as error:  # a module may raise anything
         raise ModelError(
             where=f"estimator {estimator}",
             wanted=f"a module {module} beside loop.toml, or installed, with a function {name}",

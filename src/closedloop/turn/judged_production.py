@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from closedloop.bundle.own_code import refuse_own_code_of_others
 from closedloop.bundle.scorer import Scorer
 from closedloop.training.candidates import Split
 from closedloop.training.recipes import parse_recipe
@@ -22,8 +23,9 @@ def find_production(history: History[Parts], split: Split) -> tuple[Scorer | Non
         return None, None
     fitted_through = history.place(live.trained_through)
     if fitted_through is not None and split.evaluation.index <= fitted_through:
-        theirs = history.bundle.use_case.recipes if history.bundle else use_case.recipes
-        as_fitted = replace(use_case, recipes=theirs)
+        theirs = history.bundle.use_case if history.bundle else use_case
+        refuse_own_code_of_others(parse_recipe(live.recipe)[0], theirs, use_case)
+        as_fitted = replace(use_case, recipes=theirs.recipes)
         return history.loop.compute.fit(live.recipe, split.history, as_fitted), None
     if history.bundle is None:
         return None, history.production_error

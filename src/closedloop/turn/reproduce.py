@@ -16,10 +16,12 @@ import numpy as np
 from closedloop.bundle.files import Facts, read_file
 from closedloop.bundle.frames import measure_difference
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.own_code import refuse_own_code_of_others
 from closedloop.bundle.scorer import Scorer, largest_difference, pack_rows
 from closedloop.json_text import read_json
 from closedloop.records.as_windows import PREFIX
 from closedloop.training.candidates import LabelledWindow
+from closedloop.training.recipes import parse_recipe
 from closedloop.turn.open import Loop, choose_source, read_git_revision
 from closedloop.turn.origin import describe_platform
 from closedloop.turn.register import EVIDENCE_FILE
@@ -91,6 +93,8 @@ def reproduce(loop: Loop, number: int) -> Reproduction:
     )
     if differences:
         return found
+    name, _ = parse_recipe(bundle.facts.recipe)
+    refuse_own_code_of_others(name, use_case, loop.use_case)
     fitted = loop.compute.fit(bundle.facts.recipe, windows, use_case)
     difference, rows = _compare_scores(bundle, fitted)
     found = replace(found, rows=rows, largest_difference=difference)

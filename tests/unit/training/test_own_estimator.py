@@ -15,7 +15,7 @@ import pytest
 import skops.io
 
 from closedloop.bundle import own_code
-from closedloop.bundle.own_code import allow_own_code
+from closedloop.bundle.own_code import allow_own_code, refuse_own_code_of_others
 from closedloop.bundle.skops_model import load_pipeline, refuse_foreign
 from closedloop.errors import ClosedLoopError, ModelError, UseCaseError
 from closedloop.training.candidates import fit_recipe
@@ -171,6 +171,20 @@ def test_another_code_is_another_recipe(tmp_path: Path) -> None:
     after = parse_use_case(dict(before.content), tmp_path / "loop.toml")
     assert after.fingerprint != before.fingerprint
     assert after.recipes != before.recipes
+
+
+def test_a_version_cannot_bring_an_estimator_of_its_own(tmp_path: Path) -> None:
+    """Its facts may name any function; only those that loop.toml names here are called."""
+    ours = use_case(tmp_path)
+    refuse_own_code_of_others("mine", ours, ours)
+    recipes = {"mine": {"estimator": "sys:exit"}}
+    theirs = parse_use_case({**ours.content, "recipes": recipes}, tmp_path / "loop.toml")
+    with pytest.raises(
+        ModelError, match=r"estimator that loop\.toml names here, got sys"
+    ):
+        refuse_own_code_of_others("mine", theirs, ours)
+    with pytest.raises(ModelError, match="got SystemExit"):
+        fit_recipe("mine/all", make_windows(theirs), theirs)
 
 
 def test_a_frame_without_classes_named_is_counted(tmp_path: Path) -> None:
