@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from closedloop.bundle.contribution_columns import Encoded, read_encoding
 from closedloop.bundle.frames import pack_frame, unpack_frame
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.bundle.onnx_trees import read_lightgbm
 from closedloop.bundle.sampled_contributions import Sampler
 from closedloop.bundle.scorer import pack_rows
 from closedloop.bundle.skops_model import BACKGROUND_ROWS, choose_background
@@ -66,7 +67,7 @@ class Explainer:
         self.method: Method = "sampled"
         self.evaluations = 0
         encoding = read_encoding(self._pipeline, self.columns)
-        if encoding and type(encoding.model).__name__ in _TREES:
+        if encoding and _adds_up_to_log_odds(encoding.model):
             self.method = "tree"
             self._explain = _trees(encoding, _TREES[type(encoding.model).__name__])
         elif encoding and _is_linear(encoding.model):
@@ -128,6 +129,17 @@ def _lightgbm(model: Any, encoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[
 
 
 _TREES = {"LGBMClassifier": _lightgbm}
+
+
+def _adds_up_to_log_odds(model: Any) -> bool:
+    """Whether it is a boosted model whose trees' sum is the margin; of averages it is not."""
+    if type(model).__name__ not in _TREES:
+        return False
+    try:
+        read_lightgbm(model)
+    except ModelError:
+        return False
+    return True
 
 
 def _is_linear(model: Any) -> bool:

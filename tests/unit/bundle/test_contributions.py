@@ -21,6 +21,7 @@ from closedloop.bundle.sampled_contributions import Sampler
 from closedloop.bundle.skops_model import BACKGROUND_ROWS, PipelineScorer
 from closedloop.errors import ModelError
 from closedloop.training.recipes import fit
+from closedloop.use_case.recipe import Recipe
 from tests.unit.bundle.shop import (
     CATEGORICAL,
     FACTS,
@@ -108,6 +109,16 @@ def test_what_a_column_adds_is_under_its_name(recipe: str) -> None:
         assert np.allclose(spend, 0)
     assert np.allclose(visits, 0)
     assert np.allclose(added[0].values[:, 0, places[1]], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"sigmoid": 2.0}, {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1}],
+    ids=["steeper", "averaged"],
+)
+def test_trees_whose_sum_is_not_the_log_odds_are_sampled(parameters: dict[str, Any]) -> None:
+    """TreeSHAP would explain another number than the one that is answered."""
+    assert Explainer(make_version(Recipe("lightgbm", parameters))).method == "sampled"
 
 
 def sampled(version: LoadedVersion, background: pd.DataFrame, table: pd.DataFrame) -> Any:

@@ -179,9 +179,7 @@ def test_a_version_cannot_bring_an_estimator_of_its_own(tmp_path: Path) -> None:
     refuse_own_code_of_others("mine", ours, ours)
     recipes = {"mine": {"estimator": "sys:exit"}}
     theirs = parse_use_case({**ours.content, "recipes": recipes}, tmp_path / "loop.toml")
-    with pytest.raises(
-        ModelError, match=r"estimator that loop\.toml names here, got sys"
-    ):
+    with pytest.raises(ModelError, match=r"estimator that loop\.toml names here, got sys"):
         refuse_own_code_of_others("mine", theirs, ours)
     with pytest.raises(ModelError, match="got SystemExit"):
         fit_recipe("mine/all", make_windows(theirs), theirs)
