@@ -83,6 +83,17 @@ class LoadedVersion:
         packed = pack_rows(self.self_test.rows, self.scorer.numeric, self.scorer.categorical)
         return largest_difference(self.scorer.probabilities(*packed), self.self_test.answers)
 
+    def require_self_test(self, version: int) -> None:
+        """Raise ModelError when the scorer here does not repeat the fitted pipeline's answers."""
+        difference, tolerance = self.measure_self_test(), self.scorer.self_test_tolerance
+        if not difference <= tolerance:
+            raise ModelError(
+                where=f"version {version}",
+                wanted=f"its self-test reproduced within {tolerance:g}",
+                got=f"a difference of {difference:g}",
+                then="compare the library versions here with those it was trained with",
+            )
+
 
 def load_version(folder: Path) -> LoadedVersion:
     """Load a bundle with the scorer that its proof names: ONNX, or else its pipeline.

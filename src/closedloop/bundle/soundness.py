@@ -191,6 +191,8 @@ def _histogram_tree(nodes: Any, width: int) -> tuple[Any, Any, Any, int, int]:
 
 def _xgboost_trees(booster: Any, width: int) -> Iterator[tuple[Any, Any, Any, int, int]]:
     content = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    if content["name"] != "gbtree":
+        raise _refusal("XGBoost's gbtree, whose trees add up", str(content["name"]))
     for tree in content["model"]["trees"]:
         names = ("left_children", "right_children", "split_indices", "split_type")
         left, right, columns, kinds = (np.array(tree[name], dtype=np.int64) for name in names)

@@ -120,14 +120,7 @@ def score_table(
     in a good year. The first violation of each column is returned, with its rows. Duplicate keys
     are noticed only within a chunk.
     """
-    difference, tolerance = model.measure_self_test(), model.scorer.self_test_tolerance
-    if not difference <= tolerance:
-        raise ModelError(
-            where=f"version {version}",
-            wanted=f"its self-test reproduced within {tolerance:g}",
-            got=f"a difference of {difference:g}",
-            then="compare the library versions here with those it was trained with",
-        )
+    model.require_self_test(version)
     use_case, rows, violations = model.use_case, 0, dict[str, Violation]()
     features, others = (
         list(use_case.columns),

@@ -23,6 +23,7 @@ from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
+from closedloop.bundle.soundness import check_version
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.json_text import read_json
@@ -124,6 +125,7 @@ def package(
     )
     _log_what_serves(facts.recipe, proof)
     packed = load_with_pipeline(folder)
+    check_version(packed)  # what another installation would refuse is refused here, too
     tried = pd.concat(
         [judged, make_awkward_rows(judged, use_case.numeric, use_case.categorical)],
         ignore_index=True,
