@@ -6,12 +6,14 @@ import faulthandler
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.postgres import close_connections
 
 # Set before any library is imported, because MLflow and Prefect read these once.
 QUIET = {
@@ -39,6 +41,13 @@ for name in [
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(autouse=True)
+def close_what_a_test_left_connected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Autouse fixtures are set up first and torn down last."""
+    yield
+    close_connections(request.config)
 
 
 @pytest.fixture(scope="session")

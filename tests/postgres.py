@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 
 def find_programs() -> Path | None:
@@ -37,6 +40,7 @@ class Cluster:
     folder: Path
     owner: str | None
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    opened: list[psycopg.Connection] = field(default_factory=list)
 
     def create(self) -> None:
         if self.owner:
@@ -63,6 +67,16 @@ class Cluster:
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", "data", "-w", "-m", "immediate", "stop")
+
+    def remember(self, connection: object, _record: object) -> None:
+        """Called with each connection that a pool of this process opens."""
+        if isinstance(connection, psycopg.Connection):
+            self.opened.append(connection)
+
+    def close_connections(self) -> None:
+        """Those that a test left open would warn when they are collected, in any later test."""
+        while self.opened:
+            self.opened.pop().close()
 
     def make_database(self) -> str:
         """SQLAlchemy address of a new, empty database."""
@@ -125,7 +139,14 @@ def _start(programs: Path, config: pytest.Config) -> Cluster:
     cluster = Cluster(programs, folder, owner)
     cluster.create()
     config.add_cleanup(cluster.stop)  # cleanups run in reverse order
+    event.listen(Pool, "connect", cluster.remember)
     return cluster
+
+
+def close_connections(config: pytest.Config) -> None:
+    """What the test that just ended left connected, if the cluster runs."""
+    if (cluster := config.stash.get(_RUNNING, None)) is not None:
+        cluster.close_connections()
 
 
 @pytest.fixture

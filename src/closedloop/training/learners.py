@@ -28,6 +28,16 @@ _CLASSES = {
     "xgboost": "xgboost:XGBClassifier",
     "catboost": "catboost:CatBoostClassifier",
 }
+# What a class hands on to its library without naming it. Not linear_tree: trees with formulas in
+# their leaves cannot be checked before they are asked.
+_HANDED_ON = {
+    "lightgbm": (
+        *("cat_l2", "cat_smooth", "extra_trees", "feature_fraction_bynode", "is_unbalance"),
+        *("interaction_constraints", "max_bin", "max_cat_threshold", "max_cat_to_onehot"),
+        *("max_delta_step", "min_data_in_bin", "min_data_per_group", "monotone_constraints"),
+        *("path_smooth", "scale_pos_weight"),
+    ),
+}
 # What catboost calls the seed; it knows the usual name too, and refuses both at once.
 _SEEDS = ("random_state", "random_seed", "seed")
 
@@ -87,7 +97,7 @@ def find_parameters(learner: str) -> tuple[str, ...]:
     named = {each.name for each in signed if each.kind is not each.VAR_KEYWORD}
     # Some name only a few in their signature, and know more of their own.
     named |= set(kind().get_params()) if len(named) < len(signed) else set()
-    return tuple(sorted(named | {*_settings(learner, 1)}))
+    return tuple(sorted(named | {*_settings(learner, 1), *_HANDED_ON.get(learner, ())}))
 
 
 def _find_class(learner: str) -> Any:

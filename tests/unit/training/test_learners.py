@@ -91,6 +91,16 @@ def test_every_learner_tells_its_parameters(learner: str) -> None:
     assert made.get_params()["random_state"] == 1
 
 
+def test_what_lightgbm_hands_on_is_known_to_its_library() -> None:
+    """An unknown name would be a warning only, and change nothing."""
+    from lightgbm.basic import _ConfigAliases
+
+    assert {*learners._HANDED_ON["lightgbm"]} <= {*_ConfigAliases._get_all_param_aliases()}
+    check_recipes(use_case(lightgbm={"parameters": {"max_bin": 63, "scale_pos_weight": 2.0}}))
+    with pytest.raises(UseCaseError, match=r"got parameters\.linear_tree"):
+        check_recipes(use_case(lightgbm={"parameters": {"linear_tree": True}}))
+
+
 def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """xgboost and catboost are installed by those who want them."""
     monkeypatch.setitem(learners._CLASSES, "xgboost", "xgboost_is_away:XGBClassifier")

@@ -13,25 +13,15 @@ from tests.turned_loop import write_loop
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("learner", "parameters", "said"),
-    [
-        ("lightgbm", "{ linear_tree = true }", "leaves that are numbers"),
-        ("xgboost", '{ booster = "dart" }', "got dart"),
-    ],
-)
 def test_a_model_that_others_would_refuse_is_not_registered(
     tmp_path: Path,
     make_mlflow_tables: Callable[[Path], None],
-    learner: str,
-    parameters: str,
-    said: str,
 ) -> None:
     """Its trees could not be checked before they are asked elsewhere, or after an upgrade here."""
-    turned = write_loop(tmp_path / "shop", 2, recipe=learner, history="all")
+    turned = write_loop(tmp_path / "shop", 2, recipe="xgboost", history="all")
     with (tmp_path / "shop" / "loop.toml").open("a", encoding="utf-8") as file:
-        file.write(f"[recipes.{learner}]\nparameters = {parameters}\n")
+        file.write('[recipes.xgboost]\nparameters = { booster = "dart" }\n')
     make_mlflow_tables(tmp_path / "shop" / "home")
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match="got dart"):
         turned.train("2026-02")
     assert turned.open().registry.versions() == ()
