@@ -125,10 +125,11 @@ def pinned_requirements(pipeline: Any) -> list[str]:
     # Listed rather than inferred, which takes MLflow ten seconds.
     last = getattr(pipeline, "steps", [("", pipeline)])[-1][1]
     model = type(last).__module__.partition(".")[0]
-    extra = [name for name in packages_distributions().get(model, ()) if model in _EXTRAS]
+    # Asking for all distributions takes a second: only for those that have more than one name.
+    extra = packages_distributions()[model][:1] if model in _EXTRAS else []
     return [
         f"{name}=={version(name)}"
-        for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops", *extra[:1])
+        for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops", *extra)
     ]
 
 
