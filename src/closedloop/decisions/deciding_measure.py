@@ -15,10 +15,11 @@ ROC_AUC: MeasureName = "roc_auc"
 
 @dataclass(frozen=True)
 class Measure:
-    """The words of a measure; `loss` when less of it is better."""
+    """The words of a measure; `loss` when less of it is better, `most` its largest value."""
 
     words: str
     loss: bool = False
+    most: float = 1.0
 
     @property
     def gain(self) -> str:
@@ -38,9 +39,9 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "roc_auc": Measure("AUC"),
     "average_precision": Measure("average precision"),
-    "log_loss": Measure("log loss", loss=True),
-    "brier": Measure("Brier score", loss=True),
-    "cost": Measure("cost", loss=True),
+    "log_loss": Measure("log loss", loss=True, most=1e9),
+    "brier": Measure("Brier score", loss=True, most=2.0),
+    "cost": Measure("cost", loss=True, most=1e9),
 }
 
 

@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
-from closedloop.decisions.deciding_measure import ROC_AUC, MeasureName
+from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
 
 # Metadata of a field that older files do not know. While it has its default it is left out of
 # fingerprints: an installation that is brought up to date keeps the keys of its decisions.
@@ -52,6 +52,9 @@ def _check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
         or not all(0 <= each < 1e9 for line in cost for each in line)
     ):
         raise ValueError("cost must have a row and a column for each class, of numbers from 0 on")
+    for number, line in enumerate(cost):
+        if any(line[number] >= each for place, each in enumerate(line) if place != number):
+            raise ValueError("cost must be least for the right answer, in each row of a true class")
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class RetrainingPolicy:
 
     def __post_init__(self) -> None:
         _between("max_drift_share", self.max_drift_share, 0, 1)
-        _between("max_auc_loss", self.max_auc_loss, 0, 1)
+        _between("max_auc_loss", self.max_auc_loss, 0, 1e9)
         _between("max_age_windows", self.max_age_windows, 1, 10_000)
         _between("memory_windows", self.memory_windows, 1, 1_000)
         _between("needed_windows", self.needed_windows, 1, self.memory_windows)
@@ -185,9 +188,9 @@ class PromotionPolicy:
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
-        _between("min_delta", self.min_delta, 0, 1)
-        _between("max_loss", self.max_loss, 0, 1)
-        _between("min_recent_gain", self.min_recent_gain, 0, 1)
+        _between("min_delta", self.min_delta, 0, 1e9)
+        _between("max_loss", self.max_loss, 0, 1e9)
+        _between("min_recent_gain", self.min_recent_gain, 0, 1e9)
         _between("min_rows", self.min_rows, 1, 1e9)
         _between("min_rows_per_class", self.min_rows_per_class, 1, 1e9)
         _between("min_val_auc", self.min_val_auc, 0, 1)
@@ -225,7 +228,7 @@ class RollbackPolicy:
     def __post_init__(self) -> None:
         _between("probation_windows", self.probation_windows, 1, 1_000)
         _between("confidence", self.confidence, 0.5, 0.9999)
-        _between("max_loss", self.max_loss, 0, 1)
+        _between("max_loss", self.max_loss, 0, 1e9)
         _between("min_rows", self.min_rows, 1, 1e9)
 
 
@@ -265,6 +268,19 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
+
+    def __post_init__(self) -> None:
+        # Only together is it known in which measure the limits are.
+        promotion = self.promotion
+        most = MEASURES[promotion.measure].most
+        for name, limit in (
+            ("retraining.max_auc_loss", self.retraining.max_auc_loss),
+            ("promotion.min_delta", promotion.min_delta),
+            ("promotion.max_loss", promotion.max_loss),
+            ("promotion.min_recent_gain", promotion.min_recent_gain),
+            ("rollback.max_loss", self.rollback.max_loss),
+        ):
+            _between(name, limit, 0, most)
 
     @property
     def fingerprint(self) -> str:

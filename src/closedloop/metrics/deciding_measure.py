@@ -32,6 +32,7 @@ from closedloop.metrics.auc import (
     positive_columns,
     standard_error,
 )
+from closedloop.metrics.threshold import answer_classes, least_cost_threshold
 
 # A certain and wrong answer costs 34.5 in log loss, not infinity.
 SMALLEST_PROBABILITY = 1e-15
@@ -94,11 +95,12 @@ def brier_losses(labels: Labels, probabilities: Probabilities) -> NDArray[np.flo
 def cost_losses(
     labels: Labels, probabilities: Probabilities, cost: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Cost of each row when it gets the answer of the least expected cost (Elkan 2001, IJCAI).
+    """Cost of each row when it is answered as the service answers it.
 
-    `cost` has a row a true class and a column an answer.
+    `cost` has a row a true class and a column an answer. Of two classes the answer is that of the
+    least expected cost, of more the likeliest.
     """
-    return np.asarray(cost[labels, (probabilities @ cost).argmin(axis=1)])
+    return np.asarray(cost[labels, answer_classes(probabilities, least_cost_threshold(cost))])
 
 
 def _mean_loss(

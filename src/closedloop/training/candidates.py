@@ -210,7 +210,7 @@ def compare_twins(
                     judged.labels,
                     predictions[recipe],
                     use_case.decision,
-                    use_case.policy.promotion.cost,
+                    use_case.policy.promotion,
                 ),
                 production_threshold=production_threshold,
             )

@@ -229,6 +229,13 @@ def _check_names(file: _File, path: Path) -> None:
             got=f"{len(classes)} classes",
             then="remove [decision]",
         )
+    if file.decision != AnswerRule() and file.policy.promotion.measure == "cost":
+        raise UseCaseError(
+            where=f"{path}: decision",
+            wanted='none with measure = "cost": the answer of the least expected cost is given',
+            got="a table [decision]",
+            then="remove [decision], or let another measure decide",
+        )
     if file.decision.choose == "cost" and not cost:
         raise UseCaseError(
             where=f"{path}: decision.choose",

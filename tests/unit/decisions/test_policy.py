@@ -103,6 +103,15 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
     assert len(prints) == changed + 1
 
 
+def test_limits_of_a_loss_may_be_larger_than_one() -> None:
+    """A cost or a log loss has no largest value; AUC and the others have."""
+    costly = PromotionPolicy(measure="cost", cost=((0, 1), (5, 0)), max_loss=20.0)
+    assert Policy(retraining=RetrainingPolicy(max_auc_loss=3.0), promotion=costly)
+    for measure, most in (("roc_auc", 1), ("brier", 2)):
+        with pytest.raises(ValueError, match=f"max_loss must be between 0 and {most}"):
+            Policy(promotion=PromotionPolicy(measure=measure, max_loss=2.5))  # type: ignore[arg-type]
+
+
 def test_a_policy_cannot_be_changed_after_it_was_built() -> None:
     """The policy that decided is the policy that was fingerprinted."""
     with pytest.raises(FrozenInstanceError):

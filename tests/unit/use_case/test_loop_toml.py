@@ -67,6 +67,18 @@ def test_defaults_and_order() -> None:
             changed(policy={"promotion": {"cost": [[0, 1, 1], [5, 0, 1], [1, 1, 0]]}}),
             "a row and a column for each of 2 classes, 3 rows",
         ),
+        (
+            changed(policy={"promotion": {"cost": [[0, 1], [5, 6]]}}),
+            "cost must be least for the right answer",
+        ),
+        (changed(policy={"promotion": {"min_delta": 5}}), "promotion.min_delta must be between"),
+        (
+            changed(
+                policy={"promotion": {"measure": "cost", "cost": [[0, 1], [5, 0]]}},
+                decision={"threshold": 0.3},
+            ),
+            'decision: wanted none with measure = "cost"',
+        ),
         (changed(decision={"choose": "cost"}), "decision.choose: wanted cost under"),
         (changed(decision={"choose": "f1", "threshold": 0.2}), "exclude each other"),
         (changed(decision={"threshold": 1}), "threshold must be between 0 and 1"),
