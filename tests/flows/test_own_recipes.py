@@ -103,9 +103,12 @@ def test_recipes_of_your_own_go_all_the_way(
         with TestClient(service, base_url="http://127.0.0.1") as client:
             rows = raw[list(loop.use_case.columns)].astype(object).where(raw.notna(), None)
             answer = client.post("/predict", json={"rows": rows.to_dict(orient="records")}).json()
+            price = client.get("/model").json()["ms_a_row"]
             explained = client.post("/explain", json={"rows": rows.to_dict(orient="records")})
         assert (explained.status_code, explained.json()["version"]) == (200, number)
         assert answer["version"] == number
+        assert 0 < price == version.proof.milliseconds
+        assert loop.registry.tags(number)["ms_a_row"] == str(price)
         given = [
             [row["probabilities"][name] for name in version.facts.classes]
             for row in answer["predictions"]

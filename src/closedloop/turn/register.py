@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from closedloop.bundle.files import PROOF_FILE, Facts, Proof
+from closedloop.bundle.files import PROOF_FILE, Facts, Proof, read_proof
 from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
@@ -160,13 +160,19 @@ def _choose_self_test(labels: np.ndarray) -> np.ndarray:
 def _log_what_serves(recipe: str, proof: Proof) -> None:
     if proof.served_by == "onnx":
         _LOG.info(
-            "%s answers as ONNX like its pipeline: at most %.2g off on %d rows",
+            "%s answers as ONNX like its pipeline: at most %.2g off on %d rows; %s ms a row",
             recipe,
             proof.difference,
             proof.rows,
+            proof.milliseconds,
         )
     else:
-        _LOG.warning("%s is served by its pipeline, which is slower: %s", recipe, proof.reason)
+        _LOG.warning(
+            "%s is served by its pipeline, which is slower, %s ms a row: %s",
+            recipe,
+            proof.milliseconds,
+            proof.reason,
+        )
 
 
 def _register(
@@ -229,6 +235,7 @@ def _register(
         "window": history.window,
         "trained_through": facts.trained_windows[-1],
         "served_by": evidence.served_by,
+        "ms_a_row": str(read_proof(folder).milliseconds),
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
         **describe_origin(facts, use_case, revision),

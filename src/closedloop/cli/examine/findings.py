@@ -245,7 +245,10 @@ def _production(loop: Loop) -> str:
             got=f"a difference of {difference:.2g}",
             then="train again here: closedloop train",
         )
-    return f"version {live} loads and scores as trained"
+    proof = bundle.proof
+    answering = "as ONNX" if proof.served_by == "onnx" else f"by its pipeline ({proof.reason})"
+    price = "" if proof.milliseconds is None else f", {proof.milliseconds:g} ms a row"
+    return f"version {live} loads and scores as trained; it is answered {answering}{price}"
 
 
 def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
