@@ -10,8 +10,9 @@ BIN := .venv/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/.installed
-# The tests of a file stay in one process: they share what they start.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+# The tests of a file stay in one process: they share what they start. In the order of the folders the long ones come first, so no process
+# waits at the end for another's.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # No telemetry; the program sets the same for itself.
