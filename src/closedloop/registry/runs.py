@@ -97,20 +97,7 @@ class Runs:
                 self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}
             )
             run_id = str(run.info.run_id)
-            from mlflow.entities import Metric, Param
-
-            self._client.log_batch(
-                run_id,
-                metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
-                params=[Param(name, str(value)[:500]) for name, value in parameters.items()],
-            )
-            with tempfile.TemporaryDirectory() as temporary:
-                for name, content in files.items():
-                    path = Path(temporary) / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content.encode() if isinstance(content, str) else content)
-                if files:
-                    self._upload(run, temporary)
+            self._log(run, metrics, parameters, files)
             if data:
                 self._client.log_inputs(
                     run_id, datasets=[_data_input(name, digest) for name, digest in data.items()]
@@ -119,6 +106,29 @@ class Runs:
                 self._upload(run, str(folder), MODEL_PATH)
             self._client.set_terminated(run_id, status="FINISHED")
             return run_id
+
+    def _log(
+        self,
+        run: Any,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        files: Mapping[str, str | bytes],
+        step: int = 0,
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, float(value), 0, step) for name, value in metrics.items()],
+            params=[Param(name, str(value)[:500]) for name, value in parameters.items()],
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            for name, content in files.items():
+                path = Path(temporary) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            if files:
+                self._upload(run, temporary)
 
     def read_run_file(self, run_id: str, name: str) -> str:
         """The text of a file logged with a run."""

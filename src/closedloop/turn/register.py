@@ -12,7 +12,6 @@ import tempfile
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from posixpath import normpath
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,7 @@ from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.bundle.soundness import check_version
-from closedloop.decisions.deciding_measure import MEASURES
-from closedloop.decisions.evidence import Comparison, PromotionEvidence
+from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.json_text import read_json
 from closedloop.metrics.importance import Compared, Importance, measure_importance
 from closedloop.metrics.plots import draw_importance, draw_scores
@@ -41,11 +39,11 @@ from closedloop.turn.card_facts import CARD_FACTS_FILE, write_training_facts
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
+from closedloop.turn.run_metrics import describe_comparison
 
 _LOG = logging.getLogger("closedloop.turn.register")
 
 EVIDENCE_FILE, IMPORTANCE_FILE = "evidence.json", "importance.json"
-MOST_METRICS = 50  # columns; MLflow takes 1,000 metrics at once
 SELF_TEST_ROWS, ROWS_OF_A_CLASS = 50, 5
 
 
@@ -188,7 +186,8 @@ def _register(
         candidate.split.evaluation.labels,
         candidate.honest_predictions,
         use_case.target.classes,
-        chosen,
+        chosen.candidate,
+        chosen.recipe,
     )
     importance = _measure_importance(history, candidate)
     files: dict[str, str | bytes] = (
@@ -203,7 +202,7 @@ def _register(
     run_id = registry.log_run(
         facts.key,
         f"train {history.window}",
-        metrics=_metrics(chosen, importance),
+        metrics=describe_comparison(chosen, importance),
         folder=folder,
         parameters={
             "recipe": chosen.recipe,
@@ -248,44 +247,3 @@ def _left_out(evidence: PromotionEvidence) -> dict[str, str]:
     """The windows that were left out, as a parameter; MLflow takes 6,000 characters."""
     named = ",".join(f"{name} ({reason})" for name, reason in evidence.left_out)
     return {"windows_left_out": named[:1000]} if named else {}
-
-
-def _metrics(chosen: Comparison, importance: Importance | None) -> dict[str, float]:
-    """The candidate's numbers as MLflow metrics; what could not be measured is left out."""
-    scores = chosen.candidate
-    found: dict[str, float | None] = {
-        "val_auc": scores.val_auc,
-        "accuracy": scores.accuracy,
-        "f1": scores.f1,
-        "log_loss": scores.log_loss,
-        "brier": scores.brier,
-        "calibration_error": scores.calibration_error,
-        "baseline_auc": chosen.baseline_auc,
-        "production_val_auc": chosen.production.val_auc if chosen.production else None,
-    }
-    for name, known in (("", scores), ("production_", chosen.production)):
-        if known is not None and known.measured is not None:
-            measure = known.measured.measure
-            found[name + measure] = MEASURES[measure].turn(known.measured.value)
-    for label in scores.classes:
-        found |= {
-            f"precision_{label.label}": label.precision,
-            f"recall_{label.label}": label.recall,
-            f"f1_{label.label}": label.f1,
-        }
-    for name, delta in [
-        ("delta", chosen.delta),
-        *((f"delta_{part.name}", part.delta) for part in chosen.slices),
-    ]:
-        if delta is not None:
-            found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}
-    if importance is not None:
-        needed = importance.columns[:MOST_METRICS]
-        found |= {f"importance_{column.column}": column.loss for column in needed}
-    return {_metric_name(name): value for name, value in found.items() if value is not None}
-
-
-def _metric_name(name: str) -> str:
-    """MLflow allows letters, digits, a few signs and what could be a path in names."""
-    allowed = "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)[:250]
-    return allowed if normpath(allowed) == allowed else allowed.replace("/", "_")
