@@ -58,6 +58,7 @@ class SearchRuns(Runs):
             import mlflow
             import mlflow.sklearn
 
+            self._place_of(self._client.get_run(run_id))  # it writes there without asking us
             before = os.environ.get("MLFLOW_TRACKING_URI")
             mlflow.set_tracking_uri(self.tracking_uri)
             mlflow.start_run(run_id=run_id)

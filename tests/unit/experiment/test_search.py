@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from closedloop.cli.app import main
 from closedloop.errors import ModelError, SourceError, StoreError
 from closedloop.experiment.search import search
 from closedloop.experiment.study import Study
@@ -98,6 +100,34 @@ def test_every_trial_is_a_run_below_the_search(shop: TurnedLoop) -> None:
     assert parent.data.metrics["mean_roc_auc"] == found.best.score
     assert registry.local_file(found.run_id, "search.png") is not None
     assert registry.versions() == ()
+
+
+def test_the_command_prints_the_best_and_writes_it_when_asked(
+    shop: TurnedLoop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The block that is printed is the one in MLflow and in --json; loop.toml has it only after
+    --write, and the same recipe is not taken for one that is there already."""
+    text, found = shop.path.read_text(), search_shop(shop)
+    assert found.recipe is not None
+    environment = {**os.environ, "CLOSEDLOOP_HOME": str(shop.settings.home)}
+    asked = ["experiment", "--use-case", str(shop.path)]
+    asked += ["--trials", str(TRIALS), "--folds", str(FOLDS)]
+    assert main(asked, environment) == 0
+    said = capsys.readouterr().out
+    assert found.recipe.block in said
+    assert "next: append that to loop.toml" in said
+    assert shop.path.read_text() == text
+    assert main([*asked, "--write", "--json"], environment) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["recipe"] == {
+        "name": "logistic_tuned",
+        "toml": found.recipe.block,
+        "written": True,
+    }
+    assert len(content["trials"]) == TRIALS
+    assert shop.path.read_text() == f"{text}\n{found.recipe.block}"
+    assert shop.open().registry.read_run_file(found.run_id, "recipe.toml") == found.recipe.block
+    shop.path.write_text(text)
 
 
 def test_a_search_goes_on_only_while_nothing_changed(shop: TurnedLoop) -> None:
