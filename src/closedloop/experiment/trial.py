@@ -104,7 +104,7 @@ def measure_choice(
         use_case.target.classes,
         first if first == last else f"{first} to {last}",
         rules,
-        choose_threshold(labels, probabilities, use_case.decision, rules.cost),
+        choose_threshold(labels, probabilities, use_case.decision, rules),
     )
     by_fold = tuple(
         measure(fold.judged.labels, each)[0] for fold, each in zip(folds, answers, strict=True)

@@ -131,16 +131,21 @@ def test_the_command_prints_the_best_and_writes_it_when_asked(
 
 
 def test_a_search_goes_on_only_while_nothing_changed(shop: TurnedLoop) -> None:
-    """The same command has nothing to do, more trials add to it, and another loop.toml or another
-    label begins anew."""
+    """The same command has nothing to do, more trials add to it, and another loop.toml (here with
+    costs, of which less is better) or another label begins anew."""
     first = search_shop(shop)
     assert first.before == TRIALS
     more = search_shop(shop, trials=TRIALS + 1)
     assert more.trials[:TRIALS] == first.trials
     assert (more.before, len(more.trials)) == (TRIALS, TRIALS + 1)
     text = shop.path.read_text()
-    shop.path.write_text(text.replace("half_life_windows = 1.0", "half_life_windows = 2.0"))
-    assert search_shop(shop, trials=1).before == 0
+    by_cost = '[policy.promotion]\nmeasure = "cost"\ncost = [[0, 1], [5, 0]]'
+    shop.path.write_text(text.replace("[policy.promotion]", by_cost))
+    changed = search_shop(shop, trials=2)
+    assert changed.before == 0
+    [run] = [run for run in runs_of(shop) if run.info.run_id == changed.run_id]
+    costs = [-trial.score for trial in changed.trials if trial.score is not None]
+    assert run.data.metrics["mean_cost"] == min(costs) > 0
     shop.path.write_text(text)
     month = shop.folder / "2026-01.csv"
     rows = month.read_text()
