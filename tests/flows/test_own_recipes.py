@@ -134,6 +134,8 @@ def test_recipes_of_your_own_go_all_the_way(
 
     assert roll_back_by_hand(loop).decision.version == 3
     assert reproduce(loop, 4).proved
+    run = loop.registry.version(4).run_id
+    assert loop.registry.read_run_file(run, "code/own_recipe_of_a_test.py") == MODULE
     module = place.path.parent / "own_recipe_of_a_test.py"
     module.write_text(MODULE + "\n# changed\n", encoding="utf-8")
     changed = [said for said in reproduce(loop, 4).others if "own_recipe_of_a_test" in said]

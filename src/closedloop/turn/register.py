@@ -40,6 +40,8 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
 from closedloop.turn.run_metrics import describe_comparison
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.recipe import find_own_modules
 
 _LOG = logging.getLogger("closedloop.turn.register")
 
@@ -227,6 +229,7 @@ def _register(
             ),
             "scores.png": picture,
             **files,
+            **_own_code(use_case, chosen.recipe),
         },
     )
     tags = {
@@ -241,6 +244,13 @@ def _register(
         **({} if facts.measured is None else {"measured": json.dumps(asdict(facts.measured))}),
     }
     return registry.register(facts.key, run_id, tags)
+
+
+def _own_code(use_case: UseCase, name: str) -> dict[str, bytes]:
+    """The modules of an estimator of the user's own, for the run; nothing here reads them again."""
+    recipe, home = use_case.recipes.get(parse_recipe(name)[0]), use_case.path.parent
+    found = {} if recipe is None else find_own_modules(recipe, home)
+    return {f"code/{path.relative_to(home).as_posix()}": text for path, text in found.items()}
 
 
 def _left_out(evidence: PromotionEvidence) -> dict[str, str]:

@@ -13,7 +13,7 @@ from closedloop.experiment.search import Found, search
 from closedloop.turn.compute import Compute
 from tests.turned_loop import TurnedLoop
 
-TRIALS, FOLDS = 5, 2
+TRIALS, FOLDS = 4, 2
 
 
 def search_shop(place: TurnedLoop, compute: Compute | None = None, **options: Any) -> Found:

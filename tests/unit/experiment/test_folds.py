@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from closedloop.experiment.folds import make_folds
 from closedloop.turn.history import History
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TurnedLoop:
+def shop(
+    tmp_path_factory: pytest.TempPathFactory, make_mlflow_tables: Callable[[Path], None]
+) -> TurnedLoop:
     """Five windows; some rows of the second come again in the fourth."""
     place = write_loop(tmp_path_factory.mktemp("shop"), 5)
+    make_mlflow_tables(place.settings.home_folder)
     fourth = make_month(4)
     fourth.iloc[:50] = make_month(2).iloc[:50]
     fourth.to_csv(place.folder / "2026-04.csv", index=False)

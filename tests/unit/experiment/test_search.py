@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from closedloop.turn.compute import Compute
 from closedloop.use_case.recipe import Recipe
 from tests.turned_loop import TurnedLoop, write_loop
 from tests.unit.experiment.killed_search import FOLDS, TRIALS, search_shop
+
+pytestmark = pytest.mark.slow
 
 
 def runs_of(place: TurnedLoop) -> list[Any]:
@@ -50,23 +53,29 @@ def kill(place: TurnedLoop, number: int, where: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TurnedLoop:
+def shop(
+    tmp_path_factory: pytest.TempPathFactory, make_mlflow_tables: Callable[[Path], None]
+) -> TurnedLoop:
     """Four windows, searched once."""
     place = write_loop(tmp_path_factory.mktemp("shop"), 4)
+    make_mlflow_tables(place.settings.home_folder)
     search_shop(place)
     return place
 
 
-def test_a_killed_search_ends_as_one_that_was_not(tmp_path: Path, shop: TurnedLoop) -> None:
+def test_a_killed_search_ends_as_one_that_was_not(
+    tmp_path: Path, shop: TurnedLoop, make_mlflow_tables: Callable[[Path], None]
+) -> None:
     """Killed within a trial, repeated, killed between two, repeated: the trials, their parameters
     and scores are those of a search that nobody killed, and MLflow has each of them once."""
     killed = write_loop(tmp_path, 4)
-    kill(killed, 2, "within")
-    [cut_off] = [run for run in runs_of(killed) if run.data.tags[KEY].endswith("/2")]
+    make_mlflow_tables(killed.settings.home_folder)
+    kill(killed, 1, "within")
+    [cut_off] = [run for run in runs_of(killed) if run.data.tags[KEY].endswith("/1")]
     assert cut_off.info.status == "RUNNING"
-    kill(killed, 3, "before")
+    kill(killed, 2, "before")
     found, wanted = search_shop(killed), search_shop(shop)
-    assert (found.before, wanted.before) == (3, TRIALS)
+    assert (found.before, wanted.before) == (2, TRIALS)
     assert without_run(found.trials) == without_run(wanted.trials)
     assert len({str(trial.parameters) for trial in found.trials}) == TRIALS
     runs = runs_of(killed)
@@ -141,7 +150,7 @@ def test_a_search_goes_on_only_while_nothing_changed(shop: TurnedLoop) -> None:
     text = shop.path.read_text()
     by_cost = '[policy.promotion]\nmeasure = "cost"\ncost = [[0, 1], [5, 0]]'
     shop.path.write_text(text.replace("[policy.promotion]", by_cost))
-    changed = search_shop(shop, trials=2)
+    changed = search_shop(shop, trials=1)
     assert changed.before == 0
     [run] = [run for run in runs_of(shop) if run.info.run_id == changed.run_id]
     costs = [-trial.score for trial in changed.trials if trial.score is not None]
@@ -167,11 +176,14 @@ class Interrupted(Compute):
         return super().fit(*given)
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done(
+    tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
+) -> None:
     """The search ends in order with the trials that are over, and goes on later; the loop's locks
     are free all the while, and autolog leaves no address behind."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     place = write_loop(tmp_path, 4, recipe="lightgbm")
+    make_mlflow_tables(place.settings.home_folder)
 
     def take_lock(done: int, _: int) -> None:
         with place.open().training_lock("test"), place.open().lock("test"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,14 @@ RECIPE = Recipe("logistic", {"C": 0.0123, "class_weight": "balanced", "fit_inter
 BLOCK = write_recipe("logistic_tuned", RECIPE, "trial 3:\nAUC 0.8")
 
 
-def test_the_gate_takes_it_for_another_recipe(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_gate_takes_it_for_another_recipe(
+    tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
+) -> None:
     """Written into loop.toml and named under [training], it has to be better than production, not
     only as good."""
     place = write_loop(tmp_path, 4)
+    make_mlflow_tables(place.settings.home_folder)
     assert place.train("2026-03").decision.action.value == "promote"
     append_recipe(place.path, "logistic_tuned", BLOCK)
     text = place.path.read_text()
