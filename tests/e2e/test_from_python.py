@@ -41,15 +41,9 @@ def turned(
     return top
 
 
-def test_the_notebook_runs_and_shows_what_is_so(
-    turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_notebook_runs_and_shows_what_is_so(turned: Path) -> None:
     """No cell fails, and the difference that it shows, and that is committed, is the one that
     `compare` finds."""
-    for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    for variable in ("CLOSEDLOOP_HOME", "CLOSEDLOOP_DATABASE_URL", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(variable, raising=False)
     shown = texts_of(run(turned))
     loop = open_loop(turned / USE_CASE, turned / "var")
     [sepals] = re.findall(r"sepals minus production: (.*)", shown)

@@ -176,6 +176,13 @@ def _order(model: Classifier, use_case: UseCase) -> list[int]:
     found = [read_label(label, find_spellings(wanted)) for label in known]
     if sorted(map(str, found)) != sorted(wanted):
         raise _refusal(f"classes {', '.join(map(str, known))}", wanted)
+    if foreign := [name for name in _columns(model, use_case) if name not in use_case.columns]:
+        raise ModelError(
+            where=WHERE,
+            wanted="a classifier that was fitted on feature columns of loop.toml",
+            got=f"one that needs {', '.join(map(str, foreign))}",
+            then="fit it on window()[features], or on some of these columns",
+        )
     return [found.index(label) for label in wanted]
 
 
@@ -188,9 +195,12 @@ def _refusal(got: str, wanted: Sequence[str]) -> ModelError:
     )
 
 
+def _columns(model: Classifier, use_case: UseCase) -> list[str]:
+    return list(getattr(model, "feature_names_in_", use_case.columns))
+
+
 def _ask_classifier(
     model: Classifier, order: Sequence[int], use_case: UseCase, frame: pd.DataFrame
 ) -> np.ndarray:
-    columns = getattr(model, "feature_names_in_", list(use_case.columns))
-    answers = np.asarray(model.predict_proba(frame[list(columns)]), dtype=np.float64)
+    answers = np.asarray(model.predict_proba(frame[_columns(model, use_case)]), dtype=np.float64)
     return answers[:, order]

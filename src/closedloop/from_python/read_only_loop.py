@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 def open_read_only(path: Path | str, home: Path | str | None = None) -> ReadOnlyLoop:
     """As `closedloop.open_loop`."""
-    settings = Settings() if home is None else Settings(home=Path(home))
+    settings = Settings.read(os.environ, **({} if home is None else {"home": home}))
     for name, value in settings.library_environment().items():
         if not name.startswith("PREFECT"):  # this process may have a Prefect of its own
             os.environ.setdefault(name, value)

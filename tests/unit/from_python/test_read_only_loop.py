@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 
 from closedloop import open_loop
 from closedloop.bundle.frames import score_frame
-from closedloop.errors import ModelError, RegistryError, SourceError
+from closedloop.errors import ModelError, RegistryError, SourceError, UseCaseError
 from closedloop.from_python.read_only_loop import ReadOnlyLoop
 from closedloop.turn.history import History
 from closedloop.turn.observe import measure_window_drift
@@ -158,8 +158,8 @@ def test_two_models_are_compared_on_the_same_rows(loop: ReadOnlyLoop, mine: Any)
 
 
 def test_classes_are_found_by_name(loop: ReadOnlyLoop, mine: Any) -> None:
-    """The order of a classifier's classes does not matter; numbers for names, other classes and
-    what is no classifier are refused."""
+    """The order of a classifier's classes does not matter; numbers for names, other classes,
+    what is no classifier, and what has seen the target are refused."""
 
     class TurnedRound:
         classes_ = mine.classes_[::-1]
@@ -176,6 +176,7 @@ def test_classes_are_found_by_name(loop: ReadOnlyLoop, mine: Any) -> None:
         (DummyClassifier().fit(features, labels.astype(int)), "classes 0, 1"),
         (DummyClassifier().fit(features, np.arange(300) % 3), "classes 0, 1, 2"),
         (LinearRegression().fit(features, labels), "LinearRegression without classes_"),
+        (DummyClassifier().fit(frame, frame["left"]), "one that needs customer, left"),
     ):
         with pytest.raises(ModelError, match=got):
             loop.compare(model, mine)
@@ -247,6 +248,13 @@ def test_a_new_home_is_empty_and_says_so(
         with pytest.raises(RegistryError, match="a production model, got none"):
             call()
     assert set(loop.drift(reference="2026-01").index) == set(loop.features)
+
+
+def test_a_wrong_setting_is_named(turned: TurnedLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the commands: with the variable, and not as an error of a library."""
+    monkeypatch.setenv("CLOSEDLOOP_PORT", "eighty")
+    with pytest.raises(UseCaseError, match="CLOSEDLOOP_PORT: wanted a valid integer"):
+        open_loop(turned.folder)
 
 
 def test_opening_leaves_prefect_alone(turned: TurnedLoop, monkeypatch: pytest.MonkeyPatch) -> None:
