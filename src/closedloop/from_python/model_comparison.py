@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from closedloop.bundle.files import Facts
 from closedloop.bundle.frames import score_frame
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import Estimate, Scores
@@ -18,6 +19,7 @@ from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_delta
 from closedloop.metrics.deciding_measure import influence_of
 from closedloop.metrics.scores import score_model
+from closedloop.metrics.threshold import choose_threshold
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows
@@ -104,25 +106,41 @@ def compare_models(
             then="name another window",
         )
     mine, other = ours.answer(rows.frame), theirs.answer(rows.frame)
-    classes = loop.use_case.target.classes
     return ModelComparison(
         window=rows.name,
         rows=len(rows.labels),
         measure=MEASURES[rules.measure].gain,
         delta=measure_delta(rows.labels, mine, other, rules.confidence, influence_of(rules)),
-        first=score_model(rows.labels, mine, classes, rows.name, rules, ours.threshold),
-        second=score_model(rows.labels, other, classes, rows.name, rules, theirs.threshold),
+        first=_score(ours, rows, mine, loop.use_case),
+        second=_score(theirs, rows, other, loop.use_case),
         left_out=kept.repeated,
     )
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a prepared frame is answered with, and the windows whose rows judge it no more."""
+    """What a prepared frame is answered with, and the windows whose rows judge it no more.
+
+    `facts` are those of a version.
+    """
 
     answer: Callable[[pd.DataFrame], np.ndarray]
-    trained: Sequence[str] = ()
-    threshold: float | None = None
+    facts: Facts | None = None
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        return self.facts.trained_windows if self.facts else ()
+
+
+def _score(model: _Asked, rows: LabelledWindow, answers: np.ndarray, use_case: UseCase) -> Scores:
+    """A version answers with its threshold, a classifier with that of a candidate."""
+    rules = use_case.policy.promotion
+    threshold = (
+        model.facts.threshold
+        if model.facts
+        else choose_threshold(rows.labels, answers, use_case.decision, rules)
+    )
+    return score_model(rows.labels, answers, use_case.target.classes, rows.name, rules, threshold)
 
 
 def _find_labelled(history: History[Loop], window: str | None) -> LabelledWindow:
@@ -162,9 +180,7 @@ def _ask_version(history: History[Loop], number: int, window: str) -> _Asked:
             got=window,
             then="name a newer window: a model does better on rows that it knows",
         )
-    return _Asked(
-        partial(score_frame, bundle.scorer), bundle.facts.trained_windows, bundle.facts.threshold
-    )
+    return _Asked(partial(score_frame, bundle.scorer), bundle.facts)
 
 
 def _order(model: Classifier, use_case: UseCase) -> list[int]:

@@ -267,3 +267,21 @@ def test_opening_leaves_prefect_alone(turned: TurnedLoop, monkeypatch: pytest.Mo
     assert os.environ["DO_NOT_TRACK"] == "mine"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert not [name for name in os.environ if name.startswith("PREFECT")]
+
+
+def test_a_classifier_answers_from_the_threshold_of_a_candidate(
+    turned: TurnedLoop, loop: ReadOnlyLoop, mine: Any, tmp_path: Path
+) -> None:
+    """With `threshold` under [decision] a classifier says yes from there on; a version keeps what
+    it was registered with, and AUC does not change."""
+    text = turned.path.read_text(encoding="utf-8").replace("[source]", "[source]\nroot = 'rows'")
+    (tmp_path / "loop.toml").write_text(f"{text}\n[decision]\nthreshold = 0.2\n", encoding="utf-8")
+    (tmp_path / "rows").symlink_to(turned.folder)
+    usual = loop.compare(mine, 1)
+    sooner = open_loop(tmp_path, turned.settings.home).compare(mine, 1)
+    assert sooner.delta == usual.delta
+    assert sooner.second.confusion == usual.second.confusion
+    frame = loop.window("2026-03")
+    says_yes = int((mine.predict_proba(frame[loop.features])[:, 1] >= 0.2).sum())
+    assert sum(line[1] for line in sooner.first.confusion) == says_yes
+    assert says_yes > sum(line[1] for line in usual.first.confusion)
