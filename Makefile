@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-explaining bench-loop reference pictures docs clean
+	bench-reading bench-scoring bench-explaining bench-loop reference pictures notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAM
 
 reference: install ## Write the reference pages of docs/ anew from the code.
 	@$(BIN)/python -m docs.make_reference
+
+notebook: install ## Run the notebook of docs/ on a loop of its own and write what it shows.
+	@$(BIN)/python -m docs.make_notebook
 
 pictures: install ## Draw the pictures of README.md from what make demo left; needs Chromium.
 	@$(BIN)/python -m docs.make_pictures

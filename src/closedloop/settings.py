@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -18,6 +18,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from closedloop.errors import UseCaseError
 
 DEFAULT_USE_CASE = Path("data/streamflow/loop.toml")
 
@@ -74,10 +76,22 @@ class Settings(BaseSettings):
     to_mlflow_url: str | None = None
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Settings:
-        """The settings of an environment, and of .env where it is silent."""
-        values: dict[str, Any] = {"environment": environment}
-        return cls(**values)
+    def read(cls, environment: Mapping[str, str], **given: Any) -> Settings:
+        """What is given, then the settings of an environment, and of .env where it is silent.
+
+        Raises UseCaseError that names the variable with a wrong value.
+        """
+        try:
+            return cls(**{"environment": environment, **given})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise UseCaseError(
+                where=name if name.isupper() else f"CLOSEDLOOP_{name.upper()}",
+                wanted=first["msg"].removeprefix("Input should be "),
+                got=repr(first["input"]),
+                then="correct it in the environment or in .env",
+            ) from None
 
     @classmethod
     def settings_customise_sources(

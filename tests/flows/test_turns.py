@@ -11,14 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.bundle.frames import score_frame
 from closedloop.decisions.checks import Action, Kind
 from closedloop.settings import Settings
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.open import open_loop
-from closedloop.windows.prepare import prepare
 from tests.flows.conftest import decisions_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -194,29 +192,6 @@ def test_the_same_file_runs_on_the_real_snapshots(
     assert loop.registry.production() == 1
     assert loop.registry.local_file(second.turn.run.run, "drift_report.html")
     assert second.turn.realised.realised_auc is not None
-
-
-def test_three_classes_turn_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Iris: the same flows, macro one-versus-rest, a model in production."""
-    import shutil
-
-    from closedloop.use_case.loop_toml import load_use_case
-    from closedloop.windows.synthetic import generate_windows, write_generated
-    from flows.monitor_flow import monitor_flow
-
-    monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))
-    shutil.copytree(
-        REPOSITORY / "data/iris", tmp_path / "iris", ignore=shutil.ignore_patterns("generated")
-    )
-    path = tmp_path / "iris/loop.toml"
-    write_generated(load_use_case(path), None, generate_windows("iris", 3))
-    loop = open_loop(path, settings=Settings(home=tmp_path / "home"))
-    for window in loop.source.windows():
-        monitor_flow(use_case=str(path), window=window)
-    assert loop.registry.production() is not None
-    scorer = loop.registry.load(loop.registry.production()).scorer
-    rows = prepare(loop.source.read(loop.source.windows()[-1]), loop.use_case)
-    assert score_frame(scorer, rows).shape[1] == 3
 
 
 def test_a_turn_needs_nothing_from_its_decorators(make_place: Callable[..., Any]) -> None:

@@ -34,6 +34,7 @@ from tests.house.tree import ROOT, make_targets, modules
 
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+FROM_PYTHON = ROOT / "docs" / "python.md"  # tests/e2e/test_from_python.py runs its blocks
 DESIGN = ROOT / "docs" / "design"
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 
@@ -74,7 +75,9 @@ def test_every_exit_code_is_documented() -> None:
 @each_document
 def test_every_block_says_what_it_is(document: Path) -> None:
     """A block names its language, so that commands can be told from what they print."""
-    known = {"sh", "text", "json", "ini", "mermaid"}
+    known = {"sh", "text", "json", "ini", "mermaid"} | (
+        {"python"} if document == FROM_PYTHON else set()
+    )
     assert [block.text for block in blocks(document) if block.language not in known] == []
     assert read(document).count("\n```") == 2 * len(blocks(document))
 

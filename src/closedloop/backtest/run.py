@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any, TypeVar
 
+from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.fault_replay import (
     FaultCase,
     FaultFigures,
@@ -20,10 +22,11 @@ from closedloop.backtest.fault_replay import (
 )
 from closedloop.backtest.figures import PolicyFigures, Round, mean_auc, measure_policies
 from closedloop.backtest.policies import DEFAULT, Every, parse_policy
-from closedloop.backtest.replay import Past, Strategy, fit_first, replay
+from closedloop.backtest.replay import Past, Strategy, Stream, fit_first, replay
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.deciding_measure import ROC_AUC
 from closedloop.errors import UseCaseError
+from closedloop.turn.open import Loop
 
 T = TypeVar("T")
 # Called with the number of rounds done and the number of all rounds.
@@ -67,6 +70,23 @@ class Backtest:
             for case in self.fault_cases
         ]
         return {**asdict(self), "rounds": rounds, "fault_cases": cases}
+
+
+def open_past(loop: Loop, *, delay: int | None = None, first: int = 3) -> Past:
+    """The windows of a use case as a past, with results cached under CLOSEDLOOP_HOME.
+
+    `delay` takes the place of the `delay_windows` of loop.toml.
+    """
+    use_case = loop.use_case
+    if delay is not None:
+        use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
+    cache = CachedCompute(find_results(loop) / "cache")
+    return Past(Stream(loop.source), use_case, cache, first)
+
+
+def find_results(loop: Loop) -> Path:
+    """The folder of a use case's backtests under CLOSEDLOOP_HOME."""
+    return loop.settings.home_folder / "backtest" / loop.use_case.name
 
 
 def run_backtest(

@@ -76,6 +76,18 @@ class LoadedVersion:
             return None
         return {name: self.self_test.rows[0].get(name) for name in self.use_case.columns}
 
+    def tell_mismatch(self, use_case: UseCase) -> str | None:
+        """Why it cannot answer rows of a use case as that is today; None if it can."""
+        if missing := sorted(set(self.use_case.columns) - set(use_case.columns)):
+            return f"it needs columns that loop.toml no longer has: {', '.join(missing)}"
+        known, wanted = self.facts.classes, use_case.target.classes
+        if known != wanted:
+            return (
+                f"it tells {', '.join(known)} apart, and loop.toml has the classes "
+                f"{', '.join(wanted)}"
+            )
+        return None
+
     def measure_self_test(self) -> float:
         """Largest difference between the scorer's and the fitted pipeline's self-test answers."""
         if not self.self_test.rows:

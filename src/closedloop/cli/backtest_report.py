@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
 from closedloop.backtest.figures import PolicyFigures, recommend
 from closedloop.backtest.plots import draw_policies
 from closedloop.backtest.policies import DEFAULT
-from closedloop.backtest.replay import Past, Stream
-from closedloop.backtest.run import Backtest, run_backtest
+from closedloop.backtest.run import Backtest, find_results, open_past, run_backtest
 from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
 from closedloop.decisions.deciding_measure import MEASURES, Measure
@@ -67,19 +65,14 @@ def replay_history(
     Raises UseCaseError for an unknown policy or learner, SourceError when there are too few windows
     or `out` cannot be written.
     """
-    use_case, home = (
-        _with_learners(loop.use_case, learners),
-        loop.settings.home_folder / "backtest" / loop.use_case.name,
-    )
-    if delay is not None:
-        use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
-    past = Past(Stream(loop.source), use_case, CachedCompute(home / "cache"), first)
+    use_case = _with_learners(loop.use_case, learners)
+    past = open_past(replace(loop, use_case=use_case), delay=delay, first=first)
     with show_progress(progress, f"replaying {len(past.stream.names)} windows") as report:
         found = run_backtest(
             past, policies or DEFAULT, report, applicable(use_case) if faults else ()
         )
     if out is None:
-        return found, _write(found, home)
+        return found, _write(found, find_results(loop))
     with writing():
         return found, _write(found, out)
 

@@ -12,12 +12,14 @@ from rich.table import Table
 from closedloop.cli.plain_text import plain
 from closedloop.decisions.checks import Decision, Role
 from closedloop.decisions.evaluation_rows import ENOUGH_NEW
+from closedloop.decisions.evidence import Comparison
 from closedloop.decisions.notes import LEFT_OUT, NEW_COLUMNS
 from closedloop.errors import RegistryError
 from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
 from closedloop.storage.entry import Entry
+from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
 
@@ -159,6 +161,23 @@ def show_importance(console: Console, importance: Importance) -> None:
         highlight=False,
     )
     console.print(table)
+
+
+def show_scores(console: Console, comparison: Comparison, confidence: float) -> None:
+    """Print the AUC of a candidate with its interval, and precision, recall and F1 by class."""
+    scores, live = comparison.candidate, comparison.production
+    auc = f"AUC {tell_auc(scores, confidence)}"
+    if live is not None:
+        auc += f", of production {tell_auc(live, confidence)}"
+    console.print(
+        f"\nscores on {scores.rows:,} rows of {plain(comparison.window)}: {auc}", highlight=False
+    )
+    table = Table(*CLASS_HEAD, box=None, pad_edge=False)
+    for cells in tell_classes(comparison):
+        table.add_row(*map(plain, cells))
+    console.print(table)
+    if live is not None:
+        console.print("in brackets: production on the same rows", style="dim", highlight=False)
 
 
 def _rows_left_out(decision: Decision) -> list[str]:

@@ -15,11 +15,6 @@ from closedloop.windows.tables.chunks import Chunk, ChunkReader
 ROW = "row"
 
 
-def score_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of the columns of scores, in the order of OUT."""
-    return ("prediction", *(f"probability_{label}" for label in classes), "version")
-
-
 def choose_kept(
     reader: ChunkReader,
     key: str | None,

@@ -5,28 +5,21 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion
-from closedloop.bundle.scorer import are_probabilities
+from closedloop.bundle.scored_rows import score_names, score_rows
 from closedloop.cli.explained_columns import Explained, ExplainedColumns
-from closedloop.cli.kept_columns import choose_kept, number_rows, score_names
+from closedloop.cli.kept_columns import choose_kept, number_rows
 from closedloop.decisions.evidence import Violation
-from closedloop.errors import ModelError, RegistryError, SourceError
-from closedloop.metrics.threshold import answer_classes
+from closedloop.errors import SourceError
 from closedloop.operations.progress import OnProgress
 from closedloop.storage.home import Writing
 from closedloop.turn.open import Loop
-from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
-from closedloop.windows.contract_check import check_contract
+from closedloop.windows.contract_check import check_contract, refuse_incomplete
 from closedloop.windows.prepare import prepare
 from closedloop.windows.tables.chunk_writer import OUT_ENDINGS, write_whole
-from closedloop.windows.tables.chunks import CHUNK_ROWS, Chunk, ChunkReader, open_table
+from closedloop.windows.tables.chunks import CHUNK_ROWS, Chunk, open_table
 
 
 @dataclass(frozen=True)
@@ -73,14 +66,7 @@ def predict_table(
             got="the same file",
             then="choose another OUT",
         )
-    version = loop.registry.production()
-    if version is None:
-        raise RegistryError(
-            where=f"model {loop.use_case.name}",
-            wanted="a production model",
-            got="none",
-            then="train one: closedloop monitor",
-        )
+    version = loop.registry.require_production()
     model = loop.registry.load_proved(version)
     return score_table(
         model,
@@ -127,7 +113,7 @@ def score_table(
         [name for name in (use_case.key, use_case.target.column) if name is not None],
     )
     reader = open_table(table, source or use_case.source, [*features, *others])
-    _refuse_incomplete(reader, use_case, table)
+    refuse_incomplete(reader.names, use_case, str(table))
     explaining = None if with_pipeline is None else ExplainedColumns(with_pipeline)
     scores = (*score_names(model.facts.classes), *(explaining.names if explaining else ()))
     kept = choose_kept(reader, use_case.key, scores, table, keep_columns=keep_columns)
@@ -143,39 +129,6 @@ def score_table(
             report(reader.done, reader.size)
     explained = explaining.explained if explaining else None
     return Scored(rows, version, tuple(violations.values()), explained)
-
-
-def score_rows(
-    model: LoadedVersion, prepared: pd.DataFrame, version: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Columns by name, each of shape (n,): prediction, `probability_CLASS` per class, and version.
-
-    Raises ModelError as the API does.
-    """
-    classes = model.facts.classes
-    answers = np.empty((0, len(classes)))
-    if len(prepared):
-        answers = score_frame(model.scorer, prepared)
-    if not are_probabilities(answers, len(prepared), len(classes)):
-        raise ModelError(
-            where=f"version {version}",
-            wanted=f"{len(classes)} probabilities for each row",
-            got=f"shape {answers.shape}, or values that are none",
-            then="go back with: closedloop rollback",
-        )
-    prediction = np.asarray(classes, dtype=object)[answer_classes(answers, model.facts.threshold)]
-    versions = np.full(len(prepared), version, dtype=np.int64)
-    return dict(zip(score_names(classes), (prediction, *answers.T, versions), strict=True))
-
-
-def _refuse_incomplete(reader: ChunkReader, use_case: UseCase, table: Path) -> None:
-    if missing := [name for name in use_case.required if name not in reader.names]:
-        raise SourceError(
-            where=str(table),
-            wanted="every feature column of the model",
-            got=f"no {', '.join(missing)}",
-            then="add the columns to the table",
-        )
 
 
 def _placed(violation: Violation, chunk: Chunk) -> Violation:

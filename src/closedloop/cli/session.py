@@ -49,21 +49,9 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """Read once. Raises UseCaseError that names the variable with a wrong value."""
-        from pydantic import ValidationError
-
         from closedloop.settings import Settings
 
-        try:
-            return Settings.read(self.environment)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0])
-            raise UseCaseError(
-                where=name if name.isupper() else f"CLOSEDLOOP_{name.upper()}",
-                wanted=first["msg"].removeprefix("Input should be "),
-                got=repr(first["input"]),
-                then="correct it in the environment or in .env",
-            ) from None
+        return Settings.read(self.environment)
 
     def prepare_environment(self) -> None:
         """Tell Prefect, MLflow and Evidently where their state lives, before they are imported.

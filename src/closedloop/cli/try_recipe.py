@@ -48,7 +48,7 @@ def add(app: typer.Typer, session: Session) -> None:
 def _show(session: Session, loop: Loop, recipe: str, found: TriedRecipe) -> None:
     from rich.table import Table
 
-    from closedloop.cli.decision_view import coloured, show_checks
+    from closedloop.cli.decision_view import coloured, show_checks, show_scores
     from closedloop.cli.plain_text import plain
     from closedloop.decisions.deciding_measure import MEASURES
 
@@ -76,6 +76,7 @@ def _show(session: Session, loop: Loop, recipe: str, found: TriedRecipe) -> None
         f"would be: {coloured(found.decision.action.value)}, {plain(found.decision.reason)}"
     )
     show_checks(console, found.decision)
+    show_scores(console, chosen, loop.use_case.policy.promotion.confidence)
     console.print(
         "nothing was registered; a training tries it once it is named in \\[training] recipes",
         style="dim",

@@ -15,6 +15,7 @@ from closedloop.decisions.checks import Kind
 from closedloop.errors import RegistryError, UseCaseError
 
 if TYPE_CHECKING:
+    from closedloop.decisions.evidence import Comparison
     from closedloop.metrics.importance import Importance
     from closedloop.storage.entry import Entry
     from closedloop.turn.open import Loop
@@ -36,7 +37,12 @@ def add(app: typer.Typer, session: Session) -> None:
     ) -> None:
         """Show every check behind a decision, and its outcome."""
         loop = session.open_loop(use_case)
-        from closedloop.cli.decision_view import show_decision, show_importance, tell_report
+        from closedloop.cli.decision_view import (
+            show_decision,
+            show_importance,
+            show_scores,
+            tell_report,
+        )
 
         entry = loop.journal.entry(decision)
         _refuse_another(loop, entry)
@@ -44,25 +50,38 @@ def add(app: typer.Typer, session: Session) -> None:
         def show() -> None:
             report = tell_report(loop, entry, let_in=True)
             show_decision(session.console, entry, report=report, every_check=True)
-            if (importance := _find_importance(loop, entry)) is not None:
+            comparison, importance = _find_measured(loop, entry)
+            if comparison is not None:
+                confidence = loop.use_case.policy.promotion.confidence
+                show_scores(session.console, comparison, confidence)
+            if importance is not None:
                 show_importance(session.console, importance)
 
         session.show(as_json, entry.as_json(), show)
 
 
-def _find_importance(loop: Loop, entry: Entry) -> Importance | None:
-    """The importance of the columns for the version that was judged, where it is to be had.
+def _find_measured(loop: Loop, entry: Entry) -> tuple[Comparison | None, Importance | None]:
+    """The scores of the version that was judged and what it needs, where they are to be had.
 
-    Older versions have none, and an MLflow that is away says nothing.
+    Older versions have no importance, and an MLflow that is away says nothing.
     """
-    from closedloop.turn.register import IMPORTANCE_FILE, read_importance
+    from closedloop.turn.register import (
+        EVIDENCE_FILE,
+        IMPORTANCE_FILE,
+        read_evidence,
+        read_importance,
+    )
 
-    decision = entry.decision
+    decision, registry = entry.decision, loop.registry
     if decision.version is None or decision.kind is not Kind.PROMOTION:
-        return None
-    with suppress(RegistryError, ValueError):
-        return read_importance(loop.registry.read_file(decision.version, IMPORTANCE_FILE))
-    return None
+        return None, None
+    comparison = importance = None
+    with suppress(RegistryError, ValueError, KeyError):
+        run = registry.version(decision.version).run_id
+        files = registry.read_run_files(run, (EVIDENCE_FILE, IMPORTANCE_FILE))
+        comparison = read_evidence(files[EVIDENCE_FILE]).comparison
+        importance = read_importance(files[IMPORTANCE_FILE])
+    return comparison, importance
 
 
 def _refuse_another(loop: Loop, entry: Entry) -> None:

@@ -85,6 +85,18 @@ class Versions(Runs):
         """The version that `production` points at, if any."""
         return self._aliased(PRODUCTION)
 
+    def require_production(self) -> int:
+        """As `production`; raises RegistryError when nothing is live."""
+        version = self.production()
+        if version is None:
+            raise RegistryError(
+                where=f"model {self.name}",
+                wanted="a production model",
+                got="none",
+                then="train one: closedloop monitor",
+            )
+        return version
+
     def previous(self) -> int | None:
         """The version that production replaced, if there is one to go back to."""
         return self._aliased(PREVIOUS)

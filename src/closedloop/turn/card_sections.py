@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 from closedloop.decisions.deciding_measure import MEASURES, Measure
 from closedloop.decisions.evidence import Comparison, PromotionEvidence, Scores
@@ -12,6 +11,7 @@ from closedloop.registry.versions import VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.card_facts import TrainingFacts
 from closedloop.turn.card_page import Section
+from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.use_case.contract import Column, UseCase
 
 _NOT_KEPT = ("not kept: the release of closedloop that made this version did not write it down",)
@@ -136,48 +136,27 @@ def tell_scores(comparison: Comparison | None, use_case: UseCase | None) -> list
     both = [scores for scores in (comparison.candidate, comparison.production) if scores]
     measure = MEASURES["roc_auc" if use_case is None else use_case.policy.promotion.measure]
     delta = "no production to compare with" if comparison.delta is None else str(comparison.delta)
-    rows = [("val_auc", *(_tell_auc(scores, confidence) for scores in both))]
+    rows = [("val_auc", *(tell_auc(scores, confidence) for scores in both))]
     if comparison.candidate.measured is not None:
         rows.append((measure.words, *(_tell_measured(scores, measure) for scores in both)))
     for name in ("accuracy", "f1", "log_loss", "brier"):
         rows.append((name, *(f"{getattr(scores, name):.4f}" for scores in both)))
     head = ("score", "this version", "production")
-    classes = tuple(
-        (
-            each.label,
-            f"{each.precision:.4f}",
-            f"{each.recall:.4f}",
-            f"{each.f1:.4f}",
-            f"{each.rows:,}",
-        )
-        for each in comparison.candidate.classes
-    )
     lines = (
         f"on {comparison.candidate.rows:,} rows of {comparison.window}, confidence {confidence:g}",
         f"delta of {measure.gain}: {delta}",
         f"a model without columns reaches an AUC of {comparison.baseline_auc:.4f}",
     )
+    by_class = ("in brackets: production on the same rows",) if comparison.production else ()
     return [
         Section("Scores", lines, head[: len(both) + 1], tuple(rows)),
-        Section(
-            "Scores of each class", (), ("class", "precision", "recall", "F1", "rows"), classes
-        ),
+        Section("Scores of each class", by_class, CLASS_HEAD, tell_classes(comparison)),
     ]
 
 
 def _tell_measured(scores: Scores, measure: Measure) -> str:
     known = scores.measured
     return "unknown" if known is None else f"{measure.turn(known.value):.4f}"
-
-
-def _tell_auc(scores: Scores, confidence: float) -> str:
-    if scores.val_auc is None:
-        return "unknown: a class has no row"
-    if scores.val_auc_error is None:
-        return f"{scores.val_auc:.4f}"
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * scores.val_auc_error
-    lower, upper = max(0.0, scores.val_auc - half), min(1.0, scores.val_auc + half)
-    return f"{scores.val_auc:.4f} [{lower:.4f}, {upper:.4f}]"
 
 
 def tell_slices(comparison: Comparison | None) -> Section:

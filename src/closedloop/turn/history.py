@@ -88,15 +88,8 @@ class History(Generic[P]):
             bundle = self.loop.registry.load(self.production.version)
         except ModelError as error:
             return None, str(error)
-        missing = sorted(set(bundle.use_case.columns) - set(self.loop.use_case.columns))
-        if missing:
-            return None, f"it needs columns that loop.toml no longer has: {', '.join(missing)}"
-        known, wanted = bundle.facts.classes, self.loop.use_case.target.classes
-        if known != wanted:
-            return None, (
-                f"it tells {', '.join(known)} apart, and loop.toml has the classes "
-                f"{', '.join(wanted)}"
-            )
+        if mismatch := bundle.tell_mismatch(self.loop.use_case):
+            return None, mismatch
         return bundle, None
 
     @property

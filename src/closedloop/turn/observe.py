@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,33 +157,51 @@ def describe_window(window: ReadWindow, told: Sequence[str] = ()) -> WindowFacts
 
 
 def measure_window_drift(
-    history: History[Parts], window: ReadWindow
+    history: History[Parts], window: ReadWindow, **options: Any
 ) -> tuple[DriftReport, str | None]:
     """The window compared with production's reference: features, predictions and target.
 
-    Needs a production model that loads.
+    Needs a production model that loads. `options` are further ones of `measure_drift`.
     """
-    use_case, bundle = history.loop.use_case, history.bundle
-    assert bundle is not None
-    answers = history.answers(window.facts.name)
-    current = watched_frame(window.prepared, answers, history)
-    reference = bundle.reference()
+    assert history.bundle is not None
+    live = history.production.version if history.production else "?"
+    current = watched_frame(window.prepared, history.answers(window.facts.name), history)
+    names = (f"version {live}", window.facts.name)
+    return compare_watched(history.loop, history.bundle.reference(), current, names, **options)
+
+
+def compare_watched(
+    loop: Parts,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    names: tuple[str, str],
+    **options: Any,
+) -> tuple[DriftReport, str | None]:
+    """Two frames of `watched_frame` compared, by the limits of loop.toml.
+
+    Predictions and target count where both sides have them. `names` are those of the two sides,
+    `options` are further ones of `measure_drift`.
+    """
+    use_case = loop.use_case
     numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
     categorical = [name for name in use_case.categorical if use_case.columns[name].watch]
-    (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
-    if window.facts.labelled_rows and TARGET in reference:
+    known = [name for name in reference if name in current and current[name].notna().any()]
+    if PREDICTION in known:
+        (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
+    if TARGET in known:
         categorical.append(TARGET)
-    return history.loop.compute.measure_drift(
+    return loop.compute.measure_drift(
         reference,
         current,
         numeric=tuple(numeric),
         categorical=tuple(categorical),
         policy=use_case.policy.drift,
-        reference_name=f"version {history.production.version if history.production else '?'}",
-        current_name=window.facts.name,
+        reference_name=names[0],
+        current_name=names[1],
         seed=use_case.training.seed,
         ignore_nulls=frozenset({PREDICTION, TARGET, *_often_absent(use_case)}),
         max_drift_share=use_case.policy.retraining.max_drift_share,
+        **options,
     )
 
 

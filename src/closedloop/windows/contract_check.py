@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.evidence import Violation
-from closedloop.errors import name_some
+from closedloop.errors import SourceError, name_some
 from closedloop.use_case.contract import MISSING, Column, UseCase
 from closedloop.windows.prepare import convert_values, select_column
 from closedloop.windows.spelling import says_nothing
@@ -24,6 +24,17 @@ MAX_UNKNOWN_LABELS = 0.01
 _ANOTHER_UNIT = 5.0
 _MAX_SHARES = 100
 _SHOWN = 10
+
+
+def refuse_incomplete(names: Collection[str], use_case: UseCase, where: str) -> None:
+    """Raise SourceError when rows with these columns lack one that a model needs."""
+    if missing := [name for name in use_case.required if name not in names]:
+        raise SourceError(
+            where=where,
+            wanted="every feature column of the model",
+            got=f"no {', '.join(missing)}",
+            then="add the columns to the table",
+        )
 
 
 def check_contract(

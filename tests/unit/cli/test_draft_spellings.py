@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,23 @@ def test_the_positive_class_can_be_named(tmp_path: Path) -> None:
 def test_a_target_with_fractions_is_a_regression(
     tmp_path: Path, labels: list[Any], got: str
 ) -> None:
-    """Fractions are quantities, however few; so are more than 20 numbers."""
-    with pytest.raises(UseCaseError, match=got):
+    """Fractions are quantities, however few; so are more than 20 numbers. It is said that nothing
+    here does a regression, and where three classes could be cut."""
+    with pytest.raises(UseCaseError, match=got) as refused:
         draft(with_target(labels), tmp_path)
+    assert "is a regression, which closedloop does not do" in refused.value.then
+    low, high = map(float, re.findall(r"cut at (\S+) and (\S+),", refused.value.then)[0])
+    numbers = [float(str(label).strip("%")) for label in labels]
+    assert min(numbers) < low < high < max(numbers)
 
 
 def test_whole_numbers_are_classes(tmp_path: Path) -> None:
-    """Up to 20 whole numbers, in their order, also when a CSV file writes 2.0."""
-    assert draft(with_target(list(range(20))), tmp_path).use_case.target.classes == tuple(
-        map(str, range(20))
-    )
+    """Up to 20 whole numbers, in their order, also when a CSV file writes 2.0; from 11 on, a
+    comment asks whether they are a quantity."""
+    found = draft(with_target(list(range(20))), tmp_path)
+    assert found.use_case.target.classes == tuple(map(str, range(20)))
+    assert "20 whole numbers are taken for as many classes" in found.text
+    assert "whole numbers are taken" not in draft(with_target(list(range(10))), tmp_path).text
     floats = draft(with_target([2.0, 10.0, None]), tmp_path).use_case.target.classes
     assert floats == ("2", "10")
 

@@ -14,8 +14,8 @@ import pytest
 from closedloop.bundle.contributions import Explainer
 from closedloop.bundle.frames import pack_frame
 from closedloop.bundle.loaded import LoadedVersion, load_version, load_with_pipeline
+from closedloop.bundle.scored_rows import score_names
 from closedloop.cli.explained_columns import Explained, ExplainedColumns, explained_names
-from closedloop.cli.kept_columns import score_names
 from closedloop.cli.score_table import score_table
 from closedloop.errors import SourceError
 from closedloop.use_case.loop_toml import parse_use_case

@@ -18,6 +18,7 @@ from closedloop.windows.spelling import NULLS, find_spellings, read_label
 from closedloop.windows.written_numbers import read_number
 
 _MAX_CLASSES = 20
+_MANY_NUMBERS = 10  # more are seldom classes
 _SAYS_YES = """
 yes ja oui si sí sim da tak hai true on positive pos churn churned leaves exited attrited lost
 cancelled canceled returned return default defaulted fraud fraudulent bad spam dead died deceased
@@ -65,7 +66,7 @@ def read_classes(
     if len(groups) == 1:  # the classes may be 'a' and 'A'
         groups = {text: [text] for texts in groups.values() for text in texts}
     names = [spellings[0] for spellings in groups.values()]
-    _check(names, path, target)
+    _check(names, labels, path, target)
     notes = [
         f"one class, written in {len(spellings)} ways: "
         + ", ".join(show(text) for text in spellings[:6])
@@ -78,6 +79,11 @@ def read_classes(
         for word, rows in given(texts).value_counts().items()
         if str(word).casefold() in null_words - {"", "nan", "nat", "null", "<na>"}
     ]
+    if len(names) > _MANY_NUMBERS and np.isfinite([read_number(name) for name in names]).all():
+        notes.append(
+            f"{len(names)} whole numbers are taken for as many classes, none of which is nearer to "
+            "another; if they are a quantity, add a column with a few classes"
+        )
     known = find_spellings(tuple(names))
     counts = labels.map(lambda label: read_label(label, known)).value_counts()
     ordered, why = _order(counts)
@@ -86,7 +92,7 @@ def read_classes(
     return Classes(tuple(ordered), why if len(ordered) == 2 else "", tuple(notes))
 
 
-def _check(names: list[str], path: Path, target: str) -> None:
+def _check(names: list[str], labels: pd.Series[Any], path: Path, target: str) -> None:
     numbers = np.array([read_number(name) for name in names])
     fractional = bool(np.any(numbers[np.isfinite(numbers)] % 1))
     if len(names) < 2:
@@ -94,20 +100,26 @@ def _check(names: list[str], path: Path, target: str) -> None:
         raise _refusal(path, target, got, "add rows of every class")
     quantity = "looks like a quantity, not a class"
     if np.isfinite(numbers).all() and fractional and len(names) > 2:
-        raise _refusal(
-            path,
-            target,
-            f"{len(names)} numbers such as {names[0]}: it {quantity}",
-            "choose another --target, or add a column with classes, such as low and high",
-        )
+        got = f"{len(names)} numbers such as {names[0]}: it {quantity}"
+        raise _refusal(path, target, got, _advise_cutting(labels))
     if len(names) > _MAX_CLASSES:
-        kind = quantity if np.isfinite(numbers).any() else "has too many values for classes"
-        raise _refusal(
-            path,
-            target,
-            f"{len(names)} different values; it {kind}",
-            "choose another --target, or add a column with classes",
-        )
+        if np.isfinite(numbers).any():
+            got, then = f"{len(names)} different values; it {quantity}", _advise_cutting(labels)
+        else:
+            got = f"{len(names)} different values; it has too many values for classes"
+            then = "choose another --target, or add a column with classes"
+        raise _refusal(path, target, got, then)
+
+
+def _advise_cutting(labels: pd.Series[Any]) -> str:
+    """What to do about a quantity, with the bounds of three classes of about as many rows."""
+    numbers = labels.map(read_number)
+    low, high = numbers[np.isfinite(numbers)].quantile([1 / 3, 2 / 3])
+    cut = f"low, middle and high, cut at {low:g} and {high:g}" if low < high else "low and high"
+    return (
+        "predicting a quantity is a regression, which closedloop does not do: add a column with "
+        f"classes, such as {cut}, and name it with --target"
+    )
 
 
 def _refusal(path: Path, target: str, got: str, then: str) -> UseCaseError:
