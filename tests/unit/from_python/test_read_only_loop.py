@@ -29,6 +29,8 @@ from closedloop.turn.history import History
 from closedloop.turn.observe import measure_window_drift
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
+pytestmark = pytest.mark.slow
+
 KNOWN, NEWEST = ("2026-01", "2026-02"), "2026-04"
 
 
