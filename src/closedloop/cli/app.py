@@ -32,6 +32,7 @@ from closedloop.cli import (
     reproduce,
     rollback,
     serve,
+    stage,
     status,
     train,
     try_recipe,
@@ -50,7 +51,7 @@ COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, status, history, why, card),
     *(quarantine, promote, rollback, accept),
-    *(predict, backtest, export, reproduce),
+    *(predict, backtest, export, reproduce, stage),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
