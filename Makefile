@@ -10,8 +10,9 @@ BIN := .venv/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/.installed
-# The tests of a file stay in one process: they share what they start.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+# The tests of a file stay in one process: they share what they start. In the order of the folders the long ones come first, so no process
+# waits at the end for another's.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # No telemetry; the program sets the same for itself.
@@ -20,10 +21,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-loop reference pictures docs clean
+	bench-reading bench-scoring bench-explaining bench-loop reference pictures docs clean
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv from requirements.lock; does nothing when it is up to date.
 
@@ -113,6 +114,9 @@ bench-reading: install ## Time /predict while two million records and labels are
 
 bench-scoring: install ## Measure the promotion gate: time, false alarms, slices (docs/decisions.md); quick: ARGS="--comparisons 400".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)
+
+bench-explaining: install ## Time an explained row, and /predict while rows are explained; quick: ARGS="--repetitions 1 --seconds 1".
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.explaining $(ARGS)
 
 bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAMS is their folder, quick: ARGS="--only elec2".
 	@$(BIN)/python -m tests.bench.replay_streams $(ARGS)

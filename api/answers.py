@@ -126,6 +126,10 @@ class ModelAnswer(BaseModel):
     features: dict[str, FeatureAnswer]
     served_by: Literal["onnx", "pipeline"] = Field(description="what computes the answers")
     served_reason: str | None = Field(description="why the slower pipeline answers, not ONNX")
+    ms_a_row: float | None = Field(
+        description="milliseconds that one row alone took when the version was registered; null "
+        "where that was not measured"
+    )
     loaded_at: datetime
     refused: dict[int, str]
 

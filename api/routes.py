@@ -192,6 +192,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
         "features": features,
         "served_by": model.scorer.served_by,
         "served_reason": model.loaded.proof.reason or None,
+        "ms_a_row": model.loaded.proof.milliseconds,
         "loaded_at": model.loaded_at.isoformat(),
         "refused": refused,
     }

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.explaining`: what it costs to explain a row, and how much longer /predict
+"""`make bench-explaining`: what it costs to explain a row, and how much longer /predict
 takes while rows are explained without a pause."""
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from closedloop.operations.moving.registry_contents import (
 )
 from closedloop.operations.moving.registry_copy import RegistryCopy
 from closedloop.registry.registry import Registry
+from closedloop.registry.search_runs import PARENT, SearchRuns
 from tests.contracts.backends import Backend, log
 from tests.mlflow_in_memory import CrashingClient
 
@@ -209,6 +210,19 @@ def test_what_the_original_did_since_comes_along(
     second = copy_of(embedded, first, "again", tmp_path)
     fill(second, first, through=5)
     assert_filled(second, first)
+
+
+def test_the_trials_of_a_search_stay_below_it(embedded: Backend, tmp_path: Path) -> None:
+    """The run of a search has another id in the copy, and its trials name that one."""
+    source = embedded.new()
+    runs = SearchRuns(
+        source.name, embedded.uri, artifacts=embedded.home / "artifacts", tried=tmp_path
+    )
+    parent = runs.begin("search", "search", {})
+    trial = runs.begin("trial", "trial", {"C": 1}, parent=parent)
+    copies = copy_of(embedded, source, "search", tmp_path).copy_runs(source, silent)
+    copied = source._client.get_run(copies[trial]).data
+    assert (copied.tags[PARENT], copied.params) == (copies[parent], {"C": "1"})
 
 
 def test_what_cannot_be_copied_whole_is_said_before(

@@ -19,6 +19,7 @@ from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.errors import ModelError, RegistryError
 from closedloop.registry.live import ProductionReader
+from closedloop.registry.search_runs import SearchRuns
 from tests.contracts.backends import FACTS, Backend, crashing, fit_pipeline, log, rows
 
 
@@ -44,6 +45,27 @@ def test_a_logged_model_comes_back_and_answers_alike(backend: Backend, folder: P
         (given.dataset.name, given.dataset.digest) for given in shown.inputs.dataset_inputs
     ] == [("month 1", ("ab" * 32)[:36])]
     assert run in registry.run_link(run, "http://127.0.0.1:5000")
+
+
+def test_what_mlflow_notes_of_a_fit_lies_in_its_run(backend: Backend, tmp_path: Path) -> None:
+    """Settings of every step, scores on training rows and plots join what is logged; whoever begins
+    the run again fills the same one, and after the block nothing is noted any more."""
+    name = backend.new().name
+    runs = SearchRuns(name, backend.uri, artifacts=backend.home / "artifacts", tried=tmp_path)
+    run = runs.begin("a trial", "trial 1", {"recipe": "lightgbm"}, {"w0": "a" * 64})
+    with runs.observing(run):
+        fit_pipeline()
+    fit_pipeline()
+    runs.end(run, metrics={"val_auc": 0.75})
+    assert runs.begin("a trial", "trial 1", {"recipe": "lightgbm"}, {"w0": "a" * 64}) == run
+    runs.end(run)
+    [shown] = runs._client.search_runs([runs._experiment()])
+    assert shown.info.status == "FINISHED"
+    assert shown.data.params.items() >= {"recipe": "lightgbm", "model__num_leaves": "15"}.items()
+    assert shown.data.metrics["val_auc"] == 0.75
+    assert shown.data.metrics["training_roc_auc"] > 0.9
+    files = {found.path for found in runs._client.list_artifacts(run)}
+    assert {"estimator.html", "training_confusion_matrix.png"} <= files
 
 
 def test_any_mlflow_client_can_use_production(

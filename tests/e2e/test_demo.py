@@ -108,6 +108,7 @@ def test_the_broken_month_taught_nothing(
         assert "month_005" not in loop.registry.load(version.version).facts.trained_windows
 
 
+@pytest.mark.nightly
 def test_played_twice_it_behaves_the_same(
     place: Path, played: subprocess.CompletedProcess[str]
 ) -> None:

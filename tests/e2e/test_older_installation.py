@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.e2e.newcomer import closedloop
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +60,16 @@ def put_in_place(database: Path, folder: str) -> None:
                 )
 
 
+def ask(place: Path, *arguments: str) -> str:
+    """What a command printed in this process; it has to succeed."""
+    with contextlib.chdir(place):
+        done = closedloop(*arguments)
+    assert done.code == 0, done.out + done.err
+    return done.out
+
+
 def run(place: Path, *arguments: str) -> str:
-    """What a command printed; it has to succeed."""
+    """What a command printed in a process of its own; it has to succeed."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -79,7 +90,7 @@ def run(place: Path, *arguments: str) -> str:
 
 def read_history(place: Path) -> list[dict[str, Any]]:
     """The journal as a program reads it."""
-    found: list[dict[str, Any]] = json.loads(run(place, "history", "--json"))
+    found: list[dict[str, Any]] = json.loads(ask(place, "history", "--json"))
     return found
 
 
@@ -94,16 +105,16 @@ def test_its_journal_reads_the_same(place: Path) -> None:
             assert {name: shown[name] for name in check} == check
         known = {name: value for name, value in before["details"].items() if value is not None}
         assert {name: now["details"].get(name) for name in known} == known
-    assert "slice month_to_month" in run(place, "why", "8")
+    assert "slice month_to_month" in ask(place, "why", "8")
 
 
 def test_its_versions_answer_and_move(place: Path) -> None:
     """Production scores a table as it did, goes back one step and forward again."""
-    status = json.loads(run(place, "status", "--json"))
+    status = json.loads(ask(place, "status", "--json"))
     assert (status["production"], status["previous"]) == (4, 1)
-    run(place, "doctor")
-    assert json.loads(run(place, "rollback", "--json"))["version"] == 1
-    assert json.loads(run(place, "promote", "4", "--json"))["version"] == 4
+    ask(place, "doctor")
+    assert json.loads(ask(place, "rollback", "--json"))["version"] == 1
+    assert json.loads(ask(place, "promote", "4", "--json"))["version"] == 4
 
 
 def test_its_turns_are_not_taken_again(place: Path) -> None:

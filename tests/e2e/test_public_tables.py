@@ -20,7 +20,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(
+            table, id=table.name, marks=pytest.mark.nightly if table.name == "digits" else ()
+        )
+        for table in TABLES
+    ],
+)
 def test_a_public_table_turns_without_an_edit_or_says_what_to_decide(
     table: PublicTable,
     tmp_path: Path,

@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
-PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 30, 100, 8
+PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 12, 100, 8
 
 
 @dataclass

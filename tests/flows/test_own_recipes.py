@@ -3,6 +3,9 @@ monitored and replayed."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +20,7 @@ from closedloop.bundle.frames import score_frame
 from closedloop.cli.app import main
 from closedloop.cli.service import build_service
 from closedloop.decisions.checks import Action
+from closedloop.operations.export import export_version
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.reproduce import reproduce
 from closedloop.windows.prepare import prepare
@@ -99,9 +103,12 @@ def test_recipes_of_your_own_go_all_the_way(
         with TestClient(service, base_url="http://127.0.0.1") as client:
             rows = raw[list(loop.use_case.columns)].astype(object).where(raw.notna(), None)
             answer = client.post("/predict", json={"rows": rows.to_dict(orient="records")}).json()
+            price = client.get("/model").json()["ms_a_row"]
             explained = client.post("/explain", json={"rows": rows.to_dict(orient="records")})
         assert (explained.status_code, explained.json()["version"]) == (200, number)
         assert answer["version"] == number
+        assert 0 < price == version.proof.milliseconds
+        assert loop.registry.tags(number)["ms_a_row"] == str(price)
         given = [
             [row["probabilities"][name] for name in version.facts.classes]
             for row in answer["predictions"]
@@ -117,8 +124,24 @@ def test_recipes_of_your_own_go_all_the_way(
     assert loop.journal.history(loop.use_case.name) == before
     assert len(loop.registry.versions()) == len(RECIPES)
 
+    out = place.path.parent / "exported"
+    export_version(loop, 4, out)
+    script = [sys.executable, str(out / "score.py"), json.dumps(raw.iloc[0].to_dict())]
+    scored = subprocess.run(script, capture_output=True, text=True, cwd=out.parent.parent)
+    assert scored.returncode == 0, scored.stderr
+    shares = [*json.loads(scored.stdout)["probabilities"].values()]
+    np.testing.assert_allclose(shares, wanted[0], rtol=0, atol=1e-12)
+
     assert roll_back_by_hand(loop).decision.version == 3
     assert reproduce(loop, 4).proved
+    run = loop.registry.version(4).run_id
+    assert loop.registry.read_run_file(run, "code/own_recipe_of_a_test.py") == MODULE
+    module = place.path.parent / "own_recipe_of_a_test.py"
+    module.write_text(MODULE + "\n# changed\n", encoding="utf-8")
+    changed = [said for said in reproduce(loop, 4).others if "own_recipe_of_a_test" in said]
+    assert len(changed) == 1
+    assert changed[0].endswith("; today's was used")
+    module.write_text(MODULE, encoding="utf-8")
     promote_by_hand(loop, 4)
     monitor_flow(use_case=str(place.path), window="month_004")
     assert loop.journal.history(loop.use_case.name)[-1].decision.window == "month_004"

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 
 from closedloop.backtest.frame_digest import digest_frame
 from closedloop.bundle.frames import unpack_frame
+from closedloop.bundle.installed import ANSWERING, describe_packages
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport
 from closedloop.errors import StoreError
@@ -155,7 +155,12 @@ class CachedCompute(Compute):
             use_case.target.classes,
             use_case.training.seed,
             _library_versions(),
-            _code("training/recipes", "training/learners", "training/candidates"),
+            _code(
+                "training/recipes",
+                "training/learners",
+                "training/own_estimator",
+                "training/candidates",
+            ),
         )
 
     def answer(
@@ -276,10 +281,7 @@ def _key(*parts: Any) -> str:
 
 @cache
 def _library_versions() -> tuple[str, ...]:
-    return tuple(
-        f"{name} {version(name)}"
-        for name in ("numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "evidently")
-    )
+    return tuple(describe_packages(("pandas", "scipy", "evidently", *ANSWERING)))
 
 
 @cache

@@ -73,12 +73,14 @@ class Proof:
 
     `difference` is the largest between probabilities of the ONNX model and of the fitted pipeline
     on `rows` rows; None when there is no ONNX model. `reason` is empty when ONNX answers.
+    `milliseconds` is what a row alone took whatever answers, when it was registered.
     """
 
     served_by: Literal["onnx", "pipeline"]
     difference: float | None
     rows: int
     reason: str
+    milliseconds: float | None = None
 
 
 def read_facts(folder: Path) -> Facts:
@@ -100,6 +102,8 @@ def read_proof(folder: Path) -> Proof:
         return Proof("pipeline", None, 0, "the bundle was packed without a proof")
     if proof.served_by not in ("onnx", "pipeline"):
         raise ValueError(f"served_by is {proof.served_by!r}, neither onnx nor pipeline")
+    if not isinstance(proof.milliseconds, (int, float, type(None))):
+        raise ValueError(f"milliseconds is {proof.milliseconds!r}, no number")
     return proof
 
 

@@ -214,6 +214,7 @@ def load_pipeline(content: bytes) -> Any:
             where=MODEL_FILE,
             wanted="only types of the learners that closedloop knows, or that loop.toml trusts",
             got=", ".join(foreign),
-            then="do not serve this file: closedloop, or this version of it, did not make it",
+            then="put the recipe of these types back into loop.toml and start the API again, "
+            "if you know them; otherwise do not serve this file",
         )
     return loads(content, trusted=trusted)

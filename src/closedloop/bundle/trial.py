@@ -17,12 +17,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from closedloop.bundle.files import ONNX_FILE, model_digest, read_facts, read_file, read_proof
+from closedloop.bundle.installed import ANSWERING, describe_packages
 from closedloop.bundle.loaded import LoadedVersion, load_version, load_with_pipeline
 from closedloop.bundle.own_code import allow, own_code
 from closedloop.errors import ModelError
@@ -30,7 +30,6 @@ from closedloop.errors import ModelError
 # A usual version takes one to three seconds, most of it the start of Python and its libraries.
 SECONDS, CPU_SECONDS, MEMORY_BYTES = 120, 60, 4 * 1024**3
 _REFUSED = 3
-_LIBRARIES = ("closedloop", "numpy", "onnxruntime", "scikit-learn", "lightgbm", "skops")
 
 What = Literal["proved", "pipeline"]
 
@@ -72,11 +71,8 @@ def _note(tried: Path, digest: str, what: str) -> None:
 
 
 def _describe_libraries() -> str:
-    found = [f"python {platform.python_version()} {platform.machine()}"]
-    for name in _LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
-    return ", ".join(found)
+    python = f"python {platform.python_version()} {platform.machine()}"
+    return ", ".join([python, *describe_packages(ANSWERING)])
 
 
 @contextlib.contextmanager

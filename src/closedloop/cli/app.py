@@ -18,6 +18,7 @@ from closedloop.cli import (
     demo,
     deploy,
     doctor,
+    experiment,
     export,
     generate,
     history,
@@ -49,7 +50,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, status, history, why, card),
+    *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),

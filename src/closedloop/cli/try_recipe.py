@@ -12,6 +12,7 @@ from closedloop.cli.session import Session
 
 if TYPE_CHECKING:
     from closedloop.decisions.evidence import Comparison, Estimate
+    from closedloop.turn.open import Loop
     from closedloop.turn.try_recipe import TriedRecipe
 
 
@@ -41,14 +42,15 @@ def add(app: typer.Typer, session: Session) -> None:
             "comparisons": [asdict(each) for each in found.comparisons],
             "checks": [asdict(each) for each in found.decision.checks],
         }
-        session.show(as_json, content, lambda: _show(session, recipe, found))
+        session.show(as_json, content, lambda: _show(session, loop, recipe, found))
 
 
-def _show(session: Session, recipe: str, found: TriedRecipe) -> None:
+def _show(session: Session, loop: Loop, recipe: str, found: TriedRecipe) -> None:
     from rich.table import Table
 
     from closedloop.cli.decision_view import coloured, show_checks
     from closedloop.cli.plain_text import plain
+    from closedloop.decisions.deciding_measure import MEASURES
 
     chosen = found.evidence.comparison
     assert chosen is not None
@@ -57,12 +59,14 @@ def _show(session: Session, recipe: str, found: TriedRecipe) -> None:
         if found.evidence.production is None
         else f"production is version {found.evidence.production}"
     )
-    table = Table("candidate", "val_auc", "against production", "F1", "log loss", box=None)
+    gain = MEASURES[loop.use_case.policy.promotion.measure].gain
+    head = ("candidate", "val_auc", f"{gain} against production", "F1", "log loss")
+    table = Table(*head, "threshold", box=None)
     for each in found.comparisons:
         table.add_row(*_row(each, is_chosen=each.recipe == chosen.recipe))
     if chosen.production is not None:
         auc = chosen.production.val_auc
-        table.add_row("production", _number(auc), "", "", f"{chosen.production.log_loss:.4f}")
+        table.add_row("production", _number(auc), "", "", f"{chosen.production.log_loss:.4f}", "")
     console = session.console
     console.print(
         f"{plain(recipe)} on {chosen.candidate.rows} rows of {plain(chosen.window)}; {against}"
@@ -87,6 +91,7 @@ def _row(comparison: Comparison, *, is_chosen: bool) -> tuple[str, ...]:
         _interval(comparison.delta),
         f"{scores.f1:.3f}",
         f"{scores.log_loss:.4f}",
+        "likeliest" if comparison.threshold is None else f"from {comparison.threshold:.4f}",
     )
 
 

@@ -100,7 +100,9 @@ def cost_losses(
     `cost` has a row a true class and a column an answer. Of two classes the answer is that of the
     least expected cost, of more the likeliest.
     """
-    return np.asarray(cost[labels, answer_classes(probabilities, least_cost_threshold(cost))])
+    return np.asarray(
+        cost[labels, answer_classes(probabilities, least_cost_threshold(cost.tolist()))]
+    )
 
 
 def _mean_loss(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from closedloop.decisions.evidence import Comparison
+from closedloop.decisions.deciding_measure import Measure
+from closedloop.decisions.evidence import Scores
 from closedloop.metrics.importance import Importance
 
 # Names are text, also with $ in them, which else would be a formula.
@@ -15,7 +17,11 @@ AS_WRITTEN = {"text.parse_math": False}
 
 
 def draw_scores(
-    labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], comparison: Comparison
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: tuple[str, ...],
+    scores: Scores,
+    title: str,
 ) -> bytes:
     """ROC curves, calibration and the confusion matrix side by side, as one PNG."""
     from matplotlib import rc_context
@@ -24,15 +30,12 @@ def draw_scores(
     with rc_context(AS_WRITTEN):
         figure = Figure(figsize=(12, 4), layout="tight")
         curves, calibration, confusion = figure.subplots(1, 3)
-        figure.suptitle(
-            f"{comparison.recipe} on {comparison.window}, {comparison.candidate.rows} rows",
-            fontsize=10,
-        )
+        figure.suptitle(f"{title} on {scores.window}, {scores.rows} rows", fontsize=10)
         _draw_roc(curves, labels, probabilities, classes)
         _draw_calibration(calibration, labels, probabilities, classes)
-        if (error := comparison.candidate.calibration_error) is not None:
+        if (error := scores.calibration_error) is not None:
             calibration.set_title(f"calibration, off by {error:.3f} on average")
-        _draw_confusion(confusion, comparison.candidate.confusion, classes)
+        _draw_confusion(confusion, scores.confusion, classes)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=80)
     return content.getvalue()
@@ -68,6 +71,26 @@ def draw_importance(importance: Importance, most: int = 20) -> bytes:
             yticks=places,
             yticklabels=[column.column[:40] for column in shown],
         )
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=80)
+    return content.getvalue()
+
+
+def draw_search(scores: Sequence[float | None], measure: Measure) -> bytes:
+    """The score of each trial and the best so far, as PNG; None for a trial that failed."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    known = np.array([np.nan if score is None else score for score in scores])
+    best = np.fmax.accumulate(known)
+    with rc_context(AS_WRITTEN):
+        figure = Figure(figsize=(8, 4), layout="tight")
+        axes = figure.subplots()
+        places = np.arange(1, len(known) + 1)
+        axes.plot(places, [measure.turn(score) for score in known], "o", label="trial")
+        axes.step(places, [measure.turn(score) for score in best], where="post", label="best")
+        axes.set(xlabel="trial", ylabel=f"mean {measure.words} over the folds")
+        axes.legend(fontsize=8)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=80)
     return content.getvalue()

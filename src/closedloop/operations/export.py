@@ -17,7 +17,9 @@ from closedloop.bundle.skops_model import TRUSTED_TYPES
 from closedloop.errors import UseCaseError
 from closedloop.operations.score_script import write_script
 from closedloop.storage.home import Writing
+from closedloop.training.recipes import parse_recipe
 from closedloop.turn.open import Loop
+from closedloop.use_case.recipe import find_own_modules
 
 MODEL_FOLDER, CONTRACT_FILE, REQUIREMENTS_FILE = "model", "contract.json", "requirements.txt"
 # What MLflow reads. A bundle's other files hold rows of customers, which an export does not.
@@ -43,6 +45,7 @@ def export_version(
                 folder = Path(temporary) / "export"
                 folder.mkdir()
                 _write_files(folder, bundle, loaded, number)
+                _write_own_code(folder, loaded.facts.recipe, loop)
                 folder.rename(out)
     except OSError as error:
         raise _refusal(out, error.strerror or str(error)) from error
@@ -77,6 +80,23 @@ def _write_files(folder: Path, bundle: Path, loaded: LoadedVersion, number: int)
     (folder / REQUIREMENTS_FILE).write_text(needed, encoding="utf-8")
     write_json(folder / CONTRACT_FILE, _describe_contract(loaded, number))
     write_script(folder, loaded.proof.served_by)
+
+
+def _write_own_code(folder: Path, name: str, loop: Loop) -> None:
+    """The modules of an estimator of the user's own, beside the script that needs them."""
+    recipe = loop.use_case.recipes.get(parse_recipe(name)[0])
+    home = loop.use_case.path.parent
+    for path, content in {} if recipe is None else find_own_modules(recipe, home).items():
+        target = folder / path.relative_to(home)
+        if target.exists():
+            raise UseCaseError(
+                where=str(path),
+                wanted="another name: an export has a file of this name itself",
+                got=target.name,
+                then="rename the module",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
 
 def _describe_facts(facts: Facts) -> dict[str, Any]:

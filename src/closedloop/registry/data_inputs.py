@@ -13,17 +13,22 @@ def hash_data(windows: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(list(windows.items())).encode()).hexdigest()
 
 
-def describe_input(window: str, digest: str, used: str) -> Any:
-    """A window as an input of a run; `used` is what for.
+def describe_inputs(windows: Mapping[str, str], used: str) -> list[Any]:
+    """Windows with their sha256 as the inputs of a run; `used` is what for.
 
     MLflow's own digest ignores most rows of a frame, so it gets ours; 36 of its 64 digits fit.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    described = Dataset(
-        name=window,
-        digest=digest[:36],
-        source_type="closedloop",
-        source=json.dumps({"window": window}),
-    )
-    return DatasetInput(described, [InputTag("mlflow.data.context", used)])
+    return [
+        DatasetInput(
+            Dataset(
+                name=window,
+                digest=digest[:36],
+                source_type="closedloop",
+                source=json.dumps({"window": window}),
+            ),
+            [InputTag("mlflow.data.context", used)],
+        )
+        for window, digest in windows.items()
+    ]

@@ -12,7 +12,7 @@ from closedloop.bundle.files import read_file, write_manifest
 from closedloop.bundle.trial import note_own
 from closedloop.errors import RegistryError
 from closedloop.registry.artifacts import check_place, download, download_all, local_folder
-from closedloop.registry.data_inputs import describe_input, hash_data
+from closedloop.registry.data_inputs import describe_inputs, hash_data
 from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
 from closedloop.registry.moved_home import find_own_files
 
@@ -98,30 +98,37 @@ class Runs:
                 self._experiment(), run_name=title, tags={KEY: key, **tags, **packed}
             )
             run_id = str(run.info.run_id)
-            from mlflow.entities import Metric, Param
-
-            self._client.log_batch(
-                run_id,
-                metrics=[Metric(name, float(value), 0, 0) for name, value in metrics.items()],
-                params=[Param(name, str(value)[:500]) for name, value in parameters.items()],
-            )
-            with tempfile.TemporaryDirectory() as temporary:
-                for name, content in files.items():
-                    path = Path(temporary) / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content.encode() if isinstance(content, str) else content)
-                if files:
-                    self._upload(run, temporary)
+            self._log(run, metrics, parameters, files)
             if data:
                 used = tags.get("closedloop.kind", "training")
-                self._client.log_inputs(
-                    run_id,
-                    datasets=[describe_input(name, digest, used) for name, digest in data.items()],
-                )
+                self._client.log_inputs(run_id, datasets=describe_inputs(data, used))
             if folder is not None:
                 self._upload(run, str(folder), MODEL_PATH)
             self._client.set_terminated(run_id, status="FINISHED")
             return run_id
+
+    def _log(
+        self,
+        run: Any,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        files: Mapping[str, str | bytes],
+        step: int = 0,
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, float(value), 0, step) for name, value in metrics.items()],
+            params=[Param(name, str(value)[:500]) for name, value in parameters.items()],
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            for name, content in files.items():
+                path = Path(temporary) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            if files:
+                self._upload(run, temporary)
 
     def read_run_file(self, run_id: str, name: str) -> str:
         """The text of a file logged with a run."""

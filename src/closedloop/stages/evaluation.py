@@ -5,6 +5,7 @@ Numbers are rounded to DECIMALS, below which another machine may differ.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from closedloop.metrics.importance import measure_importance
 from closedloop.metrics.threshold import answer_classes
 from closedloop.registry.data_inputs import hash_data
 from closedloop.turn.candidate import Candidate
+from closedloop.turn.run_metrics import describe_comparison
 from closedloop.use_case.contract import UseCase
 
 DECIMALS = 6
@@ -60,31 +62,21 @@ def _measure_importance(candidate: Candidate, use_case: UseCase) -> pd.DataFrame
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
-    """The scores of the chosen twin, and the AUC of every recipe."""
+    """The scores of the chosen twin as MLflow has them, and the AUC of every recipe."""
     chosen = candidate.chosen
-    scores = chosen.candidate
-    numbers: dict[str, float | None] = {
-        "val_auc": scores.val_auc,
-        "val_auc_error": scores.val_auc_error,
-        "accuracy": scores.accuracy,
-        "f1": scores.f1,
-        "log_loss": scores.log_loss,
-        "brier": scores.brier,
-        "calibration_error": scores.calibration_error,
-        "baseline_auc": chosen.baseline_auc,
-    }
-    recipes = {each.recipe: each.candidate.val_auc for each in candidate.twins.comparisons}
     return {
         "recipe": chosen.recipe,
         # As the run in MLflow has it, when the same windows are deployed.
         "data": hash_data({window.name: window.digest for window in candidate.refitted})[:12],
-        "rows": scores.rows,
-        **_rounded(numbers),
-        "val_auc_of": _rounded(recipes),
+        "rows": chosen.candidate.rows,
+        **_rounded(describe_comparison(chosen, None)),
+        "val_auc_of": _rounded(
+            {each.recipe: each.candidate.val_auc for each in candidate.twins.comparisons}
+        ),
     }
 
 
-def _rounded(numbers: dict[str, float | None]) -> dict[str, float]:
+def _rounded(numbers: Mapping[str, float | None]) -> dict[str, float]:
     """Without what could not be measured."""
     return {name: round(value, DECIMALS) for name, value in numbers.items() if value is not None}
 

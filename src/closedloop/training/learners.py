@@ -1,6 +1,6 @@
 """The learners that loop.toml knows by name, with our settings and their own parameters.
 
-To add one, add it to `use_case.recipe.Learner` and here, and its types to
+To add one, add it to `use_case.recipe.Learner`, `training.search_spaces` and here, and its types to
 `bundle.skops_model.TRUSTED_TYPES`. `bundle/onnx_graph.py` may have its nodes: without them its
 pipeline answers in service.
 """

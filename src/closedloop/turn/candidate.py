@@ -85,7 +85,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
 
     The twins are scored on the same rows as production.
     """
-    use_case, windows = history.loop.use_case, _trainable(history)
+    use_case, windows = history.loop.use_case, trainable_windows(history)
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
     production_scorer, error = find_production(history, split)
@@ -135,7 +135,7 @@ def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, R
     return replace(split, evaluation=new.window), new.repeated
 
 
-def _trainable(history: History[Parts]) -> tuple[LabelledWindow, ...]:
+def trainable_windows(history: History[Parts]) -> tuple[LabelledWindow, ...]:
     """Labelled windows whose labels are due, that keep the contract and are not quarantined.
 
     The newest may be: on it the twins are scored, while nobody decided on it for good.

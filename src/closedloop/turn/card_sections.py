@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import NormalDist
 
+from closedloop.decisions.deciding_measure import MEASURES, Measure
 from closedloop.decisions.evidence import Comparison, PromotionEvidence, Scores
 from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.registry.versions import VersionFacts
@@ -133,8 +134,11 @@ def tell_scores(comparison: Comparison | None, use_case: UseCase | None) -> list
         return [Section("Scores", _NOT_KEPT)]
     confidence = 0.95 if use_case is None else use_case.policy.promotion.confidence
     both = [scores for scores in (comparison.candidate, comparison.production) if scores]
+    measure = MEASURES["roc_auc" if use_case is None else use_case.policy.promotion.measure]
     delta = "no production to compare with" if comparison.delta is None else str(comparison.delta)
     rows = [("val_auc", *(_tell_auc(scores, confidence) for scores in both))]
+    if comparison.candidate.measured is not None:
+        rows.append((measure.words, *(_tell_measured(scores, measure) for scores in both)))
     for name in ("accuracy", "f1", "log_loss", "brier"):
         rows.append((name, *(f"{getattr(scores, name):.4f}" for scores in both)))
     head = ("score", "this version", "production")
@@ -150,7 +154,7 @@ def tell_scores(comparison: Comparison | None, use_case: UseCase | None) -> list
     )
     lines = (
         f"on {comparison.candidate.rows:,} rows of {comparison.window}, confidence {confidence:g}",
-        f"delta: {delta}",
+        f"delta of {measure.gain}: {delta}",
         f"a model without columns reaches an AUC of {comparison.baseline_auc:.4f}",
     )
     return [
@@ -159,6 +163,11 @@ def tell_scores(comparison: Comparison | None, use_case: UseCase | None) -> list
             "Scores of each class", (), ("class", "precision", "recall", "F1", "rows"), classes
         ),
     ]
+
+
+def _tell_measured(scores: Scores, measure: Measure) -> str:
+    known = scores.measured
+    return "unknown" if known is None else f"{measure.turn(known.value):.4f}"
 
 
 def _tell_auc(scores: Scores, confidence: float) -> str:

@@ -60,6 +60,12 @@ class Loop:
         with hold_lock(f"{self.use_case.name}-training", self.engine, purpose):
             yield
 
+    @contextmanager
+    def search_lock(self) -> Iterator[None]:
+        """One search of this use case at a time; turns and trainings do not wait for it."""
+        with hold_lock(f"{self.use_case.name}-experiment", self.engine, "experiment"):
+            yield
+
     def tell_moved(self) -> tuple[str, ...]:
         """A sentence for each alias that somebody moved outside of closedloop."""
         registry = self.registry

@@ -12,20 +12,18 @@ import tempfile
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from posixpath import normpath
 
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from closedloop.bundle.files import PROOF_FILE, Facts, Proof
+from closedloop.bundle.files import PROOF_FILE, Facts, Proof, read_proof
 from closedloop.bundle.frames import measure_difference, score_frame
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.bundle.onnx_proof import make_awkward_rows, prove
 from closedloop.bundle.skops_model import write_facts
 from closedloop.bundle.soundness import check_version
-from closedloop.decisions.deciding_measure import MEASURES
-from closedloop.decisions.evidence import Comparison, PromotionEvidence
+from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.json_text import read_json
 from closedloop.metrics.importance import Compared, Importance, measure_importance
 from closedloop.metrics.plots import draw_importance, draw_scores
@@ -41,11 +39,13 @@ from closedloop.turn.card_facts import CARD_FACTS_FILE, write_training_facts
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
+from closedloop.turn.run_metrics import describe_comparison
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.recipe import find_own_modules
 
 _LOG = logging.getLogger("closedloop.turn.register")
 
 EVIDENCE_FILE, IMPORTANCE_FILE = "evidence.json", "importance.json"
-MOST_METRICS = 50  # columns; MLflow takes 1,000 metrics at once
 SELF_TEST_ROWS, ROWS_OF_A_CLASS = 50, 5
 
 
@@ -160,13 +160,19 @@ def _choose_self_test(labels: np.ndarray) -> np.ndarray:
 def _log_what_serves(recipe: str, proof: Proof) -> None:
     if proof.served_by == "onnx":
         _LOG.info(
-            "%s answers as ONNX like its pipeline: at most %.2g off on %d rows",
+            "%s answers as ONNX like its pipeline: at most %.2g off on %d rows; %s ms a row",
             recipe,
             proof.difference,
             proof.rows,
+            proof.milliseconds,
         )
     else:
-        _LOG.warning("%s is served by its pipeline, which is slower: %s", recipe, proof.reason)
+        _LOG.warning(
+            "%s is served by its pipeline, which is slower, %s ms a row: %s",
+            recipe,
+            proof.milliseconds,
+            proof.reason,
+        )
 
 
 def _register(
@@ -182,7 +188,8 @@ def _register(
         candidate.split.evaluation.labels,
         candidate.honest_predictions,
         use_case.target.classes,
-        chosen,
+        chosen.candidate,
+        chosen.recipe,
     )
     importance = _measure_importance(history, candidate)
     files: dict[str, str | bytes] = (
@@ -197,7 +204,7 @@ def _register(
     run_id = registry.log_run(
         facts.key,
         f"train {history.window}",
-        metrics=_metrics(chosen, importance),
+        metrics=describe_comparison(chosen, importance),
         folder=folder,
         parameters={
             "recipe": chosen.recipe,
@@ -222,6 +229,7 @@ def _register(
             ),
             "scores.png": picture,
             **files,
+            **_own_code(use_case, chosen.recipe),
         },
     )
     tags = {
@@ -229,6 +237,7 @@ def _register(
         "window": history.window,
         "trained_through": facts.trained_windows[-1],
         "served_by": evidence.served_by,
+        "ms_a_row": str(read_proof(folder).milliseconds),
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
         **describe_origin(facts, use_case, revision),
@@ -237,48 +246,14 @@ def _register(
     return registry.register(facts.key, run_id, tags)
 
 
+def _own_code(use_case: UseCase, name: str) -> dict[str, bytes]:
+    """The modules of an estimator of the user's own, for the run; nothing here reads them again."""
+    recipe, home = use_case.recipes.get(parse_recipe(name)[0]), use_case.path.parent
+    found = {} if recipe is None else find_own_modules(recipe, home)
+    return {f"code/{path.relative_to(home).as_posix()}": text for path, text in found.items()}
+
+
 def _left_out(evidence: PromotionEvidence) -> dict[str, str]:
     """The windows that were left out, as a parameter; MLflow takes 6,000 characters."""
     named = ",".join(f"{name} ({reason})" for name, reason in evidence.left_out)
     return {"windows_left_out": named[:1000]} if named else {}
-
-
-def _metrics(chosen: Comparison, importance: Importance | None) -> dict[str, float]:
-    """The candidate's numbers as MLflow metrics; what could not be measured is left out."""
-    scores = chosen.candidate
-    found: dict[str, float | None] = {
-        "val_auc": scores.val_auc,
-        "accuracy": scores.accuracy,
-        "f1": scores.f1,
-        "log_loss": scores.log_loss,
-        "brier": scores.brier,
-        "calibration_error": scores.calibration_error,
-        "baseline_auc": chosen.baseline_auc,
-        "production_val_auc": chosen.production.val_auc if chosen.production else None,
-    }
-    for name, known in (("", scores), ("production_", chosen.production)):
-        if known is not None and known.measured is not None:
-            measure = known.measured.measure
-            found[name + measure] = MEASURES[measure].turn(known.measured.value)
-    for label in scores.classes:
-        found |= {
-            f"precision_{label.label}": label.precision,
-            f"recall_{label.label}": label.recall,
-            f"f1_{label.label}": label.f1,
-        }
-    for name, delta in [
-        ("delta", chosen.delta),
-        *((f"delta_{part.name}", part.delta) for part in chosen.slices),
-    ]:
-        if delta is not None:
-            found |= {name: delta.value, f"{name}_lower": delta.lower, f"{name}_upper": delta.upper}
-    if importance is not None:
-        needed = importance.columns[:MOST_METRICS]
-        found |= {f"importance_{column.column}": column.loss for column in needed}
-    return {_metric_name(name): value for name, value in found.items() if value is not None}
-
-
-def _metric_name(name: str) -> str:
-    """MLflow allows letters, digits, a few signs and what could be a path in names."""
-    allowed = "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)[:250]
-    return allowed if normpath(allowed) == allowed else allowed.replace("/", "_")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from typing import Any
 
 import numpy as np
 
 from closedloop.bundle.files import Facts, read_file
 from closedloop.bundle.frames import measure_difference
+from closedloop.bundle.installed import find_version
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.own_code import refuse_own_code_of_others
 from closedloop.bundle.scorer import Scorer, largest_difference, pack_rows
@@ -27,6 +26,7 @@ from closedloop.turn.origin import describe_platform
 from closedloop.turn.register import EVIDENCE_FILE
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
+from closedloop.use_case.recipe import with_code
 from closedloop.windows.sources import NoWindows
 from closedloop.windows.time_names import in_time_order
 
@@ -73,12 +73,14 @@ def reproduce(loop: Loop, number: int) -> Reproduction:
     loop.registry.loadable(number)
     bundle, folder = loop.registry.load(number), loop.registry.download(number)
     use_case = _as_trained(bundle.facts, loop.use_case)
+    name, _ = parse_recipe(bundle.facts.recipe)
     noted = loop.registry.tags(number)
     strange = tuple(_compare_surroundings(noted, read_file(folder / "requirements.txt").decode()))
     others = (
         *strange,
         *_compare_revisions(noted, loop),
         *_compare_contracts(use_case, loop.use_case),
+        *_compare_own_code(name, use_case),
     )
     windows, differences = _read_again(loop, bundle.facts, use_case, number)
     found = Reproduction(
@@ -93,7 +95,6 @@ def reproduce(loop: Loop, number: int) -> Reproduction:
     )
     if differences:
         return found
-    name, _ = parse_recipe(bundle.facts.recipe)
     refuse_own_code_of_others(name, use_case, loop.use_case)
     fitted = loop.compute.fit(bundle.facts.recipe, windows, use_case)
     difference, rows = _compare_scores(bundle, fitted)
@@ -114,29 +115,41 @@ def _as_trained(facts: Facts, today: UseCase) -> UseCase:
 
 
 def _compare_contracts(then: UseCase, today: UseCase) -> Iterator[str]:
-    before, now = then.stored_content, today.stored_content
+    before, now = (_without_code(use_case.stored_content) for use_case in (then, today))
     names = {*before, *now} - {"description", "schedule", "card"}
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:
         yield f"loop.toml has changed since: {', '.join(sorted(changed))}; that of then was used"
 
 
+def _without_code(content: Mapping[str, Any]) -> dict[str, Any]:
+    recipes = {
+        name: {key: value for key, value in table.items() if key != "code"}
+        for name, table in content.get("recipes", {}).items()
+    }
+    return {**content, "recipes": recipes}
+
+
+def _compare_own_code(name: str, then: UseCase) -> Iterator[str]:
+    """Code of the user's own is imported as it is today, whatever the rest of loop.toml was."""
+    recipe = then.recipes.get(name)
+    if recipe is None or recipe.estimator is None:
+        return
+    now = with_code(replace(recipe, code=""), then.path.parent).code
+    if recipe.code != now:
+        before, after = (code[:12] or "not beside loop.toml" for code in (recipe.code, now))
+        yield f"the code of {recipe.estimator} was {before}, now {after}; today's was used"
+
+
 def _compare_surroundings(noted: Mapping[str, str], requirements: str) -> Iterator[str]:
     """Library versions and the platform, where they are others than those of the training."""
     for line in requirements.split():
         name, pinned, wanted = line.partition("==")
-        if pinned and (found := _installed(name)) != wanted:
-            yield f"{name} was {wanted}, now {found}"
+        if pinned and (found := find_version(name)) != wanted:
+            yield f"{name} was {wanted}, now {found or 'not installed'}"
     then, now = noted.get("platform", ""), describe_platform()
     if then != now:
         yield f"the platform was {then or 'not noted'}, now {now}"
-
-
-def _installed(name: str) -> str:
-    try:
-        return version_of(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _compare_revisions(noted: Mapping[str, str], loop: Loop) -> Iterator[str]:

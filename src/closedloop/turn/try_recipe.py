@@ -15,6 +15,7 @@ from closedloop.turn.candidate import fit_candidate
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop
 from closedloop.turn.register import package
+from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import LEARNERS
 
 
@@ -34,15 +35,7 @@ def try_recipe(loop: Loop, name: str, window: str | None = None) -> TriedRecipe:
     `propose_candidate`.
     """
     use_case = loop.use_case
-    known = tuple(dict.fromkeys((*use_case.recipes, *LEARNERS)))
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise UseCaseError(
-            where="closedloop try",
-            wanted=f"one of {', '.join(known)}",
-            got=repr(name),
-            then=f"did you mean {near[0]}?" if near else f"add [recipes.{name}] to loop.toml",
-        )
+    refuse_unknown(use_case, name, "closedloop try")
     training = replace(use_case.training, recipes=(name,))
     alone = replace(loop, use_case=replace(use_case, training=training))
     history = History(alone, window)
@@ -51,3 +44,16 @@ def try_recipe(loop: Loop, name: str, window: str | None = None) -> TriedRecipe:
         _, evidence = package(history, candidate, Path(temporary) / "model")
     decision = decide_promotion(evidence, use_case.policy)
     return TriedRecipe(candidate.twins.comparisons, evidence, decision)
+
+
+def refuse_unknown(use_case: UseCase, name: str, command: str) -> None:
+    """Raise UseCaseError for a recipe that is neither a learner nor in loop.toml."""
+    known = tuple(dict.fromkeys((*use_case.recipes, *LEARNERS)))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise UseCaseError(
+            where=command,
+            wanted=f"one of {', '.join(known)}",
+            got=repr(name),
+            then=f"did you mean {near[0]}?" if near else f"add [recipes.{name}] to loop.toml",
+        )

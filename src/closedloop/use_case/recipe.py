@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ class Recipe:
     trusted: tuple[str, ...] = ()
     """Types of your own that its fitted pipeline is made of, as `module.Class`."""
     code: str = ""
-    """sha256 of the estimator's module; written into each version, not by you."""
+    """sha256 of the estimator's code; written into each version, not by you."""
 
     def __post_init__(self) -> None:
         if self.estimator is not None and (self.learner or self.parameters):
@@ -59,19 +60,49 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe]) -> Recipe:
 
 
 def with_code(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the sha256 of its module, when that lies below `folder`.
-
-    Of a module in a package, all modules of the package count.
-    """
+    """The recipe with the sha256 of its code, as far as that lies below `folder`."""
     if recipe.estimator is None or recipe.code:
         return recipe
-    parts = recipe.estimator.partition(":")[0].split(".")
-    package, single = folder / parts[0], folder / f"{parts[0]}.py"
-    files = sorted(package.rglob("*.py")) if package.is_dir() else [single]
+    found = find_own_modules(recipe, folder)
     total = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            content = path.read_bytes()
-            total.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-            total.update(content)
-    return replace(recipe, code=total.hexdigest()) if any(map(Path.is_file, files)) else recipe
+    for path, content in sorted(found.items()):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        total.update(content)
+    return replace(recipe, code=total.hexdigest()) if found else recipe
+
+
+def find_own_modules(recipe: Recipe, folder: Path) -> dict[Path, bytes]:
+    """The contents of the modules below `folder` that a recipe needs, by path.
+
+    They are the estimator's module and those of the trusted types, all modules of a package, and
+    what they import from `folder`. Empty for a learner.
+    """
+    found: dict[Path, bytes] = {}
+    names = (
+        [] if recipe.estimator is None else [recipe.estimator.partition(":")[0], *recipe.trusted]
+    )
+    waiting = [name.split(".")[0] for name in names]
+    seen: set[str] = set()
+    while waiting:
+        if (name := waiting.pop()) in seen:
+            continue
+        seen.add(name)
+        package, single = folder / name, folder / f"{name}.py"
+        for path in package.rglob("*.py") if package.is_dir() else [single]:
+            if path.is_file():
+                found[path] = path.read_bytes()
+                waiting += _imported(found[path])
+    return found
+
+
+def _imported(content: bytes) -> list[str]:
+    """The first names of what a module imports, but for relative imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # importing it will say so
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    ]
+    return [name.split(".")[0] for name in names if name]

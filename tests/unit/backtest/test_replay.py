@@ -37,7 +37,9 @@ def decided(rounds: Mapping[str, tuple[Round, ...]], until: int) -> list[object]
     ]
 
 
-@pytest.mark.parametrize("delay", [0, 1, 2])
+@pytest.mark.parametrize(
+    "delay", [*(pytest.param(delay, marks=pytest.mark.nightly) for delay in (0, 1)), 2]
+)
 def test_rows_of_later_windows_change_no_earlier_decision(tmp_path: Path, delay: int) -> None:
     """All later windows and all labels that are not due are replaced by others, early, in the
     middle and late: every decision up to there, every number in its reason, and every training

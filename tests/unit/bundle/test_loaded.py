@@ -164,6 +164,7 @@ def damages(model_file: str) -> list[Any]:
         *(lambda folder, name=name: (folder / name).unlink() for name in names[:3]),
         write("self_test.json", lambda content: content.replace(b'"answers"', b'"replies"')),
         edit(PROOF_FILE, served_by="chance"),
+        edit(PROOF_FILE, milliseconds="<script>"),
         edit(PROOF_FILE, surprise=1),
         edit("facts.json", surprise=1),
         edit("facts.json", classes=["two", "of", "three"]),

@@ -279,7 +279,7 @@ def test_a_trial_is_made_once_for_the_same_files_and_libraries(
     note_own(model_digest(proved["baseline"]), tried)
     load_tried(proved["baseline"], tried)
     assert count() == 2
-    monkeypatch.setattr(trial, "version", lambda _name: "another")
+    monkeypatch.setattr(trial, "describe_packages", lambda _names: ["another"])
     load_tried(proved["baseline"], tried)
     assert count() == 3
     (tried / f"{model_digest(proved['baseline'])}-proved").unlink()

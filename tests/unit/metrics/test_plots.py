@@ -13,10 +13,10 @@ from tests.spec.examples import comparison
 
 def test_names_are_no_formulas() -> None:
     """A dollar sign would begin one, and a damaged one would end the training."""
-    found = replace(comparison(), window=r"$\frac{", recipe="$$")
+    found = replace(comparison().candidate, window=r"$\frac{")
     shares = np.linspace(0.1, 0.9, 20)
     probabilities = np.column_stack([1 - shares, shares])
-    picture = draw_scores(np.arange(20) % 2, probabilities, (r"$\x", "$x^$"), found)
+    picture = draw_scores(np.arange(20) % 2, probabilities, (r"$\x", "$x^$"), found, "$$")
     assert picture.startswith(b"\x89PNG")
     columns = (ColumnImportance(r"$\frac{", 0.1, 0.01), ColumnImportance("$" * 99, 0, 0, 0, 0, 0))
     bars = draw_importance(Importance(r"$\x", 20, 5, 0.7, 3, columns))

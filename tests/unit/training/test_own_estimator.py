@@ -160,7 +160,8 @@ def test_a_wrong_table_is_refused(tmp_path: Path, table: dict[str, Any], said: s
 
 
 def test_another_code_is_another_recipe(tmp_path: Path) -> None:
-    """Its sha256 is part of the fingerprint and is kept with each version."""
+    """The sha256 of its module, and of those beside it that it imports, is part of the fingerprint
+    and is kept with each version."""
     before = use_case(tmp_path)
     same = use_case(tmp_path)
     kept = parse_use_case(before.stored_content, tmp_path / "elsewhere" / "loop.toml")
@@ -171,6 +172,14 @@ def test_another_code_is_another_recipe(tmp_path: Path) -> None:
     after = parse_use_case(dict(before.content), tmp_path / "loop.toml")
     assert after.fingerprint != before.fingerprint
     assert after.recipes != before.recipes
+    path.write_text(MODULE + "\nfrom kept_apart import scale\n", encoding="utf-8")
+    package = tmp_path / "kept_apart"
+    package.mkdir()
+    found = set()
+    for content in ("from . import inner", "from . import inner\nimport json\n"):
+        (package / "__init__.py").write_text(content, encoding="utf-8")
+        found.add(parse_use_case(dict(before.content), tmp_path / "loop.toml").fingerprint)
+    assert len(found | {before.fingerprint, after.fingerprint}) == 4
 
 
 def test_a_version_cannot_bring_an_estimator_of_its_own(tmp_path: Path) -> None:

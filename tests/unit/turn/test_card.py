@@ -177,7 +177,7 @@ def test_a_card_tells_what_the_decision_was_made_of(turned: Loop) -> None:
     assert evidence.comparison is not None
     assert f"Decision {entry.id}: promote" in text
     assert all(check.claim in text and check.got in text for check in entry.decision.checks)
-    assert f"delta: {evidence.comparison.delta}" in text
+    assert f"delta of AUC: {evidence.comparison.delta}" in text
     assert f"{evidence.comparison.candidate.val_auc:.4f} [" in text
     for name in WINDOWS:
         digest = History(turned, name).read(name).facts.digest

@@ -17,10 +17,10 @@ from closedloop.cli.draft.feature import (
     limit_nulls,
     looks_like_id,
     null_rate,
-    quote,
     show,
 )
 from closedloop.use_case.contract import MISSING
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.spelling import NULLS, says_nothing
 
 _MAX_ALLOWED = 30

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.draft.feature import count_rows, given, quote, show, write_texts
+from closedloop.cli.draft.feature import count_rows, given, show, write_texts
 from closedloop.cli.draft.nested import describe_nested
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.spelling import NULLS, find_spellings, read_label
 from closedloop.windows.written_numbers import read_number
 

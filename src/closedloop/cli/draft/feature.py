@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.use_case.contract import MISSING
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.prepare import convert_values
 from closedloop.windows.spelling import NULLS, spell_category
 
@@ -89,11 +89,6 @@ def looks_like_index(name: str) -> bool:
 def is_named_index(name: str) -> bool:
     """Whether only programs give this name: '', 'Unnamed: 0', '__index_level_0__'."""
     return bool(_INDEX.fullmatch(name.strip()))
-
-
-def quote(text: str) -> str:
-    """A TOML string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def show(text: str) -> str:

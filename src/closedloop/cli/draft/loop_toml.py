@@ -20,12 +20,13 @@ from closedloop.cli.draft.columns import (
     read_texts,
     read_windows,
 )
-from closedloop.cli.draft.feature import Feature, Surroundings, quote, show
+from closedloop.cli.draft.feature import Feature, Surroundings, show
 from closedloop.cli.draft.numbers import find_numbers
 from closedloop.cli.draft.policy import find_minimums, write_policy
 from closedloop.cli.draft.source import describe_source
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Source
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.prepare import read_categories, select_column
 
 _SCHEDULE = """[schedule]

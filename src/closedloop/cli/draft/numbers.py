@@ -20,9 +20,9 @@ from closedloop.cli.draft.feature import (
     limit_nulls,
     looks_like_id,
     null_rate,
-    quote,
     show,
 )
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.prepare import read_numbers
 from closedloop.windows.spelling import says_nothing
 from closedloop.windows.written_numbers import read_amount

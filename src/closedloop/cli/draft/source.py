@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from closedloop.cli.draft.feature import quote
 from closedloop.cli.draft.sql import describe_database
 from closedloop.use_case.source import Source
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.query_text import escape_pattern
 from closedloop.windows.tables.table_file import COMPRESSED
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from closedloop.cli.draft.feature import quote
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.source import Source
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.database_url import (
     WHERE,
     name_tables,

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from closedloop.cli.draft.columns import describe_column
-from closedloop.cli.draft.feature import quote
 from closedloop.cli.draft.loop_toml import key_of
 from closedloop.errors import ClosedLoopError
 from closedloop.turn.new_columns import is_left_out, read_left_out
 from closedloop.turn.open import Loop
+from closedloop.use_case.toml_text import quote
 from closedloop.windows.order import columns_not_yet
 from closedloop.windows.prepare import select_column
 

@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 
+from closedloop.bundle.installed import find_version
 from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
 from closedloop.cli.examine.columns import describe_columns
 from closedloop.cli.examine.databases import describe_databases
@@ -124,9 +124,7 @@ def _python() -> Finding:
 def _packages() -> list[Finding]:
     findings = []
     for name, cap in CAPS.items():
-        try:
-            found = version(name)
-        except PackageNotFoundError:
+        if (found := find_version(name)) is None:
             findings.append(Finding(name, False, "not installed", "make install"))
             continue
         ok = tuple(int(part) for part in found.split(".")[:2]) < tuple(
@@ -247,7 +245,10 @@ def _production(loop: Loop) -> str:
             got=f"a difference of {difference:.2g}",
             then="train again here: closedloop train",
         )
-    return f"version {live} loads and scores as trained"
+    proof = bundle.proof
+    answering = "as ONNX" if proof.served_by == "onnx" else f"by its pipeline ({proof.reason})"
+    price = "" if proof.milliseconds is None else f", {proof.milliseconds:g} ms a row"
+    return f"version {live} loads and scores as trained; it is answered {answering}{price}"
 
 
 def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:

@@ -33,6 +33,7 @@ from closedloop.operations.moving.registry_contents import (
 from closedloop.operations.progress import OnProgress
 from closedloop.registry.mlflow_client import without_password
 from closedloop.registry.registry import Registry
+from closedloop.registry.search_runs import PARENT
 from closedloop.registry.versions import PRODUCTION
 
 _GAP, _NO_FILES = "a deleted version", "deleted:/version"
@@ -99,7 +100,7 @@ class RegistryCopy(Registry):
             report(done, len(runs))
             copy = copies.get(run.info.run_id)
             if copy is None or not is_whole(copy):
-                copy = self._copy_run(source, run, copy)
+                copy = self._copy_run(source, run, copy, copies)
             if run.info.lifecycle_stage == "deleted" != copy.info.lifecycle_stage:
                 with self._reaching("delete a run"):
                     self._client.delete_run(copy.info.run_id)
@@ -170,7 +171,7 @@ class RegistryCopy(Registry):
         copies = self._copied_runs()
         return sum(is_whole(copies.get(run.info.run_id)) for run in list_runs(source))
 
-    def _copy_run(self, source: Registry, run: Any, copy: Any) -> Any:
+    def _copy_run(self, source: Registry, run: Any, copy: Any, copies: dict[str, Any]) -> Any:
         from mlflow.entities import Metric, Param
 
         with source._reaching("read a run"):
@@ -186,11 +187,14 @@ class RegistryCopy(Registry):
         parameters = [Param(name, value) for name, value in run.data.params.items()]
         with tempfile.TemporaryDirectory() as folder, self._reaching("copy a run"):
             if copy is None:
+                tags = {**own_tags(run.data.tags), ORIGIN: run.info.run_id}
+                if (parent := copies.get(tags.get(PARENT, ""))) is not None:  # it began earlier
+                    tags[PARENT] = parent.info.run_id
                 copy = self._client.create_run(
                     self._experiment(),
                     start_time=run.info.start_time,
                     run_name=run.info.run_name,
-                    tags={**own_tags(run.data.tags), ORIGIN: run.info.run_id},
+                    tags=tags,
                 )
             made = copy.info.run_id
             if metrics or parameters:

@@ -1,0 +1,1 @@
+"""A search over recipes and their parameters, which registers nothing."""
