@@ -58,6 +58,7 @@ def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
         metrics=metrics,
         parameters={"window": history.window},
         tags=tags,
+        data={history.window: history.read(history.window).facts.digest},
         files=files,
     )
     registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)

@@ -52,12 +52,12 @@ def test_what_mlflow_notes_of_a_fit_lies_in_its_run(backend: Backend, tmp_path: 
     the run again fills the same one, and after the block nothing is noted any more."""
     name = backend.new().name
     runs = SearchRuns(name, backend.uri, artifacts=backend.home / "artifacts", tried=tmp_path)
-    run = runs.begin("a trial", "trial 1", {"recipe": "lightgbm"})
+    run = runs.begin("a trial", "trial 1", {"recipe": "lightgbm"}, {"w0": "a" * 64})
     with runs.observing(run):
         fit_pipeline()
     fit_pipeline()
     runs.end(run, metrics={"val_auc": 0.75})
-    assert runs.begin("a trial", "trial 1", {"recipe": "lightgbm"}) == run
+    assert runs.begin("a trial", "trial 1", {"recipe": "lightgbm"}, {"w0": "a" * 64}) == run
     runs.end(run)
     [shown] = runs._client.search_runs([runs._experiment()])
     assert shown.info.status == "FINISHED"

@@ -12,6 +12,8 @@ import pytest
 
 from closedloop.cli.decision_view import tell_report
 from closedloop.decisions.checks import Kind
+from closedloop.registry.data_inputs import hash_data
+from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.windows.prepare import prepare
 
@@ -49,7 +51,8 @@ def test_the_journal_answers_what_was_live_when(
 def test_the_report_is_kept_where_the_journal_says(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
-    """Evidently's page is an artifact of the run that the decision names."""
+    """Evidently's page is an artifact of the run that the decision names, which has the window as
+    its input, with the digest of all of its rows."""
     place = make_place(0, 2)
     turn(place, "month_000")
     turn(place, "month_001")
@@ -65,6 +68,12 @@ def test_the_report_is_kept_where_the_journal_says(
     assert page is not None
     assert page.stat().st_size > 100_000
     assert run.run in run.report
+    logged = loop.registry._client.get_run(run.run)
+    [used] = logged.inputs.dataset_inputs
+    digest = History(loop, "month_001").read("month_001").facts.digest
+    assert (used.dataset.name, used.dataset.digest) == ("month_001", digest[:36])
+    assert [tag.value for tag in used.tags] == ["monitoring"]
+    assert logged.data.tags["closedloop.data_sha256"] == hash_data({"month_001": digest})
 
 
 def test_serving_follows_the_registry(

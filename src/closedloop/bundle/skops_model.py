@@ -8,11 +8,12 @@ rows), `proof.json` (what answers in service, and why) and, where it was proved,
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import packages_distributions, version
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,7 @@ TRUSTED_TYPES = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
 )
+_SCHEMA = "schema.json"  # in an archive of skops
 _EXTRAS = ("catboost", "xgboost")
 SELF_TEST_TOLERANCE = 1e-9
 # Rows of the reference that contributions are measured against. They are kept as JSON beside the
@@ -131,6 +133,36 @@ def pinned_requirements(pipeline: Any) -> list[str]:
         f"{name}=={version(name)}"
         for name in ("scikit-learn", "lightgbm", "pandas", "numpy", "skops", *extra)
     ]
+
+
+def dump_pipeline(pipeline: Any) -> bytes:
+    """A fitted pipeline as `model.skops` holds it; the same bytes for the same pipeline.
+
+    skops names objects after their addresses and dates the files; here they are numbered and have
+    the date of an empty archive. `load_pipeline` reads both.
+    """
+    from skops.io import dumps
+
+    with ZipFile(BytesIO(dumps(pipeline))) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    schema, numbers, files = json.loads(content.pop(_SCHEMA)), dict[Any, int](), dict[str, str]()
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+            if "__id__" in node:
+                node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
+            if (old := node.get("file")) in content:
+                node["file"] = files.setdefault(old, f"{len(files) + 1}{PurePath(old).suffix}")
+    written = BytesIO()
+    with ZipFile(written, "w") as archive:
+        for old, new in files.items():
+            archive.writestr(ZipInfo(new), content[old])
+        archive.writestr(ZipInfo(_SCHEMA), json.dumps(schema))
+    return written.getvalue()
 
 
 def refuse_foreign(pipeline: Any) -> None:

@@ -33,6 +33,7 @@ from closedloop.cli import (
     reproduce,
     rollback,
     serve,
+    stage,
     status,
     train,
     try_recipe,
@@ -51,7 +52,7 @@ COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
-    *(predict, backtest, export, reproduce),
+    *(predict, backtest, export, reproduce, stage),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 

@@ -44,6 +44,12 @@ class Folds:
         """The windows that are scored on."""
         return tuple(fold.judged.name for fold in self.folds)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """All windows that are fitted or scored on, each with the sha256 of its rows."""
+        windows = (window for fold in self.folds for window in (*fold.history, fold.judged))
+        return {window.name: window.digest for window in windows}
+
 
 def make_folds(history: History[Parts], most: int) -> Folds:
     """The newest windows to score on, at most so many; each recipe is fitted on all before them.

@@ -155,6 +155,7 @@ class _SearchLog:
                 "first_windows": ", ".join(window.name for window in folds.folds[0].history),
                 "seed": use_case.training.seed,
             },
+            folds.digests,
         )
 
     def carry_out(self, number: int, choice: Choice) -> Trial:
@@ -164,6 +165,7 @@ class _SearchLog:
             f"experiment/{self._name}/{number}",
             f"trial {number + 1}: {choice.title}",
             parameters,
+            self._folds.digests,
             parent=self.parent,
         )
         trial = Trial(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,10 +12,12 @@ from closedloop.bundle.files import read_file, write_manifest
 from closedloop.bundle.trial import note_own
 from closedloop.errors import RegistryError
 from closedloop.registry.artifacts import check_place, download, download_all, local_folder
+from closedloop.registry.data_inputs import describe_inputs, hash_data
 from closedloop.registry.mlflow_client import all_pages, is_tagged, prepare_client, reaching
 from closedloop.registry.moved_home import find_own_files
 
 KEY, DIGEST, HAS_FILE = "closedloop.key", "closedloop.sha256", "closedloop.file"
+DATA = "closedloop.data_sha256"
 DROPPED = "dropped"  # the value of HAS_FILE once the file is deleted
 MODEL_PATH, REPORT = "model", "drift_report.html"
 PRUNED_REPORT = "the drift report was pruned"
@@ -79,11 +80,11 @@ class Runs:
     ) -> str:
         """Log a finished run, once per `key`; returns its id.
 
-        `files` maps names to content, `data` maps windows to their sha256, and `folder` is logged
-        under `model/`, with a manifest, which is written into it. A run that a crash left
-        unfinished is marked as killed.
+        `files` maps names to content, `data` maps windows to their sha256, which the run gets as
+        inputs and together as a tag, and `folder` is logged under `model/`, with a manifest, which
+        is written into it. A run that a crash left unfinished is marked as killed.
         """
-        packed = {}
+        packed = {} if not data else {DATA: hash_data(data)}
         if folder is not None:
             packed[DIGEST] = write_manifest(folder)
             note_own(packed[DIGEST], self._tried)
@@ -99,9 +100,8 @@ class Runs:
             run_id = str(run.info.run_id)
             self._log(run, metrics, parameters, files)
             if data:
-                self._client.log_inputs(
-                    run_id, datasets=[_data_input(name, digest) for name, digest in data.items()]
-                )
+                used = tags.get("closedloop.kind", "training")
+                self._client.log_inputs(run_id, datasets=describe_inputs(data, used))
             if folder is not None:
                 self._upload(run, str(folder), MODEL_PATH)
             self._client.set_terminated(run_id, status="FINISHED")
@@ -277,19 +277,3 @@ class Runs:
 
     def _reaching(self, purpose: str) -> AbstractContextManager[None]:
         return reaching(self.tracking_uri, purpose)
-
-
-def _data_input(window: str, digest: str) -> Any:
-    """A window as an input of a run.
-
-    MLflow's own digest ignores most rows of a frame, so it gets ours; 36 of its 64 digits fit.
-    """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    described = Dataset(
-        name=window,
-        digest=digest[:36],
-        source_type="closedloop",
-        source=json.dumps({"window": window}),
-    )
-    return DatasetInput(described, [InputTag("mlflow.data.context", "training")])

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from closedloop.registry.runs import KEY, Runs
+from closedloop.registry.data_inputs import describe_inputs, hash_data
+from closedloop.registry.runs import DATA, KEY, Runs
 
 PARENT = "mlflow.parentRunId"
 
@@ -16,9 +17,18 @@ class SearchRuns(Runs):
     """Runs that are found again by their keys: a trial that is repeated fills the same run."""
 
     def begin(
-        self, key: str, title: str, parameters: Mapping[str, Any], *, parent: str | None = None
+        self,
+        key: str,
+        title: str,
+        parameters: Mapping[str, Any],
+        data: Mapping[str, str],
+        *,
+        parent: str | None = None,
     ) -> str:
-        """The id of the run of this key, from now on running; a trial has a `parent`."""
+        """The id of the run of this key, from now on running; a trial has a `parent`.
+
+        `data` maps windows to their sha256.
+        """
         with self._reaching("begin a run"):
             known = next(iter(self._runs(key)), None)
             if known is not None:
@@ -28,8 +38,10 @@ class SearchRuns(Runs):
             if parent is not None:
                 kind = {"closedloop.kind": "trial", PARENT: parent}
             run = self._client.create_run(
-                self._experiment(), run_name=title, tags={KEY: key, **kind}
+                self._experiment(), run_name=title, tags={KEY: key, DATA: hash_data(data), **kind}
             )
+            used = kind["closedloop.kind"]
+            self._client.log_inputs(run.info.run_id, datasets=describe_inputs(data, used))
             self._log(run, {}, parameters, {})
             return str(run.info.run_id)
 

@@ -19,7 +19,8 @@ from closedloop.errors import ModelError, SourceError, StoreError
 from closedloop.experiment.search import search
 from closedloop.experiment.study import Study
 from closedloop.experiment.trial import Choice, Trial
-from closedloop.registry.runs import KEY
+from closedloop.registry.data_inputs import hash_data
+from closedloop.registry.runs import DATA, KEY
 from closedloop.registry.search_runs import PARENT
 from closedloop.turn.compute import Compute
 from closedloop.use_case.recipe import Recipe
@@ -96,6 +97,9 @@ def test_every_trial_is_a_run_below_the_search(shop: TurnedLoop) -> None:
     for trial in found.trials:
         data = runs[trial.run_id].data
         assert data.tags[PARENT] == found.run_id
+        assert data.tags[DATA] == hash_data(found.folds.digests)
+        used = runs[trial.run_id].inputs.dataset_inputs
+        assert {each.dataset.name for each in used} == {*found.folds.digests}
         assert data.params["recipe"] == "logistic"
         assert data.params["history"] == trial.history
         assert float(data.params["model__C"]) == trial.parameters.get("C", 1.0)
