@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-explaining bench-loop reference pictures notebook docs clean
+	bench-reading bench-scoring bench-explaining bench-loop reference pictures recording notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ notebook: install ## Run the notebook of docs/ on a loop of its own and write wh
 
 pictures: install ## Draw the pictures of README.md from what make demo left; needs Chromium.
 	@$(BIN)/python -m docs.make_pictures
+
+recording: install ## Film a real run into docs/demo.mp4 (needs ffmpeg and Chromium).
+	@$(BIN)/python -m docs.make_recording
 
 # The variable silences a notice about the next generation of mkdocs.
 docs: install ## Build the documentation into site/, and check its links.

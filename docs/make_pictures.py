@@ -8,20 +8,16 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
 from rich.console import Console
 from rich.text import Text
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
 from closedloop.settings import Settings
+from docs.chromium import open_browser, save_picture
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 DRIFTED_WINDOW = "month_004"
@@ -71,29 +67,10 @@ def _print_history(*flags: str) -> str:
 
 def draw(page: Path, picture: Path, *, width: int, height: int) -> None:
     """A picture of a page, as a PNG of few colours."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (browser and driver):
-        sys.exit("wanted chromium and chromedriver on the PATH: install both")
-    options = Options()
-    options.binary_location = browser
-    for option in (
-        "--headless=new",
-        "--no-sandbox",
-        "--hide-scrollbars",
-        f"--window-size={width},{height}",
-    ):
-        options.add_argument(option)
-    with webdriver.Chrome(options=options, service=Service(driver)) as window:
+    with open_browser(width=width, height=height) as window:
         window.get(page.as_uri())
-        window.implicitly_wait(30)
         window.find_element("xpath", "//*[contains(., 'month_') or contains(., 'Drift')]")
-        content = window.get_screenshot_as_png()
-    with Image.open(io.BytesIO(content)) as image:
-        image.convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(picture, optimize=True)
-    size = picture.stat().st_size
-    if size > MAX_BYTES:
-        sys.exit(f"wanted {picture.name} of at most {MAX_BYTES} bytes, got {size}: make it smaller")
-    sys.stdout.write(f"{picture}: {size:,} bytes\n")
+        save_picture(window.get_screenshot_as_png(), picture, max_bytes=MAX_BYTES)
 
 
 if __name__ == "__main__":

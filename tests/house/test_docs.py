@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -193,8 +194,22 @@ def test_every_design_page_has_its_price() -> None:
 def test_the_pictures_are_small() -> None:
     """A clone stays small: a picture has at most 200,000 bytes."""
     pictures = {path.name: path.stat().st_size for path in (ROOT / "docs/pictures").iterdir()}
-    assert set(pictures) == {"drift-report.png", "history.png"}
+    assert set(pictures) == {"demo-still.png", "drift-report.png", "history.png"}
     assert max(pictures.values()) <= 200_000
+    assert pictures["demo-still.png"] <= 150_000
+
+
+def test_the_recording_is_short_and_small() -> None:
+    """docs/demo.mp4 takes three to five minutes and has less than 8 MB; a browser may start it
+    before it has all of it, because the header stands in front of the pictures."""
+    content = (ROOT / "docs/demo.mp4").read_bytes()
+    assert len(content) < 8_000_000
+    header = content.index(b"mvhd")
+    assert header < content.index(b"mdat")
+    # After the name: version and flags, two times, ticks in a second, ticks in all.
+    version, _, _, ticks_in_a_second, ticks = struct.unpack_from(">5I", content, header + 4)
+    assert version >> 24 == 0, "the fields of version 1 are longer"
+    assert 180 <= ticks / ticks_in_a_second <= 300
 
 
 def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
