@@ -57,7 +57,7 @@ def run(top: Path) -> NotebookNode:
         client = NotebookClient(notebook, km=kernel, timeout=300, resources=folder)
         ours = ("CLOSEDLOOP_", "MLFLOW_")  # the notebook says where everything is
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return client.execute(env={**kept, "IPYTHONDIR": sockets})
+        return client.execute(cleanup_kc=True, env={**kept, "IPYTHONDIR": sockets})
 
 
 def strip(notebook: NotebookNode) -> NotebookNode:

@@ -83,7 +83,7 @@ class InMemory(Backend):
 MEMORY = MemoryClient()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """A real `mlflow server`; it ends with this process, however this process ends."""
     home = tmp_path_factory.mktemp("server")

@@ -218,8 +218,8 @@ def test_the_trials_of_a_search_stay_below_it(embedded: Backend, tmp_path: Path)
     runs = SearchRuns(
         source.name, embedded.uri, artifacts=embedded.home / "artifacts", tried=tmp_path
     )
-    parent = runs.begin("search", "search", {})
-    trial = runs.begin("trial", "trial", {"C": 1}, parent=parent)
+    parent = runs.begin("search", "search", {}, {})
+    trial = runs.begin("trial", "trial", {"C": 1}, {}, parent=parent)
     copies = copy_of(embedded, source, "search", tmp_path).copy_runs(source, silent)
     copied = source._client.get_run(copies[trial]).data
     assert (copied.tags[PARENT], copied.params) == (copies[parent], {"C": "1"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, take_turn
 from closedloop.windows.synthetic import generate_windows, write_generated
 from docs.make_notebook import NOTEBOOK, ROOT, USE_CASE, copy_tree, run, strip
+from tests.e2e.served_shop import children
 from tests.house.documents import blocks
 
 pytestmark = pytest.mark.slow
@@ -44,7 +46,9 @@ def turned(
 def test_the_notebook_runs_and_shows_what_is_so(turned: Path) -> None:
     """No cell fails, and the difference that it shows, and that is committed, is the one that
     `compare` finds."""
+    before = children(os.getpid())
     shown = texts_of(run(turned))
+    assert children(os.getpid()) <= before, "the notebook's process goes on"
     loop = open_loop(turned / USE_CASE, turned / "var")
     [sepals] = re.findall(r"sepals minus production: (.*)", shown)
     assert sepals == str(loop.compare(fit_sepals(turned), 1, "window_2").delta)

@@ -1,5 +1,4 @@
-"""A small use case on disk, a real Prefect server for the session, and processes that can be killed
-at any step."""
+"""A small use case on disk, a real Prefect server, and processes that can be killed at any step."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = 900
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server; flows of this process and of its children run on it."""
     home = tmp_path_factory.mktemp("prefect")
@@ -113,7 +112,7 @@ PRELOADED = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def processes(prefect: str) -> Any:
     """A multiprocessing context whose children have everything imported: a process that can be
     killed costs a fork, not ten seconds."""

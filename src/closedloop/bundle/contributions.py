@@ -69,7 +69,7 @@ class Explainer:
         encoding = read_encoding(self._pipeline, self.columns)
         if encoding and _adds_up_to_log_odds(encoding.model):
             self.method = "tree"
-            self._explain = _trees(encoding, _TREES[type(encoding.model).__name__])
+            self._explain = _trees(encoding, _TREES[type(encoding.model).__name__][0])
         elif encoding and _is_linear(encoding.model):
             self.method = "exact"
             mean = encoding.encode(unpack_frame(*_background(version), *self._sides)).mean(axis=0)
@@ -119,27 +119,58 @@ def _background(version: LoadedVersion) -> tuple[NDArray[np.float64], NDArray[An
     return pack_frame(rows, numeric, categorical)
 
 
-# XGBoost and CatBoost have a TreeSHAP of their own, too: a function here is all they need.
+# Each library's own TreeSHAP gives raw scores (n, m), and contributions with the base as the last
+# column, (n, m, width + 1). One thread: more would take the processors of those who answer.
 def _lightgbm(model: Any, encoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Raw scores (n, m), and contributions with the base as the last column, (n, m, width + 1)."""
-    # One thread: more would take the processors of those who answer.
     raw = model.booster_.predict(encoded, raw_score=True, num_threads=1)
-    parts = model.booster_.predict(encoded, pred_contrib=True, num_threads=1)
-    return raw.reshape(len(encoded), -1), parts.reshape(len(encoded), -1, encoded.shape[1] + 1)
+    return raw, model.booster_.predict(encoded, pred_contrib=True, num_threads=1)
 
 
-_TREES = {"LGBMClassifier": _lightgbm}
+def _xgboost(model: Any, encoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    from xgboost import DMatrix
+
+    booster = model.get_booster()
+    booster.set_param({"nthread": 1})
+    parts = booster.predict(DMatrix(encoded, nthread=1), pred_contribs=True).astype(np.float64)
+    return parts.sum(axis=-1), parts  # its raw scores have seven digits, as have the parts
 
 
-def _adds_up_to_log_odds(model: Any) -> bool:
-    """Whether it is a boosted model whose trees' sum is the margin; of averages it is not."""
-    if type(model).__name__ not in _TREES:
-        return False
+def _catboost(model: Any, encoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    from catboost import Pool
+
+    rows = Pool(encoded)
+    raw = model.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+    return raw, model.get_feature_importance(rows, type="ShapValues", thread_count=1)
+
+
+def _is_plain_lightgbm(model: Any) -> bool:
     try:
         read_lightgbm(model)
     except ModelError:
         return False
     return True
+
+
+def _is_plain_xgboost(model: Any) -> bool:
+    plain = model.objective in ("binary:logistic", "multi:softprob")
+    return plain and model.booster in (None, "gbtree")
+
+
+def _is_plain_catboost(model: Any) -> bool:
+    return model.get_all_params()["loss_function"] in ("Logloss", "MultiClass")
+
+
+_TREES = {
+    "LGBMClassifier": (_lightgbm, _is_plain_lightgbm),
+    "XGBClassifier": (_xgboost, _is_plain_xgboost),
+    "CatBoostClassifier": (_catboost, _is_plain_catboost),
+}
+
+
+def _adds_up_to_log_odds(model: Any) -> bool:
+    """Whether it is a boosted model whose trees' sum is the margin; of averages it is not."""
+    found = _TREES.get(type(model).__name__)
+    return found is not None and found[1](model)
 
 
 def _is_linear(model: Any) -> bool:
@@ -153,7 +184,10 @@ def _trees(
     encoding: Encoded, shares: Callable[[Any, NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 ) -> Callable[[Any], Contributions]:
     def explain(frame: Any) -> Contributions:
-        margins, parts = shares(encoding.model, encoding.encode(frame))
+        encoded = encoding.encode(frame)
+        raw, found = shares(encoding.model, encoded)
+        margins = raw.reshape(len(encoded), -1)
+        parts = found.reshape(len(encoded), -1, encoded.shape[1] + 1)
         base = parts[0, :, -1] if len(parts) else np.zeros(parts.shape[1])
         return Contributions(margins, base, encoding.add_up(parts[..., :-1]))
 
