@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.house.tree import Source, python_files
@@ -48,9 +49,18 @@ VAGUE_FILES = {
     "watch",
     "wording",
 }
-PROGRAM = [source for source in python_files() if not source.of_tests]
-TESTS = [source for source in python_files() if source.of_tests]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@cache
+def _program() -> list[Source]:
+    """Read by the process that runs these tests, not by each that collects them."""
+    return [source for source in python_files() if not source.of_tests]
+
+
+@cache
+def _tests() -> list[Source]:
+    return [source for source in python_files() if source.of_tests]
 
 
 def _words(name: str) -> set[str]:
@@ -116,12 +126,12 @@ def test_everything_public_says_what_it_promises() -> None:
     module; only the API's messages describe themselves by their fields."""
     silent = [
         source.path
-        for source in PROGRAM
+        for source in _program()
         if source.text.strip() and not ast.get_docstring(source.tree)
     ]
     silent += [
         f"{source.path}:{node.lineno} {node.name}"
-        for source in PROGRAM
+        for source in _program()
         if not source.path.startswith("api/")
         for node in _public(source)
         if node in source.tree.body and not ast.get_docstring(node)
@@ -133,7 +143,7 @@ def test_a_promise_is_one_line() -> None:
     """The first sentence of a public docstring stands alone on the first line."""
     long = [
         f"{source.path}:{node.lineno} {node.name}"
-        for source in PROGRAM
+        for source in _program()
         for node in _public(source)
         if "\n" in (ast.get_docstring(node) or "").split("\n\n")[0]
     ]
@@ -143,7 +153,7 @@ def test_a_promise_is_one_line() -> None:
 def test_every_test_says_what_it_proves() -> None:
     """Each test has a docstring, and each skip a reason, so that a failure tells what is lost."""
     silent = []
-    for source in TESTS:
+    for source in _tests():
         for node in ast.walk(source.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if node.name.startswith("test_") and not ast.get_docstring(node):
@@ -163,7 +173,7 @@ def test_tests_do_not_mock() -> None:
     """A test that mocks our own code tests the mock: a small working fake takes its place."""
     mocking = [
         f"{source.path}:{node.lineno}"
-        for source in TESTS
+        for source in _tests()
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         if "mock" in ast.unparse(node).replace(",", " ").replace(".", " ").split()

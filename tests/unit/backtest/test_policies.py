@@ -14,6 +14,8 @@ from closedloop.backtest.run import run_backtest
 from closedloop.errors import UseCaseError
 from tests.unit.streams import make_frame, make_frames, make_past, make_use_case
 
+pytestmark = pytest.mark.slow
+
 
 def replayed(past: Past, name: str) -> tuple[Round, ...]:
     return replay(past, parse_policy(name, past.use_case), fit_first(past))

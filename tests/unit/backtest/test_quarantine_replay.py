@@ -21,6 +21,8 @@ from closedloop.turn.take_turn import take_turn
 from closedloop.turn.write_down import write_heard, write_quarantine
 from tests.unit.streams import make_frame, make_past
 
+pytestmark = pytest.mark.slow
+
 OUT, CONCEPT = Action.QUARANTINE, -1.0
 
 

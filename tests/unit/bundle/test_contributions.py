@@ -33,6 +33,8 @@ from tests.unit.bundle.shop import (
     write_bundle,
 )
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("no", "yes", "maybe")
 
 

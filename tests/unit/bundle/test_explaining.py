@@ -16,6 +16,8 @@ from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.errors import ModelError
 from tests.unit.bundle.shop import CATEGORICAL, NUMERIC, fit_pipeline, rows, write_bundle
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 120.0
 PACKED = pack_frame(rows(9, 40), NUMERIC, CATEGORICAL)
 

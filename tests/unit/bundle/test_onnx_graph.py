@@ -24,6 +24,7 @@ from closedloop.training.recipes import fit
 from closedloop.use_case.contract import MISSING
 from closedloop.use_case.recipe import Recipe
 
+pytestmark = pytest.mark.slow
 NEAR = 1e-6
 RECIPES = ["logistic", "lightgbm", "hist_gradient_boosting", "random_forest", "baseline"]
 FEW_TREES: dict[Any, dict[str, Any]] = {

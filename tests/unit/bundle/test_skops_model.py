@@ -27,6 +27,8 @@ from closedloop.errors import ModelError
 from closedloop.use_case.recipe import LEARNERS
 from tests.unit.bundle.shop import CATEGORICAL, NUMERIC, fit_pipeline, rows, write_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -32,6 +32,8 @@ from closedloop.bundle.trial import load_tried, note_own
 from closedloop.errors import ModelError
 from tests.unit.bundle.shop import NUMERIC, fit_pipeline, write_bundle, write_proved
 
+pytestmark = pytest.mark.slow
+
 Graph = Any
 
 

@@ -14,6 +14,8 @@ from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from tests.unit.cli.drafted import ROWS, cycle, draft, table
 
+pytestmark = pytest.mark.slow
+
 
 def with_target(labels: list[Any]) -> pd.DataFrame:
     return table(cycle(range(97))).assign(left=pd.Series(cycle(labels), dtype=object))

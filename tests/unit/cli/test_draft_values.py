@@ -14,6 +14,8 @@ from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING
 from tests.unit.cli.drafted import ROWS, cycle, draft, table
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(2)
 DAYS = pd.Series(pd.to_datetime("2025-09-01") + pd.to_timedelta(RNG.integers(0, 90, ROWS), "D"))
 

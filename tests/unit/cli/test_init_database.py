@@ -27,7 +27,7 @@ MONTHS = ("2025-12", "2026-01", "2026-02")
 ROWS = 60
 
 
-pytestmark = pytest.mark.usefixtures("place")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("place")]
 
 
 def fill(url: str) -> str:

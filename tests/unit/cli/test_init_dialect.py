@@ -15,6 +15,8 @@ from closedloop.windows.open_source import open_source
 from closedloop.windows.prepare import prepare
 from tests.unit.cli.printed import sentence
 
+pytestmark = pytest.mark.slow
+
 CITIES = ["Köln", "Bonn"]
 
 

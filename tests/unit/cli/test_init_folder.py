@@ -14,6 +14,8 @@ from closedloop.cli.app import main
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.open_source import open_source
 
+pytestmark = pytest.mark.slow
+
 ROWS = 80
 MONTHS = ("2025-12", "2026-01", "2026-02", "2026-03")
 Init = Callable[..., tuple[int, str]]

@@ -14,7 +14,7 @@ from closedloop.cli.app import main
 ROWS = 120
 
 
-pytestmark = pytest.mark.usefixtures("place")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("place")]
 
 
 def shop(periods: list[str]) -> pd.DataFrame:

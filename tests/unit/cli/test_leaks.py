@@ -21,6 +21,8 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.use_case.contract import UseCase
 
+pytestmark = pytest.mark.slow
+
 FOUND = "refund alone tells the target, by where it is null (AUC 1.000 on 400 rows)"
 ADVICE = (
     "remove [columns.refund] if it is written after the target is known, otherwise write "

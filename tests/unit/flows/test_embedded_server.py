@@ -11,6 +11,8 @@ from closedloop.errors import ClosedLoopError
 from flows.deployment import embedded_server
 from flows.deployment.embedded_server import EmbeddedPrefect, embedded_prefect, using
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:

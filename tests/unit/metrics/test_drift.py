@@ -18,6 +18,8 @@ from tests.unit.metrics.drift_windows import (
     twenty_columns,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("rows", [2_000, 20_000, 200_000])
 def test_the_verdict_does_not_depend_on_the_number_of_rows(rows: int) -> None:

@@ -19,6 +19,8 @@ from tests.unit.metrics.drift_windows import (
     twenty_columns,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_more_nulls_are_drift() -> None:
     """The values that are left look the same; that a fifth of them went missing is seen, and the

@@ -21,6 +21,8 @@ from closedloop.metrics.calibration import (
 )
 from closedloop.metrics.without_labels import estimate_auc_without_labels
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 

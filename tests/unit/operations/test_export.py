@@ -26,6 +26,8 @@ from closedloop.turn.open import Loop
 from closedloop.windows.prepare import prepare
 from tests.turned_loop import write_loop
 
+pytestmark = pytest.mark.slow
+
 # Values that the API takes: null, unseen, booleans, other spellings, an optional column left out.
 ROWS: list[dict[str, Any]] = [
     {"spend": 12.5, "plan": "gold", "active": True, "visits": 2},

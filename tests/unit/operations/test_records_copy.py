@@ -21,6 +21,8 @@ from closedloop.storage.engine import open_engine
 from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 BEGAN = datetime(2026, 11, 1, 6, 0, 0, 250, tzinfo=UTC)
 
 

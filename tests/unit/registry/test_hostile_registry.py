@@ -23,6 +23,8 @@ from closedloop.registry.live import ProductionReader
 from closedloop.registry.runs import DIGEST
 from tests.unit.registry.hostile_server import Answering, Send, serve  # noqa: F401  # a fixture
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Hostile:

@@ -13,6 +13,8 @@ from closedloop.stages.run_stage import STAGES
 from closedloop.storage.entry import Entry
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
+pytestmark = pytest.mark.slow
+
 
 def run(turned: TurnedLoop, folder: Path, *names: str) -> Entry | None:
     entry = None

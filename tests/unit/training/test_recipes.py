@@ -16,6 +16,8 @@ from closedloop.metrics.auc import measure_auc
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
 from closedloop.use_case.recipe import LEARNERS
 
+pytestmark = pytest.mark.slow
+
 RECIPES = (*LEARNERS, "baseline")
 NUMERIC, CATEGORICAL = ("fee", "constant", "empty"), ('plan "x" [1]', "always")
 

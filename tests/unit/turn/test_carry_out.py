@@ -18,6 +18,8 @@ from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.serving_note import note_serving
 from tests.unit.turn.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_promotion_moves_production_and_is_noted_as_done(place: Place) -> None:
     """The first promotion has nothing to go back to, the second one keeps what it replaced; both

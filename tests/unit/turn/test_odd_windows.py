@@ -20,6 +20,8 @@ from closedloop.turn.history import History
 from closedloop.turn.observe import observe_window
 from tests.unit.streams import CONTENT, Frames, make_frame, make_use_case
 
+pytestmark = pytest.mark.slow
+
 
 def open_history(folder: Path, frames: dict[str, pd.DataFrame], window: str) -> History[Any]:
     """A window while version 1, trained on the first window, is production."""

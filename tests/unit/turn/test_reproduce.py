@@ -24,6 +24,8 @@ from closedloop.use_case.contract import UseCase
 from tests.answers import describe_answers
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
+pytestmark = pytest.mark.slow
+
 JANUARY, FEBRUARY = "2026-01.csv", "2026-02.csv"
 
 

@@ -27,6 +27,8 @@ from closedloop.turn.realised import _measure_regret
 from closedloop.windows.new_rows_source import NewRowsSource
 from tests.unit.streams import Frames, make_frame, make_use_case
 
+pytestmark = pytest.mark.slow
+
 ROWS = 400
 
 

@@ -14,6 +14,8 @@ from closedloop.windows.sources import NoWindows
 from closedloop.windows.sql_source import SqlSource
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 # Nothing in January; 23:30 UTC of 28 February is March in Berlin.
 TIMES = [
