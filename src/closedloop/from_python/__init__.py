@@ -1,0 +1,1 @@
+"""`closedloop.open_loop`: what people read and compare in Python; nothing moves."""
