@@ -42,9 +42,8 @@ class Guarded:
             nonlocal counted
             if not counted:
                 counted = True
-                route = self._route_of(scope)
-                self._metrics.requests.labels(route, str(status or 499)).inc()
-                self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self._metrics.count_request(self._route_of(scope), status or 499, seconds)
 
         async def send_counted(message: Message) -> None:
             nonlocal status

@@ -40,6 +40,7 @@ class Metrics:
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
         shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._shared = Path(shared) if shared else None
+        self._of_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "closedloop_requests", "Answered requests", ["route", "status"], registry=self._registry
         )
@@ -125,6 +126,15 @@ class Metrics:
             lambda: len(production.following.refused),
             "livemax",
         )
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count an answered request, 499 for one whose client left, and how long it took."""
+        found = self._of_route.get((route, status))
+        if found is None:  # looked up once: `labels` takes longer than counting
+            found = self.requests.labels(route, str(status)), self.request_seconds.labels(route)
+            self._of_route[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def add_gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
         """Add a gauge that `refresh` reads; `join` makes one value of those of several workers."""
