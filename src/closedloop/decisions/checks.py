@@ -185,8 +185,9 @@ def make_check(
     return Check(claim, outcome, role, wanted, got, summary, headline)
 
 
-def request_check(what: str) -> Check:
-    """The trigger of a decision that a person asked for."""
+def request_check(what: str, by: str | None = None, why: str | None = None) -> Check:
+    """The trigger of a decision that a person asked for, with who that was and why, if known."""
+    what += (f", by {by}" if by else "") + (f": {why}" if why else "")
     return make_check(
         REQUESTED, True, Role.TRIGGER, "a request", what, summary=f"{REQUESTED}: {what}"
     )
