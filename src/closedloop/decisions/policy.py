@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
+from closedloop.decisions.shadow_policy import ShadowPolicy
 
 # Metadata of a field that older files do not know. While it has its default it is left out of
 # fingerprints: an installation that is brought up to date keeps the keys of its decisions.
@@ -268,6 +269,8 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy, metadata=ADDED_LATER)
+    """How a candidate may answer what clients have asked."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.

@@ -82,6 +82,27 @@ class ComparisonFacts:
 
 
 @dataclass(frozen=True)
+class ShadowFacts:
+    """A candidate beside production on recorded requests; None where nothing was compared.
+
+    `shadow_flips` name a slice each, with its rows and how many got another prediction.
+    """
+
+    shadow_rows: int | None = None
+    shadow_errors: int | None = None
+    shadow_agreement: float | None = None
+    shadow_score_shift: float | None = None
+    shadow_p50_ms: float | None = None
+    shadow_p95_ms: float | None = None
+    shadow_memory_mb: float | None = None
+    production_p50_ms: float | None = None
+    production_p95_ms: float | None = None
+    production_memory_mb: float | None = None
+    shadow_flips: tuple[tuple[str, int, int], ...] = ()
+    shadow_failure: str | None = None
+
+
+@dataclass(frozen=True)
 class TurnDetails:
     """What one look at a window showed: behind a retraining, a rollback and a quarantine.
 
@@ -113,6 +134,7 @@ class PromotionDetails:
     production: int | None = None
     comparison: ComparisonFacts | None = None
     bundle: str | None = None
+    shadow: ShadowFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,7 @@ _GROUPS: dict[str, type] = {
     "estimate": EstimateFacts,
     "run": RunFacts,
     "comparison": ComparisonFacts,
+    "shadow": ShadowFacts,
 }
 _RECORDS: dict[Kind, type[Details]] = {
     Kind.RETRAINING: TurnDetails,
@@ -181,7 +204,11 @@ def _read_group(group: type, content: Mapping[str, Any]) -> Any:
     values = {name: content[name] for name in known}
     return group(
         **{
-            name: tuple(value) if isinstance(value, list) else value
+            name: tuple(map(_freeze, value)) if isinstance(value, list) else value
             for name, value in values.items()
         }
     )
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
