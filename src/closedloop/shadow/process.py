@@ -24,7 +24,7 @@ import msgspec
 from closedloop.bundle.loaded import LoadedVersion, load_version
 from closedloop.bundle.own_code import allow, own_code
 from closedloop.bundle.scorer import are_probabilities
-from closedloop.bundle.trial import MEMORY_BYTES, SECONDS, name_end
+from closedloop.bundle.trial import MEMORY_BYTES, SECONDS, load_tried, name_end
 from closedloop.errors import ModelError
 from closedloop.records.request import to_json
 from closedloop.records.shadow import RecordedRequest
@@ -44,20 +44,40 @@ class Answered:
     memory_mb: float
 
 
+class _Said(msgspec.Struct):
+    """A line of the process."""
+
+    probabilities: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
+    error: str = ""
+    seconds: float = 0.0
+    memory_mb: float = 0.0
+    refused: dict[str, str] | None = None
+
+
+_decode = msgspec.json.Decoder(_Said).decode
+
+
 class AnsweringProcess:
     """One version, asked in a process that ends with this one.
 
-    `polite`: it runs when nobody else wants the processor. Raises nothing before it is asked.
+    `polite`: it runs when nobody else wants the processor. With `tried` the version is loaded as
+    by a service, once a trial has gone well. Raises nothing before it is asked.
     """
 
     def __init__(
-        self, folder: Path, *, polite: bool, request_seconds: int = REQUEST_SECONDS
+        self,
+        folder: Path,
+        *,
+        polite: bool,
+        tried: Path | None = None,
+        request_seconds: int = REQUEST_SECONDS,
     ) -> None:
         self._folder, self._seconds, self._ready = folder, request_seconds, False
         few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "closedloop.shadow.process", str(folder)]
+        told = ["" if tried is None else str(tried), str(int(polite)), str(request_seconds)]
         self._process = subprocess.Popen(
-            [*command, str(int(polite)), str(request_seconds), json.dumps(own_code())],
+            [*command, *told, json.dumps(own_code())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **few},
@@ -81,12 +101,9 @@ class AnsweringProcess:
             sent.write(head + request.features.replace(b"\n", b" ") + b"}\n")
             sent.flush()
         found = self._read(self._seconds + 5)  # it ends itself before that
-        written = found["probabilities"]
+        written = bytes(found.probabilities)
         return Answered(
-            None if written is None else to_json(written),
-            found["error"],
-            found["seconds"],
-            found["memory_mb"],
+            None if written == b"null" else written, found.error, found.seconds, found.memory_mb
         )
 
     def close(self) -> None:
@@ -94,7 +111,7 @@ class AnsweringProcess:
         self._process.kill()
         self._process.communicate()
 
-    def _read(self, seconds: float) -> dict[str, Any]:
+    def _read(self, seconds: float) -> _Said:
         out = self._process.stdout
         assert out is not None
         if not select.select([out], [], [], seconds)[0]:
@@ -110,9 +127,9 @@ class AnsweringProcess:
                 if code < 0
                 else f"a process that ended with {code}"
             )
-        found: dict[str, Any] = msgspec.json.decode(line)
-        if "refused" in found:
-            raise ModelError(**found["refused"])
+        found = _decode(line)
+        if found.refused:
+            raise ModelError(**found.refused)
         return found
 
     def _failure(self, got: str) -> ModelError:
@@ -124,7 +141,7 @@ class AnsweringProcess:
         )
 
 
-def main(folder: Path, polite: bool, seconds: int, own: str) -> int:
+def main(folder: Path, tried: str, polite: bool, seconds: int, own: str) -> int:
     """Say when the version is loaded, then answer each line until there are no more.
 
     `own` is what `own_code` of the other process said. An alarm ends this process, whatever a
@@ -137,7 +154,8 @@ def main(folder: Path, polite: bool, seconds: int, own: str) -> int:
     out, source = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
     os.dup2(2, 1)  # whatever a library prints must not stand between the answers
     try:
-        answering = _Answering(load_version(folder))
+        loaded = load_tried(folder, Path(tried)) if tried else load_version(folder)
+        answering = _Answering(loaded)
     except ModelError as error:
         told = {name: str(getattr(error, name)) for name in ("where", "wanted", "got", "then")}
         _write(out, {"refused": told})
@@ -209,4 +227,5 @@ def _write(out: IO[bytes], content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2] == "1", int(sys.argv[3]), sys.argv[4]))
+    given = sys.argv[1:]
+    sys.exit(main(Path(given[0]), given[1], given[2] == "1", int(given[3]), given[4]))

@@ -1,17 +1,22 @@
-"""A candidate that judged rows cannot tell from production is caught on what clients asked."""
+"""A candidate that judged rows cannot tell from production is caught on what clients asked, before
+it is decided on and while it waits for a person."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from rich.console import Console
 
+from closedloop.cli.app import main
 from closedloop.cli.decision_view import show_decision
-from closedloop.decisions.checks import Action, Check, Outcome, Role
+from closedloop.cli.service import build_service
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.shadow import ANSWERS, FLIPS, LATENCY, REPLAYED, shadow_checks
 from closedloop.decisions.shadow_policy import ShadowPolicy
 from closedloop.records.shadow import RecordedRequest, ShadowRecords
@@ -19,6 +24,7 @@ from closedloop.shadow.replay import Version, replay
 from closedloop.storage.details import PromotionDetails, ShadowFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
+from closedloop.use_case.loop_toml import load_use_case
 from tests.turned_loop import TurnedLoop
 from tests.unit.shadow.made_candidates import (
     ask,
@@ -27,6 +33,7 @@ from tests.unit.shadow.made_candidates import (
     usual_rows,
     write_odd_loop,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 REGULARS = f"{FLIPS} in slice regulars"
@@ -141,3 +148,59 @@ def test_the_newest_rows_are_replayed(turned: Turned) -> None:
     newest = records.read_newest("shop", 3)
     assert [int(request.request) for request in newest] == [29, 28, 27]
     assert records.read_newest("another", 3) == ()
+
+
+def test_a_waiting_candidate_answers_in_the_shadow_of_the_api(
+    turned: Turned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With [serving] shadow the API asks the candidate that waits for a person, whatever that does:
+    clients get production's answers alone, the candidate's are recorded, and `closedloop shadow`
+    compares both where labels came. What a person decides ends it."""
+    made, loop = turned.turned, turned.loop
+    text = made.path.read_text(encoding="utf-8")
+    made.path.write_text(f"{text}[serving]\nshadow = true\n", encoding="utf-8")
+    use_case = load_use_case(made.path)
+    assert use_case.fingerprint == loop.use_case.fingerprint, "it decides nothing"
+    waits = Decision(Kind.PROMOTION, Action.ESCALATE, "2026-02", (), 2)
+    loop.journal.write("waits", "shop", waits, details=PromotionDetails(1))
+    service = build_service(use_case, made.settings, "127.0.0.1", "here", "now")
+    rows = [{**row, "customer": f"c{place}"} for place, row in enumerate(usual_rows(30))]
+    with TestClient(service, base_url="http://127.0.0.1") as client:
+        until(lambda: _metric(client, "closedloop_shadow_version") == 2, "the shadow")
+        fine = [row for row in rows if row["plan"] == "gold"]
+        broken = [row for row in rows if row["plan"] != "gold"]
+        given = [
+            client.post("/predict", json={"rows": part}).json()
+            for part in (fine[:9], fine[9:], broken)
+        ]
+        until(lambda: _metric(client, "closedloop_shadow_rows_total") == 30, "its answers")
+        labels = [
+            {"key": f"c{place}", "label": "yes" if place < 15 else "no"} for place in range(30)
+        ]
+        assert client.post("/labels", json={"labels": labels}).status_code == 200
+        rejected = Decision(Kind.PROMOTION, Action.REJECT, "2026-02", (), 2)
+        loop.journal.write("refused", "shop", rejected, details=PromotionDetails(1))
+        until(lambda: _metric(client, "closedloop_shadow_version") == 0, "its end")
+        assert _metric(client, "closedloop_shadow_dropped_rows_total") == 0
+    assert {answer["version"] for answer in given} == {1}
+    environment = {"CLOSEDLOOP_HOME": str(made.settings.home)}
+    assert main(["shadow", "--json", "--use-case", str(made.path)], environment) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["version"], found["production"], found["rows"]) == (2, [1], 30)
+    assert (found["failed"], found["compared"], found["flips"]) == (3, 27, 9)
+    assert [(part["name"], part["flips"]) for part in found["slices"]] == [("regulars", 9)]
+    assert found["labelled"] == 27
+    # Production says "no" to those who spend much, as most labels do; the candidate turns some.
+    assert found["auc"]["value"] < found["production_auc"]["value"] == 1.0
+    assert found["delta"]["value"] == found["auc"]["value"] - 1.0
+    assert main(["shadow", "--use-case", str(made.path)], environment) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "version 2 was asked 30 rows in the shadow of version 1; it failed on 3" in shown
+    assert "another class on 9" in shown
+    assert main(["shadow", "--version", "7", "--use-case", str(made.path)], environment) == 2
+    assert "versions with such answers: 2" in capsys.readouterr().err
+
+
+def _metric(client: TestClient, name: str) -> float | None:
+    lines = (line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
+    return next((float(line[1]) for line in lines if line[0] == name), None)
