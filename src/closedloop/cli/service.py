@@ -66,7 +66,6 @@ def build_service(
     allow_own_code(use_case)
     engine = open_engine(settings.store_url)
     journal, reader = Journal(engine), _open_reader(use_case, settings)
-
     folders: dict[int, Path] = {}
 
     def load(version: int) -> LoadedVersion:
@@ -129,6 +128,7 @@ def build_service(
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
         shadow=open_shadow(use_case, settings),
+        page_url=settings.page_url,
     )
 
 

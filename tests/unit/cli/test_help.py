@@ -37,6 +37,7 @@ PROMISED = {
     "export",
     "reproduce",
     "serve",
+    "page",
     "key",
     "up",
     "deploy",
