@@ -24,6 +24,7 @@ from closedloop.cli import (
     history,
     init,
     key,
+    live,
     migrate,
     monitor,
     predict,
@@ -50,7 +51,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, card),
+    *(monitor, train, try_recipe, experiment, status, history, why, live, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),

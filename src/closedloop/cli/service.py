@@ -32,6 +32,7 @@ from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.known_production import KnownProduction
+from closedloop.turn.live_questions import LiveQuestions
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
@@ -127,6 +128,7 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
+        live=LiveQuestions(journal, records, use_case.name, reader.origin),
     )
 
 

@@ -37,7 +37,8 @@ class Kind(StrEnum):
     """What a decision is about.
 
     SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
-    goes on from what registry and journal hold now.
+    goes on from what registry and journal hold now. OUTSIDE is about a `production` that somebody
+    moved outside of closedloop.
     """
 
     RETRAINING = "retraining"
@@ -46,12 +47,14 @@ class Kind(StrEnum):
     QUARANTINE = "quarantine"
     SERVING = "serving"
     ACCEPTANCE = "acceptance"
+    OUTSIDE = "moved outside"
 
 
 class Action(StrEnum):
     """What to do.
 
-    ESCALATE calls a person: the loop changes nothing by itself. RELEASE ends a QUARANTINE.
+    ESCALATE calls a person: the loop changes nothing by itself. RELEASE ends a QUARANTINE. RETURN
+    puts `production` back where the journal has it.
     """
 
     RETRAIN = "retrain"
@@ -64,6 +67,7 @@ class Action(StrEnum):
     RELEASE = "release"
     SERVE = "serve"
     ACCEPT = "accept"
+    RETURN = "return"
 
 
 @dataclass(frozen=True)

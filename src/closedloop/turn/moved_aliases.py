@@ -13,9 +13,9 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
 
-MOVES = (Action.PROMOTE, Action.ROLLBACK, Action.ACCEPT)
+MOVES = (Action.PROMOTE, Action.ROLLBACK, Action.ACCEPT, Action.RETURN)
 # The kinds of decisions on what is live: all that this module needs.
-KINDS = (Kind.PROMOTION, Kind.ROLLBACK, Kind.ACCEPTANCE)
+KINDS = (Kind.PROMOTION, Kind.ROLLBACK, Kind.ACCEPTANCE, Kind.OUTSIDE)
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class Live:
     previous: int | None = None
 
     def after(self, move: Entry) -> Live:
-        """Where a promotion, a rollback or an acceptance leaves the aliases."""
+        """Where a promotion, a rollback, an acceptance or a return leaves the aliases."""
         to, instead_of = move.decision.version, move.production
         if move.decision.action is Action.ACCEPT:
             return Live(to, instead_of)
+        if move.decision.action is Action.RETURN:
+            return Live(to, self.previous)
         if move.decision.action is Action.ROLLBACK:
             return Live(to, None)
         return Live(to, self.previous if instead_of in (None, to) else instead_of)
@@ -142,7 +144,10 @@ def is_known(entries: Sequence[Entry], version: int) -> bool:
 
 
 def _is_about(entry: Entry, version: int | None) -> bool:
-    return entry.decision.kind in KINDS and entry.decision.version == version
+    """That a version was found in production outside of closedloop says nothing of its worth."""
+    decision = entry.decision
+    only_seen = decision.kind is Kind.OUTSIDE and decision.action not in MOVES
+    return decision.kind in KINDS and decision.version == version and not only_seen
 
 
 def _describe(entries: Sequence[Entry], version: int | None) -> str:
