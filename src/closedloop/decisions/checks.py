@@ -142,13 +142,14 @@ class Decision:
     def follows(self) -> bool:
         """Whether the checks lead to this action, if it moves `production`.
 
-        A promotion needs every gate, a rollback a trigger and every guard. What a person asks for
-        is a trigger. Other actions need nothing.
+        A promotion needs every gate, a rollback or a return a trigger and every guard. What a
+        person asks for is a trigger. Other actions need nothing.
         """
         asked = any_trigger(self.checks)
         if self.action is Action.PROMOTE:
             return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
-        if self.action is Action.ROLLBACK:
+        taken = self.kind is Kind.OUTSIDE and self.action is Action.ACCEPT
+        if taken or self.action in (Action.ROLLBACK, Action.RETURN):
             return all_hold(self.checks, Role.GUARD) and asked
         return True
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
+from closedloop.decisions.registry_policy import RegistryPolicy
 
 # Metadata of a field that older files do not know. While it has its default it is left out of
 # fingerprints: an installation that is brought up to date keeps the keys of its decisions.
@@ -268,6 +269,8 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
+    registry: RegistryPolicy = field(default_factory=RegistryPolicy, metadata=ADDED_LATER)
+    """What happens to a production that somebody moved outside of closedloop."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.

@@ -66,7 +66,7 @@ def find_way_back(entries: Sequence[Entry], now: Live) -> int | None:
     None for a version that was never to be live by any decision, such as a rejected one.
     """
     known = {state.previous for state in read_live(entries)} - {now.production, None}
-    if now.previous not in known or _find_refusal(entries, now.previous) is not None:
+    if now.previous not in known or find_refusal(entries, now.previous) is not None:
         return None
     return now.previous
 
@@ -104,6 +104,27 @@ def ask_moved(journal: Journal, use_case: str, read: Callable[[], Live]) -> tupl
     return tuple(told for told in first if told in again)
 
 
+def tell_outside(entries: Iterable[Entry], window: str) -> tuple[str, ...]:
+    """What a turn on this window did about a `production` that was moved outside of closedloop.
+
+    That a person is called is told by `tell_moved`, unless a policy was not followed.
+    """
+    done = {
+        Action.ACCEPT: "taken as live",
+        Action.RETURN: "moved back",
+        Action.ESCALATE: "a person is called",
+        Action.KEEP: "nothing to do",
+    }
+    return tuple(
+        f"{entry.decision.reason}: {done[entry.decision.action]}, decision {entry.id}"
+        for entry in entries
+        if entry.decision.kind is Kind.OUTSIDE
+        and entry.decision.window == window
+        and entry.outcome == "done"
+        and (entry.decision.action is not Action.ESCALATE or len(entry.decision.checks) > 1)
+    )
+
+
 def _tell_production(entries: Sequence[Entry], wanted: int | None, got: int | None) -> str:
     if got is None:
         then = f"put it back with: closedloop promote {wanted}"
@@ -124,14 +145,14 @@ def describe_version(entries: Sequence[Entry], version: int) -> str:
     """The version, and what the journal has against it."""
     if not is_known(entries, version):
         return f"version {version}, which no decision is about"
-    refusal = _find_refusal(entries, version)
+    refusal = find_refusal(entries, version)
     if refusal is None:
         return f"version {version}"
     left = "rejected" if refusal.decision.action is Action.REJECT else "left to a person"
     return f"version {version}, which decision {refusal.id} {left}"
 
 
-def _find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
+def find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
     """The newest decision that kept a version from being live, if no other made it live."""
     about = [entry for entry in entries if _is_about(entry, version)]
     made_live = any(entry.decision.action in MOVES for entry in about)
