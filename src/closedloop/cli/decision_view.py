@@ -22,6 +22,7 @@ from closedloop.storage.entry import Entry
 from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
+from closedloop.views.words import brief_reason, reason_of
 
 COLOURS = {
     "promote": "green",
@@ -35,7 +36,6 @@ COLOURS = {
     "serve": "blue",
     "accept": "yellow",
 }
-BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.
 TOLD = (NEW_COLUMNS, LEFT_OUT)
 MOST_NEEDED = 10
@@ -53,20 +53,6 @@ def coloured(action: str) -> str:
     """An action in its colour, as markup."""
     colour = COLOURS.get(action, "white")
     return f"[{colour}]{action}[/{colour}]"
-
-
-def reason_of(decision: Decision) -> str:
-    """The whole reason; for a decision with notes only, the notes."""
-    if any(check.role is not Role.NOTE for check in decision.checks):
-        return decision.reason
-    return "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
-
-
-def brief_reason(decision: Decision) -> str:
-    """The first claims of the reason, and how many more there are."""
-    claims = reason_of(decision).split("; ")
-    left_out = len(claims) - BRIEF_CLAIMS
-    return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 
 
 def report_link(loop: Loop, entry: Entry, *, let_in: bool = False) -> str | None:

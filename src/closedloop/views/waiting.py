@@ -1,0 +1,122 @@
+"""What waits for a person, the most pressing first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from closedloop.decisions.checks import Action, Kind
+from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
+from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
+from closedloop.turn.agreement import find_disagreement
+from closedloop.turn.kept_out import read_standings
+from closedloop.turn.moved_aliases import Live, tell_moved
+from closedloop.views.words import brief_reason, title_of
+
+ACTS = (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One thing that a person should look at: what it is, why, and what to do.
+
+    `decision` is the one behind it, if any. `approval` is set when a person is asked for a yes or
+    no.
+    """
+
+    title: str
+    why: str
+    then: str = ""
+    decision: int | None = None
+    approval: bool = False
+
+
+def find_waiting_for_a_person(
+    entries: Sequence[Entry], versions: Sequence[VersionFacts] | None
+) -> tuple[Waiting, ...]:
+    """All that waits; `versions` is None when the registry cannot be asked."""
+    return (
+        *_find_approvals(entries),
+        *(() if versions is None else _find_moved(entries, versions)),
+        *_find_escalations(entries),
+        *_find_kept_out(entries),
+        *_find_unfinished(entries),
+    )
+
+
+def find_unfinished(entries: Sequence[Entry]) -> list[int]:
+    """The decisions that were written down and not carried out."""
+    acting = (entry for entry in entries if entry.decision.action in ACTS)
+    return [entry.id for entry in acting if entry.outcome is None]
+
+
+def _find_approvals(entries: Sequence[Entry]) -> list[Waiting]:
+    answered = {entry.cause for entry in entries if entry.decision.kind is Kind.PROMOTION}
+    return [
+        Waiting(
+            title_of(entry.decision),
+            brief_reason(entry.decision),
+            f"closedloop approve {entry.id}, or closedloop reject {entry.id}",
+            entry.id,
+            approval=True,
+        )
+        for entry in reversed(entries)
+        if entry.decision.action.value == "wait"
+        and entry.outcome != "superseded"
+        and entry.id not in answered
+    ]
+
+
+def _find_moved(entries: Sequence[Entry], versions: Sequence[VersionFacts]) -> list[Waiting]:
+    found = {alias: facts.version for facts in versions for alias in facts.aliases}
+    disagreement = find_disagreement(entries, versions)
+    if disagreement is not None:
+        return [Waiting("Registry and journal disagree", str(disagreement), "closedloop doctor")]
+    told = tell_moved(entries, Live(found.get(PRODUCTION), found.get(PREVIOUS)))
+    return [Waiting("Moved outside of closedloop", moved) for moved in told]
+
+
+def _find_escalations(entries: Sequence[Entry]) -> list[Waiting]:
+    """The newest turn and the newest candidate, when they were left to a person."""
+    found = []
+    turns = [
+        entry
+        for entry in entries
+        if entry.origin is not Origin.PERSON
+        and entry.decision.kind in (Kind.RETRAINING, Kind.ROLLBACK)
+    ]
+    judged = [entry for entry in entries if entry.decision.kind is Kind.PROMOTION]
+    for entry in (*judged[-1:], *turns[-1:]):
+        if entry.decision.action is Action.ESCALATE:
+            title = f"{title_of(entry.decision)} ({entry.decision.window})"
+            found.append(Waiting(title, brief_reason(entry.decision), decision=entry.id))
+    return found
+
+
+def _find_kept_out(entries: Sequence[Entry]) -> list[Waiting]:
+    return [
+        Waiting(
+            f"{standing.window} is kept out of training",
+            standing.because,
+            f"The next labelled window decides, or you: closedloop quarantine release "
+            f"{standing.window}",
+            standing.entry.id,
+        )
+        for standing in read_standings(entries).values()
+        if standing.out and not standing.settled
+    ]
+
+
+def _find_unfinished(entries: Sequence[Entry]) -> list[Waiting]:
+    unfinished = find_unfinished(entries)
+    by_id = {entry.id: entry for entry in entries}
+    return [
+        Waiting(
+            f"Decision {number} was not carried out",
+            title_of(by_id[number].decision),
+            "A training may be running. If none is: closedloop monitor",
+            number,
+        )
+        for number in unfinished
+    ]
