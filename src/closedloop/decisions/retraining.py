@@ -1,5 +1,4 @@
-"""When to retrain: drift, a loss of realised AUC or age asks for it; cooldown, budget and enough
-new labels allow it."""
+"""When to retrain: drift, lost AUC or age asks; cooldown, budget and enough new labels allow it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from closedloop.decisions.approval import waiting_checks
 from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.evidence import RetrainingEvidence
 from closedloop.decisions.policy import Policy
@@ -39,6 +40,7 @@ def cost_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
     # Without a production model there is nothing to rest from; the budget still holds.
     rested = last is None or state.production is None or index - last > rules.cooldown_windows
     return [
+        *waiting_checks(state),
         make_check(
             "no retraining yet for this window",
             index not in state.trained_at,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from closedloop.errors import ClosedLoopError, RegistryError
 from closedloop.records.traffic import Day, LabelDelay
 from closedloop.registry.versions import PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
-from closedloop.storage.rows import Origin
+from closedloop.turn.approval import read_waits
 from closedloop.turn.moved_aliases import MOVES
 from closedloop.turn.open import Loop
+from closedloop.turn.waiting_decisions import read_waiting
 from closedloop.turn.without_labels import tell_estimates
 from closedloop.views.next_turn import NextTurn, find_next_turn
 from closedloop.views.performance import (
@@ -23,6 +25,7 @@ from closedloop.views.performance import (
     val_auc_interval,
 )
 from closedloop.views.waiting import Waiting, find_waiting_for_a_person
+from closedloop.views.words import author_of
 
 DAYS = 14
 
@@ -31,8 +34,7 @@ DAYS = 14
 class LiveVersion:
     """The version that is in production.
 
-    `since` is when, `decision` which decision made it so, and `by_person` whether a person did;
-    None where the journal knows of none. `interval` is that of val_auc, `before` the version that
+    `since` is when, `decision` which decision made it so, and `by` who did; None where the journal knows of none. `interval` is that of val_auc, `before` the version that
     it replaced.
     """
 
@@ -40,7 +42,7 @@ class LiveVersion:
     interval: tuple[float, float] | None
     since: datetime | None
     decision: int | None
-    by_person: bool | None
+    by: str | None
     before: int | None
 
 
@@ -74,7 +76,7 @@ def gather_overview(loop: Loop, now: datetime) -> Overview:
     versions, problem = list_versions(loop)
     return Overview(
         find_live(entries, versions or (), loop.use_case.policy.promotion.confidence),
-        find_waiting_for_a_person(entries, versions),
+        find_waiting_for_a_person(entries, versions, _tell_answers(loop, entries)),
         find_next_turn(loop, entries, versions or (), now),
         read_realised(entries),
         read_drift(entries),
@@ -83,6 +85,21 @@ def gather_overview(loop: Loop, now: datetime) -> Overview:
         tuple(reversed(entries[-5:])),
         problem,
     )
+
+
+def _tell_answers(loop: Loop, entries: Sequence[Entry]) -> dict[int, str]:
+    """How each decision that waits can be answered; asked of the loop only where one does."""
+    if not read_waiting(entries):
+        return {}
+    return {wait["decision"]: _tell_answer(wait) for wait in read_waits(loop)}
+
+
+def _tell_answer(wait: Mapping[str, Any]) -> str:
+    if wait["obstacle"]:
+        return f"It can only be rejected now: {wait['obstacle']}"
+    left = wait["windows_left"]
+    told = "Open it to see its evidence and to answer."
+    return told if left is None else f"{told} It expires after {left} newer windows."
 
 
 def list_versions(loop: Loop) -> tuple[tuple[VersionFacts, ...] | None, str]:
@@ -111,8 +128,7 @@ def find_live(
     if not moves:
         return LiveVersion(facts, interval, None, None, None, None)
     move = moves[-1]
-    person = move.origin is Origin.PERSON
-    return LiveVersion(facts, interval, move.at, move.id, person, move.production)
+    return LiveVersion(facts, interval, move.at, move.id, author_of(move), move.production)
 
 
 def _newest_estimates(

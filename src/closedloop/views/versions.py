@@ -19,6 +19,7 @@ from closedloop.views.kept_files import (
     read_kept_training,
 )
 from closedloop.views.performance import RealisedPoint, read_realised, val_auc_interval
+from closedloop.views.words import author_of
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,7 @@ def _tell_windows(made: TrainingFacts) -> str:
 
 def _tell_moves(line: VersionLine) -> str:
     told = [
-        f"{entry.at:%Y-%m-%d %H:%M} (decision {entry.id}, by "
-        f"{'a person' if entry.origin.value == 'person' else 'the loop'})"
+        f"{entry.at:%Y-%m-%d %H:%M} (decision {entry.id}, by {author_of(entry)})"
         for entry in line.moves
     ]
     return "; ".join(told) or "never"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from closedloop.decisions.checks import Action, Kind
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
@@ -12,6 +13,7 @@ from closedloop.storage.rows import Origin
 from closedloop.turn.agreement import find_disagreement
 from closedloop.turn.kept_out import read_standings
 from closedloop.turn.moved_aliases import Live, tell_moved
+from closedloop.turn.waiting_decisions import read_waiting
 from closedloop.views.words import brief_reason, title_of
 
 ACTS = (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
@@ -33,11 +35,16 @@ class Waiting:
 
 
 def find_waiting_for_a_person(
-    entries: Sequence[Entry], versions: Sequence[VersionFacts] | None
+    entries: Sequence[Entry],
+    versions: Sequence[VersionFacts] | None,
+    answers: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Waiting, ...]:
-    """All that waits; `versions` is None when the registry cannot be asked."""
+    """All that waits; `versions` is None when the registry cannot be asked.
+
+    `answers` says of decisions that wait for a yes or no how they can be answered, and until when.
+    """
     return (
-        *_find_approvals(entries),
+        *_find_approvals(entries, answers),
         *(() if versions is None else _find_moved(entries, versions)),
         *_find_escalations(entries),
         *_find_kept_out(entries),
@@ -51,20 +58,16 @@ def find_unfinished(entries: Sequence[Entry]) -> list[int]:
     return [entry.id for entry in acting if entry.outcome is None]
 
 
-def _find_approvals(entries: Sequence[Entry]) -> list[Waiting]:
-    answered = {entry.cause for entry in entries if entry.decision.kind is Kind.PROMOTION}
+def _find_approvals(entries: Sequence[Entry], answers: Mapping[int, str]) -> list[Waiting]:
     return [
         Waiting(
-            title_of(entry.decision),
+            f"{title_of(entry.decision)} ({entry.decision.window})",
             brief_reason(entry.decision),
-            f"closedloop approve {entry.id}, or closedloop reject {entry.id}",
+            answers.get(entry.id, ""),
             entry.id,
             approval=True,
         )
-        for entry in reversed(entries)
-        if entry.decision.action.value == "wait"
-        and entry.outcome != "superseded"
-        and entry.id not in answered
+        for entry in reversed(read_waiting(entries))
     ]
 
 
