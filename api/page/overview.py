@@ -8,6 +8,7 @@ from typing import Any
 
 from api.page.charts.bars import Bar, draw_bars, draw_bullet
 from api.page.charts.lines import Limit, Point, draw_lines
+from api.page.charts.svg import say_share
 from api.page.timeline import WORDS
 from closedloop.turn.open import Loop
 from closedloop.views.overview import DAYS, Overview, gather_overview
@@ -64,7 +65,9 @@ def _draw_drift(facts: Overview, limit: float) -> str:
         Point(point.window, point.drift_share, over=bool(point.over)) for point in facts.drift
     ]
     words = Limit(limit, "limit")
-    return draw_lines("Share of columns that drifted", points, words, least=0.0, most=1.0)
+    return draw_lines(
+        "Share of columns that drifted", points, words, least=0.0, most=1.0, say=say_share
+    )
 
 
 def _draw_share(facts: Overview, limit: float) -> str:

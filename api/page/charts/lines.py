@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -23,6 +23,7 @@ from api.page.charts.svg import (
 _WIDTH, _HEIGHT = 520.0, 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 500.0, 26.0, 196.0
 _NAMES = 4
+Say = Callable[[float | None], str]
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,12 @@ def draw_lines(
     least: float | None = None,
     most: float | None = None,
     joined: bool = True,
+    say: Say = say_number,
 ) -> Markup:
-    """The chart; without any value it says so. Points that are not `joined` have no line."""
+    """The chart; without any value it says so.
+
+    Points that are not `joined` have no line. `say` writes a value.
+    """
     known = [point for point in points if is_number(point.value)]
     if not known:
         return picture(title, "Nothing was measured yet.", (_WIDTH, 60), [_say_empty()], "lines")
@@ -76,41 +81,41 @@ def draw_lines(
     )
     across = Scale(0, max(len(points) - 1, 1), _LEFT + 14, _RIGHT - 14)
     parts = [
-        *_draw_grid(down),
+        *_draw_grid(down, say),
         *_draw_names(points, across),
         *_draw_limit(limit, down),
         *_draw_band(points, across, down, joined),
         *(_draw_line(points, across, down) if joined else []),
         *_draw_groups(points, across),
-        *_draw_points(points, across, down),
-        *_write_limit(limit, points, across, down),
+        *_draw_points(points, across, down, say),
+        *_write_limit(limit, points, across, down, say),
     ]
-    return picture(title, _describe(points, limit), (_WIDTH, _HEIGHT), parts, "lines")
+    return picture(title, _describe(points, limit, say), (_WIDTH, _HEIGHT), parts, "lines")
 
 
 def _say_empty() -> Markup:
     return write("Nothing was measured yet.", 10, 34, "label")
 
 
-def _describe(points: Sequence[Point], limit: Limit | None) -> str:
+def _describe(points: Sequence[Point], limit: Limit | None, say: Say) -> str:
     known = [point for point in points if point.value is not None and is_number(point.value)]
     values = [point.value for point in known if point.value is not None]
     last = known[-1]
     told = (
         f"{len(known)} windows from {shown(known[0].name)} to {shown(last.name)}, "
-        f"between {say_number(min(values))} and {say_number(max(values))}, "
-        f"the newest {say_number(last.value)}."
+        f"between {say(min(values))} and {say(max(values))}, "
+        f"the newest {say(last.value)}."
     )
-    return told if limit is None else f"{told} {limit.words}: {say_number(limit.value)}."
+    return told if limit is None else f"{told} {limit.words}: {say(limit.value)}."
 
 
-def _draw_grid(down: Scale) -> list[Markup]:
+def _draw_grid(down: Scale, say: Say) -> list[Markup]:
     parts = []
     for tick in down.ticks():
         place = down(tick)
         parts += [
             line(_LEFT, place, _RIGHT, place, "grid"),
-            write(say_number(tick), _LEFT - 6, place + 4, "tick", "end"),
+            write(say(tick), _LEFT - 6, place + 4, "tick", "end"),
         ]
     return parts
 
@@ -135,7 +140,7 @@ def _draw_limit(limit: Limit | None, down: Scale) -> list[Markup]:
 
 
 def _write_limit(
-    limit: Limit | None, points: Sequence[Point], across: Scale, down: Scale
+    limit: Limit | None, points: Sequence[Point], across: Scale, down: Scale, say: Say
 ) -> list[Markup]:
     """The words of the limit, in the corner above or below it from which values keep away most."""
     if limit is None or not is_number(limit.value):
@@ -155,7 +160,7 @@ def _write_limit(
         (left, y) for y in (there - 7, there + 16) for left in (False, True) if _TOP < y < _BOTTOM
     ]
     left, y = max(corners, key=lambda corner: room(corner[0], corner[1] - 4))
-    words = f"{limit.words} {say_number(limit.value)}"
+    words = f"{limit.words} {say(limit.value)}"
     x, anchor = (_LEFT + 4, "start") if left else (_RIGHT, "end")
     return [write(words, x, y, "limit-words", anchor)]
 
@@ -226,15 +231,15 @@ def _draw_groups(points: Sequence[Point], across: Scale) -> list[Markup]:
     return parts
 
 
-def _draw_points(points: Sequence[Point], across: Scale, down: Scale) -> list[Markup]:
+def _draw_points(points: Sequence[Point], across: Scale, down: Scale, say: Say) -> list[Markup]:
     parts = []
     for place, point in enumerate(points):
         if point.value is None or not is_number(point.value):
             continue
         kind = "point" + (" hollow" if point.hollow else "") + (" over" if point.over else "")
-        hint = f"{shown(point.name)}: {say_number(point.value)}"
+        hint = f"{shown(point.name)}: {say(point.value)}"
         if point.lower is not None and point.upper is not None:
-            hint += f" [{say_number(point.lower)}, {say_number(point.upper)}]"
+            hint += f" [{say(point.lower)}, {say(point.upper)}]"
         parts.append(
             element(
                 "circle",
@@ -251,5 +256,5 @@ def _draw_points(points: Sequence[Point], across: Scale, down: Scale) -> list[Ma
         y = down(value)
         above = y - 10 if y > _TOP + 14 else y + 18
         x = min(across(newest) + 16, _RIGHT + 14)
-        parts.append(write(say_number(value), x, above, "value", "end"))
+        parts.append(write(say(value), x, above, "value", "end"))
     return parts

@@ -92,6 +92,11 @@ def say_number(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
+def say_share(value: float | None) -> str:
+    """A share as people read it, in per cent; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.0%}"
+
+
 @dataclass(frozen=True)
 class Scale:
     """From numbers to places along one direction; `low` is drawn at `start`, `high` at `end`."""

@@ -34,8 +34,8 @@ DAYS = 14
 class LiveVersion:
     """The version that is in production.
 
-    `since` is when, `decision` which decision made it so, and `by` who did; None where the journal knows of none. `interval` is that of val_auc, `before` the version that
-    it replaced.
+    `since` is when, `decision` which decision made it so, and `by` who did; None where the journal
+    knows of none. `interval` is that of val_auc, `before` the version that it replaced.
     """
 
     facts: VersionFacts

@@ -72,8 +72,7 @@ def outcome_of(entry: Entry) -> str:
 
 
 def sort_checks(decision: Decision) -> list[tuple[Role, list[Check]]]:
-    """The checks by role, in the order in which roles are read; roles without a check are left
-    out."""
+    """The checks by role, in the order in which roles are read, without roles that have none."""
     by_role = [(role, [check for check in decision.checks if check.role is role]) for role in Role]
     return [(role, checks) for role, checks in by_role if checks]
 

@@ -19,7 +19,7 @@ from closedloop.views.drift import nearness, weigh
 from closedloop.views.next_turn import find_next_time, tell_next
 from closedloop.views.performance import read_drift, read_realised
 from closedloop.views.waiting import find_waiting_for_a_person
-from closedloop.views.words import outcome_of, tell_age, tell_span, title_of
+from closedloop.views.words import author_of, outcome_of, tell_age, tell_span, title_of
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -167,3 +167,29 @@ def test_every_action_of_the_loop_has_a_title() -> None:
         if ": " in title_of(make_entry(1, kind, action).decision).replace("person: ", "")
     ]
     assert silent == []
+
+
+def test_a_candidate_that_waits_comes_first_until_it_is_answered() -> None:
+    """What asks for a yes or no is told with how it can be answered; the answer ends it."""
+    wait = replace(
+        make_entry(5, Kind.PROMOTION, Action.WAIT, version=3, details=PromotionDetails(1)),
+        outcome=None,
+    )
+    escalated = make_entry(6, action=Action.ESCALATE, window="w2")
+    found = find_waiting_for_a_person([wait, escalated], None, {5: "within 2 windows"})
+    assert [item.decision for item in found] == [5, 6]
+    assert (found[0].approval, found[0].then) == (True, "within 2 windows")
+    assert "Version 3" in found[0].title
+    answer = make_entry(7, Kind.PROMOTION, Action.PROMOTE, version=3, details=PromotionDetails(1))
+    answered = replace(answer, key="shop/approval/5", origin=Origin.PERSON)
+    told = find_waiting_for_a_person([wait, escalated, answered], None)
+    assert [item.decision for item in told] == [6]
+
+
+def test_who_decided_is_told_by_name_where_it_is_known() -> None:
+    """The loop, a person whose name was kept, and one whose name was not."""
+    by_name = PromotionDetails(1, by="ann@desk", why="it is fine")
+    person = make_entry(1, Kind.PROMOTION, Action.PROMOTE, details=by_name, origin=Origin.PERSON)
+    assert author_of(person) == "ann@desk"
+    assert author_of(replace(person, details=PromotionDetails(1))) == "a person"
+    assert author_of(make_entry(1)) == "the loop"
