@@ -151,7 +151,7 @@ def _count_bins(values: np.ndarray, edges: np.ndarray) -> tuple[int, ...]:
 
 
 def _summarise_categories(name: str, before: pd.Series[Any], now: pd.Series[Any]) -> Distribution:
-    known = [side.dropna().map(str).value_counts() for side in (before, now)]
+    known = [_count_values(side) for side in (before, now)]
     shares = [counts / max(int(counts.sum()), 1) for counts in known]
     both = shares[0].add(shares[1], fill_value=0.0).sort_index()
     shown = both.sort_values(ascending=False, kind="stable").index[:MOST_CATEGORIES]
@@ -168,6 +168,15 @@ def _summarise_categories(name: str, before: pd.Series[Any], now: pd.Series[Any]
         new_rows=int(new.sum()),
         new_categories=tuple(map(_cut, new.index[:_MOST_NEW])),
     )
+
+
+def _count_values(side: pd.Series[Any]) -> pd.Series[Any]:
+    """Rows by value, as text, the most frequent first."""
+    counts = side.value_counts()
+    counts.index = counts.index.map(str)
+    if counts.index.is_unique:
+        return counts
+    return counts.groupby(level=0, sort=False).sum().sort_values(ascending=False, kind="stable")
 
 
 def _count_categories(side: pd.Series[Any], counts: pd.Series[Any], shown: pd.Index) -> Side:

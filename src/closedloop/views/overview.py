@@ -76,7 +76,12 @@ def gather_overview(loop: Loop, now: datetime) -> Overview:
     versions, problem = list_versions(loop)
     return Overview(
         find_live(entries, versions or (), loop.use_case.policy.promotion.confidence),
-        find_waiting_for_a_person(entries, versions, _tell_answers(loop, entries)),
+        find_waiting_for_a_person(
+            entries,
+            versions,
+            _tell_answers(loop, entries),
+            loop.journal.read_chain(loop.use_case.name).faults,
+        ),
         find_next_turn(loop, entries, versions or (), now),
         read_realised(entries),
         read_drift(entries),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from closedloop.decisions.checks import Action, Kind
+from closedloop.errors import name_some
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -38,13 +39,16 @@ def find_waiting_for_a_person(
     entries: Sequence[Entry],
     versions: Sequence[VersionFacts] | None,
     answers: Mapping[int, str] = MappingProxyType({}),
+    faults: Sequence[str] = (),
 ) -> tuple[Waiting, ...]:
     """All that waits; `versions` is None when the registry cannot be asked.
 
-    `answers` says of decisions that wait for a yes or no how they can be answered, and until when.
+    `answers` says of decisions that wait for a yes or no how they can be answered, and until when;
+    `faults` are the decisions that are not as they were written.
     """
     return (
         *_find_approvals(entries, answers),
+        *_find_changed(faults),
         *(() if versions is None else _find_moved(entries, versions)),
         *_find_escalations(entries),
         *_find_kept_out(entries),
@@ -69,6 +73,13 @@ def _find_approvals(entries: Sequence[Entry], answers: Mapping[int, str]) -> lis
         )
         for entry in reversed(read_waiting(entries))
     ]
+
+
+def _find_changed(faults: Sequence[str]) -> list[Waiting]:
+    if not faults:
+        return []
+    then = "Nothing moves until the journal is restored or accepted: closedloop doctor"
+    return [Waiting("The journal was changed by hand", name_some(faults, 3), then)]
 
 
 def _find_moved(entries: Sequence[Entry], versions: Sequence[VersionFacts]) -> list[Waiting]:

@@ -100,6 +100,9 @@ def test_what_was_not_carried_out_waits_and_says_what_to_do() -> None:
     (waits,) = find_waiting_for_a_person([make_entry(1, action=Action.RETRAIN, outcome=None)], None)
     assert waits.decision == 1
     assert "closedloop monitor" in waits.then
+    (changed,) = find_waiting_for_a_person([], None, faults=["decision 3 was changed"])
+    assert changed.why == "decision 3 was changed"
+    assert "closedloop doctor" in changed.then
 
 
 def test_the_weighted_share_counts_what_production_needs() -> None:
