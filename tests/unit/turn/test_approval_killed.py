@@ -163,7 +163,7 @@ def test_rows_that_changed_while_a_candidate_waited(asked: tuple[TurnedLoop, Ent
     with pytest.raises(AnswerRefused, match="rows of 2026-01, which the candidate learnt from"):
         approve(place.open(), wait.id, by="ann", reason="fine", act=carry_out)
     old.unlink()
-    with pytest.raises(AnswerRefused, match="the window 2026-01, .*, is gone"):
+    with pytest.raises(AnswerRefused, match=r"the window 2026-01, .*, is gone"):
         approve(place.open(), wait.id, by="ann", reason="fine", act=carry_out)
     old.write_text(rows, encoding="utf-8")
     make_month(4).to_csv(place.folder / "2026-04.csv", index=False)
@@ -201,7 +201,6 @@ def test_what_waits_is_found_again_and_a_newer_candidate_takes_its_place(
     run = loop.registry.version(1).run_id
     card = loop.registry.read_run_files(run, ("card.md",))["card.md"]
     assert "ann@shop" in card
-    assert "waits" in card or "wait" in card
     first, second = (
         place.train("2026-03"),
         place.train(
