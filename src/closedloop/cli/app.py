@@ -27,6 +27,7 @@ from closedloop.cli import (
     key,
     migrate,
     monitor,
+    page,
     predict,
     promote,
     prune,
@@ -55,7 +56,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -38,6 +38,7 @@ PROMISED = {
     "export",
     "reproduce",
     "serve",
+    "page",
     "key",
     "up",
     "deploy",
