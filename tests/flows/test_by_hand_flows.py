@@ -14,14 +14,14 @@ from closedloop.cli.examine.findings import examine
 from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
-from closedloop.errors import AnswerRefused, RegistryError, UseCaseError
+from closedloop.errors import RegistryError
 from closedloop.settings import Settings
-from closedloop.turn.approval import waiting
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
 from tests.answers import describe_answers
+from tests.flows.shown_pages import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -29,14 +29,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run a flow on a place, in this process; returns what it returns."""
-    from flows.answer_flow import answer_flow
     from flows.monitor_flow import monitor_flow
     from flows.probation_flow import probation_flow
     from flows.prune_flow import prune_flow
     from flows.rollback_flow import rollback_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
-    by_hand = (answer_flow, rollback_flow, probation_flow, prune_flow)
+    by_hand = (rollback_flow, probation_flow, prune_flow)
     known = (monitor_flow, train_and_compare_flow, *by_hand)
     flows: dict[str, Any] = {flow.name: flow for flow in known}
 
@@ -45,20 +44,6 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         return flows[name](use_case=str(place.path), **parameters)
 
     return start_flow
-
-
-def shown(key: str) -> str:
-    """The newest page that Prefect has under a key."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-    from prefect.client.schemas.sorting import ArtifactSort
-
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
-            sort=ArtifactSort.CREATED_DESC,
-        )
-    return str(found[0].data)
 
 
 def decided(place: Any, window: str) -> list[tuple[str, str]]:
@@ -96,42 +81,6 @@ def test_a_person_goes_back_from_prefects_page(
         start(place, "rollback")
     start(place, "rollback", to=2)
     assert live(place) == (2, None)
-
-
-def test_a_person_answers_from_prefects_page(
-    make_place: Callable[..., Any], start: Callable[..., Any]
-) -> None:
-    """A turn that asks a person moves nothing, and its page says how to answer; the choice of the
-    form is approved, by name and with the reason on the page, also when it is repeated; a wrong
-    choice says what waits."""
-    place = make_place(0, changes={'approval = "never"': 'approval = "always"'})
-    start(place, "monitor", window="month_000")
-    loop = place.open()
-    (wait,) = waiting(loop)
-    assert live(place) == (None, None)
-    assert decided(place, "month_000") == [("retraining", "retrain"), ("promotion", "wait")]
-    assert f"closedloop approve {wait.id} --reason WHY" in shown("promotion-decision")
-    with pytest.raises(UseCaseError, match=f"those that wait: {wait.id}"):
-        start(place, "answer", decision="", answer="approve", reason="fine")
-    from flows.prefect_client.window_choices import list_decisions
-
-    (choice,) = list_decisions(loop.use_case)
-    assert choice == f"{wait.id}: version 1 for month_000"
-    said = {"decision": choice, "answer": "approve", "reason": "</b> # fine", "by": "ann"}
-    entry = place.open().journal.entry(start(place, "answer", **said))
-    assert (entry.decision.action, entry.by, entry.outcome) == (
-        Action.PROMOTE,
-        "ann (in Prefect)",
-        "done",
-    )
-    assert live(place) == (1, None)
-    page = shown("answer-decision")
-    assert "Decided by ann (in Prefect)" in page
-    assert "&lt;/b&gt; # fine" in page
-    assert start(place, "answer", **said) == entry.id
-    with pytest.raises(AnswerRefused, match="approved by ann"):
-        start(place, "answer", decision=str(wait.id), answer="reject", reason="no")
-    assert start(place, "monitor", window="month_000") == wait.cause
 
 
 def test_probation_decides_what_monitor_would_decide(
