@@ -36,6 +36,7 @@ from closedloop.cli import (
     reproduce,
     rollback,
     serve,
+    shadow,
     stage,
     status,
     train,
@@ -53,7 +54,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, card),
+    *(monitor, train, try_recipe, experiment, status, history, why, shadow, card),
     *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),

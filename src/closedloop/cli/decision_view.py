@@ -18,10 +18,12 @@ from closedloop.errors import RegistryError
 from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
+from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
 from closedloop.turn.approval import tell_answer
 from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.turn.open import Loop
+from closedloop.turn.shadow_facts import tell_replay
 from closedloop.turn.waiting_decisions import is_open
 from closedloop.turn.without_labels import tell_estimates
 
@@ -128,6 +130,8 @@ def show_decision(
             f"closedloop reject {entry.id} --reason WHY"
         )
     lines += [plain(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
+    if isinstance(entry.details, PromotionDetails) and entry.details.shadow:
+        lines += map(plain, tell_replay(entry.details.shadow))
     if not every_check:
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))

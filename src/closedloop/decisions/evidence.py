@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.shadow import ShadowReplay
 from closedloop.decisions.single_column import ColumnAuc
 
 
@@ -261,7 +262,7 @@ class PromotionEvidence:
     was promoted with, `expected_auc_error` its standard error, `expected` as in LoopState.
     `quarantined` windows were kept out of the training; the evaluation window may be one of them.
     `repeated` are rows of the evaluation window that one of the two was trained on.
-    `single_columns` are measured for a first model.
+    `single_columns` are measured for a first model. `shadow` is None when nothing was replayed.
     """
 
     window: Window
@@ -281,6 +282,7 @@ class PromotionEvidence:
     single_columns: tuple[ColumnAuc, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     expected: Measured | None = None
+    shadow: ShadowReplay | None = None
 
 
 @dataclass(frozen=True)

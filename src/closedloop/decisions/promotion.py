@@ -26,6 +26,7 @@ from closedloop.decisions.floors import calibration_checks, measure_floors
 from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
+from closedloop.decisions.shadow import shadow_checks
 from closedloop.decisions.single_column import single_column_checks
 
 
@@ -61,6 +62,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *learnt_checks(evidence, evidence.comparison, policy),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
+        *shadow_checks(evidence.shadow, policy.shadow),
         *note_threshold(evidence.comparison),
     )
     unscorable = evidence.production_error and policy.promotion.escalate_unscorable_production

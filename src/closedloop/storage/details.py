@@ -92,6 +92,27 @@ class RowsFacts:
 
 
 @dataclass(frozen=True)
+class ShadowFacts:
+    """A candidate beside production on recorded requests; None where nothing was compared.
+
+    `shadow_flips` name a slice each, with its rows and how many got another prediction.
+    """
+
+    shadow_rows: int | None = None
+    shadow_errors: int | None = None
+    shadow_agreement: float | None = None
+    shadow_score_shift: float | None = None
+    shadow_p50_ms: float | None = None
+    shadow_p95_ms: float | None = None
+    shadow_memory_mb: float | None = None
+    production_p50_ms: float | None = None
+    production_p95_ms: float | None = None
+    production_memory_mb: float | None = None
+    shadow_flips: tuple[tuple[str, int, int], ...] = ()
+    shadow_failure: str | None = None
+
+
+@dataclass(frozen=True)
 class TurnDetails:
     """What one look at a window showed: behind a retraining, a rollback and a quarantine.
 
@@ -129,6 +150,7 @@ class PromotionDetails:
     rows: RowsFacts | None = None
     by: str | None = None
     why: str | None = None
+    shadow: ShadowFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +171,7 @@ _GROUPS: dict[str, type] = {
     "run": RunFacts,
     "comparison": ComparisonFacts,
     "rows": RowsFacts,
+    "shadow": ShadowFacts,
 }
 # Only people write them: what the loop decides is written as older versions wrote it.
 _OF_PEOPLE = ("by", "why")
