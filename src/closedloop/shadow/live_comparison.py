@@ -116,10 +116,10 @@ def _collect(
         return
     try:
         ours, theirs = (
-            read_probabilities(written, classes)
+            read_probabilities(written, classes, request.rows)
             for written in (answered.shadow, answered.probabilities)
         )
-    except KeyError:
+    except ValueError:
         return
     known = find_spellings(classes)
     told = {row: read_label(label, known) for row, label in answered.labels.items()}
