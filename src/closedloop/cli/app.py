@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    approve,
     backtest,
     card,
     demo,
@@ -31,6 +32,7 @@ from closedloop.cli import (
     promote,
     prune,
     quarantine,
+    reject,
     reproduce,
     rollback,
     serve,
@@ -53,7 +55,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, experiment, status, history, why, shadow, card),
-    *(quarantine, promote, rollback, accept),
+    *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
 )
