@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from closedloop.decisions.checks import Check, Decision, Kind, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Role
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 
@@ -65,10 +65,18 @@ def author_of(entry: Entry) -> str:
 def outcome_of(entry: Entry) -> str:
     """What came of a decision, in a few words; empty when it was carried out."""
     if entry.outcome is None:
-        return "not carried out yet"
+        asks = entry.decision.action in (Action.WAIT, Action.ESCALATE)
+        return "" if asks else "not carried out yet"
     if entry.outcome == "superseded":
         return f"not carried out: {entry.note}" if str(entry.note) else "not carried out"
     return ""
+
+
+def heading_of(role: Role, decision: Decision) -> str:
+    """What the checks of a role are about."""
+    if role is Role.TRIGGER and decision.action is Action.WAIT:
+        return "Why a person is asked"
+    return ROLES[role]
 
 
 def sort_checks(decision: Decision) -> list[tuple[Role, list[Check]]]:

@@ -148,7 +148,9 @@ def test_decisions_and_times_are_told_in_words() -> None:
         "Version 4 goes live"
     )
     assert title_of(make_entry(1, Kind.SERVING, Action.ACCEPT).decision) == "serving: accept"
-    assert outcome_of(make_entry(1, outcome=None)) == "not carried out yet"
+    opened = make_entry(1, action=Action.RETRAIN, outcome=None)
+    assert outcome_of(opened) == "not carried out yet"
+    assert outcome_of(make_entry(1, action=Action.ESCALATE, outcome=None)) == ""
     assert outcome_of(make_entry(1, outcome="superseded")) == "not carried out"
     assert tell_age(NOW - timedelta(hours=3), NOW) == "3 hours ago"
     assert tell_span(timedelta(days=40)) == "40 days"
