@@ -25,6 +25,7 @@ from closedloop.cli import (
     history,
     init,
     key,
+    live,
     migrate,
     monitor,
     page,
@@ -54,7 +55,7 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, shadow, card),
+    *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
     *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),

@@ -40,6 +40,7 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
     "accept": "yellow",
+    "return": "yellow",
 }
 # Notes that are shown with every decision.
 TOLD = (NEW_COLUMNS, LEFT_OUT)
