@@ -8,9 +8,10 @@ from typing import Any
 from api.page.charts.bars import draw_bullet
 from api.page.missing import NotThere
 from closedloop.decisions.checks import Check, Outcome, Role
+from closedloop.turn.live_at import name_decider
 from closedloop.turn.open import Loop
 from closedloop.views.timeline import find_decision, read_timeline
-from closedloop.views.words import author_of, brief_reason, outcome_of, reason_of, title_of
+from closedloop.views.words import brief_reason, outcome_of, reason_of, title_of
 
 # What each answer of a check is called, for a demand and for a question.
 ANSWERS = {
@@ -22,7 +23,7 @@ ANSWERS = {
 }
 WORDS = {
     "title_of": title_of,
-    "author_of": author_of,
+    "author_of": name_decider,
     "brief_reason": brief_reason,
     "outcome_of": outcome_of,
     "reason_of": reason_of,

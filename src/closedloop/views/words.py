@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Role
 from closedloop.storage.entry import Entry
-from closedloop.storage.rows import Origin
 
 BRIEF_CLAIMS = 3
 ROLES = {
@@ -57,13 +56,6 @@ def brief_reason(decision: Decision) -> str:
     claims = reason_of(decision).split("; ")
     left_out = len(claims) - BRIEF_CLAIMS
     return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
-
-
-def author_of(entry: Entry) -> str:
-    """Who decided: a person by name where it is known, or the loop."""
-    if entry.origin is not Origin.PERSON:
-        return "the loop"
-    return entry.by or "a person"
 
 
 def outcome_of(entry: Entry) -> str:

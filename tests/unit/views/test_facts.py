@@ -14,12 +14,13 @@ from closedloop.metrics.importance import ColumnImportance, Importance
 from closedloop.storage.details import DriftFacts, PromotionDetails, RealisedFacts, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
+from closedloop.turn.live_at import name_decider
 from closedloop.use_case.schedule import Schedule
 from closedloop.views.drift import nearness, weigh
 from closedloop.views.next_turn import find_next_time, tell_next
 from closedloop.views.performance import read_drift, read_realised
 from closedloop.views.waiting import find_waiting_for_a_person
-from closedloop.views.words import author_of, outcome_of, tell_age, tell_span, title_of
+from closedloop.views.words import outcome_of, tell_age, tell_span, title_of
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -196,6 +197,6 @@ def test_who_decided_is_told_by_name_where_it_is_known() -> None:
     """The loop, a person whose name was kept, and one whose name was not."""
     by_name = PromotionDetails(1, by="ann@desk", why="it is fine")
     person = make_entry(1, Kind.PROMOTION, Action.PROMOTE, details=by_name, origin=Origin.PERSON)
-    assert author_of(person) == "ann@desk"
-    assert author_of(replace(person, details=PromotionDetails(1))) == "a person"
-    assert author_of(make_entry(1)) == "the loop"
+    assert name_decider(person) == "ann@desk"
+    assert name_decider(replace(person, details=PromotionDetails(1))) == "a person"
+    assert name_decider(make_entry(1)) == "the loop"
