@@ -7,10 +7,11 @@ from typing import Any
 
 from api.page.charts.bars import draw_bullet
 from api.page.missing import NotThere
-from closedloop.decisions.checks import Check
+from closedloop.decisions.checks import Check, Outcome, Role
+from closedloop.turn.live_at import name_decider
 from closedloop.turn.open import Loop
 from closedloop.views.timeline import find_decision, read_timeline
-from closedloop.views.words import author_of, brief_reason, outcome_of, reason_of, title_of
+from closedloop.views.words import brief_reason, outcome_of, reason_of, title_of
 
 # What each answer of a check is called, for a demand and for a question.
 ANSWERS = {
@@ -22,7 +23,7 @@ ANSWERS = {
 }
 WORDS = {
     "title_of": title_of,
-    "author_of": author_of,
+    "author_of": name_decider,
     "brief_reason": brief_reason,
     "outcome_of": outcome_of,
     "reason_of": reason_of,
@@ -46,15 +47,18 @@ def gather_decision(loop: Loop, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draw_check(check: Check) -> str:
-    """What was measured against its limit; empty for a check without numbers."""
+    """What was measured against its limit; empty for a check without both numbers."""
     numbers = check.numbers
-    if numbers is None:
+    if numbers is None or numbers.limit is None:
         return ""
+    # A trigger that holds has passed its limit; anything else should hold.
+    passed = Outcome.HOLDS if check.role is Role.TRIGGER else Outcome.FAILS
+    verdict = "fails" if check.outcome is passed else "holds"
     return draw_bullet(
         check.claim,
         numbers.value,
         numbers.limit,
         numbers.lower,
         numbers.upper,
-        check.answer,
+        "unknown" if check.outcome is Outcome.UNKNOWN else verdict,
     )

@@ -9,10 +9,11 @@ from api.page.charts.lines import Limit, Point, draw_lines
 from api.page.missing import NotThere
 from closedloop.errors import ClosedLoopError
 from closedloop.turn.card import read_card
+from closedloop.turn.live_at import name_decider
 from closedloop.turn.open import Loop
 from closedloop.views.overview import list_versions
 from closedloop.views.versions import Compared, VersionLine, compare_versions, list_lines
-from closedloop.views.words import author_of, outcome_of, title_of
+from closedloop.views.words import outcome_of, title_of
 
 _MOST_NEEDED = 15
 
@@ -31,7 +32,7 @@ def gather_versions(loop: Loop, _asked: Mapping[str, str]) -> dict[str, Any]:
         "chart": _draw_scores(lines),
         "title_of": title_of,
         "outcome_of": outcome_of,
-        "author_of": author_of,
+        "author_of": name_decider,
     }
 
 

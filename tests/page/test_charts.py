@@ -16,6 +16,8 @@ from api.page.charts.bars import (
 )
 from api.page.charts.lines import Limit, Point, draw_lines
 from api.page.charts.svg import Scale, make_scale, say_number
+from api.page.timeline import draw_check
+from closedloop.decisions.checks import Numbers, Role, make_check
 
 NAN, INF = float("nan"), float("inf")
 HOSTILE = "</title></svg><script>alert(1)</script>\u202e\x00" + "x" * 10_000
@@ -157,3 +159,18 @@ def test_scales_keep_their_values_and_numbers_are_short() -> None:
         "12,346",
         "1.0e-07",
     ]
+
+
+def test_the_dot_of_a_check_is_marked_where_its_limit_was_passed() -> None:
+    """A trigger that holds and a gate that fails have passed theirs; a note that holds has not."""
+
+    def mark(role: Role, holds: bool | None) -> str:
+        check = make_check("c", holds, role, "w", "g", numbers=Numbers(0.4, 0.3))
+        return circles(parse(draw_check(check)))[0].get("class", "")
+
+    assert mark(Role.TRIGGER, True) == mark(Role.GATE, False) == "point fails"
+    assert mark(Role.TRIGGER, False) == mark(Role.GATE, True) == mark(Role.NOTE, True)
+    assert mark(Role.NOTE, True) == "point holds"
+    assert mark(Role.GATE, None) == "point unknown"
+    assert draw_check(make_check("c", True, Role.GATE, "w", "g")) == ""
+    assert draw_check(make_check("c", True, Role.NOTE, "w", "g", numbers=Numbers(0.4))) == ""

@@ -79,7 +79,7 @@ def draw_bullet(
 ) -> Markup:
     """A value with its interval against a limit; nothing without a value.
 
-    `verdict` is holds, fails, yes, no or unknown, and part of the class of the value's dot.
+    `verdict` is holds, fails or unknown, and part of the class of the value's dot.
     """
     if value is None or not is_number(value):
         return Markup("")

@@ -170,11 +170,6 @@ class Records:
                 connection.execute(labelled).scalar_one(),
             )
 
-    def find_answer(self, id: str, use_case: str) -> FoundAnswer:
-        """The request that a prediction was part of; raises UnknownPrediction for another id."""
-        with self._reading("look for a prediction") as connection:
-            return find_answer(connection, id, use_case)
-
     def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
         """As `records.traffic.count_days`."""
         with self._reading("count predictions") as connection:
@@ -184,6 +179,11 @@ class Records:
         """As `records.traffic.measure_label_delay`."""
         with self._reading("look for labels") as connection:
             return measure_label_delay(connection, use_case)
+
+    def find_answer(self, id: str, use_case: str) -> FoundAnswer:
+        """The request that a prediction was part of; raises UnknownPrediction for another id."""
+        with self._reading("look for a prediction") as connection:
+            return find_answer(connection, id, use_case)
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""

@@ -12,6 +12,7 @@ from closedloop.records.traffic import Day, LabelDelay
 from closedloop.registry.versions import PRODUCTION, VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.approval import read_waits
+from closedloop.turn.live_at import name_decider
 from closedloop.turn.moved_aliases import MOVES
 from closedloop.turn.open import Loop
 from closedloop.turn.waiting_decisions import read_waiting
@@ -25,7 +26,6 @@ from closedloop.views.performance import (
     val_auc_interval,
 )
 from closedloop.views.waiting import Waiting, find_waiting_for_a_person
-from closedloop.views.words import author_of
 
 DAYS = 14
 
@@ -133,7 +133,7 @@ def find_live(
     if not moves:
         return LiveVersion(facts, interval, None, None, None, None)
     move = moves[-1]
-    return LiveVersion(facts, interval, move.at, move.id, author_of(move), move.production)
+    return LiveVersion(facts, interval, move.at, move.id, name_decider(move), move.production)
 
 
 def _newest_estimates(

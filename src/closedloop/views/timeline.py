@@ -11,7 +11,7 @@ from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
-from closedloop.views.words import ROLES, sort_checks
+from closedloop.views.words import heading_of, sort_checks
 
 PAGE_SIZE = 50
 
@@ -71,7 +71,10 @@ def find_decision(loop: Loop, number: int) -> DecisionFacts | None:
     cause = next((other for other in entries if other.id == entry.cause), None)
     return DecisionFacts(
         entry,
-        tuple((ROLES[role], role, tuple(checks)) for role, checks in sort_checks(entry.decision)),
+        tuple(
+            (heading_of(role, entry.decision), role, tuple(checks))
+            for role, checks in sort_checks(entry.decision)
+        ),
         (*entry.turn.notes, *tell_estimates(entry.turn)),
         cause,
         tuple(other for other in entries if other.cause == entry.id),

@@ -11,6 +11,7 @@ from closedloop.metrics.importance import Importance
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.card_facts import TrainingFacts
+from closedloop.turn.live_at import name_decider
 from closedloop.turn.moved_aliases import MOVES
 from closedloop.turn.open import Loop
 from closedloop.views.kept_files import (
@@ -19,7 +20,6 @@ from closedloop.views.kept_files import (
     read_kept_training,
 )
 from closedloop.views.performance import RealisedPoint, read_realised, val_auc_interval
-from closedloop.views.words import author_of
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _tell_windows(made: TrainingFacts) -> str:
 
 def _tell_moves(line: VersionLine) -> str:
     told = [
-        f"{entry.at:%Y-%m-%d %H:%M} (decision {entry.id}, by {author_of(entry)})"
+        f"{entry.at:%Y-%m-%d %H:%M} (decision {entry.id}, by {name_decider(entry)})"
         for entry in line.moves
     ]
     return "; ".join(told) or "never"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from closedloop.decisions.checks import Check, Decision, Kind, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Role
 from closedloop.storage.entry import Entry
-from closedloop.storage.rows import Origin
 
 BRIEF_CLAIMS = 3
 ROLES = {
@@ -30,6 +29,10 @@ _TITLES = {
     (Kind.QUARANTINE, "keep"): "Stays out of training",
     (Kind.SERVING, "serve"): "The service answers with version {version}",
     (Kind.ACCEPTANCE, "accept"): "A person accepted what is there",
+    (Kind.OUTSIDE, "accept"): "Version {version}, moved from outside, is taken as live",
+    (Kind.OUTSIDE, "return"): "Moved from outside: back to version {version}",
+    (Kind.OUTSIDE, "escalate"): "Needs a person: production was moved from outside",
+    (Kind.OUTSIDE, "keep"): "Production is back where the journal has it",
 }
 
 
@@ -55,20 +58,21 @@ def brief_reason(decision: Decision) -> str:
     return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 
 
-def author_of(entry: Entry) -> str:
-    """Who decided: a person by name where it is known, or the loop."""
-    if entry.origin is not Origin.PERSON:
-        return "the loop"
-    return entry.by or "a person"
-
-
 def outcome_of(entry: Entry) -> str:
     """What came of a decision, in a few words; empty when it was carried out."""
     if entry.outcome is None:
-        return "not carried out yet"
+        asks = entry.decision.action in (Action.WAIT, Action.ESCALATE)
+        return "" if asks else "not carried out yet"
     if entry.outcome == "superseded":
         return f"not carried out: {entry.note}" if str(entry.note) else "not carried out"
     return ""
+
+
+def heading_of(role: Role, decision: Decision) -> str:
+    """What the checks of a role are about."""
+    if role is Role.TRIGGER and decision.action is Action.WAIT:
+        return "Why a person is asked"
+    return ROLES[role]
 
 
 def sort_checks(decision: Decision) -> list[tuple[Role, list[Check]]]:

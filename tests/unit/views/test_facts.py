@@ -14,12 +14,13 @@ from closedloop.metrics.importance import ColumnImportance, Importance
 from closedloop.storage.details import DriftFacts, PromotionDetails, RealisedFacts, TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
+from closedloop.turn.live_at import name_decider
 from closedloop.use_case.schedule import Schedule
 from closedloop.views.drift import nearness, weigh
 from closedloop.views.next_turn import find_next_time, tell_next
 from closedloop.views.performance import read_drift, read_realised
 from closedloop.views.waiting import find_waiting_for_a_person
-from closedloop.views.words import author_of, outcome_of, tell_age, tell_span, title_of
+from closedloop.views.words import outcome_of, tell_age, tell_span, title_of
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -148,7 +149,9 @@ def test_decisions_and_times_are_told_in_words() -> None:
         "Version 4 goes live"
     )
     assert title_of(make_entry(1, Kind.SERVING, Action.ACCEPT).decision) == "serving: accept"
-    assert outcome_of(make_entry(1, outcome=None)) == "not carried out yet"
+    opened = make_entry(1, action=Action.RETRAIN, outcome=None)
+    assert outcome_of(opened) == "not carried out yet"
+    assert outcome_of(make_entry(1, action=Action.ESCALATE, outcome=None)) == ""
     assert outcome_of(make_entry(1, outcome="superseded")) == "not carried out"
     assert tell_age(NOW - timedelta(hours=3), NOW) == "3 hours ago"
     assert tell_span(timedelta(days=40)) == "40 days"
@@ -165,9 +168,10 @@ def test_every_action_of_the_loop_has_a_title() -> None:
             Kind.QUARANTINE: (Action.QUARANTINE, Action.RELEASE, Action.KEEP),
             Kind.SERVING: (Action.SERVE,),
             Kind.ACCEPTANCE: (Action.ACCEPT,),
+            Kind.OUTSIDE: (Action.ACCEPT, Action.RETURN, Action.ESCALATE, Action.KEEP),
         }.items()
         for action in actions
-        if ": " in title_of(make_entry(1, kind, action).decision).replace("person: ", "")
+        if title_of(make_entry(1, kind, action).decision) == f"{kind.value}: {action.value}"
     ]
     assert silent == []
 
@@ -193,6 +197,6 @@ def test_who_decided_is_told_by_name_where_it_is_known() -> None:
     """The loop, a person whose name was kept, and one whose name was not."""
     by_name = PromotionDetails(1, by="ann@desk", why="it is fine")
     person = make_entry(1, Kind.PROMOTION, Action.PROMOTE, details=by_name, origin=Origin.PERSON)
-    assert author_of(person) == "ann@desk"
-    assert author_of(replace(person, details=PromotionDetails(1))) == "a person"
-    assert author_of(make_entry(1)) == "the loop"
+    assert name_decider(person) == "ann@desk"
+    assert name_decider(replace(person, details=PromotionDetails(1))) == "a person"
+    assert name_decider(make_entry(1)) == "the loop"
