@@ -18,6 +18,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, write_request
 from flows.decision_page import carry_out_decision, describe, tell_moved
+from flows.telling import telling
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
@@ -27,6 +28,7 @@ def fit_and_register(history: History[Loop]) -> PromotionEvidence:
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
+@telling
 def train_and_compare_flow(
     use_case: str = "",
     window: str = "",

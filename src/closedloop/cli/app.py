@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    alert,
     backtest,
     card,
     demo,
@@ -53,7 +54,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, up, deploy, key, alert, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.use_case.alerts import Alerts
+from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -221,6 +223,8 @@ class UseCase:
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
     decision: AnswerRule = AnswerRule()
+    alerts: Alerts = field(default_factory=Alerts)
+    housekeeping: Housekeeping = field(default_factory=Housekeeping)
 
     @property
     def stored_content(self) -> dict[str, Any]:

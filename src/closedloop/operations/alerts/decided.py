@@ -1,0 +1,128 @@
+"""Alerts about decisions in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from closedloop.decisions.checks import Action
+from closedloop.operations.alerts.wording import MOST_TITLE, one_line
+from closedloop.storage.alert_book import Alert
+from closedloop.storage.entry import Entry
+from closedloop.storage.rows import Origin
+
+# By value: what a decision of another version of closedloop is called is no mistake here.
+_EVENTS = {
+    "escalate": "escalated",
+    "wait": "waiting",
+    "promote": "promoted",
+    "reject": "rejected",
+    "rollback": "rolled_back",
+    "moved": "moved_outside",
+}
+# These are told when they are carried out: a crash may come before that, or another decision.
+_WHEN_DONE = ("promoted", "rejected", "rolled_back")
+# A decision may wait for its turn, and a server may show an older row after a newer one.
+_SETTLED_AFTER, _FORGOTTEN_AFTER = timedelta(hours=1), timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class _Words:
+    title: str
+    what: str
+    then: str
+
+
+def alerts_of(entries: Sequence[Entry], page_url: str) -> list[Alert]:
+    """An alert for each decision that people are told of, oldest first.
+
+    Of decisions that wait for their outcome, only those that call or ask a person.
+    """
+    answered = {entry.cause for entry in entries}
+    told = []
+    for entry in entries:
+        event = _EVENTS.get(entry.decision.action.value)
+        if event is None or entry.outcome == "superseded":
+            continue
+        if event in _WHEN_DONE and entry.outcome != "done":
+            continue
+        if event == "waiting" and entry.id in answered:
+            continue
+        told.append(_alert(event, entry, page_url))
+    return told
+
+
+def settled_up_to(entries: Sequence[Entry], now: datetime) -> int:
+    """The id up to which nothing new is to be told, 0 for none of these entries."""
+    settled = 0
+    for entry in entries:
+        age = now - entry.at
+        if age < _SETTLED_AFTER or (entry.outcome is None and age < _FORGOTTEN_AFTER):
+            break
+        settled = entry.id
+    return settled
+
+
+def _alert(event: str, entry: Entry, page_url: str) -> Alert:
+    name, words = entry.use_case, _words(event, entry)
+    return Alert(
+        key=f"{name}/{event}/{entry.id}",
+        use_case=name,
+        event=event,
+        title=one_line(f"{name}: {words.title}", MOST_TITLE),
+        what=one_line(words.what + _by(entry)),
+        why=one_line(entry.decision.reason),
+        then=words.then,
+        at=entry.at,
+        link=f"{page_url.rstrip('/')}/decisions/{entry.id}" if page_url else "",
+        decision=entry.id,
+    )
+
+
+def _words(event: str, entry: Entry) -> _Words:
+    window, number = entry.decision.window, entry.id
+    version = f"version {entry.decision.version}"
+    before = f" instead of version {entry.production}" if entry.production is not None else ""
+    look = f"closedloop why {number} shows the evidence"
+    return {
+        "escalated": _Words(
+            f"a person is called for {window}",
+            f"Decision {number} calls a person for {window}. The loop changes nothing by itself.",
+            f"Look at the reason: {look}.",
+        ),
+        "waiting": _Words(
+            f"{version} waits for approval",
+            f"Decision {number} waits for a person: {version} may go into production{before}.",
+            f"Decide: closedloop approve {number} --reason TEXT, or closedloop reject {number} "
+            f"--reason TEXT. {look}.",
+        ),
+        "promoted": _Words(
+            f"{version} is in production",
+            f"Decision {number} put {version} into production{before}, for {window}.",
+            f"Nothing; {look}. closedloop rollback takes it back.",
+        ),
+        "rejected": _Words(
+            f"{version} was rejected",
+            f"Decision {number} rejected {version}, which was trained for {window}. "
+            "Production stays.",
+            f"Nothing; {look}.",
+        ),
+        "rolled_back": _Words(
+            f"production went back to {version}",
+            f"Decision {number} took production back to {version}{before}, on {window}.",
+            f"Find out what was wrong: {look}.",
+        ),
+        "moved_outside": _Words(
+            "production was moved outside of closedloop",
+            f"Decision {number} wrote down that somebody moved an alias in MLflow: "
+            f"now {version}{before}.",
+            f"Find out who it was: {look}; closedloop status says how to go on.",
+        ),
+    }[event]
+
+
+def _by(entry: Entry) -> str:
+    who = getattr(entry.details, "by", None)
+    asked = entry.origin is Origin.PERSON and entry.decision.action is not Action.ESCALATE
+    return f" By {who}." if who else " By a person." if asked else ""
