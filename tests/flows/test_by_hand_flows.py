@@ -266,6 +266,8 @@ def test_every_parameter_of_a_form_is_described() -> None:
     from prefect.utilities.callables import parameter_schema
 
     from flows import (
+        alert_flow,
+        housekeeping_flow,
         monitor_flow,
         probation_flow,
         prune_flow,
@@ -273,7 +275,10 @@ def test_every_parameter_of_a_form_is_described() -> None:
         train_and_compare_flow,
     )
 
-    for module in (monitor_flow, probation_flow, prune_flow, rollback_flow, train_and_compare_flow):
+    for module in (
+        *(alert_flow, housekeeping_flow, monitor_flow, probation_flow),
+        *(prune_flow, rollback_flow, train_and_compare_flow),
+    ):
         flow = getattr(module, module.__name__.rpartition(".")[2])
         silent = [
             name

@@ -47,7 +47,7 @@ def alerts_of(entries: Sequence[Entry], page_url: str) -> list[Alert]:
             continue
         if event in _WHEN_DONE and entry.outcome != "done":
             continue
-        if event == "waiting" and entry.id in answered:
+        if event == "waiting" and (entry.outcome is not None or entry.id in answered):
             continue
         told.append(_alert(event, entry, page_url))
     return told
