@@ -77,18 +77,22 @@ def _open(address: str) -> Any:
 @contextmanager
 def _kept_log() -> Iterator[list[str]]:
     """What Apprise logs in the block, and nowhere else: it may name an address."""
-    logger, kept = logging.getLogger("apprise"), list[str]()
+    kept = list[str]()
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             kept.append(record.getMessage())
 
-    before = logger.propagate, logger.level
     keep = Keep(level=logging.WARNING)
-    logger.addHandler(keep)
-    logger.propagate, logger.level = False, logging.WARNING
+    # urllib3, which Apprise asks with, names the path of each request.
+    loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
+    before = [(logger.propagate, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(keep)
+        logger.propagate, logger.level = False, logging.WARNING
     try:
         yield kept
     finally:
-        logger.removeHandler(keep)
-        logger.propagate, logger.level = before
+        for logger, (propagate, level) in zip(loggers, before, strict=True):
+            logger.removeHandler(keep)
+            logger.propagate, logger.level = propagate, level

@@ -124,9 +124,9 @@ def _forget(desk: _Desk) -> None:
         desk.notes.remove(BEGAN)
 
 
-def note_turn(loop: Loop) -> None:
+def note_turn(loop: Loop, clock: Callable[[], datetime] = utc_now) -> None:
     """Note that a turn ended now: a turn on rows that were judged before writes no decision."""
-    LoopNotes(loop.engine, loop.use_case.name).write(LAST_TURN)
+    LoopNotes(loop.engine, loop.use_case.name, clock).write(LAST_TURN)
 
 
 def spare_book(loop: Loop) -> AlertBook | None:
