@@ -27,6 +27,7 @@ from closedloop.cli import (
     key,
     migrate,
     monitor,
+    page,
     predict,
     promote,
     prune,
@@ -54,7 +55,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, up, deploy, key, alert, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")
