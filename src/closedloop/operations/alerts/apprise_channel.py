@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from closedloop.operations.alerts.not_sent import NotSent, hide
-from closedloop.operations.alerts.wording import defuse
+from closedloop.operations.alerts.safe_text import defuse
 from closedloop.storage.alert_book import Alert
 
 

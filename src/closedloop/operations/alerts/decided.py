@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from closedloop.decisions.checks import Action
-from closedloop.operations.alerts.wording import MOST_TITLE, one_line
+from closedloop.operations.alerts.safe_text import MOST_TITLE, one_line
 from closedloop.storage.alert_book import Alert
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin

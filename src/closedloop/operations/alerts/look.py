@@ -23,8 +23,8 @@ from closedloop.operations.alerts.conditions import (
     records_not_written,
 )
 from closedloop.operations.alerts.decided import alerts_of, settled_up_to
+from closedloop.operations.alerts.safe_text import MOST_TITLE, one_line
 from closedloop.operations.alerts.sending import Sent, send_due
-from closedloop.operations.alerts.wording import MOST_TITLE, one_line
 from closedloop.storage.alert_book import Alert, AlertBook, utc_now
 from closedloop.storage.engine import open_engine
 from closedloop.storage.entry import Entry
@@ -38,8 +38,10 @@ _AWAY = "away: "
 
 @dataclass(frozen=True)
 class Looked:
-    """How many alerts are new, and what became of deliveries. `problem` is what kept the look from
-    its end; empty if nothing did."""
+    """How many alerts are new, and what became of deliveries.
+
+    `problem` is what kept the look from its end; empty if nothing did.
+    """
 
     new: int = 0
     sent: Sent = field(default_factory=Sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-from closedloop.operations.alerts.wording import one_line
+from closedloop.operations.alerts.safe_text import one_line
 
 _MOST = 300
 _SHORT = 4  # shorter pieces of an address are words, no secrets
