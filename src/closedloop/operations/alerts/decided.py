@@ -34,8 +34,8 @@ class _Words:
     then: str
 
 
-def alerts_of(entries: Sequence[Entry], page_url: str) -> list[Alert]:
-    """An alert for each decision that people are told of, oldest first.
+def alerts_of(entries: Sequence[Entry], page_url: str, now: datetime) -> list[Alert]:
+    """An alert, made now, for each decision that people are told of, oldest first.
 
     Of decisions that wait for their outcome, only those that call or ask a person.
     """
@@ -49,7 +49,7 @@ def alerts_of(entries: Sequence[Entry], page_url: str) -> list[Alert]:
             continue
         if event == "waiting" and (entry.outcome is not None or entry.id in answered):
             continue
-        told.append(_alert(event, entry, page_url))
+        told.append(_alert(event, entry, page_url, now))
     return told
 
 
@@ -64,17 +64,17 @@ def settled_up_to(entries: Sequence[Entry], now: datetime) -> int:
     return settled
 
 
-def _alert(event: str, entry: Entry, page_url: str) -> Alert:
+def _alert(event: str, entry: Entry, page_url: str, now: datetime) -> Alert:
     name, words = entry.use_case, _words(event, entry)
     return Alert(
         key=f"{name}/{event}/{entry.id}",
         use_case=name,
         event=event,
         title=one_line(f"{name}: {words.title}", MOST_TITLE),
-        what=one_line(words.what + _by(entry)),
+        what=one_line(f"{words.what}{_by(entry)} Decided on {entry.at:%Y-%m-%d %H:%M} UTC."),
         why=one_line(entry.decision.reason),
         then=words.then,
-        at=entry.at,
+        at=now,
         link=f"{page_url.rstrip('/')}/decisions/{entry.id}" if page_url else "",
         decision=entry.id,
     )

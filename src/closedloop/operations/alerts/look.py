@@ -157,7 +157,7 @@ def _look(desk: _Desk) -> int:
         desk.notes.write_first(BEGAN)
         return 0
     entries = loop.journal.history(name, after=int(seen.text))
-    new = desk.write(alerts_of(entries, loop.settings.page_url or ""))
+    new = desk.write(alerts_of(entries, loop.settings.page_url or "", desk.now))
     new += sum(_tell(desk, began.at))
     if (settled := settled_up_to(entries, desk.now)) > int(seen.text):
         desk.notes.write(SEEN, str(settled))
