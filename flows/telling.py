@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from closedloop.operations.alerts.look import look_and_send
@@ -20,7 +21,7 @@ T = TypeVar("T")
 def telling(flow: Callable[P, T]) -> Callable[P, T]:
     """A flow that ends with a look at what people are to be told; that never fails it.
 
-    The flow's first parameter is its use case.
+    The flow has a parameter `use_case`.
     """
 
     @wraps(flow)
@@ -28,9 +29,9 @@ def telling(flow: Callable[P, T]) -> Callable[P, T]:
         try:
             return flow(*given, **named)
         finally:
-            use_case = str(named.get("use_case") or (given[0] if given else ""))
             with best_effort("tell people what happened"):
-                within(MOST_SECONDS, lambda: _tell(use_case))
+                use_case = signature(flow).bind(*given, **named).arguments.get("use_case", "")
+                within(MOST_SECONDS, lambda: _tell(str(use_case)))
 
     return told
 

@@ -17,6 +17,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from closedloop.use_case.contract import UseCase
 from flows.alert_flow import alert_flow
+from flows.answer_flow import answer_flow
 from flows.deployment.unwanted_schedules import wanted_crons
 from flows.housekeeping_flow import housekeeping_flow
 from flows.monitor_flow import monitor_flow
@@ -26,11 +27,11 @@ from flows.prune_flow import prune_flow
 from flows.rollback_flow import rollback_flow
 from flows.train_and_compare_flow import train_and_compare_flow
 
-_RUNS_WHEN_ASKED = (rollback_flow, probation_flow, prune_flow)
+_RUNS_WHEN_ASKED = (answer_flow, rollback_flow, probation_flow, prune_flow)
 
 
 def plan_deployments(use_case: UseCase, cron: str) -> list[RunnerDeployment]:
-    """`monitor` on the schedule; training, rollback, probation and pruning on request.
+    """`monitor` on the schedule; training, answers, rollback, probation and pruning on request.
 
     `alerts` and `housekeeping` are on schedules of their own, if loop.toml asks for them.
 

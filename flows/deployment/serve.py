@@ -22,7 +22,7 @@ from flows.deployment.dead_runs import crash_orphaned_runs
 from flows.deployment.scheduled_flows import plan_deployments
 from flows.deployment.unwanted_schedules import drop_unwanted_schedules
 from flows.prefect_client.lookup import of_use_case
-from flows.prefect_client.window_choices import LIST_WINDOWS, refresh_forms
+from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 
 
 def serve_deployments(path: str, cron: str) -> None:
@@ -40,7 +40,7 @@ def serve_deployments(path: str, cron: str) -> None:
         runner.add_deployment(deployment)
     with get_client(sync_client=True) as client:
         drop_unwanted_schedules(client, use_case)
-    with best_effort(LIST_WINDOWS):
+    with best_effort(LIST_CHOICES):
         refresh_forms(use_case)
     with suppress(KeyboardInterrupt, TerminationSignal):
         asyncio.run(runner.start())

@@ -39,12 +39,12 @@ def add(app: typer.Typer, session: Session) -> None:
             )
         loop = session.open_loop(use_case)
         from closedloop.cli.alert_view import (
-            list_deliveries,
             show_answers,
             show_deliveries,
             show_looked,
         )
         from closedloop.operations.alerts.look import look_and_send
+        from closedloop.operations.alerts.overview import list_deliveries
         from closedloop.operations.alerts.try_out import try_channels
 
         if test:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from closedloop.cli.plain_text import plain
-from closedloop.operations.alerts.look import Looked, spare_book
-from closedloop.storage.alert_book import AlertBook, Delivery
+from closedloop.operations.alerts.look import Looked
+from closedloop.storage.alert_book import Delivery
 from closedloop.turn.open import Loop
 
 _COLOURS = {"sent": "green", "waits": "yellow", "given up": "red"}
@@ -17,13 +17,6 @@ _OFF = (
     "no channel is chosen: name one under [alerts] in loop.toml, such as "
     'channels = ["webhook"], and give its address in the environment (docs/alerts.md)'
 )
-
-
-def list_deliveries(loop: Loop) -> list[Delivery]:
-    """Every delivery, oldest first, with those of the time without a database."""
-    books = [AlertBook(loop.engine), *filter(None, [spare_book(loop)])]
-    found = [each for book in books for each in book.listed(loop.use_case.name)]
-    return sorted(found, key=lambda delivery: (delivery.alert.at, delivery.number))
 
 
 def show_answers(console: Console, loop: Loop, answers: Mapping[str, str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.decisions.fingerprint import ADDED_LATER
+from closedloop.decisions.policy import Policy
 from closedloop.use_case.alerts import Alerts
 from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.recipe import Recipe
@@ -198,6 +199,14 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How the API serves. It changes no decision."""
+
+    shadow: bool = False
+    """Whether the newest candidate that waits for a person answers beside production, unheard."""
+
+
+@dataclass(frozen=True)
 class UseCase:
     """A use case, read and checked. Features are in the order of `columns` everywhere.
 
@@ -225,6 +234,7 @@ class UseCase:
     decision: AnswerRule = AnswerRule()
     alerts: Alerts = field(default_factory=Alerts)
     housekeeping: Housekeeping = field(default_factory=Housekeeping)
+    serving: Serving = Serving()
 
     @property
     def stored_content(self) -> dict[str, Any]:

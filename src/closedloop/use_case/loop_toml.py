@@ -18,7 +18,8 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import ADDED_LATER, Policy, describe
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
 from closedloop.use_case.alerts import Alerts
 from closedloop.use_case.contract import (
@@ -26,6 +27,7 @@ from closedloop.use_case.contract import (
     Card,
     Column,
     Labels,
+    Serving,
     Slice,
     Target,
     Training,
@@ -76,10 +78,12 @@ class _File:
     """Whom to tell what."""
     housekeeping: Housekeeping = field(default_factory=Housekeeping)
     """What to delete on a schedule."""
+    serving: Serving = field(default=Serving(), metadata=ADDED_LATER)
+    """How the API serves."""
 
 
 # What changes no decision is no part of the fingerprint.
-_NOT_DECIDING = ("description", "schedule", "card", "alerts", "housekeeping")
+_NOT_DECIDING = ("description", "schedule", "card", "serving", "alerts", "housekeeping")
 # Tables that hold a table for each name.
 _NAMED: dict[str, type] = {"columns": Column, "recipes": Recipe}
 _FILE: TypeAdapter[_File] | None = None

@@ -254,6 +254,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "use_case": "shop",
                 "production": 1,
                 "previous": None,
+                "waiting": [],
                 "moved": (),
                 "disagreement": None,
                 "damaged": [],
@@ -264,6 +265,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "records": {"predictions": 0, "labels": 0},
                 "open_decisions": [],
                 "standstill": None,
+                "housekeeping": {"told": []},
                 "without_labels": found,
             },
         )

@@ -24,7 +24,7 @@ from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
 from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
-from closedloop.operations.alerts.try_out import describe_alerts
+from closedloop.operations.alerts.overview import describe_alerts
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
 from closedloop.turn.agreement import find_faults, look_for_disagreement

@@ -4,6 +4,7 @@ alias was moved. Each look is short and changes nothing that the loop decides by
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.error import HTTPError
@@ -17,7 +18,7 @@ from closedloop.records.as_windows import length_of_windows
 from closedloop.registry.bounded_http import open_bounded
 from closedloop.registry.live import PREVIOUS, PRODUCTION, ProductionReader
 from closedloop.storage.entry import Entry
-from closedloop.turn.moved_aliases import KINDS, Live, ask_moved, last_settled
+from closedloop.turn.moved_aliases import KINDS, Live, ask_moved, last_settled, read_live
 from closedloop.turn.open import Loop
 from closedloop.windows.periods import end_of, name_of, start_of
 from closedloop.windows.time_column import zone_of
@@ -110,16 +111,23 @@ def find_moved(loop: Loop) -> Condition | None:
     told = ask_moved(loop.journal, loop.use_case.name, lambda: read_aliases(loop))
     if not told:
         return None
-    live = read_aliases(loop)
-    settled = last_settled(loop.journal.history(loop.use_case.name, kinds=KINDS))
+    live, entries = read_aliases(loop), loop.journal.history(loop.use_case.name, kinds=KINDS)
+    known = {state.production for state in read_live(entries)}
+    found = f"previous-{live.previous}" if live.production in known else str(live.production)
     return Condition(
         "moved_outside",
-        f"{settled.id if settled else 0}/{live.production}-{live.previous}",
+        f"{count_from(entries)}/{found}",
         "an alias was moved outside of closedloop",
         "Somebody moved an alias in MLflow.",
         "; ".join(told),
         "Find out who it was; closedloop status says how to go on.",
     )
+
+
+def count_from(moves: Sequence[Entry], before: int | None = None) -> int:
+    """The id of the newest decision that says what is live, 0 for none: what came since is news."""
+    settled = last_settled([move for move in moves if before is None or move.id < before])
+    return settled.id if settled else 0
 
 
 def find_labels_overdue(loop: Loop, entries: tuple[Entry, ...], now: datetime) -> Condition | None:

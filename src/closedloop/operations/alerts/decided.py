@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from closedloop.decisions.checks import Action
+from closedloop.operations.alerts.conditions import count_from
 from closedloop.operations.alerts.safe_text import MOST_TITLE, one_line
 from closedloop.storage.alert_book import Alert
 from closedloop.storage.entry import Entry
@@ -19,7 +20,13 @@ _EVENTS = {
     "promote": "promoted",
     "reject": "rejected",
     "rollback": "rolled_back",
-    "moved": "moved_outside",
+}
+# Of decisions about an alias that was moved outside: what the loop did about it.
+_OUTSIDE = "moved outside"
+_DONE_ABOUT_IT = {
+    "accept": "took it as live",
+    "return": "moved it back",
+    "escalate": "calls a person",
 }
 # These are told when they are carried out: a crash may come before that, or another decision.
 _WHEN_DONE = ("promoted", "rejected", "rolled_back")
@@ -34,23 +41,41 @@ class _Words:
     then: str
 
 
-def alerts_of(entries: Sequence[Entry], page_url: str, now: datetime) -> list[Alert]:
+def alerts_of(
+    entries: Sequence[Entry], moves: Sequence[Entry], page_url: str, now: datetime
+) -> list[Alert]:
     """An alert, made now, for each decision that people are told of, oldest first.
 
-    Of decisions that wait for their outcome, only those that call or ask a person.
+    Of decisions that wait for their outcome, only those that call or ask a person. `moves` are all
+    decisions on what is live: what a look has told of a moved alias is not told again.
     """
     answered = {entry.cause for entry in entries}
-    told = []
+    told = list[tuple[Alert, Entry]]()
     for entry in entries:
-        event = _EVENTS.get(entry.decision.action.value)
+        event = _event_of(entry)
         if event is None or entry.outcome == "superseded":
             continue
         if event in _WHEN_DONE and entry.outcome != "done":
             continue
         if event == "waiting" and (entry.outcome is not None or entry.id in answered):
             continue
-        told.append(_alert(event, entry, page_url, now))
-    return told
+        told.append((_alert(event, entry, page_url, now), entry))
+    return [_as_looks_tell_it(alert, entry, moves) for alert, entry in told]
+
+
+def _event_of(entry: Entry) -> str | None:
+    action = entry.decision.action.value
+    if entry.decision.kind.value == _OUTSIDE:
+        return "moved_outside" if action in _DONE_ABOUT_IT else None
+    return _EVENTS.get(action)
+
+
+def _as_looks_tell_it(alert: Alert, entry: Entry, moves: Sequence[Entry]) -> Alert:
+    """Under the key that a look uses where the decision only says the same."""
+    if alert.event != "moved_outside" or entry.decision.action is not Action.ESCALATE:
+        return alert
+    since = count_from(moves, entry.id)
+    return replace(alert, key=f"{alert.use_case}/moved_outside/{since}/{entry.decision.version}")
 
 
 def settled_up_to(entries: Sequence[Entry], now: datetime) -> int:
@@ -85,6 +110,7 @@ def _words(event: str, entry: Entry) -> _Words:
     version = f"version {entry.decision.version}"
     before = f" instead of version {entry.production}" if entry.production is not None else ""
     look = f"closedloop why {number} shows the evidence"
+    done = _DONE_ABOUT_IT.get(entry.decision.action.value, "")
     return {
         "escalated": _Words(
             f"a person is called for {window}",
@@ -115,8 +141,7 @@ def _words(event: str, entry: Entry) -> _Words:
         ),
         "moved_outside": _Words(
             "production was moved outside of closedloop",
-            f"Decision {number} wrote down that somebody moved an alias in MLflow: "
-            f"now {version}{before}.",
+            f"Somebody moved production in MLflow. The loop {done} by decision {number}.",
             f"Find out who it was: {look}; closedloop status says how to go on.",
         ),
     }[event]

@@ -29,6 +29,7 @@ from closedloop.storage.alert_book import Alert, AlertBook, utc_now
 from closedloop.storage.engine import open_engine
 from closedloop.storage.entry import Entry
 from closedloop.storage.loop_notes import LoopNotes
+from closedloop.turn.moved_aliases import KINDS
 from closedloop.turn.open import Loop
 
 LOOK_SECONDS = 120.0
@@ -157,7 +158,8 @@ def _look(desk: _Desk) -> int:
         desk.notes.write_first(BEGAN)
         return 0
     entries = loop.journal.history(name, after=int(seen.text))
-    new = desk.write(alerts_of(entries, loop.settings.page_url or "", desk.now))
+    moves = loop.journal.history(name, kinds=KINDS)
+    new = desk.write(alerts_of(entries, moves, loop.settings.page_url or "", desk.now))
     new += sum(_tell(desk, began.at))
     if (settled := settled_up_to(entries, desk.now)) > int(seen.text):
         desk.notes.write(SEEN, str(settled))

@@ -11,8 +11,9 @@ import pytest
 from closedloop.errors import UseCaseError
 from closedloop.operations.alerts.channels import read_channels
 from closedloop.operations.alerts.not_sent import hide
+from closedloop.operations.alerts.overview import describe_alerts
 from closedloop.operations.alerts.safe_text import MOST_TEXT, MOST_TITLE, cut, defuse, one_line
-from closedloop.operations.alerts.try_out import describe_alerts, try_channels
+from closedloop.operations.alerts.try_out import try_channels
 from closedloop.storage.alert_book import AlertBook
 from tests.receivers import Mailbox, Webhook
 from tests.unit.operations.alerts.conftest import SECRET, Place

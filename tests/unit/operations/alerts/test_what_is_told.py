@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.cli.alert_view import list_deliveries
 from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.operations.alerts.look import note_turn
+from closedloop.operations.alerts.overview import list_deliveries
 from closedloop.records.labels import Label
 from closedloop.storage.alert_book import AlertBook
 from closedloop.use_case.alerts import EVERY_EVENT
@@ -199,7 +199,7 @@ def test_an_alias_that_was_moved(quiet: Place, make_mlflow_tables: Callable[[Pat
             registry.commit()
             quiet.look()
             quiet.look()
-    assert told(quiet) == ["shop/moved_outside/0/4-None", "shop/moved_outside/0/5-None"]
+    assert told(quiet) == ["shop/moved_outside/0/4", "shop/moved_outside/0/5"]
 
 
 def test_the_database_is_away(place: Place, tmp_path: Path, webhook: Webhook) -> None:
