@@ -16,7 +16,7 @@ from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
 from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
-from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
@@ -91,7 +91,7 @@ def monitor_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.lock("monitor"):
-        history = open_turn(loop, window)
+        history = begin_turn(loop, window, act=carry_out_decision)
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )
@@ -130,6 +130,9 @@ def publish(loop: Loop, entry: Entry) -> None:
     said = "".join(f"\n{as_markdown(sentence)}\n" for sentence in told)
     create_markdown_artifact(
         key="turn-decision",
-        markdown=describe(entry) + said + link + tell_moved(loop),
+        markdown=describe(entry)
+        + said
+        + link
+        + tell_moved(loop, entry.decision.window, entry.turn.notes),
         description=f"{entry.decision.action.value}: {window}",
     )

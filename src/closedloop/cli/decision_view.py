@@ -39,6 +39,7 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
     "accept": "yellow",
+    "return": "yellow",
 }
 BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.

@@ -33,6 +33,7 @@ from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.known_production import KnownProduction
+from closedloop.turn.live_questions import LiveQuestions
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
@@ -129,6 +130,7 @@ def build_service(
         open_explainer=open_explainer,
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
+        live=LiveQuestions(journal, records, use_case.name, reader.origin),
     )
 
 

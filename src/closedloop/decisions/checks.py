@@ -37,7 +37,8 @@ class Kind(StrEnum):
     """What a decision is about.
 
     SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
-    goes on from what registry and journal hold now.
+    goes on from what registry and journal hold now. OUTSIDE is about a `production` that somebody
+    moved outside of closedloop.
     """
 
     RETRAINING = "retraining"
@@ -46,13 +47,15 @@ class Kind(StrEnum):
     QUARANTINE = "quarantine"
     SERVING = "serving"
     ACCEPTANCE = "acceptance"
+    OUTSIDE = "moved outside"
 
 
 class Action(StrEnum):
     """What to do.
 
     ESCALATE calls a person: the loop changes nothing by itself. WAIT asks a person before a
-    promotion: PROMOTE or REJECT is the answer. RELEASE ends a QUARANTINE.
+    promotion: PROMOTE or REJECT is the answer. RELEASE ends a QUARANTINE. RETURN puts `production`
+    back where the journal has it.
     """
 
     RETRAIN = "retrain"
@@ -66,6 +69,7 @@ class Action(StrEnum):
     RELEASE = "release"
     SERVE = "serve"
     ACCEPT = "accept"
+    RETURN = "return"
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,16 @@ class Decision:
     def follows(self) -> bool:
         """Whether the checks lead to this action, if it moves `production`.
 
-        A promotion needs every gate, to wait for a person a trigger too, a rollback a trigger and
-        every guard. What a person asks for is a trigger. Other actions need nothing.
+        A promotion needs every gate, to wait for a person a trigger too, a rollback or a return a
+        trigger and every guard. What a person asks for is a trigger. Other actions need nothing.
         """
         asked = any_trigger(self.checks)
         if self.action is Action.PROMOTE:
             return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
         if self.action is Action.WAIT:
             return all_hold(self.checks, Role.GATE) and asked
-        if self.action is Action.ROLLBACK:
+        taken = self.kind is Kind.OUTSIDE and self.action is Action.ACCEPT
+        if taken or self.action in (Action.ROLLBACK, Action.RETURN):
             return all_hold(self.checks, Role.GUARD) and asked
         return True
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
 from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
@@ -167,6 +168,11 @@ class Records:
                 int(connection.execute(answered).scalar_one()),
                 connection.execute(labelled).scalar_one(),
             )
+
+    def find_answer(self, id: str, use_case: str) -> FoundAnswer:
+        """The request that a prediction was part of; raises UnknownPrediction for another id."""
+        with self._reading("look for a prediction") as connection:
+            return find_answer(connection, id, use_case)
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""

@@ -182,6 +182,7 @@ _RECORDS: dict[Kind, type[Details]] = {
     Kind.PROMOTION: PromotionDetails,
     Kind.SERVING: ServingDetails,
     Kind.ACCEPTANCE: TurnDetails,
+    Kind.OUTSIDE: TurnDetails,
 }
 
 

@@ -184,7 +184,12 @@ class Journal:
 
     def _read(self, condition: Any) -> list[Entry]:
         query = (
-            select(DECISIONS, OUTCOMES.c.outcome, OUTCOMES.c.detail)
+            select(
+                DECISIONS,
+                OUTCOMES.c.outcome,
+                OUTCOMES.c.detail,
+                OUTCOMES.c.at.label("outcome_at"),
+            )
             .outerjoin(OUTCOMES)
             .where(condition)
             .order_by(DECISIONS.c.id)

@@ -19,7 +19,7 @@ from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.loop_state import read_state
-from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
+from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved, tell_outside
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
@@ -78,7 +78,8 @@ class History(Generic[P]):
     @cached_property
     def moved(self) -> tuple[str, ...]:
         """What people are told about aliases that were moved behind the loop's back."""
-        return tell_moved(self.entries, self._aliases)
+        handled = tell_outside(self.entries, self.window)
+        return (*tell_moved(self.entries, self._aliases), *handled)
 
     @cached_property
     def _loaded(self) -> tuple[LoadedVersion | None, str | None]:
