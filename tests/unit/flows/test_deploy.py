@@ -120,7 +120,7 @@ def test_the_schedule_can_look_at_the_records() -> None:
             replace(use_case, schedule=replace(use_case.schedule, source="records")),
         )
     ]
-    assert told == [["windows"] + [None] * 8, ["records"] + [None] * 8]
+    assert told == [["windows"] + [None] * 7, ["records"] + [None] * 7]
 
 
 @pytest.mark.slow
