@@ -64,8 +64,6 @@ FOR_PROGRAMS = {
     "promote",
     "accept",
     "rollback",
-    "approve",
-    "reject",
     "predict",
     "backtest",
     "export",

@@ -202,6 +202,23 @@ def test_an_alias_that_was_moved(quiet: Place, make_mlflow_tables: Callable[[Pat
     assert told(quiet) == ["shop/moved_outside/0/4", "shop/moved_outside/0/5"]
 
 
+def test_what_the_loop_did_about_a_moved_alias(quiet: Place) -> None:
+    """A call for a person says what the look has told already, so it is not told again; that the
+    loop took the version as live, or moved it back, is."""
+    quiet.events = ("moved_outside",)
+    journal = quiet.open().journal
+    for number, action in enumerate((Action.ESCALATE, Action.ESCALATE, Action.ACCEPT, Action.KEEP)):
+        decision = Decision(Kind.OUTSIDE, action, "2026-02", (), 4)
+        journal.carried_out(journal.write(f"outside/{number}", "shop", decision))
+        quiet.look()
+    # The registry is empty, so the looks find that nothing is live.
+    looks = [key for key in told(quiet) if key.endswith("/None")]
+    done = [key for key in told(quiet) if key not in looks]
+    assert done == ["shop/moved_outside/0/4", "shop/moved_outside/3"]
+    titles = [each.alert.what for each in AlertBook(quiet.open().engine).listed("shop")]
+    assert any("The loop took it as live by decision 3." in text for text in titles)
+
+
 def test_the_database_is_away(place: Place, tmp_path: Path, webhook: Webhook) -> None:
     """When nothing can be written down, that is told all the same, once, from a book of its own;
     what waited is sent when the database is back, and that it is back is told."""
