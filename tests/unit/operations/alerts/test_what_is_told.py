@@ -14,6 +14,7 @@ from closedloop.operations.alerts.look import note_turn
 from closedloop.operations.alerts.overview import list_deliveries
 from closedloop.records.labels import Label
 from closedloop.storage.alert_book import AlertBook
+from closedloop.storage.details import RealisedFacts, TurnDetails, WindowFacts
 from closedloop.use_case.alerts import EVERY_EVENT
 from tests.answers import describe_answers
 from tests.receivers import Webhook
@@ -159,6 +160,52 @@ def test_labels_that_are_overdue(quiet: Place) -> None:
     quiet.clock.turn(days=1)
     quiet.look()
     assert len(told(quiet)) == 2
+
+
+def test_labels_that_are_overdue_in_windows(quiet: Place) -> None:
+    """From what turns found: a window without any label where labels come with the rows; otherwise
+    the newest judged window is too many windows ago. A window that is only late by the delay is
+    not."""
+    quiet.events = ("labels_overdue",)
+    journal = quiet.open().journal
+
+    def look_at(window: str, labelled: int, judged: str | None) -> None:
+        details = TurnDetails(
+            1, WindowFacts(100, labelled), realised=RealisedFacts(judged, 0.7) if judged else None
+        )
+        decision = Decision(Kind.RETRAINING, Action.KEEP, window, (), 1)
+        journal.carried_out(journal.write(window, "shop", decision, details=details))
+        quiet.look()
+
+    look_at("2026-01", 100, "2026-01")
+    look_at("2026-02", 0, None)
+    assert told(quiet) == ["shop/labels_overdue/window/2026-02"]
+    quiet.labels = {"delay_windows": 1}
+    look_at("2026-03", 0, "2026-02")
+    look_at("2026-04", 0, None)
+    assert len(told(quiet)) == 1
+    look_at("2026-05", 0, None)
+    look_at("2026-06", 0, None)
+    assert told(quiet)[1:] == ["shop/labels_overdue/after/2026-02"]
+
+
+def test_the_api_cannot_record(quiet: Place, webhook: Webhook) -> None:
+    """What `/ready` of the API says of its records is told, although the database takes rows from
+    here; an API that is not there, or says something else, tells nothing."""
+    quiet.events, quiet.alerts = ("records_not_written",), {"away_minutes": 0}
+    address = webhook.address.partition("/hook")[0]
+    quiet.settings = {"api_url": address}
+    for page in (b"[]", b"not JSON", b'{"records": "writable"}', b'{"records": 3}'):
+        webhook.page = page
+        quiet.look()
+    quiet.settings = {"api_url": "http://127.0.0.1:9"}
+    quiet.look()
+    assert told(quiet) == []
+    quiet.settings = {"api_url": address}
+    webhook.answer, webhook.page = 503, b'{"records": "not writable: disk full"}'
+    quiet.look()
+    (alert,) = AlertBook(quiet.open().engine).due("shop")
+    assert alert.alert.why == "API: not writable: disk full"
 
 
 def test_mlflow_is_away(quiet: Place) -> None:
