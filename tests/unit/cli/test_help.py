@@ -62,8 +62,6 @@ FOR_PROGRAMS = {
     "approve",
     "reject",
     "quarantine",
-    "approve",
-    "reject",
     "promote",
     "accept",
     "rollback",
