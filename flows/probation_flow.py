@@ -17,6 +17,7 @@ from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe, tell_moved
+from flows.telling import telling
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
@@ -26,6 +27,7 @@ def compare_with_previous(history: History[Loop]) -> Probation:
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
+@telling
 def probation_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:

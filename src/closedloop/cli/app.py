@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    alert,
     approve,
     backtest,
     card,
@@ -58,7 +59,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
     *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -17,6 +17,7 @@ from closedloop.decisions.policy import PromotionPolicy
 from closedloop.decisions.reference import reference_falls, tell_fall
 from closedloop.errors import name_some
 from closedloop.operations.access.servers_file import RunningServer
+from closedloop.operations.housekeeping import read_housekeeping
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
     EstimateFacts,
@@ -58,6 +59,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "without_labels": _estimates(entries, loop.registry.production()),
         "open_decisions": find_unfinished(entries),
         "records": {"predictions": records.predictions, "labels": records.labels},
+        "housekeeping": read_housekeeping(loop).as_json(),
         "standstill": find_standstill(loop.use_case.name, loop.settings.home_folder, environment),
     }
 
@@ -159,6 +161,8 @@ def show_status(
             line(f"{plain(estimates['window'])}: {plain(sentence)}")
     for number in facts["open_decisions"]:
         line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
+    for sentence in facts["housekeeping"]["told"]:
+        line(plain(sentence))
     for sentence in facts["standstill"] or ():
         line(plain(sentence), "yellow")
     for name, server in (running or {}).items():
