@@ -199,7 +199,7 @@ def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:
         for port in service.get("Publishers") or []
         if port["PublishedPort"]
     }
-    assert {service for service, _ in published} == {"api", "mlflow", "prefect-server"}
+    assert {service for service, _ in published} == {"api", "mlflow", "page", "prefect-server"}
     assert {url for _, url in published} == {"127.0.0.1"}
 
 
