@@ -19,15 +19,16 @@ from closedloop.decisions.evidence import (
     LoopState,
     PromotionEvidence,
     RetrainingEvidence,
-    RollbackEvidence,
     Scores,
     SliceDelta,
     Violation,
     Window,
 )
 from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
-from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.rollback_evidence import RollbackEvidence
+from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.single_column import ColumnAuc
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.single_column import ColumnAuc
+from closedloop.decisions.taken_back import TakenBack
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,8 @@ class PromotionEvidence:
     was promoted with, `expected_auc_error` its standard error, `expected` as in LoopState.
     `quarantined` windows were kept out of the training; the evaluation window may be one of them.
     `repeated` are rows of the evaluation window that one of the two was trained on.
-    `single_columns` are measured for a first model.
+    `single_columns` are measured for a first model. `taken_back` is a version like this one that
+    was, with no newer labels that speak for it.
     """
 
     window: Window
@@ -279,15 +281,4 @@ class PromotionEvidence:
     single_columns: tuple[ColumnAuc, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     expected: Measured | None = None
-
-
-@dataclass(frozen=True)
-class RollbackEvidence:
-    """All that `decide_rollback` looks at.
-
-    `delta` is production minus previous, in the measure that decides, on the same rows.
-    """
-
-    window: Window
-    state: LoopState
-    delta: Estimate | None
+    taken_back: TakenBack | None = None

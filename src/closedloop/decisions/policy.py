@@ -9,39 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
-
-# Metadata of a field that older files do not know. While it has its default it is left out of
-# fingerprints: an installation that is brought up to date keeps the keys of its decisions.
-ADDED_LATER = MappingProxyType({"added_later": True})
-
-
-def describe(part: Any) -> Any:
-    """What a fingerprint is taken of: dataclasses as plain dicts, all the way down."""
-    if is_dataclass(part):
-        return {
-            found.name: describe(getattr(part, found.name))
-            for found in fields(part)
-            if not (found.metadata.get("added_later") and _is_default(part, found))
-        }
-    if isinstance(part, Mapping):
-        return {name: describe(value) for name, value in part.items()}
-    return [describe(value) for value in part] if isinstance(part, (list, tuple)) else part
-
-
-def _is_default(part: Any, found: Field[Any]) -> bool:
-    made = found.default_factory
-    return bool(getattr(part, found.name) == (found.default if made is MISSING else made()))
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.limits import check_between as _between
+from closedloop.decisions.rollback_policy import RollbackPolicy
 
 
 def _check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
@@ -204,32 +177,6 @@ class PromotionPolicy:
         _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
         _between("max_calibration_error", self.max_calibration_error, 0, 1)
         _check_cost(self.cost, needed=self.measure == "cost")
-
-
-@dataclass(frozen=True)
-class RollbackPolicy:
-    """The watch after a promotion.
-
-    For `probation_windows` labelled windows, production that is significantly worse than the
-    version it replaced, by more than `max_loss`, is taken back.
-    """
-
-    enabled: bool = True
-    """Whether a promotion can be taken back by itself."""
-    probation_windows: int = 2
-    """Labelled windows after a promotion in which production is compared."""
-    confidence: float = 0.95
-    """Confidence of the interval around the difference."""
-    max_loss: float = 0.0
-    """Production must not be significantly worse than its predecessor by more than this."""
-    min_rows: int = 500
-    """Labelled rows that the comparison needs."""
-
-    def __post_init__(self) -> None:
-        _between("probation_windows", self.probation_windows, 1, 1_000)
-        _between("confidence", self.confidence, 0.5, 0.9999)
-        _between("max_loss", self.max_loss, 0, 1e9)
-        _between("min_rows", self.min_rows, 1, 1e9)
 
 
 @dataclass(frozen=True)

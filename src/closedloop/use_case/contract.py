@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.decisions.fingerprint import ADDED_LATER
+from closedloop.decisions.policy import Policy
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source

@@ -18,7 +18,8 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import ADDED_LATER, Policy, describe
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import (
     AnswerRule,
