@@ -203,7 +203,8 @@ class LoopState:
     `drift_marks` and `loss_marks` say, oldest first and
     without the current window, whether drift_share (the AUC loss) was over its limit; a broken
     window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
-    over, up to the newest; None when the newest was not.
+    over, up to the newest; None when the newest was not. `waiting` is the decision on a candidate
+    that waits for a person.
     """
 
     production: int | None = None
@@ -217,6 +218,7 @@ class LoopState:
     drifting_since: int | None = None
     expected_auc_error: float | None = None
     expected: Measured | None = None
+    waiting: int | None = None
 
 
 @dataclass(frozen=True)

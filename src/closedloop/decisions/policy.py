@@ -10,24 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
-from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
+from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.limits import check_between as _between
 from closedloop.decisions.rollback_policy import RollbackPolicy
 
-
-def _check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
-    square = all(len(line) == len(cost) for line in cost)
-    if (
-        (needed and not cost)
-        or not square
-        or not all(0 <= each < 1e9 for line in cost for each in line)
-    ):
-        raise ValueError("cost must have a row and a column for each class, of numbers from 0 on")
-    for number, line in enumerate(cost):
-        if any(line[number] >= each for place, each in enumerate(line) if place != number):
-            raise ValueError("cost must be least for the right answer, in each row of a true class")
+ApprovalName = Literal["never", "always", "borderline"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +148,16 @@ class PromotionPolicy:
     """For `measure = "cost"`: a row for each true class, the cost of each answer in it."""
     max_calibration_error: float = field(default=1.0, metadata=ADDED_LATER)
     """Largest mean distance of probabilities from what happens, unless production's is larger."""
+    approval: ApprovalName = field(default="never", metadata=ADDED_LATER)
+    """Which candidates that pass wait for a person: all, or those that are `borderline`."""
+    approval_windows: int = field(default=2, metadata=ADDED_LATER)
+    """Newer windows that may come while a candidate waits; with the next one it is rejected."""
+    approval_min_delta: float = field(default=0.0, metadata=ADDED_LATER)
+    """`borderline`: a person is asked when the lower bound of delta is below this."""
+    approval_min_slice_rows: int = field(default=200, metadata=ADDED_LATER)
+    """`borderline`: a person is asked when a protected slice has fewer rows."""
+    approval_min_slice_rows_per_class: int = field(default=20, metadata=ADDED_LATER)
+    """The same for each class of the slice."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -176,7 +176,13 @@ class PromotionPolicy:
         _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
         _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
         _between("max_calibration_error", self.max_calibration_error, 0, 1)
-        _check_cost(self.cost, needed=self.measure == "cost")
+        _between("approval_windows", self.approval_windows, 1, 1_000)
+        _between("approval_min_delta", self.approval_min_delta, 0, 1e9)
+        _between("approval_min_slice_rows", self.approval_min_slice_rows, 1, 1e9)
+        _between(
+            "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
+        )
+        check_cost(self.cost, needed=self.measure == "cost")
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,7 @@ class Policy:
             ("promotion.min_delta", promotion.min_delta),
             ("promotion.max_loss", promotion.max_loss),
             ("promotion.min_recent_gain", promotion.min_recent_gain),
+            ("promotion.approval_min_delta", promotion.approval_min_delta),
             ("rollback.max_loss", self.rollback.max_loss),
         ):
             _between(name, limit, 0, most)
