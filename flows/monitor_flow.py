@@ -20,6 +20,7 @@ from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
+from closedloop.turn.watch_served import watch_served
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
@@ -87,6 +88,9 @@ def monitor_flow(
         cancel_missed_runs()
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
+    if (back := watch_served(loop)) is not None:
+        publish(loop, back)
+        return back.id
     with loop.lock("monitor"):
         history = open_turn(loop, window)
         entry = take_turn(

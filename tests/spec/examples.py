@@ -168,9 +168,12 @@ def golden(passed: bool) -> tuple[GoldenResult, ...]:
     )
 
 
-def rollback(value: Estimate | None, state: dict[str, Any] | None = None) -> RollbackEvidence:
+def rollback(
+    value: Estimate | None, state: dict[str, Any] | None = None, **seen: Any
+) -> RollbackEvidence:
     """Production, promoted in month 9, against the version it replaced."""
-    return RollbackEvidence(WINDOW, replace(STATE, **{"promoted_at": 9, **(state or {})}), value)
+    stands = replace(STATE, **{"promoted_at": 9, **(state or {})})
+    return RollbackEvidence(WINDOW, stands, value, **seen)
 
 
 def quarantine(value: float, chance: float = 0.01, **changes: Any) -> QuarantineEvidence:

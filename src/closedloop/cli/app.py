@@ -27,6 +27,7 @@ from closedloop.cli import (
     migrate,
     monitor,
     predict,
+    probation,
     promote,
     prune,
     quarantine,
@@ -51,7 +52,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, experiment, status, history, why, card),
-    *(quarantine, promote, rollback, accept),
+    *(quarantine, promote, probation, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
 )

@@ -77,7 +77,8 @@ def _quality_check(evidence: RollbackEvidence, policy: Policy, before: str) -> C
     claim, worse = f"production is significantly worse than {before}", None
     wanted = f"upper bound of delta below {0 - rules.max_loss:+.4f} at every look"
     if delta is None:
-        return make_check(claim, None, Role.TRIGGER, wanted, "not measured")
+        nothing = f"no labelled rows yet that compare production with {before}"
+        return make_check(claim, None, Role.TRIGGER, wanted, "not measured", summary=nothing)
     told = hold_at_any_time(delta, rules.confidence, rules.min_rows)
     rarest = evidence.rarest
     if delta.rows < rules.min_rows or (rarest is not None and rarest < rules.min_rows_per_class):

@@ -51,7 +51,7 @@ class RollbackPolicy:
         check_between("min_rows", self.min_rows, 1, 1e9)
         check_between("min_rows_per_class", self.min_rows_per_class, 1, 1e9)
         check_between("min_signal_rows", self.min_signal_rows, 1, 1e9)
-        check_between("max_same_share", self.max_same_share, 0.5, 1)
+        check_between("max_same_share", self.max_same_share, 0.1, 1)
         check_between("max_score_shift", self.max_score_shift, 0.01, 1)
         check_between("min_requests", self.min_requests, 10, 1e9)
         check_between("max_failed_share", self.max_failed_share, 0, 1)

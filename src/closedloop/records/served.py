@@ -81,7 +81,7 @@ class ServedCounts:
         Infinity takes the current minute, too; it must not be counted in after that.
         """
         with self._lock:
-            over = [place for place in self._counting if place[1] < now // 60]
+            over = [place for place in self._counting if place[1] + 1 <= now / 60]
             taken, self._waiting = self._waiting, []
             return taken + [
                 ServedMinute(

@@ -55,6 +55,7 @@ FOR_PROGRAMS = {
     "quarantine",
     "promote",
     "accept",
+    "probation",
     "rollback",
     "predict",
     "backtest",
