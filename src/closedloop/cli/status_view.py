@@ -141,7 +141,7 @@ def show_status(
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:
         line(plain(kept["told"]), "yellow")
-    for told in (facts["probation"] or {}).get("told", ()):
+    for told in (facts.get("probation") or {}).get("told", ()):
         line(plain(told))
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
