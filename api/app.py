@@ -13,7 +13,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
-from api import explain
+from api import explain, what_was_live
+from api.front_page import add_front_page
 from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
@@ -28,8 +29,10 @@ from api.predict.record_first import RecordFirst
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import FAULTS, build_router, describe_predict
+from api.shadow import ShadowedPredictor, ShadowMetrics
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.records.queue import RecordQueue, Store
+from closedloop.shadow.live import LiveShadow
 
 MAX_ROWS = 10_000
 _REFRESH_SECONDS = 1.0
@@ -48,13 +51,18 @@ def create_app(
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
     note_served: NoteServed | None = None,
+    shadow: LiveShadow | None = None,
+    page_url: str | None = None,
+    live: what_was_live.Questions | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
-    explains the scores of a version, `note_served` writes down how each version's model did.
+    explains the scores of a version, `live` answers what was live when. `shadow` is asked what
+    production has answered. Browsers that ask for `/` are led to `page_url`. `note_served` writes
+    down how each version's model did.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -65,6 +73,9 @@ def create_app(
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     served = ServedNotes(note_served)
     predictor = Predictor(production, record_first, metrics, served.counts)
+    if shadow is not None:
+        ShadowMetrics(metrics, shadow)
+        predictor = ShadowedPredictor(production, record_first, metrics, shadow, served.counts)
     endpoint = PredictEndpoint(predictor, max_rows)
     explanations = explain.Explanations(
         production, open_explainer, max_rows=max_explained_rows, seconds=limits.request_seconds
@@ -73,7 +84,7 @@ def create_app(
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations, served),
+        lifespan=_lifespan(follower, queue, metrics, connections, explanations, served, shadow),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -84,12 +95,14 @@ def create_app(
         explain.build_router(explanations, FAULTS),
         mlflow.build_router(predictor, max_rows=max_rows),
         v2.build_router(predictor, max_rows=max_rows),
+        what_was_live.build_router(live),
     ]
     predict = Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
     app.router.routes.insert(0, predict)
     for router in routers:
         app.include_router(router)
     add_documentation_page(app)
+    add_front_page(app, page_url)
     app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
@@ -106,6 +119,7 @@ def _lifespan(
     connections: Connections,
     explanations: explain.Explanations,
     served: ServedNotes,
+    shadow: LiveShadow | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
 
@@ -116,6 +130,8 @@ def _lifespan(
         await run_in_threadpool(follower.follow_once)
         follower.start()
         queue.start()
+        if shadow is not None:
+            shadow.start()
         refreshing = asyncio.create_task(_refresh(metrics, connections, served))
         try:
             yield {"connections": connections}  # for the server's protocol
@@ -124,6 +140,8 @@ def _lifespan(
             follower.stop()
             await run_in_threadpool(explanations.close)
             await run_in_threadpool(served.write_all)
+            if shadow is not None:
+                await run_in_threadpool(shadow.close)
             await run_in_threadpool(queue.close)  # records everything it accepted
 
     return lifespan

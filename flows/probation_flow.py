@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
-from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
@@ -55,7 +55,7 @@ def probation_flow(
         publish(History(loop, window), back, "")
         return back.id
     with loop.lock("probation"):
-        history = open_turn(loop, window)
+        history = begin_turn(loop, window, act=carry_out_decision)
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:

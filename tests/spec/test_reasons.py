@@ -8,9 +8,11 @@ import pytest
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.deciding_measure import Measured
+from closedloop.decisions.moved_outside import MovedEvidence, decide_moved
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine, decide_release
+from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.decisions.rollback_evidence import Served
@@ -74,6 +76,13 @@ TABLE = [
      "all 7 gates hold; val_auc: 0.8200; 500 of 2,000 keys are in month_008 and month_009 already, and judge no model; "
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
     (Action.PROMOTE, decide_promotion(promotion(), USUAL),
+     "all 6 gates hold; val_auc: 0.8200; "
+     "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
+    (Action.WAIT, decide_promotion(promotion({"delta": delta(0.05)}), with_promotion(approval="always")),
+     'a person is asked: approval = "always"; all 6 gates hold; val_auc: 0.8200; '
+     "better than version 4 on the same rows: AUC +0.0500 [+0.0400, +0.0600] on 2000 rows"),
+    (Action.WAIT, decide_promotion(promotion(), with_promotion(approval="borderline")),
+     "a person is asked: the gain over version 4 is not clear: the lower bound of AUC +0.0050 [-0.0050, +0.0150] on 2000 rows is below +0.0000; "
      "all 6 gates hold; val_auc: 0.8200; "
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
     (Action.PROMOTE, decide_promotion(promotion({"delta": delta(0.05)}), USUAL),
@@ -162,6 +171,8 @@ TABLE = [
     (Action.ESCALATE, decide_retraining(retraining(quarantined="month_009", quarantined_because="AUC 0.21 is far below"), USUAL),
      "month_009 is kept out of training, its labels look wrong: AUC 0.21 is far below. The next labelled window decides "
      "whether the change is real, or a person: closedloop quarantine release month_009"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_009", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),

@@ -18,24 +18,30 @@ from closedloop.errors import RegistryError
 from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
+from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
+from closedloop.turn.approval import tell_answer
 from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.turn.open import Loop
+from closedloop.turn.shadow_facts import tell_replay
+from closedloop.turn.waiting_decisions import is_open
 from closedloop.turn.without_labels import tell_estimates
+from closedloop.views.words import brief_reason, reason_of
 
 COLOURS = {
     "promote": "green",
     "rollback": "yellow",
     "retrain": "cyan",
     "reject": "magenta",
+    "wait": "bright_yellow",
     "quarantine": "magenta",
     "release": "green",
     "escalate": "red",
     "keep": "dim",
     "serve": "blue",
     "accept": "yellow",
+    "return": "yellow",
 }
-BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.
 TOLD = (NEW_COLUMNS, LEFT_OUT)
 MOST_NEEDED = 10
@@ -53,20 +59,6 @@ def coloured(action: str) -> str:
     """An action in its colour, as markup."""
     colour = COLOURS.get(action, "white")
     return f"[{colour}]{action}[/{colour}]"
-
-
-def reason_of(decision: Decision) -> str:
-    """The whole reason; for a decision with notes only, the notes."""
-    if any(check.role is not Role.NOTE for check in decision.checks):
-        return decision.reason
-    return "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
-
-
-def brief_reason(decision: Decision) -> str:
-    """The first claims of the reason, and how many more there are."""
-    claims = reason_of(decision).split("; ")
-    left_out = len(claims) - BRIEF_CLAIMS
-    return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 
 
 def report_link(loop: Loop, entry: Entry, *, let_in: bool = False) -> str | None:
@@ -117,7 +109,16 @@ def show_decision(
     lines += [plain(str(check)) for check in decision.checks if check.claim in TOLD]
     if str(entry.note):
         lines.append(plain(str(entry.note)))
+    if entry.by:
+        lines.append(f"decided by {plain(entry.by)}, {entry.at:%Y-%m-%d %H:%M} UTC")
+    if is_open(entry):
+        lines.append(
+            f"to answer: closedloop approve {entry.id} --reason WHY, or: "
+            f"closedloop reject {entry.id} --reason WHY"
+        )
     lines += [plain(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
+    if isinstance(entry.details, PromotionDetails) and entry.details.shadow:
+        lines += map(plain, tell_replay(entry.details.shadow))
     if not every_check:
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -128,6 +129,13 @@ def show_decision(
     if report:
         # Outside the box and on one line, so that it can be clicked and copied.
         console.print(plain(report), soft_wrap=True, highlight=False)
+
+
+def show_answer(console: Console, answer: Entry, person: str) -> None:
+    """Print the answer to a decision that waited, and whose it is if not of this `person`."""
+    if answer.by != person:
+        console.print(f"answered before: {plain(tell_answer(answer))}", highlight=False)
+    show_decision(console, answer)
 
 
 def show_checks(console: Console, decision: Decision) -> None:

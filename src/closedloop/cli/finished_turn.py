@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from closedloop.cli.turn_summary import TurnSummary, summarise
 from closedloop.decisions.checks import Kind
 from closedloop.storage.entry import Entry
+from closedloop.turn.moved_aliases import tell_outside
 from closedloop.turn.open import Loop
 
 
@@ -15,7 +17,8 @@ from closedloop.turn.open import Loop
 class FinishedTurn:
     """The decisions of one turn, in the order in which they were made, and its summary.
 
-    `moved` tells which aliases stand elsewhere than the journal put them.
+    `moved` tells which aliases stand elsewhere than the journal put them, and what was done about
+    those that stood elsewhere.
     """
 
     quarantines: tuple[Entry, ...]
@@ -46,9 +49,19 @@ def read_turn(loop: Loop, number: int) -> FinishedTurn:
     first = loop.journal.entry(number)
     quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
     quarantines += [entry for entry in entries if _is_heard_in(entry, first)]
-    following = tuple(entry for entry in entries if entry.cause == number)
+    following = _find_following(entries, first)
     summary = summarise(loop, [first, *following])
-    return FinishedTurn(tuple(quarantines), first, following, summary, loop.tell_moved())
+    moved = (*loop.tell_moved(), *tell_outside(entries, first.decision.window))
+    return FinishedTurn(tuple(quarantines), first, following, summary, moved)
+
+
+def _find_following(entries: Sequence[Entry], first: Entry) -> tuple[Entry, ...]:
+    """What a decision led to, and what that led to: a candidate, and a person's answer to it."""
+    led = {first.id}
+    for entry in entries:
+        if entry.cause in led:
+            led.add(entry.id)
+    return tuple(entry for entry in entries if entry.id in led - {first.id})
 
 
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.shadow import ShadowReplay
 from closedloop.decisions.single_column import ColumnAuc
 from closedloop.decisions.taken_back import TakenBack
 
@@ -263,7 +264,7 @@ class PromotionEvidence:
     `quarantined` windows were kept out of the training; the evaluation window may be one of them.
     `repeated` are rows of the evaluation window that one of the two was trained on.
     `single_columns` are measured for a first model. `taken_back` is a version like this one that
-    was, with no newer labels that speak for it.
+    was, with no newer labels that speak for it. `shadow` is None when nothing was replayed.
     """
 
     window: Window
@@ -284,3 +285,4 @@ class PromotionEvidence:
     left_out: tuple[tuple[str, str], ...] = ()
     expected: Measured | None = None
     taken_back: TakenBack | None = None
+    shadow: ShadowReplay | None = None

@@ -15,7 +15,9 @@ from typing import Literal
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.limits import check_between as _between
+from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.rollback_policy import RollbackPolicy
+from closedloop.decisions.shadow_policy import ShadowPolicy
 
 ApprovalName = Literal["never", "always", "borderline"]
 
@@ -221,6 +223,10 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy, metadata=ADDED_LATER)
+    """How a candidate may answer what clients have asked."""
+    registry: RegistryPolicy = field(default_factory=RegistryPolicy, metadata=ADDED_LATER)
+    """What happens to a production that somebody moved outside of closedloop."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.

@@ -6,6 +6,7 @@ a signal that needs no labels says so.
 
 from __future__ import annotations
 
+from closedloop.decisions.against_limit import against
 from closedloop.decisions.any_time import hold_at_any_time
 from closedloop.decisions.checks import (
     Action,
@@ -78,7 +79,15 @@ def _quality_check(evidence: RollbackEvidence, policy: Policy, before: str) -> C
     wanted = f"upper bound of delta below {0 - rules.max_loss:+.4f} at every look"
     if delta is None:
         nothing = f"no labelled rows yet that compare production with {before}"
-        return make_check(claim, None, Role.TRIGGER, wanted, "not measured", summary=nothing)
+        return make_check(
+            claim,
+            None,
+            Role.TRIGGER,
+            wanted,
+            "not measured",
+            summary=nothing,
+            numbers=against(None, -rules.max_loss),
+        )
     told = hold_at_any_time(delta, rules.confidence, rules.min_rows)
     rarest = evidence.rarest
     if delta.rows < rules.min_rows or (rarest is not None and rarest < rules.min_rows_per_class):
@@ -97,4 +106,5 @@ def _quality_check(evidence: RollbackEvidence, policy: Policy, before: str) -> C
         f"{told}{over}",
         summary=f"production is {'' if worse else 'not '}significantly worse than {before} on the "
         f"same rows: {MEASURES[policy.promotion.measure].gain} {told}{over}",
+        numbers=against(told, -rules.max_loss),
     )

@@ -42,13 +42,17 @@ class DriftFacts:
 class RealisedFacts:
     """Production's AUC on the window `realised_on`.
 
-    With it, whether that window was quarantined, and what an earlier turn had estimated for it.
+    With it, whether that window was quarantined, what an earlier turn had estimated for it, and the
+    interval of the AUC with the rows behind it, which older versions did not keep.
     """
 
     realised_on: str | None = None
     realised_auc: float | None = None
     quarantined: bool | None = None
     estimated_for_judged: float | None = None
+    realised_lower: float | None = None
+    realised_upper: float | None = None
+    realised_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ class EstimateFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The MLflow run that holds the evidence, and the address of its report."""
+    """The MLflow run that holds the evidence, the address of its report, and Prefect's flow run."""
 
     run: str | None = None
     report: str | None = None
+    flow_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,27 @@ class RowsFacts:
     """
 
     windows_then: tuple[tuple[str, str, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class ShadowFacts:
+    """A candidate beside production on recorded requests; None where nothing was compared.
+
+    `shadow_flips` name a slice each, with its rows and how many got another prediction.
+    """
+
+    shadow_rows: int | None = None
+    shadow_errors: int | None = None
+    shadow_agreement: float | None = None
+    shadow_score_shift: float | None = None
+    shadow_p50_ms: float | None = None
+    shadow_p95_ms: float | None = None
+    shadow_memory_mb: float | None = None
+    production_p50_ms: float | None = None
+    production_p95_ms: float | None = None
+    production_memory_mb: float | None = None
+    shadow_flips: tuple[tuple[str, int, int], ...] = ()
+    shadow_failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +155,7 @@ class PromotionDetails:
     rows: RowsFacts | None = None
     by: str | None = None
     why: str | None = None
+    shadow: ShadowFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +176,7 @@ _GROUPS: dict[str, type] = {
     "run": RunFacts,
     "comparison": ComparisonFacts,
     "rows": RowsFacts,
+    "shadow": ShadowFacts,
 }
 # Only people write them: what the loop decides is written as older versions wrote it.
 _OF_PEOPLE = ("by", "why")
@@ -159,6 +187,7 @@ _RECORDS: dict[Kind, type[Details]] = {
     Kind.PROMOTION: PromotionDetails,
     Kind.SERVING: ServingDetails,
     Kind.ACCEPTANCE: TurnDetails,
+    Kind.OUTSIDE: TurnDetails,
 }
 
 

@@ -133,7 +133,7 @@ def write_answer(
     check = (
         _cut_off_check(why)
         if by is None
-        else request_check(f"{by} {word}s version {version} of decision {wait.id}: {why}")
+        else request_check(f"{word} version {version} of decision {wait.id}", by, why)
     )
     return loop.journal.write(
         answer_key(wait),

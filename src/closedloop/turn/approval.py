@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from closedloop.decisions.checks import Action
-from closedloop.errors import AnswerRefused, UseCaseError
+from closedloop.errors import AnswerRefused, ClosedLoopError, UseCaseError
 from closedloop.records.as_windows import PREFIX
-from closedloop.shown_text import printable
 from closedloop.storage.entry import Entry
 from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.answers import (
@@ -22,9 +23,9 @@ from closedloop.turn.card import carry_out_with_card
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, choose_source
 from closedloop.turn.waiting_decisions import answer_key, read_waiting
+from closedloop.turn.who_and_why import check_name, check_reason
+from closedloop.windows.sources import ChainedSource
 
-MOST_WORDS = 2000  # characters of a reason; MLflow keeps 5,000 of a whole decision
-MOST_OF_A_NAME = 200
 ANSWERED = {Action.PROMOTE: "approved", Action.REJECT: "rejected"}
 
 
@@ -45,6 +46,43 @@ def tell_obstacle(loop: Loop, wait: Entry) -> str:
 def count_windows_left(loop: Loop, wait: Entry) -> int:
     """How many newer windows may still come before a decision expires; negative once it has."""
     return find_expiry(_open_history(loop, wait), wait)[1]
+
+
+def read_waits(loop: Loop) -> list[dict[str, Any]]:
+    """What waits for a person, as `closedloop status --json` prints it.
+
+    `windows_left` is None and `obstacle` empty while the windows cannot be listed.
+    """
+    return [_describe(loop, wait) for wait in waiting(loop)]
+
+
+def _describe(loop: Loop, wait: Entry) -> dict[str, Any]:
+    left, obstacle = None, ""
+    with suppress(ClosedLoopError):  # a source or MLflow that is away hides nothing of what waits
+        left, obstacle = count_windows_left(loop, wait), tell_obstacle(loop, wait)
+    version, number = wait.decision.version, wait.id
+    told = (
+        f"decision {number} waits for a person: version {version} for {wait.decision.window}, "
+        f"{wait.decision.reason}"
+    )
+    if obstacle:
+        told += f"; it can only be rejected now: {obstacle}"
+    else:
+        windows = "" if left is None else f" within {left} newer windows"
+        told += (
+            f"; answer{windows} with: closedloop approve {number} --reason WHY, or: "
+            f"closedloop reject {number} --reason WHY"
+        )
+    return {
+        "decision": number,
+        "version": version,
+        "window": wait.decision.window,
+        "since": wait.at.isoformat(timespec="seconds"),
+        "windows_left": left,
+        "obstacle": obstacle,
+        "reason": wait.decision.reason,
+        "told": told,
+    }
 
 
 def approve(
@@ -96,10 +134,7 @@ def _answer(
     reason: str,
     act: Callable[[Loop, Entry], Entry],
 ) -> Entry:
-    by, reason = (
-        _check_words(by, "name", MOST_OF_A_NAME),
-        _check_words(reason, "reason", MOST_WORDS),
-    )
+    by, reason = check_name(by), check_reason(reason)
     _find_waiting(loop, decision)  # a wrong id waits for no turn
     with loop.lock("approve" if action is Action.PROMOTE else "reject"):
         refuse_disagreement(loop)
@@ -158,6 +193,8 @@ def _newest_looked_at(history: History[Loop], entries: tuple[Entry, ...]) -> str
 def _open_history(loop: Loop, wait: Entry) -> History[Loop]:
     """The windows as the turn saw them that wrote the decision down: with records, or without."""
     of_records = wait.decision.window.startswith(PREFIX)
+    if of_records == isinstance(loop.source, ChainedSource):
+        return History(loop)
     records = loop.records if of_records else None
     return History(replace(loop, source=choose_source(loop.use_case, loop.settings, records)))
 
@@ -174,20 +211,4 @@ def _find_waiting(loop: Loop, number: int) -> Entry:
     ids = ", ".join(str(wait.id) for wait in waiting(loop)) or "none"
     raise UseCaseError(
         where=f"decision {number}", wanted=wanted, got=got, then=f"those that wait: {ids}"
-    )
-
-
-def _check_words(text: str, what: str, most: int) -> str:
-    """A name or reason in one line, without what would act on a terminal.
-
-    Raises UseCaseError for one that is empty or too long.
-    """
-    line = printable(" ".join(text.encode("utf-8", "backslashreplace").decode().split()))
-    if line and len(line) <= most:
-        return line
-    raise UseCaseError(
-        where=f"the {what} of an answer",
-        wanted=f"1 to {most:,} characters",
-        got=f"{len(line):,} characters" if line else "nothing",
-        then="say in a sentence why; it is kept in the journal",
     )

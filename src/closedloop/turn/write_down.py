@@ -24,6 +24,7 @@ from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation
 from closedloop.turn.ports import Parts
+from closedloop.turn.shadow_facts import describe_replay
 
 
 def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None = None) -> Entry:
@@ -113,6 +114,12 @@ def write_promotion(
         history.promotion_key,
         history.loop.use_case.name,
         decision,
-        details=PromotionDetails(evidence.production, facts, bundle, rows),
+        details=PromotionDetails(
+            evidence.production,
+            facts,
+            bundle,
+            rows,
+            shadow=describe_replay(evidence.shadow),
+        ),
         cause=cause,
     )

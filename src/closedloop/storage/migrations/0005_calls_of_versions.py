@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from alembic.operations import Operations
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 
 
 def upgrade(op: Operations) -> None:
