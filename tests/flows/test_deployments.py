@@ -59,7 +59,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     team.deploy(team.path)
     assert standstill_of(team) == ()
     found = everything(team)
-    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [6, 2, 2]
+    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [8, 2, 2]
     monitor, train = team.deployment(MONITOR), team.deployment(TRAIN)
     assert [
         (schedule["schedule"]["cron"], schedule["schedule"]["timezone"])
@@ -90,17 +90,19 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     found = everything(team)
     said = team.deploy(team.path)
     assert everything(team) == found
-    answer, *by_hand = [
+    by_hand = [
         f"{flow}/streamflow: in closedloop, on request"
-        for flow in ("answer", "probation", "prune", "rollback")
+        for flow in ("probation", "prune", "rollback")
     ]
-    assert said[:6] == [
-        answer,
+    assert said[:8] == [
+        "alerts/streamflow: in closedloop, 0 0 1 1 * Europe/Berlin",
+        "answer/streamflow: in closedloop, on request",
+        "housekeeping/streamflow: in closedloop, on request",
         f"{MONITOR}: in closedloop, 30 5 * * * Europe/Berlin (paused)",
         *by_hand,
         f"{TRAIN}: in closedloop-training, on request (paused)",
     ]
-    assert [line.split(",")[0] for line in said[6:]] == [
+    assert [line.split(",")[0] for line in said[8:]] == [
         "monitor/of-last-year: not in CLOSEDLOOP_USE_CASES"
     ]
     team.ask("/work_pools/closedloop", {"is_paused": False}, "PATCH")
