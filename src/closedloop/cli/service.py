@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -107,14 +108,7 @@ def build_service(
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
-        settings.max_body_bytes,
-        settings.max_waiting_requests,
-        settings.request_seconds,
-        settings.max_header_bytes,
-        settings.header_seconds,
-        settings.stall_seconds,
-        settings.keep_alive_seconds,
-        settings.max_connections,
+        **{each.name: getattr(settings, each.name) for each in fields(RequestLimits)}
     )
     records = Records(engine, sync=settings.records_sync)
     return create_app(
@@ -128,6 +122,7 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
+        note_served=partial(records.add_served, use_case.name),
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
         live=LiveQuestions(journal, records, use_case.name, reader.origin),

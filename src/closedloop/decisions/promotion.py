@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from closedloop.decisions.against_limit import against
 from closedloop.decisions.approval import approval_checks
 from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import (
@@ -9,6 +10,7 @@ from closedloop.decisions.checks import (
     Check,
     Decision,
     Kind,
+    Numbers,
     Role,
     all_hold,
     any_trigger,
@@ -28,6 +30,7 @@ from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.shadow import shadow_checks
 from closedloop.decisions.single_column import single_column_checks
+from closedloop.decisions.taken_back import taken_back_checks
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
@@ -60,6 +63,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
         *learnt_checks(evidence, evidence.comparison, policy),
+        *taken_back_checks(evidence.taken_back),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
         *shadow_checks(evidence.shadow, policy.shadow),
@@ -90,6 +94,7 @@ def _size_check(comparison: Comparison, policy: Policy) -> Check:
         Role.GATE,
         f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
         f"{scores.rows} rows, {rarest} of the rarest class",
+        numbers=Numbers(scores.rows, rules.min_rows),
     )
 
 
@@ -127,7 +132,14 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
         "unknown" if delta is None else str(delta),
         summary="" if delta is None else _tell_delta(evidence, comparison, delta, policy),
         headline=True,
+        numbers=_delta_numbers(comparison, policy),
     )
+
+
+def _delta_numbers(comparison: Comparison, policy: Policy) -> Numbers:
+    rules = policy.promotion
+    limit = -rules.max_loss if comparison.same_recipe else rules.min_delta
+    return against(comparison.delta, limit)
 
 
 def _wanted_delta(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> str:
@@ -195,6 +207,7 @@ def _slice_checks(
                 f"{rules.min_slice_rows_per_class} of each class",
                 f"{shown}; {part.rows} rows, {part.rarest} of the rarest class",
                 summary=_tell_slice(part, unharmed, MEASURES[rules.measure].gain),
+                numbers=against(delta, -rules.max_loss),
             )
         )
     return checks
@@ -233,6 +246,7 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
             Role.GATE,
             f"probabilities within {limit:g}",
             "not tried" if difference is None else f"{difference:.2g}",
+            numbers=Numbers(difference, limit),
         )
     )
     if evidence.served_by:
