@@ -15,10 +15,10 @@ from typing import Any
 
 class Webhook:
     """An HTTP receiver. `answer` is its status; `hang` keeps it from answering, `reset` ends the
-    connection without an answer."""
+    connection without an answer. A GET gets the `page`."""
 
     def __init__(self) -> None:
-        self.answer, self.location = 200, ""
+        self.answer, self.location, self.page = 200, "", b"{}"
         self.hang, self.reset, self.released = False, False, Event()
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -41,7 +41,10 @@ class Webhook:
                 self.end_headers()
 
             def do_GET(self) -> None:
-                self.do_POST()
+                self.send_response(receiver.answer)
+                self.send_header("Content-Length", str(len(receiver.page)))
+                self.end_headers()
+                self.wfile.write(receiver.page)
 
             def log_message(self, *_: Any) -> None:
                 pass

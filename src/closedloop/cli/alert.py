@@ -59,10 +59,10 @@ def add(app: typer.Typer, session: Session) -> None:
             with session.working("telling people ..."):
                 looked = look_and_send(loop)
             if not as_json:
-                show_looked(session.console, loop, looked)
+                show_looked(session.console, looked)
         deliveries = list_deliveries(loop)[-(last or 0) :]
         session.show(
             as_json,
             [delivery.as_json() for delivery in deliveries],
-            lambda: show_deliveries(session.console, deliveries),
+            lambda: show_deliveries(session.console, loop, deliveries),
         )

@@ -28,11 +28,8 @@ def show_answers(console: Console, loop: Loop, answers: Mapping[str, str]) -> No
         console.print(_OFF, highlight=False, markup=False)
 
 
-def show_looked(console: Console, loop: Loop, looked: Looked) -> None:
+def show_looked(console: Console, looked: Looked) -> None:
     """Print what a look found and sent."""
-    if not loop.use_case.alerts.channels:
-        console.print(_OFF, highlight=False, markup=False)
-        return
     sent = looked.sent
     console.print(
         f"{looked.new} new alerts; {sent.sent} sent, {sent.failed} failed, "
@@ -43,10 +40,11 @@ def show_looked(console: Console, loop: Loop, looked: Looked) -> None:
         console.print(plain(looked.problem), style="red", highlight=False)
 
 
-def show_deliveries(console: Console, deliveries: Sequence[Delivery]) -> None:
-    """Print a line per delivery."""
+def show_deliveries(console: Console, loop: Loop, deliveries: Sequence[Delivery]) -> None:
+    """Print a line per delivery, or how to get any."""
     if not deliveries:
-        console.print("no alerts yet", highlight=False)
+        said = "no alerts yet" if loop.use_case.alerts.channels else _OFF
+        console.print(said, highlight=False, markup=False)
         return
     table = Table("made at (UTC)", "channel", "state", "alert", box=None, pad_edge=False)
     for delivery in deliveries:

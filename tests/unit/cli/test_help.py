@@ -65,6 +65,7 @@ FOR_PROGRAMS = {
     "quarantine",
     "promote",
     "accept",
+    "probation",
     "rollback",
     "predict",
     "backtest",

@@ -97,7 +97,7 @@ def _alert(event: str, entry: Entry, page_url: str, now: datetime) -> Alert:
         event=event,
         title=one_line(f"{name}: {words.title}", MOST_TITLE),
         what=one_line(f"{words.what}{_by(entry)} Decided on {entry.at:%Y-%m-%d %H:%M} UTC."),
-        why=one_line(entry.decision.reason),
+        why=one_line(_why(entry)),
         then=words.then,
         at=now,
         link=f"{page_url.rstrip('/')}/decisions/{entry.id}" if page_url else "",
@@ -151,3 +151,9 @@ def _by(entry: Entry) -> str:
     who = getattr(entry.details, "by", None)
     asked = entry.origin is Origin.PERSON and entry.decision.action is not Action.ESCALATE
     return f" By {who}." if who else " By a person." if asked else ""
+
+
+def _why(entry: Entry) -> str:
+    """The decision's reason, and that of the person who made it where it does not hold that."""
+    reason, persons = entry.decision.reason, getattr(entry.details, "why", None) or ""
+    return reason if persons in reason else f"{reason}; {persons}"

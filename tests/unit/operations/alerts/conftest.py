@@ -52,6 +52,7 @@ class Place:
     events: tuple[str, ...] = DECIDED
     alerts: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
 
@@ -63,6 +64,7 @@ class Place:
             "source": {"query": "select 1", "windows": "*.csv"},
             "alerts": {"channels": list(self.channels), "events": list(self.events), **self.alerts},
             "schedule": self.schedule,
+            "labels": self.labels,
         }
         settings = Settings(
             **{

@@ -14,6 +14,7 @@ from closedloop.operations.alerts.look import note_turn
 from closedloop.operations.alerts.overview import list_deliveries
 from closedloop.records.labels import Label
 from closedloop.storage.alert_book import AlertBook
+from closedloop.storage.details import RealisedFacts, TurnDetails, WindowFacts
 from closedloop.use_case.alerts import EVERY_EVENT
 from tests.answers import describe_answers
 from tests.receivers import Webhook
@@ -161,6 +162,52 @@ def test_labels_that_are_overdue(quiet: Place) -> None:
     assert len(told(quiet)) == 2
 
 
+def test_labels_that_are_overdue_in_windows(quiet: Place) -> None:
+    """From what turns found: a window without any label where labels come with the rows; otherwise
+    the newest judged window is too many windows ago. A window that is only late by the delay is
+    not."""
+    quiet.events = ("labels_overdue",)
+    journal = quiet.open().journal
+
+    def look_at(window: str, labelled: int, judged: str | None) -> None:
+        details = TurnDetails(
+            1, WindowFacts(100, labelled), realised=RealisedFacts(judged, 0.7) if judged else None
+        )
+        decision = Decision(Kind.RETRAINING, Action.KEEP, window, (), 1)
+        journal.carried_out(journal.write(window, "shop", decision, details=details))
+        quiet.look()
+
+    look_at("2026-01", 100, "2026-01")
+    look_at("2026-02", 0, None)
+    assert told(quiet) == ["shop/labels_overdue/window/2026-02"]
+    quiet.labels = {"delay_windows": 1}
+    look_at("2026-03", 0, "2026-02")
+    look_at("2026-04", 0, None)
+    assert len(told(quiet)) == 1
+    look_at("2026-05", 0, None)
+    look_at("2026-06", 0, None)
+    assert told(quiet)[1:] == ["shop/labels_overdue/after/2026-02"]
+
+
+def test_the_api_cannot_record(quiet: Place, webhook: Webhook) -> None:
+    """What `/ready` of the API says of its records is told, although the database takes rows from
+    here; an API that is not there, or says something else, tells nothing."""
+    quiet.events, quiet.alerts = ("records_not_written",), {"away_minutes": 0}
+    address = webhook.address.partition("/hook")[0]
+    quiet.settings = {"api_url": address}
+    for page in (b"[]", b"not JSON", b'{"records": "writable"}', b'{"records": 3}'):
+        webhook.page = page
+        quiet.look()
+    quiet.settings = {"api_url": "http://127.0.0.1:9"}
+    quiet.look()
+    assert told(quiet) == []
+    quiet.settings = {"api_url": address}
+    webhook.answer, webhook.page = 503, b'{"records": "not writable: disk full"}'
+    quiet.look()
+    (alert,) = AlertBook(quiet.open().engine).due("shop")
+    assert alert.alert.why == "API: not writable: disk full"
+
+
 def test_mlflow_is_away(quiet: Place) -> None:
     """MLflow that does not answer is told once it has been away for the minutes of [alerts], and
     that it is back; one look alone tells nobody."""
@@ -200,6 +247,23 @@ def test_an_alias_that_was_moved(quiet: Place, make_mlflow_tables: Callable[[Pat
             quiet.look()
             quiet.look()
     assert told(quiet) == ["shop/moved_outside/0/4", "shop/moved_outside/0/5"]
+
+
+def test_what_the_loop_did_about_a_moved_alias(quiet: Place) -> None:
+    """A call for a person says what the look has told already, so it is not told again; that the
+    loop took the version as live, or moved it back, is."""
+    quiet.events = ("moved_outside",)
+    journal = quiet.open().journal
+    for number, action in enumerate((Action.ESCALATE, Action.ESCALATE, Action.ACCEPT, Action.KEEP)):
+        decision = Decision(Kind.OUTSIDE, action, "2026-02", (), 4)
+        journal.carried_out(journal.write(f"outside/{number}", "shop", decision))
+        quiet.look()
+    # The registry is empty, so the looks find that nothing is live.
+    looks = [key for key in told(quiet) if key.endswith("/None")]
+    done = [key for key in told(quiet) if key not in looks]
+    assert done == ["shop/moved_outside/0/4", "shop/moved_outside/3"]
+    titles = [each.alert.what for each in AlertBook(quiet.open().engine).listed("shop")]
+    assert any("The loop took it as live by decision 3." in text for text in titles)
 
 
 def test_the_database_is_away(place: Place, tmp_path: Path, webhook: Webhook) -> None:
