@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
 from api import explain, what_was_live
+from api.front_page import add_front_page
 from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
@@ -27,8 +28,10 @@ from api.predict.record_first import RecordFirst
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import FAULTS, build_router, describe_predict
+from api.shadow import ShadowedPredictor, ShadowMetrics
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.records.queue import RecordQueue, Store
+from closedloop.shadow.live import LiveShadow
 
 MAX_ROWS = 10_000
 _REFRESH_SECONDS = 1.0
@@ -47,13 +50,16 @@ def create_app(
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
     live: what_was_live.Questions | None = None,
+    shadow: LiveShadow | None = None,
+    page_url: str | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
-    explains the scores of a version, `live` answers what was live when.
+    explains the scores of a version, `live` answers what was live when. `shadow` is asked what
+    production has answered. Browsers that ask for `/` are led to `page_url`.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -63,6 +69,9 @@ def create_app(
     metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     predictor = Predictor(production, record_first, metrics)
+    if shadow is not None:
+        ShadowMetrics(metrics, shadow)
+        predictor = ShadowedPredictor(production, record_first, metrics, shadow)
     endpoint = PredictEndpoint(predictor, max_rows)
     explanations = explain.Explanations(
         production, open_explainer, max_rows=max_explained_rows, seconds=limits.request_seconds
@@ -71,7 +80,7 @@ def create_app(
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations),
+        lifespan=_lifespan(follower, queue, metrics, connections, explanations, shadow),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -89,6 +98,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     add_documentation_page(app)
+    add_front_page(app, page_url)
     app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
@@ -104,6 +114,7 @@ def _lifespan(
     metrics: Metrics,
     connections: Connections,
     explanations: explain.Explanations,
+    shadow: LiveShadow | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
 
@@ -114,6 +125,8 @@ def _lifespan(
         await run_in_threadpool(follower.follow_once)
         follower.start()
         queue.start()
+        if shadow is not None:
+            shadow.start()
         refreshing = asyncio.create_task(_refresh(metrics, connections))
         try:
             yield {"connections": connections}  # for the server's protocol
@@ -121,6 +134,8 @@ def _lifespan(
             refreshing.cancel()
             follower.stop()
             await run_in_threadpool(explanations.close)
+            if shadow is not None:
+                await run_in_threadpool(shadow.close)
             await run_in_threadpool(queue.close)  # records everything it accepted
 
     return lifespan

@@ -117,6 +117,8 @@ def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
                     "content": error,
                     "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
                 }
+                if operation is operations.get("post"):
+                    answers["403"] = {"description": "The key of a viewer", "content": error}
             if path not in MONITORING_PATHS:
                 after = {
                     "description": "Seconds to wait, where a retry helps",

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from api.refusal import Refusal
 from closedloop.errors import ClosedLoopError
-from closedloop.operations.api_keys import hash_key, read_keys
+from closedloop.operations.api_keys import ApiKey, Role, hash_key, read_keys
 
 _LOG = logging.getLogger("closedloop.service")
 LOOK_SECONDS = 1.0
@@ -41,22 +41,25 @@ class Keys:
         now: Callable[[], float] | None = None,
     ) -> None:
         self._path, self._now = path, now or time.monotonic
-        self._given = () if given is None else (hash_key(given.encode()),)
+        self._given = () if given is None else (_key_of_environment(given),)
         self._stamp = _stamp_of(path)
-        self._hashes = (*self._given, *_read_hashes(path))
-        self._accepted: set[bytes] = set()
+        self.known: tuple[ApiKey, ...] = (*self._given, *read_keys(path))
+        self._accepted: dict[bytes, ApiKey] = {}
         self._next_look = self._now() + LOOK_SECONDS
-        self.wanted = needed or bool(self._hashes)
+        self.wanted = needed or bool(self.known)
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self.known)
 
-    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises Refusal 401 when a key is wanted and the headers hold no valid one."""
+    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> ApiKey | None:
+        """The key that the headers hold, None while none is wanted.
+
+        Raises Refusal 401 when one is wanted and the headers hold no valid one.
+        """
         if self._now() >= self._next_look:
             self.look()
         if not self.wanted:
-            return
+            return None
         given = False
         for name, value in headers:
             if name == b"authorization" and value[:7].lower() == b"bearer ":
@@ -65,8 +68,9 @@ class Keys:
                 token = value
             else:
                 continue
-            if self._accepts(hash_key(token)):
-                return
+            key = self._find(hash_key(token))
+            if key is not None:
+                return key
             given = True
         if given:
             raise Refusal(
@@ -88,6 +92,21 @@ class Keys:
             return False
         return True
 
+    def refresh(self) -> None:
+        """Read the file again if it has changed, at most once a second."""
+        if self._now() >= self._next_look:
+            self.look()
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key whose secret that is; None for any other text."""
+        self.refresh()
+        return self._find(hash_key(secret.encode()))
+
+    def still_knows(self, key: ApiKey) -> bool:
+        """Whether a key that was found earlier is still there, with the role that it had."""
+        self.refresh()
+        return key in self.known
+
     def look(self) -> None:
         """Read the file again if it has changed."""
         self._next_look = self._now() + LOOK_SECONDS
@@ -97,27 +116,30 @@ class Keys:
                 return
             # The stamp is older than the content: a change in between is read the next time.
             self._stamp = stamp
-            self._hashes = (*self._given, *_read_hashes(self._path))
+            self.known = (*self._given, *read_keys(self._path))
         except (ClosedLoopError, OSError) as error:
             _LOG.error("the API keys stay as they are: %s", error)
             return
         self._accepted.clear()
-        self.wanted = self.wanted or bool(self._hashes)
-        _LOG.info("%s API keys read from %s", len(self._hashes), self._path)
+        self.wanted = self.wanted or bool(self.known)
+        _LOG.info("%s API keys read from %s", len(self.known), self._path)
 
-    def _accepts(self, digest: bytes) -> bool:
+    def _find(self, digest: bytes) -> ApiKey | None:
         # Looking up a hash leaks nothing by its timing: a client cannot choose the hash of a key.
-        if digest in self._accepted:
-            return True
-        found = False
-        for known in self._hashes:  # all, each in constant time
-            found |= hmac.compare_digest(known, digest)
-        if found:
-            self._accepted.add(digest)
+        found = self._accepted.get(digest)
+        if found is not None:
+            return found
+        for known in self.known:  # all, each in constant time
+            if hmac.compare_digest(bytes.fromhex(known.sha256), digest):
+                found = known
+        if found is not None:
+            self._accepted[digest] = found
         return found
 
 
-def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
+def open_keys(
+    path: Path, host: str, given: SecretStr | None = None, *, what: str = "the API"
+) -> Keys:
     """The keys of the file and of the environment, for a service that listens on `host`.
 
     Raises ClosedLoopError when other machines can reach it and there is no key.
@@ -127,7 +149,7 @@ def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
     )
     if keys.wanted and not len(keys):
         raise ClosedLoopError(
-            where=f"the API on {host}",
+            where=f"{what} on {host}",
             wanted="an API key, because other machines can reach it",
             got=f"none in {path}",
             then="create one: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or use 127.0.0.1",
@@ -151,5 +173,6 @@ def _stamp_of(path: Path) -> _Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read_hashes(path: Path) -> tuple[bytes, ...]:
-    return tuple(bytes.fromhex(key.sha256) for key in read_keys(path))
+def _key_of_environment(secret: str) -> ApiKey:
+    # The name has a space, so no key of the file can have it.
+    return ApiKey("the environment", hash_key(secret.encode()).hex(), "", Role.CLIENT)

@@ -18,12 +18,16 @@ from api.guard.encoding import read_compressed
 from api.guard.keys import Keys
 from api.refusal import Refusal
 from closedloop.operations.access.foreign import OwnHosts
+from closedloop.operations.api_keys import ApiKey, Role
 
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
-# For monitoring: without a key, answered however busy the service is.
-OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
+# For monitoring, and for people who look for the page: without a key, however busy the service is.
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
 _TRUSTED = "closedloop.trusted"
+# In the scope of a request: the ApiKey of who asks, None while no key is wanted.
+KEY = "closedloop.key"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # With a key, answered however busy the service is.
 MONITORING_PATHS = frozenset({"/metrics"})
 
@@ -57,10 +61,11 @@ def is_trusted(scope: Scope) -> bool:
 
 
 class Guard:
-    """Passes a request to the app, or raises the Refusal that says why not: 401, 413 or 503.
+    """Passes a request to the app, or raises the Refusal that says why not: 401, 403, 413 or 503.
 
     While no key is wanted, requests that a page of another site may have caused are refused by the
-    rules of `hosts`: 400, 403 or 415. A key is proof enough, for no page has it.
+    rules of `hosts`: 400, 403 or 415. A key is proof enough, for no page has it. The key of who
+    asks is in the scope, as `closedloop.key`; a viewer may only read.
 
     A request out of time is answered 503, but counts as open until its work has ended: it may still
     hold a thread or wait for a record, and the bound is on the work.
@@ -86,8 +91,9 @@ class Guard:
             scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers)
             await app(scope, receive, send)
             return
-        if self._keys is not None:
-            self._keys.check(headers)
+        key = scope[KEY] = None if self._keys is None else self._keys.check(headers)
+        if key is not None and key.role is Role.VIEWER and scope["method"] not in _READING:
+            raise _only_reads(key, path)
         if path in MONITORING_PATHS:
             await app(scope, receive, send)
             return
@@ -199,6 +205,14 @@ def _count_bytes(receive: Receive, max_bytes: int) -> Receive:
         return message
 
     return receive_counted
+
+
+def _only_reads(key: ApiKey, path: str) -> Refusal:
+    return Refusal(
+        403,
+        f"{path[:200]}: wanted a key with the role client or operator, got {key.name}, a viewer's: "
+        "create one with closedloop key add NAME",
+    )
 
 
 def _too_large(got: str, max_bytes: int) -> Refusal:

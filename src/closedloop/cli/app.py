@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    approve,
     backtest,
     card,
     demo,
@@ -27,13 +28,16 @@ from closedloop.cli import (
     live,
     migrate,
     monitor,
+    page,
     predict,
     promote,
     prune,
     quarantine,
+    reject,
     reproduce,
     rollback,
     serve,
+    shadow,
     stage,
     status,
     train,
@@ -51,10 +55,10 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, live, card),
-    *(quarantine, promote, rollback, accept),
+    *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
+    *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

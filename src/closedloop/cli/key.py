@@ -1,4 +1,4 @@
-"""`closedloop key`: who may call the API."""
+"""`closedloop key`: who may call the API, and who may read the page or act on it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from closedloop.cli.session import Session
 from closedloop.errors import UseCaseError
 
 ACTIONS = ("add", "list", "remove")
+_SEND = "send it as: Authorization: Bearer KEY"
 
 
 def add(app: typer.Typer, session: Session) -> None:
@@ -25,19 +26,31 @@ def add(app: typer.Typer, session: Session) -> None:
                 help="The name of the key, for add and remove.", metavar="NAME", show_default=False
             ),
         ] = None,
+        role: Annotated[
+            str | None,
+            typer.Option(
+                "--role",
+                help="With add: client asks for predictions and sends labels, viewer reads the "
+                "page, operator may do everything.",
+                metavar="ROLE",
+                show_default="client",
+            ),
+        ] = None,
     ) -> None:
-        """Manage the API keys: add one (shown once), list names, remove one. No restart needed."""
-        for line in change_keys(session, action, name, session.settings.keys_file):
+        """Manage the API keys: add one (shown once), list them, remove one. No restart needed."""
+        for line in change_keys(session, action, name, session.settings.keys_file, role):
             session.print_line(line)
 
 
-def change_keys(session: Session, action: str, name: str | None, path: Path) -> list[str]:
+def change_keys(
+    session: Session, action: str, name: str | None, path: Path, role: str | None = None
+) -> list[str]:
     """Do it; returns the lines for stdout: the new key, or a line per key. Notes go to stderr.
 
-    Raises UseCaseError for an unknown action or a name too many or too few, ClosedLoopError when
-    the file cannot be read or written.
+    Raises UseCaseError for an unknown action, a name too many or too few or a role that is not
+    wanted, ClosedLoopError for an unknown role or when the file cannot be read or written.
     """
-    from closedloop.operations.api_keys import add_key, read_keys, remove_key
+    from closedloop.operations.api_keys import Role, add_key, read_keys, read_role, remove_key
 
     if action not in ACTIONS:
         raise UseCaseError(
@@ -50,19 +63,26 @@ def change_keys(session: Session, action: str, name: str | None, path: Path) -> 
             got=name or "none",
             then="leave it out" if name else f"type: closedloop key {action} NAME",
         )
+    if role is not None and action != "add":
+        raise UseCaseError(
+            where=f"closedloop key {action}",
+            wanted="no role",
+            got=role,
+            then="leave it out: a key keeps the role that it was added with",
+        )
     if name is None:
-        return [f"{key.name}  added {key.added}" for key in read_keys(path)]
+        return [f"{key.name}  {key.role}  added {key.added}" for key in read_keys(path)]
     if action == "remove":
         left = remove_key(path, name)
         locked = "" if left else ": a running API now refuses every request"
         _note(session, f"removed {name}, {left} left in {path}{locked}")
         return []
-    key = add_key(path, name)
-    _note(
-        session,
-        f"the key of {name}, shown only now ({path} keeps its hash); send it as: "
-        "Authorization: Bearer KEY",
-    )
+    chosen = Role.CLIENT if role is None else read_role(role)
+    key = add_key(path, name, chosen)
+    use = "to log in on the page, paste it there" if chosen is Role.VIEWER else _SEND
+    if chosen is Role.OPERATOR:
+        use = f"to log in on the page, paste it there; to the API, {_SEND}"
+    _note(session, f"the {chosen} key of {name}, shown only now ({path} keeps its hash); {use}")
     return [key]
 
 

@@ -1,4 +1,4 @@
-"""The file of API keys: the name and hash of each, never the key itself.
+"""The file of API keys: the name, role and hash of each, never the key itself.
 
 A key is 32 random bytes, so a plain sha256 is enough. Slow hashes protect passwords that people
 choose, which can be guessed.
@@ -16,13 +16,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from closedloop.errors import ClosedLoopError
 from closedloop.json_text import read_json
 from closedloop.storage.lock import hold_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Role(StrEnum):
+    """What the holder of a key may do."""
+
+    CLIENT = "client"
+    """Ask for predictions and explanations, and send labels."""
+    VIEWER = "viewer"
+    """Read: the page, metrics, which model answers. Changes and asks nothing."""
+    OPERATOR = "operator"
+    """Everything: what the others may, and approve, promote and roll back on the page."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class ApiKey:
     name: str
     sha256: str
     added: str
+    role: Role = Role.CLIENT  # of files from before there were roles
 
 
 def hash_key(key: bytes) -> bytes:
@@ -45,7 +59,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     Raises ClosedLoopError when the file is malformed.
     """
     try:
-        keys = tuple(ApiKey(**entry) for entry in read_json(path.read_bytes())["keys"])
+        keys = tuple(_read_key(entry) for entry in read_json(path.read_bytes())["keys"])
         if not all(
             isinstance(key.name, str) and len(bytes.fromhex(key.sha256)) == 32 for key in keys
         ):
@@ -62,7 +76,20 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     return keys
 
 
-def add_key(path: Path, name: str) -> str:
+def read_role(role: str) -> Role:
+    """The role of that name; raises ClosedLoopError when there is none."""
+    try:
+        return Role(role)
+    except ValueError:
+        raise ClosedLoopError(
+            where="the role of a key",
+            wanted=", ".join(Role),
+            got=repr(role),
+            then="choose one of them",
+        ) from None
+
+
+def add_key(path: Path, name: str, role: Role = Role.CLIENT) -> str:
     """Create a key, keep its hash in the file, and return it.
 
     Raises ClosedLoopError for a name that is taken or malformed, or a file that cannot be written.
@@ -85,7 +112,7 @@ def add_key(path: Path, name: str) -> str:
                 then=f"choose another name, or first: closedloop key remove {name}",
             )
         added = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, [*keys, ApiKey(name, hash_key(secret.encode()).hex(), added)])
+        _write(path, [*keys, ApiKey(name, hash_key(secret.encode()).hex(), added, role)])
     return secret
 
 
@@ -107,6 +134,10 @@ def remove_key(path: Path, name: str) -> int:
             )
         _write(path, left)
     return len(left)
+
+
+def _read_key(entry: dict[str, Any]) -> ApiKey:
+    return ApiKey(**{**entry, "role": Role(entry.get("role", Role.CLIENT))})
 
 
 def _lock_of(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The tables of the records: one row per answered request, its keys, and the labels.
+"""The tables of the records: one row per answered request, its keys, labels and shadow answers.
 
 A change here needs a revision in `storage/migrations/`, which brings it to existing databases.
 """
@@ -68,6 +68,19 @@ LABELS = sa.Table(
     sa.Column("request", sa.String(60), nullable=False, index=True),
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
+)
+# What a candidate answered beside production, which was never given: `probabilities` as in ANSWERS,
+# or the `error` that it raised.
+SHADOWS = sa.Table(
+    "shadow_answers",
+    _METADATA,
+    sa.Column("request", sa.String(60), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("use_case", sa.String(100), nullable=False),
+    sa.Column("probabilities", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Index("shadow_answers_by_version", "use_case", "version"),
+    sqlite_with_rowid=False,
 )
 PROBES = sa.Table(
     "record_probes",

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.decisions.fingerprint import ADDED_LATER
+from closedloop.decisions.policy import Policy
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -196,6 +197,14 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How the API serves. It changes no decision."""
+
+    shadow: bool = False
+    """Whether the newest candidate that waits for a person answers beside production, unheard."""
+
+
+@dataclass(frozen=True)
 class UseCase:
     """A use case, read and checked. Features are in the order of `columns` everywhere.
 
@@ -221,6 +230,7 @@ class UseCase:
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
     decision: AnswerRule = AnswerRule()
+    serving: Serving = Serving()
 
     @property
     def stored_content(self) -> dict[str, Any]:

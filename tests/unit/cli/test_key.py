@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.cli.app import main
-from closedloop.operations.api_keys import add_key, read_keys
+from closedloop.operations.api_keys import Role, add_key, read_keys
 
 USE_CASE = Path(__file__).resolve().parents[3] / "data" / "streamflow" / "loop.toml"
 
@@ -68,6 +68,27 @@ def test_keys_are_listed_and_removed_by_name(
     assert "refuses every request" in capsys.readouterr().err
 
 
+def test_a_key_has_a_role(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The role is what was asked for, a client's without one, and listed; the note says where each
+    is used. A key of a file from before there were roles is a client's."""
+    notes = []
+    for typed in (["shop"], ["wall", "--role", "viewer"], ["anna", "--role", "operator"]):
+        assert main(["key", "add", *typed], os.environ) == 0
+        notes.append(" ".join(capsys.readouterr().err.split()))
+    assert "Authorization: Bearer KEY" in notes[0]
+    assert "log in on the page" in notes[1]
+    assert "Authorization" not in notes[1]
+    assert all(word in notes[2] for word in ("log in on the page", "Authorization: Bearer KEY"))
+    assert main(["key", "list"], os.environ) == 0
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["shop", "client"], ["wall", "viewer"], ["anna", "operator"]]
+    file = home / "api_keys.json"
+    content = json.loads(file.read_text())
+    del content["keys"][2]["role"]
+    file.write_text(json.dumps(content))
+    assert [key.role for key in read_keys(file)] == [Role.CLIENT, Role.VIEWER, Role.CLIENT]
+
+
 def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CLOSEDLOOP_API_KEYS_FILE is where the keys are; a link to the file stays a link."""
     (tmp_path / "real.json").write_text(json.dumps({"keys": []}))
@@ -88,6 +109,9 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("key remove other", 1, ["closedloop key list"]),
         ("key list shop", 2, ["no name", "leave it out"]),
         ("key rotate shop", 2, ["add, list, remove", "rotate"]),
+        ("key add anna --role boss", 1, ["client, viewer, operator", "'boss'"]),
+        ("key remove shop --role viewer", 2, ["no role", "leave it out"]),
+        ("key list --role viewer", 2, ["no role"]),
     ],
 )
 def test_a_mistake_is_said_and_changes_nothing(
@@ -111,6 +135,7 @@ def test_a_mistake_is_said_and_changes_nothing(
         '{"keys": [{"name": "x"}]}',
         '{"keys": [{"name": "x", "sha256": "00", "added": ""}]}',
         '{"keys": 3}',
+        f'{{"keys": [{{"name": "x", "sha256": "{"0" * 64}", "added": "", "role": "boss"}}]}}',
     ],
 )
 def test_a_damaged_file_is_named_and_left_alone(
