@@ -8,9 +8,11 @@ import pytest
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.deciding_measure import Measured
+from closedloop.decisions.moved_outside import MovedEvidence, decide_moved
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine, decide_release
+from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
@@ -162,6 +164,8 @@ TABLE = [
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_010", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
 ]
 # fmt: on
 
