@@ -49,9 +49,9 @@ def create_app(
     answer_without_records: bool = False,
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
-    live: what_was_live.Questions | None = None,
     shadow: LiveShadow | None = None,
     page_url: str | None = None,
+    live: what_was_live.Questions | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Literal
 
 from prefect import flow, tags, task
@@ -11,12 +10,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
-from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
+from closedloop.registry.runs import PRUNED_REPORT
 from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
+from closedloop.turn.kept_evidence import keep_evidence
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
@@ -39,31 +39,8 @@ def look_at_window(history: History[Loop]) -> Observation:
 @task(name="keep the report", cache_policy=NO_CACHE, persist_result=False)
 def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
     """Log what was measured, and Evidently's page, to MLflow; returns where they are."""
-    registry, details = history.loop.registry, seen.details
-    found = {
-        "drift_share": details.drift.drift_share if details.drift else None,
-        "realised_auc": details.realised.realised_auc if details.realised else None,
-        "estimated_auc": details.estimate.estimated_auc if details.estimate else None,
-    }
-    metrics = {name: value for name, value in found.items() if value is not None}
-    facts = json.dumps(asdict(seen.evidence), indent=1)
-    files: dict[str, str | bytes] = {
-        "evidence.json": facts,
-        **({REPORT: seen.report} if seen.report else {}),
-    }
-    tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if seen.report else {})}
-    run_id = registry.log_run(
-        history.key("retraining"),
-        f"monitor {history.window}",
-        metrics=metrics,
-        parameters={"window": history.window},
-        tags=tags,
-        data={history.window: history.read(history.window).facts.digest},
-        files=files,
-    )
-    registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
-    page = registry.run_link(run_id, history.loop.mlflow_ui)
-    return RunFacts(run_id, f"{page}/{REPORT}" if seen.report else page)
+    kept, flow_run = keep_evidence(history, seen), this_run()
+    return kept if flow_run is None else replace(kept, flow_run=str(flow_run.id))
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)

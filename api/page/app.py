@@ -61,6 +61,7 @@ def create_page(
         routes=[
             Route("/alive", _say_alive, methods=["GET"]),
             Route("/page.css", _file("page.css", "text/css"), methods=["GET"]),
+            Route("/charts.css", _file("charts.css", "text/css"), methods=["GET"]),
             Route("/icon.svg", _file("icon.svg", "image/svg+xml"), methods=["GET"]),
             *login_routes(desk),
             *(Route(view.path, _show_view(desk, view), methods=["GET"]) for view in VIEWS),

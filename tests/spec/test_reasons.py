@@ -161,6 +161,8 @@ TABLE = [
     (Action.ESCALATE, decide_retraining(retraining(quarantined="month_009", quarantined_because="AUC 0.21 is far below"), USUAL),
      "month_009 is kept out of training, its labels look wrong: AUC 0.21 is far below. The next labelled window decides "
      "whether the change is real, or a person: closedloop quarantine release month_009"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_009", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from closedloop.cli.decision_view import brief_reason
 from closedloop.cli.plain_text import plain
 from closedloop.storage.entry import Entry
 from closedloop.turn.live_at import LiveAt, live_at, name_decider, read_moment
 from closedloop.turn.open import Loop
 from closedloop.turn.prediction_origin import PredictionOrigin, Training, find_origin
+from closedloop.views.words import brief_reason
 
 _SHOWN = 8
 

@@ -9,8 +9,10 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -22,8 +24,8 @@ from closedloop.bundle.explaining import ExplainProcess
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.own_code import allow_own_code
 from closedloop.bundle.trial import load_tried
-from closedloop.cli.ready_service import wait_until_ready
 from closedloop.cli.shadow_service import open_shadow
+from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.operations.access.server import listen
 from closedloop.records.store import Records
@@ -41,6 +43,8 @@ from closedloop.use_case.loop_toml import load_use_case
 if TYPE_CHECKING:
     from api.guard.keys import Keys
     from api.guard.middleware import ServiceApp
+
+START_SECONDS = 60.0
 
 
 def build_service(
@@ -104,14 +108,7 @@ def build_service(
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
-        settings.max_body_bytes,
-        settings.max_waiting_requests,
-        settings.request_seconds,
-        settings.max_header_bytes,
-        settings.header_seconds,
-        settings.stall_seconds,
-        settings.keep_alive_seconds,
-        settings.max_connections,
+        **{each.name: getattr(settings, each.name) for each in fields(RequestLimits)}
     )
     records = Records(engine, sync=settings.records_sync)
     return create_app(
@@ -125,9 +122,9 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
-        live=LiveQuestions(journal, records, use_case.name, reader.origin),
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
+        live=LiveQuestions(journal, records, use_case.name, reader.origin),
     )
 
 
@@ -269,9 +266,31 @@ def serving(use_case: UseCase, settings: Settings, host: str, port: int) -> Iter
     thread.start()
     address = f"http://{host}:{listening.getsockname()[1]}"
     try:
-        wait_until_ready(address)
+        _wait_until_ready(address)
         yield address
     finally:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+def _wait_until_ready(address: str) -> None:
+    import urllib.error
+    import urllib.request
+
+    deadline, got = time.monotonic() + START_SECONDS, "no answer"
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            got = error.read().decode()[:300]
+        except (urllib.error.URLError, OSError) as error:
+            got = str(error)
+        time.sleep(0.05)
+    raise ClosedLoopError(
+        where=f"API at {address}",
+        wanted="a model that is ready",
+        got=got,
+        then="run: closedloop doctor",
+    )

@@ -73,11 +73,25 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What was measured against a limit, for a picture of it; None where there is no such number.
+
+    `lower` and `upper` are the bounds of the interval of `value`.
+    """
+
+    value: float | None = None
+    limit: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True)
 class Check:
     """One claim, what was wanted and what the evidence showed.
 
     `summary` is the finding in a sentence, where that says more than wanted and got. The
-    `headline` gates and notes sum up a decision in which every gate holds.
+    `headline` gates and notes sum up a decision in which every gate holds. `numbers` say the same
+    as `wanted` and `got`, where those are numbers; checks of older versions have none.
     """
 
     claim: str
@@ -87,6 +101,7 @@ class Check:
     got: str
     summary: str = ""
     headline: bool = False
+    numbers: Numbers | None = None
 
     def __str__(self) -> str:
         return self.summary or f"{self.claim}: wanted {self.wanted}, got {self.got}"
@@ -184,10 +199,11 @@ def make_check(
     *,
     summary: str = "",
     headline: bool = False,
+    numbers: Numbers | None = None,
 ) -> Check:
     """One check; `holds` is None when it could not be measured."""
     outcome = Outcome.UNKNOWN if holds is None else Outcome.HOLDS if holds else Outcome.FAILS
-    return Check(claim, outcome, role, wanted, got, summary, headline)
+    return Check(claim, outcome, role, wanted, got, summary, headline, numbers)
 
 
 def request_check(what: str, by: str | None = None, why: str | None = None) -> Check:

@@ -252,10 +252,10 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
-    registry: RegistryPolicy = field(default_factory=RegistryPolicy, metadata=ADDED_LATER)
-    """What happens to a production that somebody moved outside of closedloop."""
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy, metadata=ADDED_LATER)
     """How a candidate may answer what clients have asked."""
+    registry: RegistryPolicy = field(default_factory=RegistryPolicy, metadata=ADDED_LATER)
+    """What happens to a production that somebody moved outside of closedloop."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.

@@ -25,6 +25,7 @@ from closedloop.records.request import AnsweredRequest, from_json, name_predicti
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
+from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
@@ -168,6 +169,16 @@ class Records:
                 int(connection.execute(answered).scalar_one()),
                 connection.execute(labelled).scalar_one(),
             )
+
+    def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
+        """As `records.traffic.count_days`."""
+        with self._reading("count predictions") as connection:
+            return count_days(connection, use_case, since)
+
+    def label_delay(self, use_case: str) -> LabelDelay | None:
+        """As `records.traffic.measure_label_delay`."""
+        with self._reading("look for labels") as connection:
+            return measure_label_delay(connection, use_case)
 
     def find_answer(self, id: str, use_case: str) -> FoundAnswer:
         """The request that a prediction was part of; raises UnknownPrediction for another id."""

@@ -262,7 +262,11 @@ class History(Generic[P]):
                 latest[judged] = facts.realised_auc
         return tuple(latest[judged] for judged in sorted(latest))
 
-    def state(self) -> LoopState:
-        """Where the loop stood before this turn; what a person accepted is where it began."""
+    def state(self, now: int | None = None) -> LoopState:
+        """Where the loop stood before this turn; what a person accepted is where it began.
+
+        `now` is the index of another window than the current one, which may be yet to come.
+        """
         entries = [entry for entry in self.entries if entry.id >= (self._accepted or 0)]
-        return read_state(entries, self.production, self.previous, self.place, self.index)
+        now = self.index if now is None else now
+        return read_state(entries, self.production, self.previous, self.place, now)

@@ -93,7 +93,7 @@ def test_the_schedule_can_look_at_the_records() -> None:
             replace(use_case, schedule=replace(use_case.schedule, source="records")),
         )
     ]
-    assert told == [["windows"] + [None] * 4, ["records"] + [None] * 4]
+    assert told == [["windows"] + [None] * 5, ["records"] + [None] * 5]
 
 
 @pytest.mark.slow

@@ -123,7 +123,10 @@ def test_a_version_agrees_with_itself(turned: Turned) -> None:
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("hang", "none within 1 seconds"), ("die", "a process that ended by SIGKILL")],
+    [
+        pytest.param("hang", "none within 1 seconds", marks=pytest.mark.nightly),
+        ("die", "a process that ended by SIGKILL"),
+    ],
 )
 def test_a_candidate_that_hangs_or_dies_is_found_and_ended(
     turned: Turned, how: str, told: str
