@@ -47,6 +47,7 @@ def accept_as_it_is(loop: Loop) -> Entry:
         entry = _accept(loop, "go on from what is there now", told)
         if fault is not None:
             loop.journal.chain_all(loop.use_case.name)
+        loop.registry.keep_head(loop.journal.read_head(loop.use_case.name))
         return entry
 
 
