@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
+from closedloop.operations.alerts.look import note_turn
 from closedloop.registry.runs import PRUNED_REPORT
 from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
@@ -20,6 +21,7 @@ from closedloop.turn.kept_evidence import keep_evidence
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
+from closedloop.turn.watch_served import watch_served
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
@@ -27,6 +29,7 @@ from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.telling import telling
 from flows.train_and_compare_flow import train_and_compare_flow
 
 
@@ -44,6 +47,7 @@ def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
+@telling
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
@@ -64,11 +68,16 @@ def monitor_flow(
         cancel_missed_runs()
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
+    if (back := watch_served(loop)) is not None:
+        publish(loop, back)
+        return back.id
     with loop.lock("monitor"):
         history = begin_turn(loop, window, act=carry_out_decision)
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )
+    with best_effort("note that a turn ended"):
+        note_turn(loop)
     publish(loop, entry)
     if run is not None and run.deployment_id is not None:
         with best_effort(LIST_CHOICES):

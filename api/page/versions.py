@@ -61,10 +61,16 @@ def gather_card(loop: Loop, asked: Mapping[str, Any]) -> dict[str, Any]:
     known, _ = list_versions(loop)
     if known is not None and number not in {facts.version for facts in known}:
         raise NotThere(f"There is no version {number}.")
+    named = [facts for facts in known or () if facts.version == number]
+    facts = {
+        "number": number,
+        "aliases": named[0].aliases if named else (),
+        "status": named[0].status if named else "",
+    }
     try:
-        return {"card": read_card(loop, number), "number": number, "problem": ""}
+        return {**facts, "card": read_card(loop, number), "problem": ""}
     except ClosedLoopError as error:
-        return {"card": None, "number": number, "problem": str(error)}
+        return {**facts, "card": None, "problem": str(error)}
 
 
 def _number(text: str) -> int:

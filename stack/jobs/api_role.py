@@ -19,6 +19,7 @@ GRANT USAGE ON SEQUENCE decisions_id_seq TO closedloop_api;
 GRANT SELECT, INSERT ON answers, answer_keys, shadow_answers TO closedloop_api;
 GRANT SELECT, INSERT, UPDATE ON answer_labels TO closedloop_api;
 GRANT SELECT, INSERT, DELETE ON record_probes TO closedloop_api;
+GRANT INSERT ON served_minutes TO closedloop_api;
 
 -- Rules for single rows bind every role but the owner.
 ALTER TABLE decisions ENABLE ROW LEVEL SECURITY;

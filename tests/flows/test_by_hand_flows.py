@@ -254,7 +254,9 @@ def test_every_parameter_of_a_form_is_described() -> None:
     from prefect.utilities.callables import parameter_schema
 
     from flows import (
+        alert_flow,
         answer_flow,
+        housekeeping_flow,
         monitor_flow,
         probation_flow,
         prune_flow,
@@ -263,12 +265,8 @@ def test_every_parameter_of_a_form_is_described() -> None:
     )
 
     for module in (
-        answer_flow,
-        monitor_flow,
-        probation_flow,
-        prune_flow,
-        rollback_flow,
-        train_and_compare_flow,
+        *(alert_flow, answer_flow, housekeeping_flow, monitor_flow, probation_flow),
+        *(prune_flow, rollback_flow, train_and_compare_flow),
     ):
         flow = getattr(module, module.__name__.rpartition(".")[2])
         silent = [

@@ -44,7 +44,6 @@ def picture(
         element("title", shown(title, 200)),
         element("desc", shown(description, 1_000)),
         *parts,
-        xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {_write(width)} {_write(height)}",
         role="img",
         aria_label=shown(f"{title}. {description}", 1_000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from closedloop.bundle.loaded import LoadedVersion
@@ -34,6 +35,7 @@ class MemoryRegistry:
             "",
             val_auc_error=facts.val_auc_error,
             measured=facts.measured,
+            learnt=json.dumps(facts.digests) if facts.digests else "",
         )
         return number
 

@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    alert,
     approve,
     backtest,
     card,
@@ -30,6 +31,7 @@ from closedloop.cli import (
     monitor,
     page,
     predict,
+    probation,
     promote,
     prune,
     quarantine,
@@ -56,9 +58,9 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
-    *(approve, reject, quarantine, promote, rollback, accept),
+    *(approve, reject, quarantine, promote, probation, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -99,7 +99,7 @@ def show_decision(
     """
     decision = entry.decision
     version = f", version {decision.version}" if decision.version is not None else ""
-    outcome = entry.outcome or "not carried out yet"
+    outcome = entry.outcome or ("open" if is_open(entry) else "not carried out yet")
     title = (
         f"decision {entry.id}: {coloured(decision.action.value)} "
         f"({decision.kind.value}, {plain(decision.window)}{version}, {outcome})"

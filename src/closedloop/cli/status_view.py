@@ -17,6 +17,7 @@ from closedloop.decisions.policy import PromotionPolicy
 from closedloop.decisions.reference import reference_falls, tell_fall
 from closedloop.errors import name_some
 from closedloop.operations.access.servers_file import RunningServer
+from closedloop.operations.housekeeping import read_housekeeping
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
     EstimateFacts,
@@ -29,6 +30,7 @@ from closedloop.turn.agreement import find_disagreement
 from closedloop.turn.approval import read_waits
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
+from closedloop.turn.probation_standing import describe_probation, read_probation
 from closedloop.turn.without_labels import tell_estimates
 from closedloop.views.waiting import find_unfinished
 from closedloop.views.words import brief_reason
@@ -51,6 +53,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "disagreement": str(disagreement) if disagreement else None,
         "damaged": list(loop.journal.read_chain(loop.use_case.name).faults),
         "kept_out": read_kept_out(entries),
+        "probation": None if disagreement else describe_probation(read_probation(loop)),
         "reference": _reference(versions, loop.use_case.policy.promotion),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
         if decided
@@ -58,6 +61,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "without_labels": _estimates(entries, loop.registry.production()),
         "open_decisions": find_unfinished(entries),
         "records": {"predictions": records.predictions, "labels": records.labels},
+        "housekeeping": read_housekeeping(loop).as_json(),
         "standstill": find_standstill(loop.use_case.name, loop.settings.home_folder, environment),
     }
 
@@ -140,6 +144,8 @@ def show_status(
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:
         line(plain(kept["told"]), "yellow")
+    for told in (facts.get("probation") or {}).get("told", ()):
+        line(plain(told))
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
         measure = MEASURES[reference["measure"]]
@@ -159,6 +165,8 @@ def show_status(
             line(f"{plain(estimates['window'])}: {plain(sentence)}")
     for number in facts["open_decisions"]:
         line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
+    for sentence in facts["housekeeping"]["told"]:
+        line(plain(sentence))
     for sentence in facts["standstill"] or ():
         line(plain(sentence), "yellow")
     for name, server in (running or {}).items():

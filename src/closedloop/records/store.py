@@ -23,6 +23,13 @@ from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
 from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
+from closedloop.records.served import (
+    ServedMinute,
+    ServedTotal,
+    delete_served,
+    read_served,
+    write_served,
+)
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
 from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
@@ -205,7 +212,25 @@ class Records:
             with self._transaction("delete old predictions") as connection:
                 rows = delete_some(connection, use_case, moment)
             deleted, held_seconds = deleted + rows, time.monotonic() - began
+        with self._transaction("delete old counts of calls") as connection:
+            delete_served(connection, use_case, moment)
         return deleted
+
+    def add_served(self, use_case: str, minutes: Sequence[ServedMinute]) -> None:
+        """Write down how the model of each version did, by the minute."""
+        with self._transaction("count calls") as connection:
+            write_served(connection, use_case, minutes)
+
+    def read_served(
+        self,
+        use_case: str,
+        version: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> ServedTotal:
+        """How the model of a version did in the minutes since <= minute < until."""
+        with self._reading("read counts of calls") as connection:
+            return read_served(connection, use_case, version, since, until)
 
     def newest_labelled(self, use_case: str) -> datetime | None:
         """When the newest request with a label was answered; None if there is none."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.decisions.rollback_evidence import Served
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
 from closedloop.turn.compute import Compute
@@ -76,6 +77,11 @@ class Parts(Protocol):
     @property
     def compute(self) -> Compute:
         """Who does the costly steps."""
+
+    def served(
+        self, production: int | None, previous: int | None
+    ) -> tuple[Served | None, Served | None]:
+        """What the service noted of both since the promotion and before it; None where nothing."""
 
 
 P = TypeVar("P", bound=Parts, covariant=True)

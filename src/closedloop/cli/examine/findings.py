@@ -30,6 +30,7 @@ from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
 from closedloop.cli.plain_text import plain
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.alerts.overview import describe_alerts
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
 from closedloop.turn.open import Loop, open_loop
@@ -88,6 +89,7 @@ def examine(
             _try("tables", lambda: _tables(loop)),
             _try("past windows", lambda: describe_past_windows(loop)),
             _try("journal", lambda: describe_journal(loop)),
+            _try("alerts", lambda: describe_alerts(loop)),
             _try("MLflow", lambda: describe_registry(loop)),
         ]
         standstill = find_standstill(loop.use_case.name, settings.home_folder, environment)
