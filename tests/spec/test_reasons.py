@@ -176,6 +176,8 @@ TABLE = [
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_010", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
 ]
 # fmt: on
 
