@@ -72,9 +72,12 @@ def observe_window(history: History[Parts]) -> Observation:
 
     answers = look_at_answers(history, state)
     # A production that cannot answer these rows is measured no further: the turn shall go back.
-    unusable = answers is not None and answers.production.unusable
-    asked = history.bundle is not None and not unusable
-    drift, report = measure_window_drift(history, window) if asked else (None, None)
+    unusable = answers is not None and bool(answers.production.unusable)
+    drift, report = (
+        (None, None)
+        if unusable or history.bundle is None
+        else measure_window_drift(history, window)
+    )
     realised = Realised((), None) if unusable else judge_production(history, state)
     suspect = realised.quarantine
     if suspect is not None and suspect.action is not Action.QUARANTINE:
