@@ -72,9 +72,10 @@ def observe_window(history: History[Parts]) -> Observation:
 
     answers = look_at_answers(history, state)
     # A production that cannot answer these rows is measured no further: the turn shall go back.
-    asked = history.bundle is not None and not (answers and answers.production.unusable)
+    unusable = bool(answers and answers.production.unusable)
+    asked = history.bundle is not None and not unusable
     drift, report = measure_window_drift(history, window) if asked else (None, None)
-    realised = judge_production(history, state) if asked else Realised((), None)
+    realised = Realised((), None) if unusable else judge_production(history, state)
     suspect = realised.quarantine
     if suspect is not None and suspect.action is not Action.QUARANTINE:
         suspect = None
