@@ -19,7 +19,7 @@ from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
-from api.metrics.served import NoteServed, ServedNotes
+from api.metrics.calls_noted import NoteServed, ServedNotes
 from api.metrics.service import Metrics
 from api.model.follower import Follower
 from api.openapi import add_documentation_page, document_live_model

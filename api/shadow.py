@@ -7,7 +7,7 @@ from api.model.answer import Answered
 from api.model.live import Production
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
-from closedloop.records.served import ServedCounts
+from closedloop.records.call_counts import ServedCounts
 from closedloop.records.shadow import RecordedRequest
 from closedloop.shadow.live import LiveShadow
 

@@ -18,7 +18,7 @@ from api.model.live import Production
 from api.predict.record_first import RecordFirst
 from api.refusal import Refusal
 from api.rows.rows import Rows
-from closedloop.records.served import ServedCounts
+from closedloop.records.call_counts import ServedCounts
 
 _LOG = logging.getLogger("closedloop.service")
 SMALL = 32_768  # bytes; a larger body is answered in a thread

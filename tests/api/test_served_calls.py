@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from api.metrics.served import ServedNotes
+from api.metrics.calls_noted import ServedNotes
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.errors import StoreError
-from closedloop.records.served import ServedMinute
+from closedloop.records.call_counts import ServedMinute
 
 pytestmark = pytest.mark.slow
 

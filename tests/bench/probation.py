@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -45,10 +46,11 @@ class Watched:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(prog="bench-probation", description=__doc__)
+    beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
     parser.add_argument(
         "--streams",
         type=Path,
-        default=ROOT.parent / "shared" / "data" / "streams",
+        default=Path(beside),
         help="a folder of NAME.parquet with the columns window and target",
     )
     parser.add_argument(

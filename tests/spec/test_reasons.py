@@ -147,7 +147,7 @@ TABLE = [
     (Action.KEEP, decide_rollback(rollback(None), USUAL),
      "no labelled rows yet that compare production with version 3"),
     (Action.KEEP, decide_rollback(rollback(delta(-0.05, rows=300), rarest=12), USUAL),
-     "too few labelled rows to compare with version 3: wanted 500 rows, 20 of each class, got -0.0500 [-0.0657, -0.0343] on 300 rows, "
+     "too few labelled rows to compare with version 3: wanted 500 rows, 20 of each class, got -0.0500 [-0.0656, -0.0344] on 300 rows, "
      "12 of the rarest class"),
     (Action.ROLLBACK, decide_rollback(rollback(None, served=Served(4, 300, 60, 2.0), served_before=Served(3, 900, 9, 2.0)), USUAL),
      "production fails more often than version 3: 60 of 300 calls, version 3 9 of 900"),
@@ -176,6 +176,8 @@ TABLE = [
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_010", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
 ]
 # fmt: on
 

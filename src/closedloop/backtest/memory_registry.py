@@ -110,6 +110,12 @@ class MemoryRegistry:
             self._aliases[PREVIOUS] = previous
         return True
 
+    def kept_head(self) -> None:
+        """None: a replay has nobody who could change its journal."""
+
+    def keep_head(self, head: str) -> None:
+        """Nothing is kept."""
+
     def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Mark a candidate as rejected; production stays as it is."""
         if number != self.production():

@@ -54,11 +54,10 @@ def add(app: typer.Typer, session: Session) -> None:
             session.show(as_json, describe_probation(found), lambda: _print(session, lines))
             return
         from closedloop.cli.decision_view import show_decision
-        from closedloop.cli.person import name_person
         from closedloop.turn.probation_end import end_probation
 
         with session.working("ending the probation ..."):
-            entry = end_probation(loop, by=name_person(), reason=reason)
+            entry = end_probation(loop, by=session.person, reason=reason)
         session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))
 
 

@@ -33,8 +33,10 @@ class AnswersSeen:
 
 @dataclass(frozen=True)
 class Served:
-    """What the service noted of one version: calls of its model, failed ones, and how long one
-    took in the median; None without a call that was answered."""
+    """What the service noted of one version: calls of its model, and how many of them failed.
+
+    `median_ms` is what one took in the median; None without a call that was answered.
+    """
 
     version: int
     calls: int

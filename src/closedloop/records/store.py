@@ -19,17 +19,17 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from closedloop.records.found_answer import FoundAnswer, find_answer
-from closedloop.records.labels import Label, name_predictions, write_labels
-from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
-from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
-from closedloop.records.served import (
+from closedloop.records.call_counts import (
     ServedMinute,
     ServedTotal,
     delete_served,
     read_served,
     write_served,
 )
+from closedloop.records.found_answer import FoundAnswer, find_answer
+from closedloop.records.labels import Label, name_predictions, write_labels
+from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
+from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
 from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay

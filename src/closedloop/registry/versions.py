@@ -27,6 +27,8 @@ PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
 # The id of the decision that last made a version production, or rejected it.
 DECISION = "closedloop.decision"
+# On the model: the newest hash of the journal's chain when a decision was carried out last.
+HEAD = "closedloop.journal"
 # The files are being deleted, or are gone: such a version cannot be loaded any more.
 PRUNING, PRUNED = "pruning", "pruned"
 

@@ -22,8 +22,7 @@ _QUANTILES = np.linspace(0.0005, 0.9995, 1000)
 
 
 def on_probation(history: History[Parts], state: LoopState) -> bool:
-    """Whether the watch after a promotion goes on: until then a second model is loaded and asked,
-    and not longer."""
+    """Whether the watch after a promotion goes on: only then is a second model loaded and asked."""
     since = None if state.promoted_at is None else history.index - state.promoted_at
     rules = history.loop.use_case.policy.rollback
     return since is not None and 1 <= since <= rules.probation_windows and bool(state.previous)

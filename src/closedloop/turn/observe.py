@@ -72,7 +72,7 @@ def observe_window(history: History[Parts]) -> Observation:
 
     answers = look_at_answers(history, state)
     # A production that cannot answer these rows is measured no further: the turn shall go back.
-    unusable = bool(answers and answers.production.unusable)
+    unusable = answers is not None and answers.production.unusable
     asked = history.bundle is not None and not unusable
     drift, report = measure_window_drift(history, window) if asked else (None, None)
     realised = Realised((), None) if unusable else judge_production(history, state)

@@ -45,6 +45,12 @@ class Models(Protocol):
     def put_back(self, number: int, /, *, instead_of: int | None, previous: int | None) -> bool:
         """Move the aliases back to where they were; False when production is at neither."""
 
+    def kept_head(self) -> str | None:
+        """The head of the journal's chain as it was kept last; None where nothing was."""
+
+    def keep_head(self, head: str, /) -> None:
+        """Keep the head of the journal's chain, beside the versions."""
+
     def reject(self, number: int, /, *, reason: str, decision: int | None = None) -> None:
         """Note that a version will not be live."""
 

@@ -13,7 +13,7 @@ from closedloop.turn.carry_out import carry_out
 from closedloop.turn.move_by_hand import find_newest_window
 from closedloop.turn.open import Loop
 from closedloop.turn.probation_standing import Standing, read_probation
-from closedloop.turn.said_by_people import MOST_OF_A_NAME, MOST_OF_A_REASON, check_said
+from closedloop.turn.who_and_why import check_name, check_reason
 
 
 def end_probation(loop: Loop, *, by: str, reason: str) -> Entry:
@@ -24,8 +24,7 @@ def end_probation(loop: Loop, *, by: str, reason: str) -> Entry:
     ended it before, which is said with their name; StoreError or UnknownRegistry when journal and
     registry disagree.
     """
-    by = check_said(by, "name", MOST_OF_A_NAME)
-    reason = check_said(reason, "reason", MOST_OF_A_REASON)
+    by, reason = check_name(by), check_reason(reason)
     with loop.lock("probation end"):
         refuse_disagreement(loop)
         found = read_probation(loop)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from closedloop.decisions.checks import Action
 from closedloop.decisions.rollback_evidence import Served
-from closedloop.records.served import next_minute
+from closedloop.records.call_counts import next_minute
 from closedloop.records.store import Records
 from closedloop.storage.journal import Journal
 from closedloop.turn.moved_aliases import KINDS, last_settled

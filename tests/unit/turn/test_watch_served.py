@@ -10,7 +10,7 @@ from math import inf
 import pytest
 
 from closedloop.decisions.checks import Action
-from closedloop.records.served import ServedCounts, next_minute
+from closedloop.records.call_counts import ServedCounts, next_minute
 from closedloop.records.store import Records
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.probation_end import end_probation

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from closedloop.errors import StoreError
-from closedloop.records.served import ServedCounts, ServedMinute
+from closedloop.records.call_counts import ServedCounts, ServedMinute
 
 NoteServed = Callable[[Sequence[ServedMinute]], object]
 _LOG = logging.getLogger("closedloop.service")

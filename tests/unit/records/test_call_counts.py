@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from closedloop.records.served import (
+from closedloop.records.call_counts import (
     BOUNDS_MS,
     ServedCounts,
     ServedTotal,
