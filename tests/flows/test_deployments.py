@@ -96,7 +96,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     ]
     assert said[:8] == [
         "alerts/streamflow: in closedloop, 0 0 1 1 * Europe/Berlin",
-        answer,
+        "answer/streamflow: in closedloop, on request",
         "housekeeping/streamflow: in closedloop, on request",
         f"{MONITOR}: in closedloop, 30 5 * * * Europe/Berlin (paused)",
         *by_hand,
