@@ -48,6 +48,9 @@ class Shelf:
     def previous(self) -> None:
         return None
 
+    def kept_head(self) -> None:
+        return None
+
     def load(self, number: int) -> Any:
         if self.broken:
             raise ModelError(
