@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from closedloop.records.corrections import count_corrected
 from closedloop.records.labels import Label, name_predictions, write_labels
 from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
+from closedloop.records.tables import ANSWERS, LABELS, PROBES, store_error
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
@@ -86,10 +87,12 @@ class Records:
         """Close the connection that is kept for writing; writing again opens a new one."""
         self._writer.close()
 
-    def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
+    def label_many(
+        self, labels: Sequence[Label], use_case: str | None = None, *, by: str | None = None
+    ) -> int:
         """Record all labels or none; returns how many are new or corrected.
 
-        Repeating a label is no error.
+        Repeating a label is no error. `by` is the name of the key that corrects, for the history.
 
         Only predictions of `use_case` are considered; labels given by key need it. Raises
         UnknownPrediction, which names every id and key without a prediction, and LabelConflict,
@@ -102,7 +105,7 @@ class Records:
         if not (named.missing or named.corrected):
             return 0
         with self._connection("record labels", self._engine) as connection:
-            return write_labels(connection, named, self.now())
+            return write_labels(connection, named, self.now(), by)
 
     def read(
         self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
@@ -160,7 +163,7 @@ class Records:
         labelled = (
             select(func.count())
             .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
-            .where(of_use_case, LABELS.c.prediction_id.not_like(f"%{REPLACED}%"))
+            .where(of_use_case)
         )
         with self._reading("count predictions") as connection:
             return RecordCounts(
@@ -194,6 +197,13 @@ class Records:
         """When the newest request with a label was answered; None if there is none."""
         with self._reading("look for labels") as connection:
             return find_newest_labelled(connection, use_case)
+
+    def count_corrected(
+        self, use_case: str, since: datetime, until: datetime, after: datetime
+    ) -> int:
+        """How many predictions with since <= time < until had a label corrected after `after`."""
+        with self._reading("look for corrections") as connection:
+            return count_corrected(connection, use_case, since, until, after)
 
     def read_periods(
         self, use_case: str, every: Every, until: datetime, zone: tzinfo = UTC

@@ -144,7 +144,8 @@ def test_many_labels_are_few_statements_and_looked_up_before_the_write(
             lambda name: {"id": f"{name}-000000"},
         ]
         return [
-            Label(label, replace=correct, **by[place % 3](name)) for place, name in enumerate(names)
+            Label(label, replaces=correct, **by[place % 3](name))
+            for place, name in enumerate(names)
         ]
 
     if correct:
