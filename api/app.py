@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
 from api import explain
+from api.front_page import add_front_page
 from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
@@ -46,13 +47,14 @@ def create_app(
     answer_without_records: bool = False,
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
+    page_url: str | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
-    explains the scores of a version.
+    explains the scores of a version. Browsers that ask for `/` are led to `page_url`.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -87,6 +89,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     add_documentation_page(app)
+    add_front_page(app, page_url)
     app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 

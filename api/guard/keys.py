@@ -92,16 +92,19 @@ class Keys:
             return False
         return True
 
-    def find(self, secret: str) -> ApiKey | None:
-        """The key whose secret that is; None for any other text."""
+    def refresh(self) -> None:
+        """Read the file again if it has changed, at most once a second."""
         if self._now() >= self._next_look:
             self.look()
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key whose secret that is; None for any other text."""
+        self.refresh()
         return self._find(hash_key(secret.encode()))
 
     def still_knows(self, key: ApiKey) -> bool:
         """Whether a key that was found earlier is still there, with the role that it had."""
-        if self._now() >= self._next_look:
-            self.look()
+        self.refresh()
         return key in self.known
 
     def look(self) -> None:
@@ -134,7 +137,9 @@ class Keys:
         return found
 
 
-def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
+def open_keys(
+    path: Path, host: str, given: SecretStr | None = None, *, what: str = "the API"
+) -> Keys:
     """The keys of the file and of the environment, for a service that listens on `host`.
 
     Raises ClosedLoopError when other machines can reach it and there is no key.
@@ -144,7 +149,7 @@ def open_keys(path: Path, host: str, given: SecretStr | None = None) -> Keys:
     )
     if keys.wanted and not len(keys):
         raise ClosedLoopError(
-            where=f"the API on {host}",
+            where=f"{what} on {host}",
             wanted="an API key, because other machines can reach it",
             got=f"none in {path}",
             then="create one: closedloop key add NAME (or CLOSEDLOOP_API_KEY); or use 127.0.0.1",

@@ -22,8 +22,8 @@ from closedloop.operations.api_keys import ApiKey, Role
 
 _LOG = logging.getLogger("closedloop.service")
 RETRY_SECONDS = 1
-# For monitoring: without a key, answered however busy the service is.
-OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
+# For monitoring, and for people who look for the page: without a key, however busy the service is.
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
 _TRUSTED = "closedloop.trusted"
 # In the scope of a request: the ApiKey of who asks, None while no key is wanted.
 KEY = "closedloop.key"

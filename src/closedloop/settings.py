@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     mlflow_port: int = 5000
     prefect_host: str = "127.0.0.1"
     prefect_port: int = 4200
+    page_host: str = "127.0.0.1"
+    page_port: int = 8001
+    page_url: str | None = None
     allowed_hosts: str = ""
     follow_seconds: float = 0.25
     workers: int = 1
@@ -141,6 +144,16 @@ class Settings(BaseSettings):
     def api_address(self) -> str:
         """Where the API answers this machine."""
         return _address(self.host, self.port)
+
+    @property
+    def page_address(self) -> str:
+        """Where the page answers this machine."""
+        return _address(self.page_host, self.page_port)
+
+    @property
+    def page_link(self) -> str:
+        """Where people find the page, which may differ from where it answers this machine."""
+        return (self.page_url or self.page_address).rstrip("/")
 
     @property
     def mlflow_address(self) -> str:

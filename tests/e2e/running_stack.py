@@ -116,6 +116,7 @@ def start(folder: Path, ports: dict[str, int]) -> Stack:
         "CLOSEDLOOP_PORT": str(ports["API"]),
         "CLOSEDLOOP_MLFLOW_PORT": str(ports["MLFLOW"]),
         "CLOSEDLOOP_PREFECT_PORT": str(ports["PREFECT"]),
+        "CLOSEDLOOP_PAGE_PORT": str(ports["PAGE"]),
     }
     with open(folder / "up.err", "w") as errors:
         process = subprocess.Popen(

@@ -44,7 +44,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack that the tests below share; whatever happens, its processes are gone afterwards."""
     folder = tmp_path_factory.mktemp("up")
     write_customers(folder)
-    started = start(folder, free_ports("API", "MLFLOW", "PREFECT"))
+    started = start(folder, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
     try:
         wait_until_up(started)
         yield started
@@ -129,7 +129,7 @@ def test_only_who_has_the_login_is_let_in(stack: Stack) -> None:
     posted = f"{stack.address('API')}/labels"
     assert status_of(posted, {"Content-Type": "text/plain"}, b"{}") == 415
     running = find_running(stack.folder / "home")
-    assert set(running) == {"Prefect", "MLflow"}
+    assert set(running) == {"Prefect", "MLflow", "page"}
     assert (stack.folder / "home/servers.json").stat().st_mode & 0o77 == 0
     lines = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline")]
     logs = [log.read_bytes() for log in (stack.folder / "home/logs").glob("*.log")]
@@ -239,7 +239,7 @@ def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
     """Two servers on one database would hurt each other: the second command says so and starts
     nothing."""
-    second = start(stack.folder, free_ports("API", "MLFLOW", "PREFECT"))
+    second = start(stack.folder, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
     assert second.process.wait(timeout=60) == 1
     said = (stack.folder / "up.err").read_text()
     assert said.count("\n") == 1
@@ -266,7 +266,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C before everything is up ends what was started so far."""
     write_customers(tmp_path)
-    early = start(tmp_path, free_ports("API", "MLFLOW", "PREFECT"))
+    early = start(tmp_path, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
     try:
         until(lambda: (tmp_path / "home/logs/mlflow.log").exists(), "the first part's start")
         assert end(early, signal.SIGINT) == 0

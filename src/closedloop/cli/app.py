@@ -26,6 +26,7 @@ from closedloop.cli import (
     key,
     migrate,
     monitor,
+    page,
     predict,
     promote,
     prune,
@@ -53,7 +54,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

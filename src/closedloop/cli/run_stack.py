@@ -46,7 +46,11 @@ def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
     )
     logs.mkdir(parents=True, exist_ok=True)
     home = loop.settings.home_folder
-    servers = {process.name: process.server for process in processes if process.server}
+    servers = {
+        process.name: found
+        for process in processes
+        if (found := process.server or process.announced)
+    }
     with ExitStack() as stack:
         sockets = _take_ports(loop, processes, stack)
         stopping = threading.Event()
@@ -87,6 +91,7 @@ def _take_ports(
             listening = listen(process.host, process.port, then=then)
             sockets[process] = stack.enter_context(listening)
     open_keys(settings.keys_file, settings.host, settings.api_key)
+    open_keys(settings.keys_file, settings.page_host, settings.api_key, what="the page")
     return sockets
 
 

@@ -127,6 +127,7 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
+        page_url=settings.page_url,
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from closedloop.cli.page import LINK
 from closedloop.operations.access.server import make_login
 from closedloop.operations.access.servers_file import RunningServer
 from closedloop.registry.mlflow_server import server_environment
@@ -21,7 +22,8 @@ class StackProcess:
     A `server` must be up before the others are started; its `factory` makes the application that
     runs behind its login. The others have a `command`. `probe` is an address that answers 200 once
     the process is up (empty: there is none), asked with `login` where there is one. `pages` are the
-    addresses for people, by name. `variable` sets the `port` on which it listens at `host`.
+    addresses for people, by name. `variable` sets the `port` on which it listens at `host`. One
+    without a `server` may have a login of its own, which `announced` tells other commands.
     """
 
     name: str
@@ -35,6 +37,7 @@ class StackProcess:
     port: int | None = None
     variable: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    announced: RunningServer | None = None
 
 
 def list_processes(
@@ -49,6 +52,7 @@ def list_processes(
             *_mlflow(loop),
             _deployments(loop, cron, {"PREFECT_API_URL": elsewhere}),
             _api(loop),
+            _page(loop),
         )
     prefect = RunningServer(loop.settings.prefect_address, make_login(), "/deployments")
     client = client_environment(f"{prefect.address}/api", prefect.login, environment)
@@ -57,6 +61,7 @@ def list_processes(
         _prefect(loop, prefect),
         _deployments(loop, cron, client, prefect),
         _api(loop),
+        _page(loop),
     )
 
 
@@ -148,4 +153,26 @@ def _api(loop: Loop) -> StackProcess:
         host=settings.host,
         port=settings.port,
         variable="CLOSEDLOOP_PORT",
+        environment={"CLOSEDLOOP_PAGE_URL": settings.page_link},
+    )
+
+
+def _page(loop: Loop) -> StackProcess:
+    settings = loop.settings
+    page = RunningServer(settings.page_link, make_login(), "/enter")
+    return StackProcess(
+        "page",
+        [
+            *(sys.executable, "-m", "closedloop", "page"),
+            *("--use-case", str(loop.use_case.path)),
+            *("--host", settings.page_host),
+            *("--port", str(settings.page_port)),
+        ],
+        probe=f"{settings.page_address}/alive",
+        pages={"the page": page.link()},
+        host=settings.page_host,
+        port=settings.page_port,
+        variable="CLOSEDLOOP_PAGE_PORT",
+        environment={LINK: page.login.partition(":")[2]},
+        announced=page,
     )

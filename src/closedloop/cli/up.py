@@ -1,4 +1,4 @@
-"""`closedloop up`: MLflow, Prefect, the schedule and the API on one machine."""
+"""`closedloop up`: MLflow, Prefect, the schedule, the API and the page on one machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(app: typer.Typer, session: Session) -> None:
 
     @app.command(epilog="Example: closedloop up")
     def up(use_case: UseCasePath = None, every: Cron = None) -> None:
-        """Run MLflow, Prefect with the scheduled deployments, and the API, until Ctrl-C."""
+        """Run MLflow, Prefect with the scheduled deployments, API and page, until Ctrl-C."""
         loop = session.open_loop(use_case)
         from closedloop.cli.run_stack import run_stack
 

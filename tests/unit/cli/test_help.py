@@ -36,6 +36,7 @@ PROMISED = {
     "export",
     "reproduce",
     "serve",
+    "page",
     "key",
     "up",
     "deploy",

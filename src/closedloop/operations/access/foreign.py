@@ -34,10 +34,12 @@ class OwnHosts:
     """The names under which a server that listens on `host` may be asked.
 
     These are the names of loopback, `host`, the address at which a connection came in, and `more`.
-    A page that has its name point to this machine (DNS rebinding) asks for another one.
+    A page that has its name point to this machine (DNS rebinding) asks for another one. `forms` are
+    taken from pages of ours only.
     """
 
-    def __init__(self, host: str, more: Iterable[str] = ()) -> None:
+    def __init__(self, host: str, more: Iterable[str] = (), *, forms: bool = False) -> None:
+        self._forms = forms
         named = [] if host in _WILDCARDS else [host]
         self._names = frozenset(_as_host(name) for name in (*_LOOPBACK, *named, *more))
         self._asked: set[bytes] = set()
@@ -63,6 +65,8 @@ class OwnHosts:
         site = headers.get(b"sec-fetch-site")
         if site in (b"cross-site", b"same-site") and not _follows_link(scope, headers):
             return Foreign(403, "Sec-Fetch-Site: wanted a page of this server, got another one")
+        if self._forms:
+            return None
         has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
         content = headers.get(b"content-type", b"")
         if has_body and content.partition(b";")[0].strip().lower() in _FORM_TYPES:
