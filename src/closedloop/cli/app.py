@@ -20,6 +20,7 @@ from closedloop.cli import (
     doctor,
     experiment,
     export,
+    forget,
     generate,
     history,
     init,
@@ -54,7 +55,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, card),
     *(quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, upgrade, migrate, prune, forget, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

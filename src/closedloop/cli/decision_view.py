@@ -35,6 +35,7 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
     "accept": "yellow",
+    "forget": "yellow",
 }
 BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.

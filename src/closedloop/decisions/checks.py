@@ -37,7 +37,8 @@ class Kind(StrEnum):
     """What a decision is about.
 
     SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
-    goes on from what registry and journal hold now.
+    goes on from what registry and journal hold now. ERASURE tells that one person's rows were
+    removed from the records.
     """
 
     RETRAINING = "retraining"
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     QUARANTINE = "quarantine"
     SERVING = "serving"
     ACCEPTANCE = "acceptance"
+    ERASURE = "erasure"
 
 
 class Action(StrEnum):
@@ -64,6 +66,7 @@ class Action(StrEnum):
     RELEASE = "release"
     SERVE = "serve"
     ACCEPT = "accept"
+    FORGET = "forget"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,13 @@ def period_of_window(window: str, use_case: UseCase) -> tuple[datetime, datetime
     return None if start is None or every is None else (start, end_of(start, every, zone))
 
 
+def name_windows(use_case: UseCase, moments: Iterable[datetime]) -> tuple[str, ...]:
+    """The windows of records in which these moments are, in time order."""
+    every, zone = length_of_windows(use_case), zone_of(use_case.source)
+    starts = sorted({start_of(moment, every, zone) for moment in moments})
+    return tuple(f"{PREFIX}{name_of(start, every, zone)}" for start in starts)
+
+
 def count_corrected(
     records: Records, use_case: UseCase, windows: Iterable[str], after: datetime
 ) -> int:

@@ -13,18 +13,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.records.corrections import count_corrected
+from closedloop.records.erasure import (
+    FoundRows,
+    erase_labels,
+    erase_some,
+    find_rows,
+    overwrite_deleted,
+    wipe,
+)
 from closedloop.records.labels import Label, name_predictions, write_labels
-from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
+from closedloop.records.reading import count_rows_and_labels, read_rows
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, LABELS, PROBES, store_error
+from closedloop.records.tables import ANSWERS, PROBES, store_error
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
@@ -115,61 +124,13 @@ class Records:
         Columns: the key (if the use case has one; the prediction's id where none was sent), the
         features as they were sent, and the target, None where no label is known.
         """
-        conditions = [ANSWERS.c.use_case == use_case.name]
-        if since is not None:
-            conditions.append(ANSWERS.c.at >= since)
-        if until is not None:
-            conditions.append(ANSWERS.c.at < until)
-        answers = select(
-            ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features, ANSWERS.c.row_keys
-        ).where(*conditions)
-        labels = (
-            select(LABELS.c.prediction_id, LABELS.c.label)
-            .join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
-            .where(*conditions)
-        )
-        names = [
-            *([] if use_case.key is None else [use_case.key]),
-            *use_case.columns,
-            use_case.target.column,
-        ]
-        frame: dict[str, list[Any]] = {name: [] for name in names}
-        columns = [(name, frame[name].extend) for name in use_case.columns]
         with self._reading("read predictions") as connection:
-            # A server would otherwise send the whole answer before the first row is read.
-            connection = connection.execution_options(stream_results=True)
-            known = {row.prediction_id: row.label for row in connection.execute(labels)}
-            for request, rows, features, row_keys in connection.execute(
-                answers.order_by(ANSWERS.c.at, ANSWERS.c.request)
-            ):
-                ids = [name_prediction(request, row) for row in range(rows)]
-                if use_case.key is not None:
-                    keys = read_column(from_json(row_keys or "null"), rows)
-                    frame[use_case.key] += [
-                        id if key is None else key for id, key in zip(ids, keys, strict=True)
-                    ]
-                written = from_json(features)
-                for name, extend in columns:
-                    extend(read_column(written.get(name), rows))
-                frame[use_case.target.column] += [known.get(id) for id in ids]
-        import pandas as pd
-
-        return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
+            return read_rows(connection, use_case, since, until)
 
     def count(self, use_case: str) -> RecordCounts:
         """How many predictions and labels a use case has."""
-        of_use_case = ANSWERS.c.use_case == use_case
-        answered = select(func.coalesce(func.sum(ANSWERS.c.rows), 0)).where(of_use_case)
-        labelled = (
-            select(func.count())
-            .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
-            .where(of_use_case)
-        )
         with self._reading("count predictions") as connection:
-            return RecordCounts(
-                int(connection.execute(answered).scalar_one()),
-                connection.execute(labelled).scalar_one(),
-            )
+            return RecordCounts(*count_rows_and_labels(connection, use_case))
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""
@@ -192,6 +153,35 @@ class Records:
                 rows = delete_some(connection, use_case, moment)
             deleted, held_seconds = deleted + rows, time.monotonic() - began
         return deleted
+
+    def find_rows(self, use_case: str, key: str) -> FoundRows:
+        """The rows that were answered for a key, with their labels; changes nothing."""
+        with self._reading("look for rows of a key") as connection:
+            return find_rows(connection, use_case, key)
+
+    def erase(self, use_case: str, key: str) -> int:
+        """Erase all rows of a key, with their labels and what these were; returns how many.
+
+        It takes many transactions, as `delete_before` does. Rows that are recorded meanwhile are
+        erased, too. On SQLite their bytes are overwritten, for which the file is rewritten; raises
+        StoreError when that cannot be finished: the same call does it then.
+        """
+        erased: list[str] = []
+        while True:
+            began = time.monotonic()
+            with self._connection("erase rows", self._engine) as connection:
+                overwrite_deleted(connection)
+                with connection.begin():
+                    ids = erase_some(connection, use_case, key)
+            if not ids:
+                break
+            erased += ids
+            time.sleep(time.monotonic() - began)
+        with self._transaction("erase labels") as connection:
+            erase_labels(connection, erased)
+        with self._connection("overwrite what was erased", self._engine):
+            wipe(self._engine)
+        return len(erased)
 
     def newest_labelled(self, use_case: str) -> datetime | None:
         """When the newest request with a label was answered; None if there is none."""
@@ -246,14 +236,3 @@ class Records:
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._tables_exist = False  # the database that comes back may be a new, empty one
             raise store_error(doing, error) from error
-
-
-def _raw_column(values: list[Any]) -> pd.Series[Any]:
-    """Numbers as float, anything else unchanged, with None for null."""
-    import pandas as pd
-
-    if any(value is not None for value in values) and all(
-        value is None or isinstance(value, float) for value in values
-    ):
-        return pd.Series(values, dtype=float)
-    return pd.Series(values, dtype=object)

@@ -43,6 +43,7 @@ PROMISED = {
     "upgrade",
     "migrate",
     "prune",
+    "forget",
 }
 FOR_PROGRAMS = {
     "doctor",
@@ -64,6 +65,7 @@ FOR_PROGRAMS = {
     "upgrade",
     "migrate",
     "prune",
+    "forget",
 }
 ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade", "deploy"}
 

@@ -23,6 +23,7 @@ from closedloop.cli.examine.leaks import describe_single_columns
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
 from closedloop.cli.plain_text import plain
+from closedloop.decisions.checks import Kind
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
@@ -195,6 +196,18 @@ def _journal(loop: Loop) -> str:
             wanted="every decision carried out",
             got=f"decision {', '.join(undone)} not carried out",
             then="finish what was interrupted: closedloop monitor",
+        )
+    begun = [
+        str(entry.id)
+        for entry in entries
+        if entry.decision.kind is Kind.ERASURE and entry.outcome is None
+    ]
+    if begun:
+        raise ClosedLoopError(
+            where="journal",
+            wanted="every erasure finished",
+            got=f"decision {', '.join(begun)} not carried out",
+            then="run closedloop forget once more with the same key",
         )
     chain, address = (
         loop.journal.read_chain(loop.use_case.name),

@@ -50,6 +50,7 @@ def copy_records(
             missing = _missing(target, group) if there else group
             if write and missing:
                 records.append(_read_requests(source, missing))
+                _copy_forgotten(source, target, [request for request, _ in missing])
             rows += sum(number for _, number in missing)
             labels += _copy_labels(
                 source, target, [request for request, _ in group], there=there, write=write
@@ -116,6 +117,19 @@ def _read_requests(source: Engine, group: Group) -> list[AnsweredRequest]:
         )
         for row in rows
     ]
+
+
+def _copy_forgotten(source: Engine, target: Engine, requests: Sequence[str]) -> None:
+    """Which rows of these requests were erased: their values came along as null."""
+    query = select(ANSWERS.c.request, ANSWERS.c.forgotten).where(ANSWERS.c.request.in_(requests))
+    found = _ask(source, query.where(ANSWERS.c.forgotten.is_not(None)))
+    try:
+        with target.begin() as connection:
+            for row in found:
+                this = update(ANSWERS).where(ANSWERS.c.request == row.request)
+                connection.execute(this.values(forgotten=row.forgotten))
+    except SQLAlchemyError as error:
+        raise store_error("copy answers", error) from error
 
 
 def _copy_labels(
