@@ -28,8 +28,10 @@ from api.predict.record_first import RecordFirst
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import FAULTS, build_router, describe_predict
+from api.shadow import ShadowedPredictor, ShadowMetrics
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.records.queue import RecordQueue, Store
+from closedloop.shadow.live import LiveShadow
 
 MAX_ROWS = 10_000
 _REFRESH_SECONDS = 1.0
@@ -47,6 +49,7 @@ def create_app(
     answer_without_records: bool = False,
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
+    shadow: LiveShadow | None = None,
     page_url: str | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
@@ -54,7 +57,8 @@ def create_app(
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
-    explains the scores of a version. Browsers that ask for `/` are led to `page_url`.
+    explains the scores of a version. `shadow` is asked what production has answered. Browsers that
+    ask for `/` are led to `page_url`.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -64,6 +68,9 @@ def create_app(
     metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     predictor = Predictor(production, record_first, metrics)
+    if shadow is not None:
+        ShadowMetrics(metrics, shadow)
+        predictor = ShadowedPredictor(production, record_first, metrics, shadow)
     endpoint = PredictEndpoint(predictor, max_rows)
     explanations = explain.Explanations(
         production, open_explainer, max_rows=max_explained_rows, seconds=limits.request_seconds
@@ -72,7 +79,7 @@ def create_app(
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations),
+        lifespan=_lifespan(follower, queue, metrics, connections, explanations, shadow),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -105,6 +112,7 @@ def _lifespan(
     metrics: Metrics,
     connections: Connections,
     explanations: explain.Explanations,
+    shadow: LiveShadow | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
 
@@ -115,6 +123,8 @@ def _lifespan(
         await run_in_threadpool(follower.follow_once)
         follower.start()
         queue.start()
+        if shadow is not None:
+            shadow.start()
         refreshing = asyncio.create_task(_refresh(metrics, connections))
         try:
             yield {"connections": connections}  # for the server's protocol
@@ -122,6 +132,8 @@ def _lifespan(
             refreshing.cancel()
             follower.stop()
             await run_in_threadpool(explanations.close)
+            if shadow is not None:
+                await run_in_threadpool(shadow.close)
             await run_in_threadpool(queue.close)  # records everything it accepted
 
     return lifespan

@@ -9,6 +9,7 @@ from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
 from closedloop.turn.card import carry_out_with_card
 from closedloop.turn.open import Loop
+from closedloop.turn.waiting_decisions import is_open
 from flows.best_effort import best_effort
 
 
@@ -39,4 +40,19 @@ def describe(entry: Entry) -> str:
     about = f"{decision.kind.value}, {as_markdown(decision.window)}, version {decision.version}"
     head = "| role | check | answer | condition | got |\n|---|---|---|---|---|"
     reason = as_markdown(decision.reason)
-    return f"# {decision.action.value} ({about})\n\n{reason}\n\n{head}\n{rows}\n"
+    return (
+        f"# {decision.action.value} ({about})\n\n{reason}\n\n{_tell_person(entry)}{head}\n{rows}\n"
+    )
+
+
+def _tell_person(entry: Entry) -> str:
+    """Who decided, or how a person answers; empty where the loop decided alone."""
+    if is_open(entry):
+        return (
+            "**It waits for a person.** Run the deployment `answer` and choose decision "
+            f"{entry.id}, or: `closedloop approve {entry.id} --reason WHY`, "
+            f"`closedloop reject {entry.id} --reason WHY`\n\n"
+        )
+    if entry.by is None:
+        return ""
+    return f"Decided by {as_markdown(entry.by)}, {entry.at:%Y-%m-%d %H:%M} UTC\n\n"

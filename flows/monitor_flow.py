@@ -26,7 +26,7 @@ from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
-from flows.prefect_client.window_choices import LIST_WINDOWS, refresh_forms
+from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 from flows.train_and_compare_flow import train_and_compare_flow
 
 
@@ -94,7 +94,7 @@ def monitor_flow(
         )
     publish(loop, entry)
     if run is not None and run.deployment_id is not None:
-        with best_effort(LIST_WINDOWS):
+        with best_effort(LIST_CHOICES):
             refresh_forms(loop.use_case)
     if loop.settings.train_separately:
         if (

@@ -17,7 +17,10 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.register import propose_candidate
 from closedloop.turn.take_turn import retrain, write_request
+from closedloop.turn.waiting_decisions import is_open
+from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
+from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
@@ -66,4 +69,7 @@ def train_and_compare_flow(
         markdown=describe(entry) + tell_moved(loop),
         description=f"{entry.decision.action.value}: {as_markdown(history.window)}",
     )
+    if is_open(entry):
+        with best_effort(LIST_CHOICES):
+            refresh_forms(loop.use_case)
     return entry.id

@@ -136,6 +136,10 @@ class Metrics:
         found[0].inc()
         found[1].observe(seconds)
 
+    def add_counter(self, name: str, meaning: str) -> Counter:
+        """Add a counter to raise, without labels."""
+        return Counter(f"closedloop_{name}", meaning, registry=self._registry)
+
     def add_gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
         """Add a gauge that `refresh` reads; `join` makes one value of those of several workers."""
         self._read.append(

@@ -16,6 +16,7 @@ from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 from closedloop.use_case.contract import UseCase
+from flows.answer_flow import answer_flow
 from flows.monitor_flow import monitor_flow
 from flows.prefect_client.names import SLUG, TAG
 from flows.probation_flow import probation_flow
@@ -23,11 +24,11 @@ from flows.prune_flow import prune_flow
 from flows.rollback_flow import rollback_flow
 from flows.train_and_compare_flow import train_and_compare_flow
 
-_RUNS_WHEN_ASKED = (rollback_flow, probation_flow, prune_flow)
+_RUNS_WHEN_ASKED = (answer_flow, rollback_flow, probation_flow, prune_flow)
 
 
 def plan_deployments(use_case: UseCase, cron: str) -> list[RunnerDeployment]:
-    """`monitor` on the schedule; training, rollback, probation and pruning on request.
+    """`monitor` on the schedule; training, answers, rollback, probation and pruning on request.
 
     A second monitor run while one is running is cancelled, so that late runs do not pile up and all
     start at once. A second training waits. The others need no limit: the lock of the loop lets only

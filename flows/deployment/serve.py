@@ -21,7 +21,7 @@ from flows.best_effort import best_effort
 from flows.deployment.dead_runs import crash_orphaned_runs
 from flows.deployment.scheduled_flows import plan_deployments
 from flows.prefect_client.lookup import of_use_case
-from flows.prefect_client.window_choices import LIST_WINDOWS, refresh_forms
+from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 
 
 def serve_deployments(path: str, cron: str) -> None:
@@ -37,7 +37,7 @@ def serve_deployments(path: str, cron: str) -> None:
     runner = Runner(pause_on_shutdown=False)
     for deployment in plan_deployments(use_case, cron):
         runner.add_deployment(deployment)
-    with best_effort(LIST_WINDOWS):
+    with best_effort(LIST_CHOICES):
         refresh_forms(use_case)
     with suppress(KeyboardInterrupt, TerminationSignal):
         asyncio.run(runner.start())

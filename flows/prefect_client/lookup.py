@@ -29,3 +29,8 @@ def this_run() -> FlowRun | None:
     """The flow run that the caller is part of, as it was when it began; None outside of a run."""
     context = FlowRunContext.get()
     return context.flow_run if context else None
+
+
+def name_person(by: str) -> str:
+    """Whoever started a run, as the journal keeps it: Prefect itself knows no people."""
+    return f"{by} (in Prefect)" if by.strip() else "somebody in Prefect"

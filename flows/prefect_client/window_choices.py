@@ -1,4 +1,4 @@
-"""The windows and the use case that Prefect's page offers to whoever starts a run there."""
+"""What Prefect's page offers to whoever starts a run there: windows, decisions, the use case."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 
+from closedloop.shown_text import printable
+from closedloop.turn.approval import waiting
 from closedloop.turn.open import open_loop
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.sources import NoWindows
@@ -15,19 +17,27 @@ from flows.prefect_client.lookup import of_use_case
 
 # A list that a person scrolls; an older window can still be named over the API.
 MOST_WINDOWS = 300
-LIST_WINDOWS = "list the windows in Prefect's run form"
+LIST_CHOICES = "list windows and decisions in Prefect's run forms"
 
 
-def offer_choices(form: dict[str, Any], path: str, windows: Sequence[str]) -> dict[str, Any]:
-    """A deployment's `parameter_openapi_schema` with `windows` as the choices of `window`.
+def offer_choices(
+    form: dict[str, Any], path: str, windows: Sequence[str], decisions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A deployment's `parameter_openapi_schema` with choices for `window` and `decision`.
 
     `windows` are oldest first. The form starts with an empty choice, the newest window when the run
-    starts, then lists the newest first. `use_case` is fixed to `path`. A parameter that the form
+    starts, then lists the newest first. `decisions` are those that wait for a person; an empty
+    choice stands for none. `use_case` is fixed to `path`. A parameter that the form
     lacks is not added.
     """
     fixed = {"enum": [path], "default": path, "readOnly": True}
     choices = {"enum": ["", *list(windows)[: -MOST_WINDOWS - 1 : -1]]}
-    changes: dict[str, dict[str, Any]] = {"use_case": fixed, "window": choices}
+    asked = {"enum": list(decisions) or [""]}
+    changes: dict[str, dict[str, Any]] = {
+        "use_case": fixed,
+        "window": choices,
+        "decision": asked,
+    }
     parameters = {
         name: {**schema, **changes.get(name, {})}
         for name, schema in form.get("properties", {}).items()
@@ -41,12 +51,14 @@ def refresh_forms(use_case: UseCase) -> int:
     Raises SourceError or StoreError when the windows cannot be listed, and the errors of Prefect's
     client.
     """
-    windows = list_windows(use_case)
+    windows, decisions = list_windows(use_case), list_decisions(use_case)
     changed = 0
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments(deployment_filter=of_use_case(use_case.name)):
             form = deployment.parameter_openapi_schema or {}
-            wanted = offer_choices(form, deployment.parameters.get("use_case", ""), windows)
+            wanted = offer_choices(
+                form, deployment.parameters.get("use_case", ""), windows, decisions
+            )
             # Each update makes Prefect reschedule the next runs, so skip those that change nothing.
             if wanted != form:
                 update = DeploymentUpdate(parameter_openapi_schema=wanted)
@@ -61,3 +73,11 @@ def list_windows(use_case: UseCase) -> tuple[str, ...]:
         return open_loop(use_case.path, with_records=True).source.windows()
     except NoWindows:
         return ()
+
+
+def list_decisions(use_case: UseCase) -> tuple[str, ...]:
+    """The decisions that wait for a person, oldest first, each with its id in front."""
+    return tuple(
+        f"{wait.id}: version {wait.decision.version} for {printable(wait.decision.window)}"
+        for wait in waiting(open_loop(use_case.path))
+    )

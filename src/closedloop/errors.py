@@ -6,6 +6,7 @@ ClosedLoopError            exit code 1
   SourceError        3     rows that cannot be read
   RegistryError      4     MLflow cannot be reached or holds something unexpected
     UnknownRegistry  4     not the one that the journal speaks of
+    AnswerRefused    4     a decision that a person cannot answer so, or not any more
   ModelError         5     a model that cannot be loaded, packaged or fitted
   StoreError         6     records, journal or lock that cannot be read or written
     LabelConflict    7     a label that contradicts a recorded one
@@ -56,6 +57,10 @@ class RegistryError(ClosedLoopError):
 
 class UnknownRegistry(RegistryError):
     """The registry is not the one that the journal speaks of."""
+
+
+class AnswerRefused(RegistryError):
+    """A decision waits for nobody any more, or has another answer."""
 
 
 class ModelError(ClosedLoopError):

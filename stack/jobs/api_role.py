@@ -16,7 +16,7 @@ GRANT INSERT (key, use_case, kind, action, "window", version, checks, details, c
     ON decisions TO closedloop_api;
 GRANT INSERT ON outcomes TO closedloop_api;
 GRANT USAGE ON SEQUENCE decisions_id_seq TO closedloop_api;
-GRANT SELECT, INSERT ON answers, answer_keys TO closedloop_api;
+GRANT SELECT, INSERT ON answers, answer_keys, shadow_answers TO closedloop_api;
 REVOKE UPDATE ON answer_labels FROM closedloop_api;
 GRANT SELECT, INSERT, UPDATE (label, at) ON answer_labels TO closedloop_api;
 -- What a label was stays as it was.

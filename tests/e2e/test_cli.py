@@ -169,6 +169,7 @@ def test_status_has_the_promised_keys(story: Story) -> None:
         "kept_out",
         "reference",
         "standstill",
+        "waiting",
         "moved",
         "damaged",
         "disagreement",

@@ -100,6 +100,7 @@ def test_better_evidence_never_turns_a_promotion_into_a_rejection(
         assert _promotes(_better(evidence, data), policy)
 
 
+ASKING = ("never", "borderline", "always")
 # Each number of the policy, and how it is made stricter by a random amount; `confidence` widens the
 # intervals before they come here.
 STRICTER = {
@@ -122,6 +123,11 @@ STRICTER = {
     "escalate_unscorable_production": lambda value, by: value or by > 0.5,
     "max_repeated_share": lambda value, by: value * (1 - by),
     "max_single_column_auc": lambda value, by: value * (1 - by),
+    "approval": lambda value, by: ASKING[max(ASKING.index(value), round(2 * by))],
+    "approval_windows": lambda value, by: value,  # how long, after the gates
+    "approval_min_delta": lambda value, by: min(1.0, value + by),
+    "approval_min_slice_rows": lambda value, by: value + round(300 * by),
+    "approval_min_slice_rows_per_class": lambda value, by: value + round(30 * by),
 }
 
 

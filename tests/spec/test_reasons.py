@@ -74,6 +74,13 @@ TABLE = [
     (Action.PROMOTE, decide_promotion(promotion(), USUAL),
      "all 6 gates hold; val_auc: 0.8200; "
      "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
+    (Action.WAIT, decide_promotion(promotion({"delta": delta(0.05)}), with_promotion(approval="always")),
+     'a person is asked: approval = "always"; all 6 gates hold; val_auc: 0.8200; '
+     "better than version 4 on the same rows: AUC +0.0500 [+0.0400, +0.0600] on 2000 rows"),
+    (Action.WAIT, decide_promotion(promotion(), with_promotion(approval="borderline")),
+     "a person is asked: the gain over version 4 is not clear: the lower bound of AUC +0.0050 [-0.0050, +0.0150] on 2000 rows is below +0.0000; "
+     "all 6 gates hold; val_auc: 0.8200; "
+     "not clearly better or worse than version 4 on the same rows: AUC +0.0050 [-0.0050, +0.0150] on 2000 rows"),
     (Action.PROMOTE, decide_promotion(promotion({"delta": delta(0.05)}), USUAL),
      "all 6 gates hold; val_auc: 0.8200; better than version 4 on the same rows: AUC +0.0500 [+0.0400, +0.0600] on 2000 rows"),
     (Action.PROMOTE, decide_promotion(promotion({"candidate": scores(0.65)}, expected_auc=0.83), USUAL),

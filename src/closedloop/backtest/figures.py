@@ -69,7 +69,8 @@ class PolicyFigures:
     """A policy in numbers, over the rounds of one stream.
 
     `share` is the part of always-retraining's gain over never retraining that the policy keeps,
-    None where there is nothing to gain; `worst_regret` is the best fixed policy's mean AUC minus
+    None where there is nothing to gain; `asked` are candidates that would have waited for a person,
+    and that the replay approved at once; `worst_regret` is the best fixed policy's mean AUC minus
     this one's; `below_static` is that of never retraining minus this one's.
     """
 
@@ -87,6 +88,7 @@ class PolicyFigures:
     harmful: int
     missed: int
     missed_share: float
+    asked: int = 0
 
 
 def mean_auc(rounds: Sequence[Round]) -> float | None:
@@ -145,6 +147,17 @@ def _measure(
         harmful=sum(entry.harmful for entry in rounds),
         missed=missed,
         missed_share=missed / len(rounds) if rounds else 0.0,
+        asked=sum("wait" in entry.actions for entry in rounds),
+    )
+
+
+def tell_asked(figures: Sequence[PolicyFigures]) -> str:
+    """How often a person would have been asked; empty where no policy asks."""
+    asked = [f"{policy.asked} times under {policy.policy}" for policy in figures if policy.asked]
+    return (
+        f"a person would have been asked {', '.join(asked)}: a replay approves at once"
+        if asked
+        else ""
     )
 
 

@@ -34,12 +34,14 @@ from closedloop.metrics.auc import measure_auc
 from closedloop.storage.details import ComparisonFacts, PromotionDetails
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
+from closedloop.turn.answers import finish_answer, write_answer
 from closedloop.turn.candidate import (
     describe_candidate,
     fit_candidate,
     make_evidence,
     make_reference,
 )
+from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import PREDICTION, measure_window_drift, watched_frame
 from closedloop.turn.take_turn import retrain, take_turn
@@ -48,6 +50,7 @@ from closedloop.use_case.loop_toml import parse_use_case
 
 DEFAULT = ("static", "always", "every-2", "every-4", "naive", "loop")
 NAIVE_DELTA = 0.01
+REPLAY, ASKS_NOBODY = "the replay", "a replay asks nobody"
 # Policies without gates check no contract either.
 _NO_STATISTICS: dict[str, Any] = {}
 _EVERY = re.compile(r"every-([1-9]\d*)")
@@ -55,7 +58,10 @@ _EVERY = re.compile(r"every-([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Brain:
-    """The loop itself: takes the turns that the flows take, in memory."""
+    """The loop itself: takes the turns that the flows take, in memory.
+
+    Where the policy asks a person, the replay approves at once: nobody is there to be asked.
+    """
 
     name: str = "loop"
     policy: Policy | None = None
@@ -70,8 +76,19 @@ class Brain:
         promotion = retrain(History(parts, window), entry, propose=_propose)
         assert isinstance(promotion.details, PromotionDetails)
         compared = promotion.details.comparison or ComparisonFacts()
+        actions = [decision.action.value, promotion.decision.action.value]
+        if promotion.decision.action is Action.WAIT:
+            answer = write_answer(
+                parts,
+                promotion,
+                Action.PROMOTE,
+                window=window,
+                by=REPLAY,
+                why=ASKS_NOBODY,
+            )
+            actions.append(finish_answer(parts, promotion, answer, carry_out).decision.action.value)
         return Step(
-            (decision.action.value, promotion.decision.action.value),
+            tuple(actions),
             promotion.decision.reason,
             promotion.decision.version,
             compared.delta,

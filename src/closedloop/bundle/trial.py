@@ -103,13 +103,14 @@ def _try(folder: Path, what: str) -> None:
     if done.returncode == _REFUSED:
         raise ModelError(**json.loads(done.stdout.splitlines()[-1]))
     if done.returncode < 0:
-        raise _failure(folder, f"a process that ended by {_name(-done.returncode)}")
+        raise _failure(folder, f"a process that ended by {name_end(-done.returncode)}")
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
         raise _failure(folder, f"a process that ended with: {said[-1][:200]}")
 
 
-def _name(number: int) -> str:
+def name_end(number: int) -> str:
+    """The name of the signal that ended a process."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    approve,
     backtest,
     card,
     demo,
@@ -32,9 +33,11 @@ from closedloop.cli import (
     promote,
     prune,
     quarantine,
+    reject,
     reproduce,
     rollback,
     serve,
+    shadow,
     stage,
     status,
     train,
@@ -52,8 +55,8 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, card),
-    *(quarantine, promote, rollback, accept),
+    *(monitor, train, try_recipe, experiment, status, history, why, shadow, card),
+    *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, page, up, deploy, key, upgrade, migrate, prune, forget, doctor),
 )

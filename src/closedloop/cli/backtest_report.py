@@ -15,7 +15,7 @@ from rich.table import Table
 
 from closedloop.backtest.fault_replay import FaultFigures
 from closedloop.backtest.faults import applicable
-from closedloop.backtest.figures import PolicyFigures, recommend
+from closedloop.backtest.figures import PolicyFigures, recommend, tell_asked
 from closedloop.backtest.plots import draw_policies
 from closedloop.backtest.policies import DEFAULT
 from closedloop.backtest.run import Backtest, find_results, open_past, run_backtest
@@ -144,6 +144,8 @@ def show_figures(console: Console, found: Backtest) -> None:
     measure = MEASURES[found.measure]
     lines = [_cells(figures, measure) for figures in found.figures]
     _show_table(console, _title(found), _headings(found), lines)
+    if asked := tell_asked(found.figures):
+        console.print(plain(asked), highlight=False)
     if found.faults:
         _show_table(
             console,
@@ -221,6 +223,7 @@ def _make_page(found: Backtest) -> str:
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
         f"<p>{html.escape(recommend(found.figures, measure=measure.gain))}</p>{tables}"
+        f"<p>{html.escape(tell_asked(found.figures))}</p>"
         f'<img alt="{measure.words}, regret and cost of every policy" '
         f'src="data:image/png;base64,{picture}"><ul>{words}</ul>'
     )

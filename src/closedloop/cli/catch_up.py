@@ -17,7 +17,7 @@ from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
 from closedloop.cli.run_flow import check_row_source, running_prefect
 from closedloop.cli.session import Session
-from closedloop.cli.turn_summary import EXIT_CODES
+from closedloop.cli.turn_summary import EXIT_CODES, WAITING
 from closedloop.decisions.checks import Action
 from closedloop.errors import ModelError, UseCaseError
 from closedloop.turn.agreement import refuse_disagreement
@@ -83,10 +83,10 @@ def catch_up(
 
 
 def find_exit_code(turns: Sequence[Turn]) -> int:
-    """The code of the newest window, unless one of them calls a person; 0 without any."""
+    """The code of the newest window, unless one of them calls or asks a person; 0 without any."""
     codes = [turn.finished.summary.exit_code for turn in turns if turn.finished is not None]
-    calls = EXIT_CODES["escalated"]
-    return calls if calls in codes else (codes[-1] if codes else 0)
+    calls = [EXIT_CODES[result] for result in ("escalated", WAITING)]
+    return next((code for code in calls if code in codes), codes[-1] if codes else 0)
 
 
 def fail_if_any_failed(turns: Sequence[Turn]) -> None:
@@ -151,7 +151,7 @@ def _show_turn(session: Session, turn: Turn, *, width: int) -> None:
         entries = (turn.finished.first, *turn.finished.following)
         last = entries[-1].decision
         what = ", ".join(coloured(entry.decision.action.value) for entry in entries)
-        if last.action in (Action.PROMOTE, Action.ROLLBACK):
+        if last.action in (Action.PROMOTE, Action.ROLLBACK, Action.WAIT):
             what += f" version {last.version}"
         why = "; ".join((brief_reason(last), *turn.finished.moved))
     line = f"{plain(turn.window.ljust(width))}  {what}: {plain(why)}"

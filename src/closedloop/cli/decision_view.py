@@ -18,10 +18,14 @@ from closedloop.errors import RegistryError
 from closedloop.metrics.importance import Importance, tell_importance
 from closedloop.operations.access.servers_file import find_running
 from closedloop.registry.runs import PRUNED_REPORT, REPORT
+from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
+from closedloop.turn.approval import tell_answer
 from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
 from closedloop.turn.corrected_labels import tell_corrections
 from closedloop.turn.open import Loop
+from closedloop.turn.shadow_facts import tell_replay
+from closedloop.turn.waiting_decisions import is_open
 from closedloop.turn.without_labels import tell_estimates
 
 COLOURS = {
@@ -29,6 +33,7 @@ COLOURS = {
     "rollback": "yellow",
     "retrain": "cyan",
     "reject": "magenta",
+    "wait": "bright_yellow",
     "quarantine": "magenta",
     "release": "green",
     "escalate": "red",
@@ -119,7 +124,16 @@ def show_decision(
     lines += [plain(str(check)) for check in decision.checks if check.claim in TOLD]
     if str(entry.note):
         lines.append(plain(str(entry.note)))
+    if entry.by:
+        lines.append(f"decided by {plain(entry.by)}, {entry.at:%Y-%m-%d %H:%M} UTC")
+    if is_open(entry):
+        lines.append(
+            f"to answer: closedloop approve {entry.id} --reason WHY, or: "
+            f"closedloop reject {entry.id} --reason WHY"
+        )
     lines += [plain(said) for said in (*entry.turn.notes, *tell_estimates(entry.turn))]
+    if isinstance(entry.details, PromotionDetails) and entry.details.shadow:
+        lines += map(plain, tell_replay(entry.details.shadow))
     if not every_check:
         lines.append(f"[dim]all checks: closedloop why {entry.id}[/dim]")
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
@@ -130,6 +144,13 @@ def show_decision(
     if report:
         # Outside the box and on one line, so that it can be clicked and copied.
         console.print(plain(report), soft_wrap=True, highlight=False)
+
+
+def show_answer(console: Console, answer: Entry, person: str) -> None:
+    """Print the answer to a decision that waited, and whose it is if not of this `person`."""
+    if answer.by != person:
+        console.print(f"answered before: {plain(tell_answer(answer))}", highlight=False)
+    show_decision(console, answer)
 
 
 def show_checks(console: Console, decision: Decision) -> None:

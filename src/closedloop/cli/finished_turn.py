@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,18 @@ def read_turn(loop: Loop, number: int) -> FinishedTurn:
     first = loop.journal.entry(number)
     quarantines = [entry for entry in entries if is_quarantine_of(entry, first)][-1:]
     quarantines += [entry for entry in entries if _is_heard_in(entry, first)]
-    following = tuple(entry for entry in entries if entry.cause == number)
+    following = _find_following(entries, first)
     summary = summarise(loop, [first, *following])
     return FinishedTurn(tuple(quarantines), first, following, summary, loop.tell_moved())
+
+
+def _find_following(entries: Sequence[Entry], first: Entry) -> tuple[Entry, ...]:
+    """What a decision led to, and what that led to: a candidate, and a person's answer to it."""
+    led = {first.id}
+    for entry in entries:
+        if entry.cause in led:
+            led.add(entry.id)
+    return tuple(entry for entry in entries if entry.id in led - {first.id})
 
 
 def is_quarantine_of(entry: Entry, turn: Entry) -> bool:

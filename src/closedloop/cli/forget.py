@@ -32,6 +32,14 @@ def add(app: typer.Typer, session: Session) -> None:
             ),
         ],
         use_case: UseCasePath = None,
+        reason: Annotated[
+            str | None,
+            typer.Option(
+                "--reason",
+                help="Why, for the journal, which keeps it: leave out who it is.",
+                show_default="none",
+            ),
+        ] = None,
         dry_run: DryRun = False,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
         as_json: AsJson = False,
@@ -40,7 +48,9 @@ def add(app: typer.Typer, session: Session) -> None:
         wanted = sys.stdin.readline().rstrip("\r\n") if key == STDIN else key
         loop = session.open_loop(use_case)
         from closedloop.operations.forget import forget, plan_erasure
+        from closedloop.turn.who_and_why import check_reason
 
+        why = None if reason is None else check_reason(reason)
         if dry_run or not yes:
             with session.working("looking for rows ..."):
                 found = plan_erasure(loop, wanted)
@@ -51,7 +61,7 @@ def add(app: typer.Typer, session: Session) -> None:
         from closedloop.cli.serve_page import name_owner
 
         with session.working("removing rows ..."):
-            found = forget(loop, wanted, by=name_owner())
+            found = forget(loop, wanted, by=name_owner(), why=why)
         _show(session, loop, found, as_json=as_json, done=True)
 
 

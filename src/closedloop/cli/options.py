@@ -21,7 +21,8 @@ ExitCode = Annotated[
     typer.Option(
         "--exit-code",
         help="Exit with 0 if production was kept, 10 if a candidate was promoted, 11 rejected, "
-        "12 if a person is called, 13 after a rollback, 14 if it is not carried out yet.",
+        "12 if a person is called, 13 after a rollback, 14 if it is not carried out yet, 15 if it "
+        "waits for a person.",
     ),
 ]
 WindowName = Annotated[
@@ -39,5 +40,23 @@ Newest = Annotated[
 ]
 BackTo = Annotated[
     int | None, typer.Option("--to", help="The version to go back to.", show_default="previous")
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", metavar="WHY", help="Why, in a sentence; the journal keeps it with your name."
+    ),
+]
+Why = Annotated[
+    str,
+    typer.Option(
+        "--reason", metavar="WHY", help="Why, in a sentence; the journal keeps it with your name."
+    ),
+]
+WaitingDecision = Annotated[
+    int,
+    typer.Argument(
+        help="The id of a decision that waits, from: closedloop status", metavar="DECISION"
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli.options import AsJson, UseCasePath
+from closedloop.cli.options import AsJson, Reason, UseCasePath
 from closedloop.cli.session import Session
 
 
@@ -21,6 +21,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 help="The version to make production, from: closedloop status", metavar="N"
             ),
         ],
+        reason: Reason = None,
         use_case: UseCasePath = None,
         as_json: AsJson = False,
     ) -> None:
@@ -31,5 +32,7 @@ def add(app: typer.Typer, session: Session) -> None:
             from closedloop.turn.card import carry_out_with_card
             from closedloop.turn.move_by_hand import promote_by_hand
 
-            entry = promote_by_hand(loop, version, act=carry_out_with_card)
+            entry = promote_by_hand(
+                loop, version, by=session.person, reason=reason, act=carry_out_with_card
+            )
         session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))

@@ -23,6 +23,7 @@ from closedloop.bundle.explaining import ExplainProcess
 from closedloop.bundle.loaded import LoadedVersion
 from closedloop.bundle.own_code import allow_own_code
 from closedloop.bundle.trial import load_tried
+from closedloop.cli.shadow_service import open_shadow
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.foreign import OwnHosts
 from closedloop.operations.access.server import listen
@@ -65,7 +66,6 @@ def build_service(
     allow_own_code(use_case)
     engine = open_engine(settings.store_url)
     journal, reader = Journal(engine), _open_reader(use_case, settings)
-
     folders: dict[int, Path] = {}
 
     def load(version: int) -> LoadedVersion:
@@ -103,6 +103,7 @@ def build_service(
         find_last_good=reader.last_good,
         tell_moved=tell_moved_aliases,
         load_last_good=load_last_good,
+        unrecorded=use_case.unrecorded,
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
@@ -127,6 +128,7 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
+        shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
     )
 

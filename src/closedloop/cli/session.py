@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
@@ -87,6 +89,15 @@ class Session:
             from closedloop.turn.open import open_loop
 
             return open_loop(use_case, settings=self.settings, with_records=with_records)
+
+    @property
+    def person(self) -> str:
+        """Who runs this command, as the operating system knows them: user@host."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # a container whose user has no name
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
 
     def users_files(self) -> AbstractContextManager[object]:
         """For the block, files are made with the modes of the user's other files."""

@@ -26,6 +26,7 @@ from closedloop.storage.details import (
 )
 from closedloop.storage.entry import Entry
 from closedloop.turn.agreement import find_disagreement
+from closedloop.turn.approval import read_waits
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
@@ -47,6 +48,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "use_case": loop.use_case.name,
         "production": loop.registry.production(),
         "previous": loop.registry.previous(),
+        "waiting": read_waits(loop),
         "moved": () if disagreement else loop.tell_moved(),
         "versions": [_version_facts(version) for version in versions],
         "disagreement": str(disagreement) if disagreement else None,
@@ -121,6 +123,8 @@ def show_status(
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, highlight=False)
 
+    for waits in facts["waiting"]:
+        line(plain(waits["told"]), "bold bright_yellow")
     live = facts["production"]
     production = (
         f"production is version {live}" if live else "no production model yet: closedloop monitor"

@@ -15,7 +15,7 @@ from closedloop.storage.details import DriftFacts, PromotionDetails, RealisedFac
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
 
-NOT_CARRIED_OUT = "not carried out"
+NOT_CARRIED_OUT, WAITING = "not carried out", "waiting"
 # What came of a turn, and the exit code that says so. Below 10 are errors.
 EXIT_CODES = {
     "kept": 0,
@@ -24,6 +24,7 @@ EXIT_CODES = {
     "escalated": 12,
     "rolled back": 13,
     NOT_CARRIED_OUT: 14,
+    WAITING: 15,
 }
 _RESULTS = {
     Action.KEEP: "kept",
@@ -31,6 +32,7 @@ _RESULTS = {
     Action.REJECT: "rejected",
     Action.ESCALATE: "escalated",
     Action.ROLLBACK: "rolled back",
+    Action.WAIT: WAITING,
 }
 
 

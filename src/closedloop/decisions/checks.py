@@ -53,7 +53,8 @@ class Kind(StrEnum):
 class Action(StrEnum):
     """What to do.
 
-    ESCALATE calls a person: the loop changes nothing by itself. RELEASE ends a QUARANTINE.
+    ESCALATE calls a person: the loop changes nothing by itself. WAIT asks a person before a
+    promotion: PROMOTE or REJECT is the answer. RELEASE ends a QUARANTINE.
     """
 
     RETRAIN = "retrain"
@@ -61,6 +62,7 @@ class Action(StrEnum):
     ESCALATE = "escalate"
     PROMOTE = "promote"
     REJECT = "reject"
+    WAIT = "wait"
     ROLLBACK = "rollback"
     QUARANTINE = "quarantine"
     RELEASE = "release"
@@ -127,7 +129,7 @@ class Decision:
         if closed:
             asked = "; ".join(triggers) if self.action is Action.KEEP else ""
             return (f"{asked}, but " if asked else "") + "; ".join(closed)
-        if triggers:
+        if triggers and self.action is not Action.WAIT:
             return "; ".join(triggers)
         if self.action is Action.KEEP:
             return "; ".join(str(check) for check in self._of(Role.TRIGGER))
@@ -135,18 +137,21 @@ class Decision:
         told = (check for check in self._of(Role.GATE, Role.NOTE) if check.headline)
         shown = list(told) or list(self.checks)
         facts = "; ".join(map(_finding, shown))
-        return (f"all {len(gates)} gates hold; " if gates else "") + facts
+        asked = "".join(f"{trigger}; " for trigger in triggers)
+        return asked + (f"all {len(gates)} gates hold; " if gates else "") + facts
 
     @property
     def follows(self) -> bool:
         """Whether the checks lead to this action, if it moves `production`.
 
-        A promotion needs every gate, a rollback a trigger and every guard. What a person asks for
-        is a trigger. Other actions need nothing.
+        A promotion needs every gate, to wait for a person a trigger too, a rollback a trigger and
+        every guard. What a person asks for is a trigger. Other actions need nothing.
         """
         asked = any_trigger(self.checks)
         if self.action is Action.PROMOTE:
             return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
+        if self.action is Action.WAIT:
+            return all_hold(self.checks, Role.GATE) and asked
         if self.action is Action.ROLLBACK:
             return all_hold(self.checks, Role.GUARD) and asked
         return True
@@ -183,8 +188,9 @@ def make_check(
     return Check(claim, outcome, role, wanted, got, summary, headline)
 
 
-def request_check(what: str) -> Check:
-    """The trigger of a decision that a person asked for."""
+def request_check(what: str, by: str | None = None, why: str | None = None) -> Check:
+    """The trigger of a decision that a person asked for, with who that was and why, if known."""
+    what += (f", by {by}" if by else "") + (f": {why}" if why else "")
     return make_check(
         REQUESTED, True, Role.TRIGGER, "a request", what, summary=f"{REQUESTED}: {what}"
     )

@@ -69,3 +69,17 @@ def read_measured(
     if measured is None or measured.measure != measure:
         return None, None
     return measured.value, measured.error
+
+
+def check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
+    """Raise ValueError for what is no table of costs; an empty one is none unless `needed`."""
+    square = all(len(line) == len(cost) for line in cost)
+    if (
+        (needed and not cost)
+        or not square
+        or not all(0 <= each < 1e9 for line in cost for each in line)
+    ):
+        raise ValueError("cost must have a row and a column for each class, of numbers from 0 on")
+    for number, line in enumerate(cost):
+        if any(line[number] >= each for place, each in enumerate(line) if place != number):
+            raise ValueError("cost must be least for the right answer, in each row of a true class")

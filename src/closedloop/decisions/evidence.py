@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.shadow import ShadowReplay
 from closedloop.decisions.single_column import ColumnAuc
 
 
@@ -202,7 +203,8 @@ class LoopState:
     `drift_marks` and `loss_marks` say, oldest first and
     without the current window, whether drift_share (the AUC loss) was over its limit; a broken
     window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
-    over, up to the newest; None when the newest was not.
+    over, up to the newest; None when the newest was not. `waiting` is the decision on a candidate
+    that waits for a person.
     """
 
     production: int | None = None
@@ -216,6 +218,7 @@ class LoopState:
     drifting_since: int | None = None
     expected_auc_error: float | None = None
     expected: Measured | None = None
+    waiting: int | None = None
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,7 @@ class PromotionEvidence:
     was promoted with, `expected_auc_error` its standard error, `expected` as in LoopState.
     `quarantined` windows were kept out of the training; the evaluation window may be one of them.
     `repeated` are rows of the evaluation window that one of the two was trained on.
-    `single_columns` are measured for a first model.
+    `single_columns` are measured for a first model. `shadow` is None when nothing was replayed.
     """
 
     window: Window
@@ -279,6 +282,7 @@ class PromotionEvidence:
     single_columns: tuple[ColumnAuc, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     expected: Measured | None = None
+    shadow: ShadowReplay | None = None
 
 
 @dataclass(frozen=True)

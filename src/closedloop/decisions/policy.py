@@ -9,52 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
-from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
+from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.shadow_policy import ShadowPolicy
 
-# Metadata of a field that older files do not know. While it has its default it is left out of
-# fingerprints: an installation that is brought up to date keeps the keys of its decisions.
-ADDED_LATER = MappingProxyType({"added_later": True})
-
-
-def describe(part: Any) -> Any:
-    """What a fingerprint is taken of: dataclasses as plain dicts, all the way down."""
-    if is_dataclass(part):
-        return {
-            found.name: describe(getattr(part, found.name))
-            for found in fields(part)
-            if not (found.metadata.get("added_later") and _is_default(part, found))
-        }
-    if isinstance(part, Mapping):
-        return {name: describe(value) for name, value in part.items()}
-    return [describe(value) for value in part] if isinstance(part, (list, tuple)) else part
-
-
-def _is_default(part: Any, found: Field[Any]) -> bool:
-    made = found.default_factory
-    return bool(getattr(part, found.name) == (found.default if made is MISSING else made()))
+ApprovalName = Literal["never", "always", "borderline"]
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
-
-
-def _check_cost(cost: tuple[tuple[float, ...], ...], *, needed: bool) -> None:
-    square = all(len(line) == len(cost) for line in cost)
-    if (
-        (needed and not cost)
-        or not square
-        or not all(0 <= each < 1e9 for line in cost for each in line)
-    ):
-        raise ValueError("cost must have a row and a column for each class, of numbers from 0 on")
-    for number, line in enumerate(cost):
-        if any(line[number] >= each for place, each in enumerate(line) if place != number):
-            raise ValueError("cost must be least for the right answer, in each row of a true class")
 
 
 @dataclass(frozen=True)
@@ -185,6 +152,16 @@ class PromotionPolicy:
     """For `measure = "cost"`: a row for each true class, the cost of each answer in it."""
     max_calibration_error: float = field(default=1.0, metadata=ADDED_LATER)
     """Largest mean distance of probabilities from what happens, unless production's is larger."""
+    approval: ApprovalName = field(default="never", metadata=ADDED_LATER)
+    """Which candidates that pass wait for a person: all, or those that are `borderline`."""
+    approval_windows: int = field(default=2, metadata=ADDED_LATER)
+    """Newer windows that may come while a candidate waits; with the next one it is rejected."""
+    approval_min_delta: float = field(default=0.0, metadata=ADDED_LATER)
+    """`borderline`: a person is asked when the lower bound of delta is below this."""
+    approval_min_slice_rows: int = field(default=200, metadata=ADDED_LATER)
+    """`borderline`: a person is asked when a protected slice has fewer rows."""
+    approval_min_slice_rows_per_class: int = field(default=20, metadata=ADDED_LATER)
+    """The same for each class of the slice."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -203,7 +180,13 @@ class PromotionPolicy:
         _between("max_single_column_auc", self.max_single_column_auc, 0, 1)
         _between("min_f1_per_class", self.min_f1_per_class, 0, 1)
         _between("max_calibration_error", self.max_calibration_error, 0, 1)
-        _check_cost(self.cost, needed=self.measure == "cost")
+        _between("approval_windows", self.approval_windows, 1, 1_000)
+        _between("approval_min_delta", self.approval_min_delta, 0, 1e9)
+        _between("approval_min_slice_rows", self.approval_min_slice_rows, 1, 1e9)
+        _between(
+            "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
+        )
+        check_cost(self.cost, needed=self.measure == "cost")
 
 
 @dataclass(frozen=True)
@@ -268,6 +251,8 @@ class Policy:
     """The watch after a promotion."""
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     """Which labelled windows are kept out of training."""
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy, metadata=ADDED_LATER)
+    """How a candidate may answer what clients have asked."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.
@@ -278,6 +263,7 @@ class Policy:
             ("promotion.min_delta", promotion.min_delta),
             ("promotion.max_loss", promotion.max_loss),
             ("promotion.min_recent_gain", promotion.min_recent_gain),
+            ("promotion.approval_min_delta", promotion.approval_min_delta),
             ("rollback.max_loss", self.rollback.max_loss),
         ):
             _between(name, limit, 0, most)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from closedloop.decisions.approval import approval_checks
 from closedloop.decisions.candidates import allowed_by_delta
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Role, all_hold, make_check
+from closedloop.decisions.checks import (
+    Action,
+    Check,
+    Decision,
+    Kind,
+    Role,
+    all_hold,
+    any_trigger,
+    make_check,
+)
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import (
     is_first_model,
@@ -16,11 +26,14 @@ from closedloop.decisions.floors import calibration_checks, measure_floors
 from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
+from closedloop.decisions.shadow import shadow_checks
 from closedloop.decisions.single_column import single_column_checks
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     """PROMOTE when every gate holds, otherwise REJECT.
+
+    WAIT when every gate holds and the policy wants a person to approve it.
 
     ESCALATE when production itself could not be scored, when the rows that judge are mostly old,
     when a column of a first model tells the target by itself, or when the candidate misses a floor
@@ -49,12 +62,14 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *learnt_checks(evidence, evidence.comparison, policy),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
+        *shadow_checks(evidence.shadow, policy.shadow),
         *note_threshold(evidence.comparison),
     )
     unscorable = evidence.production_error and policy.promotion.escalate_unscorable_production
     if all_hold(checks, Role.GATE):
-        action = Action.PROMOTE
+        checks += approval_checks(evidence, evidence.comparison, policy)
         checks += reference_checks(evidence, evidence.comparison, policy)
+        action = Action.WAIT if any_trigger(checks) else Action.PROMOTE
     elif (
         unscorable
         or not all_hold(asking, Role.GATE)

@@ -1,8 +1,8 @@
-"""When to retrain: drift, a loss of realised AUC or age asks for it; cooldown, budget and enough
-new labels allow it."""
+"""When to retrain: drift, lost AUC or age asks; cooldown, budget and enough new labels allow it."""
 
 from __future__ import annotations
 
+from closedloop.decisions.approval import waiting_checks
 from closedloop.decisions.auc_loss import auc_loss, loss_over_limit, tell_loss, tell_too_few
 from closedloop.decisions.checks import (
     REQUESTED,
@@ -263,6 +263,7 @@ def _cost_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
     # Without a production model there is nothing to rest from; the budget still holds.
     rested = last is None or state.production is None or index - last > rules.cooldown_windows
     return [
+        *waiting_checks(state),
         make_check(
             "no retraining yet for this window",
             index not in state.trained_at,

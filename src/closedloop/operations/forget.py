@@ -127,8 +127,8 @@ def plan_erasure(loop: Loop, key: str) -> Erasure:
     )
 
 
-def forget(loop: Loop, key: str, *, by: str) -> Erasure:
-    """Remove the rows of a key; `by` says who asked for it.
+def forget(loop: Loop, key: str, *, by: str, why: str | None = None) -> Erasure:
+    """Remove the rows of a key; `by` says who asked for it, and `why`.
 
     Waits for a running turn and a running training, which may read them. After a crash the same
     call finishes what was begun. Without anything to remove, nothing is written.
@@ -139,13 +139,13 @@ def forget(loop: Loop, key: str, *, by: str) -> Erasure:
         found = plan_erasure(loop, key)
         if not found.needed:
             return found
-        entry = _write_down(loop, found, by)
+        entry = _write_down(loop, found, by, why)
         loop.records.erase(loop.use_case.name, key)
         loop.journal.carried_out(entry)
         return replace(found, entry=loop.journal.entry(entry.id))
 
 
-def _write_down(loop: Loop, found: Erasure, by: str) -> Entry:
+def _write_down(loop: Loop, found: Erasure, by: str, why: str | None) -> Entry:
     """The decision, or that of the same person which was begun and not finished."""
     name, facts = loop.use_case.name, found.facts
     for number in found.earlier:
@@ -156,7 +156,7 @@ def _write_down(loop: Loop, found: Erasure, by: str) -> Entry:
         f"{name}/erasure/{facts.digest}/{len(found.earlier)}",
         name,
         Decision(Kind.ERASURE, Action.FORGET, NO_WINDOW, (request_check(WHAT), _note(facts)), live),
-        details=ErasureDetails(live, by, facts),
+        details=ErasureDetails(live, by, why, facts),
         origin=Origin.PERSON,
     )
 
@@ -250,7 +250,7 @@ def tell_erasure(found: Erasure, *, on_sqlite: bool, done: bool) -> list[str]:
     if not on_sqlite and done:
         lines.append(
             "PostgreSQL overwrites freed space in time; at once: VACUUM FULL answers, answer_keys, "
-            "answer_labels, label_corrections"
+            "answer_labels, label_corrections, shadow_answers"
         )
     return [*lines, "not touched: backups, model files and drift reports: docs/privacy.md"]
 

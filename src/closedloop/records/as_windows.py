@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from closedloop.errors import StoreError
+from closedloop.errors import StoreError, UseCaseError
 from closedloop.records.repeated_keys import keep_newest
 from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
@@ -75,11 +75,24 @@ def corrected_since(source: WindowSource, window: str, after: datetime) -> int:
     return source.count_corrected(window, after) if isinstance(source, RecordsSource) else 0
 
 
+def _refuse_missing_columns(use_case: UseCase) -> None:
+    if use_case.unrecorded:
+        raise UseCaseError(
+            where="records as windows",
+            wanted="every column that a model needs",
+            got=f"none of {', '.join(use_case.unrecorded)}: record = false keeps it out of the "
+            "records",
+            then="look at your own windows, or remove record = false: answers from then on have it",
+        )
+
+
 class RecordsSource:
     """The service's own records as windows: one per hour, day, week or month with answers.
 
     They are named like `records_2026-11-20`, by the clock of the use case. The current period is
-    left out unless `unfinished`: a window must not grow after it was judged.
+    left out unless `unfinished`: a window must not grow after it was judged. Raises UseCaseError
+    for a use case with a column that is kept out of the records: no model can be asked about its
+    rows.
     """
 
     def __init__(
@@ -90,6 +103,7 @@ class RecordsSource:
         *,
         unfinished: bool = False,
     ) -> None:
+        _refuse_missing_columns(use_case)
         self._records, self._use_case, self._unfinished = records, use_case, unfinished
         self._every, self._zone = every or length_of_windows(use_case), zone_of(use_case.source)
 

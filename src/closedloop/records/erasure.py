@@ -18,11 +18,9 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from closedloop.errors import StoreError
 from closedloop.records.request import from_json, name_prediction, read_forgotten, to_json
-from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS
+from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOWS
 
 _MAX_ROWS = 200  # in one transaction
-# Answers of a candidate beside production, where there are any.
-_SHADOWS = sa.table("shadow_answers", *map(sa.column, ("request", "version", "probabilities")))
 
 
 @dataclass(frozen=True)
@@ -110,13 +108,11 @@ def _erase_from(connection: Connection, request: str, rows: set[int]) -> None:
         return
     gone = sorted(read_forgotten(answer.forgotten) | rows)
     whole = len(gone) == answer.rows
-    if sa.inspect(connection).has_table(_SHADOWS.name):
-        _erase_shadows(connection, request, gone, whole=whole)
     if whole:
-        connection.execute(delete(ANSWERS).where(this))
-        for table in (LABELS, CORRECTIONS):
+        for table in (LABELS, CORRECTIONS, SHADOWS, ANSWERS):
             connection.execute(delete(table).where(table.c.request == request))
         return
+    _erase_shadows(connection, request, gone)
     keys = from_json(answer.row_keys or "null")
     left = [None if row in rows else key for row, key in enumerate(keys or ())]
     connection.execute(
@@ -131,18 +127,13 @@ def _erase_from(connection: Connection, request: str, rows: set[int]) -> None:
     )
 
 
-def _erase_shadows(
-    connection: Connection, request: str, rows: Sequence[int], *, whole: bool
-) -> None:
-    this = _SHADOWS.c.request == request
-    if whole:
-        connection.execute(delete(_SHADOWS).where(this))
-        return
-    for shadow in connection.execute(select(_SHADOWS).where(this)).all():
+def _erase_shadows(connection: Connection, request: str, rows: Sequence[int]) -> None:
+    this = SHADOWS.c.request == request
+    for shadow in connection.execute(select(SHADOWS).where(this)).all():
         if shadow.probabilities:
             connection.execute(
-                update(_SHADOWS)
-                .where(this, _SHADOWS.c.version == shadow.version)
+                update(SHADOWS)
+                .where(this, SHADOWS.c.version == shadow.version)
                 .values(probabilities=_without(shadow.probabilities, rows))
             )
 

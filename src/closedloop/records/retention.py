@@ -1,4 +1,4 @@
-"""Deletes old requests with their keys and labels, a few at a time, so that answers wait little."""
+"""Deletes old requests and all that is theirs, a few at a time, so that answers wait little."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from closedloop.records.request import read_column
-from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS
+from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOWS
 
 # In one transaction; a single request may have more rows.
 _MAX_REQUESTS, _MAX_ROWS = 200, 1_000
@@ -43,7 +43,7 @@ def delete_some(connection: Connection, use_case: str, before: datetime) -> int:
             KEYS.c.request == bindparam("of_request"),
         )
         connection.execute(delete(KEYS).where(KEYS.c.use_case == use_case, *place), keys)
-    for table in (LABELS, CORRECTIONS):
+    for table in (LABELS, CORRECTIONS, SHADOWS):
         connection.execute(delete(table).where(table.c.request.in_(requests)))
     connection.execute(delete(ANSWERS).where(ANSWERS.c.request.in_(requests)))
     return sum(answer.rows for answer in found)

@@ -1,5 +1,6 @@
-"""The tables of the records: one row per answered request, its keys, the labels, and what labels
-were before they were corrected.
+"""The tables of the records: one row per answered request, its keys, labels and shadow answers.
+
+What labels were before they were corrected has a table of its own.
 
 A change here needs a revision in `storage/migrations/`, which brings it to existing databases.
 """
@@ -82,6 +83,19 @@ CORRECTIONS = sa.Table(
     sa.Column("recorded_at", UtcDateTime, nullable=False),
     sa.Column("replaced_at", UtcDateTime, nullable=False),
     sa.Column("replaced_by", sa.String(100)),
+)
+# What a candidate answered beside production, which was never given: `probabilities` as in ANSWERS,
+# or the `error` that it raised.
+SHADOWS = sa.Table(
+    "shadow_answers",
+    _METADATA,
+    sa.Column("request", sa.String(60), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("use_case", sa.String(100), nullable=False),
+    sa.Column("probabilities", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Index("shadow_answers_by_version", "use_case", "version"),
+    sqlite_with_rowid=False,
 )
 PROBES = sa.Table(
     "record_probes",

@@ -36,13 +36,16 @@ class AnswerWriter:
 
         Raises StoreError when none was recorded.
         """
-        statements = insert_statements(requests, now, self._engine.dialect.name)
+        self.commit(insert_statements(requests, now, self._engine.dialect.name))
+
+    def commit(self, statements: Sequence[Statement], doing: str = "record predictions") -> None:
+        """Run statements as one transaction; raises StoreError when nothing was changed."""
         with self._lock:
             try:
                 self._write(statements)
             except (self._driver.Error, SQLAlchemyError) as error:
                 self._drop()
-                raise store_error("record predictions", error) from error
+                raise store_error(doing, error) from error
             except BaseException:
                 self._drop()
                 raise

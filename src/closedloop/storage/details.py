@@ -82,11 +82,42 @@ class ComparisonFacts:
 
 
 @dataclass(frozen=True)
+class RowsFacts:
+    """The windows that a waiting candidate learnt from and was judged on, as they were then.
+
+    Each with its name, sha256, rows and labelled rows.
+    """
+
+    windows_then: tuple[tuple[str, str, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class ShadowFacts:
+    """A candidate beside production on recorded requests; None where nothing was compared.
+
+    `shadow_flips` name a slice each, with its rows and how many got another prediction.
+    """
+
+    shadow_rows: int | None = None
+    shadow_errors: int | None = None
+    shadow_agreement: float | None = None
+    shadow_score_shift: float | None = None
+    shadow_p50_ms: float | None = None
+    shadow_p95_ms: float | None = None
+    shadow_memory_mb: float | None = None
+    production_p50_ms: float | None = None
+    production_p95_ms: float | None = None
+    production_memory_mb: float | None = None
+    shadow_flips: tuple[tuple[str, int, int], ...] = ()
+    shadow_failure: str | None = None
+
+
+@dataclass(frozen=True)
 class TurnDetails:
     """What one look at a window showed: behind a retraining, a rollback and a quarantine.
 
     `production` is the version that was live, `bundle` the sha256 of the files of the version that
-    the decision is about. A decision by a person has no other facts.
+    the decision is about. A decision by a person has no other facts but `by` whom and `why`.
     """
 
     production: int | None = None
@@ -96,6 +127,8 @@ class TurnDetails:
     estimate: EstimateFacts | None = None
     run: RunFacts | None = None
     bundle: str | None = None
+    by: str | None = None
+    why: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,12 +140,17 @@ class TurnDetails:
 class PromotionDetails:
     """What is known of a candidate.
 
-    `production` is the version that was live, `bundle` the sha256 of the candidate's files.
+    `production` is the version that was live, `bundle` the sha256 of the candidate's files. A
+    decision by a person says `by` whom and `why`.
     """
 
     production: int | None = None
     comparison: ComparisonFacts | None = None
     bundle: str | None = None
+    rows: RowsFacts | None = None
+    by: str | None = None
+    why: str | None = None
+    shadow: ShadowFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -142,13 +180,14 @@ class ErasedFacts:
 
 @dataclass(frozen=True)
 class ErasureDetails:
-    """One person's rows that were removed from the records, and `by` whom.
+    """One person's rows that were removed from the records, `by` whom and `why`.
 
     `production` is the version that was live.
     """
 
     production: int | None = None
     by: str | None = None
+    why: str | None = None
     erased: ErasedFacts | None = None
     bundle: str | None = None
 
@@ -164,7 +203,11 @@ _GROUPS: dict[str, type] = {
     "run": RunFacts,
     "comparison": ComparisonFacts,
     "erased": ErasedFacts,
+    "rows": RowsFacts,
+    "shadow": ShadowFacts,
 }
+# Only people write them: what the loop decides is written as older versions wrote it.
+_OF_PEOPLE = ("by", "why")
 _RECORDS: dict[Kind, type[Details]] = {
     Kind.RETRAINING: TurnDetails,
     Kind.ROLLBACK: TurnDetails,
@@ -186,10 +229,9 @@ def write_details(details: Details) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(details):
         value = getattr(details, field.name)
-        if field.name not in _GROUPS:
-            found[field.name] = value
-        elif value is not None:
-            found |= asdict(value)
+        if value is None and field.name in (*_GROUPS, *_OF_PEOPLE):
+            continue
+        found |= asdict(value) if field.name in _GROUPS else {field.name: value}
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in found.items()
     }
@@ -212,9 +254,9 @@ def _read_group(group: type, content: Mapping[str, Any]) -> Any:
     if not known:
         return None
     values = {name: content[name] for name in known}
-    return group(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-    )
+    return group(**{name: _freeze(value) for name, value in values.items()})
+
+
+def _freeze(value: Any) -> Any:
+    """The value with tuples in the place of lists, all the way down."""
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value

@@ -56,6 +56,16 @@ class Entry:
         """The sha256 of the files of the version that this is about; None where it is unknown."""
         return None if isinstance(self.details, ServingDetails) else self.details.bundle
 
+    @property
+    def by(self) -> str | None:
+        """The person who decided; None for the loop, and where older versions did not keep it."""
+        return None if isinstance(self.details, ServingDetails) else self.details.by
+
+    @property
+    def why(self) -> str | None:
+        """The reason that was given, in the words of whoever decided."""
+        return None if isinstance(self.details, ServingDetails) else self.details.why
+
     def as_json(self) -> dict[str, Any]:
         """What `closedloop history --json` prints."""
         decision = self.decision

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from closedloop.decisions.checks import Decision, Kind
@@ -125,6 +125,15 @@ class Journal:
         if len(kinds) < len(Kind):
             asked &= DECISIONS.c.kind.in_([kind.value for kind in kinds])
         return tuple(self._read(asked))
+
+    def newest(self, use_case: str, kind: Kind) -> Entry | None:
+        """The newest decision of one kind, if any."""
+        newest = (
+            select(func.max(DECISIONS.c.id))
+            .where(DECISIONS.c.use_case == use_case, DECISIONS.c.kind == kind.value)
+            .scalar_subquery()
+        )
+        return next(iter(self._read(DECISIONS.c.id == newest)), None)
 
     def use_cases(self) -> tuple[str, ...]:
         """Every use case that something was decided about, in alphabetical order."""

@@ -26,7 +26,7 @@ from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import NO_WINDOW
 from closedloop.turn.open import Loop
 
-_WAITS = (Action.PROMOTE, Action.ESCALATE)
+_WAITS = (Action.PROMOTE, Action.ESCALATE, Action.WAIT)
 
 
 def accept_as_it_is(loop: Loop) -> Entry:

@@ -16,11 +16,12 @@ from closedloop.turn.ports import Parts
 def carry_out(loop: Parts, entry: Entry) -> Entry:
     """Do what a decision says and note its outcome; returns the entry as it then stands.
 
-    A decision with an outcome is left alone. A RETRAIN is carried out, and noted, by `retrain`.
+    A decision with an outcome is left alone. A RETRAIN is carried out, and noted, by `retrain`, a
+    WAIT by its answer.
     Raises StoreError when the checks of a decision do not lead to it.
     """
     decision, production = entry.decision, entry.production
-    if entry.outcome is not None or decision.action is Action.RETRAIN:
+    if entry.outcome is not None or decision.action in (Action.RETRAIN, Action.WAIT):
         return entry
     if (later := _overtaken_by(loop, entry)) is not None:
         loop.journal.supersede(entry, by=later)

@@ -9,6 +9,7 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.entry import Entry
+from closedloop.turn.waiting_decisions import read_waiting
 
 
 def read_state(
@@ -22,6 +23,8 @@ def read_state(
 
     `place` gives the index of a window, None without a name.
     """
+    entries = tuple(entries)
+    waits = read_waiting(entries)
     turns: dict[int, Entry] = {}
     trained, promoted_at = set(), None
     for entry in entries:
@@ -59,4 +62,5 @@ def read_state(
         drift_marks=tuple(over for _, over in drift_marks),
         loss_marks=tuple(facts.loss_over for _, facts in measured if facts.loss_over is not None),
         drifting_since=episode[-1][0] if episode else None,
+        waiting=waits[-1].id if waits else None,
     )

@@ -23,19 +23,29 @@ from closedloop.turn.moved_aliases import (
     read_live,
 )
 from closedloop.turn.open import Loop
+from closedloop.turn.who_and_why import check_name, check_reason
 
+_Asking = tuple[str | None, str | None]  # who asks, and why
 NO_WINDOW = "-"  # of a decision before the first look at any window
 
 
 def promote_by_hand(
-    loop: Loop, version: int, *, act: Callable[[Loop, Entry], Entry] = carry_out
+    loop: Loop,
+    version: int,
+    *,
+    by: str | None = None,
+    reason: str | None = None,
+    act: Callable[[Loop, Entry], Entry] = carry_out,
 ) -> Entry:
     """Move `production` to a version at a person's request; `act` carries the decision out.
+
+    `by` and `reason` say who asks, and why.
 
     A version that is live behind the journal's back is written down as the person's choice. Raises
     RegistryError when there is no such version, when it is live by the journal too, when production
     has moved while this waited for a turn, or as `refuse_disagreement`.
     """
+    asking = _who(by, reason)
     refuse_disagreement(loop, promoting=version)
     asked_of = loop.registry.production()
     loop.registry.loadable(version)
@@ -44,9 +54,9 @@ def promote_by_hand(
         live = loop.registry.production()
         if live != version:
             _refuse_if_moved(loop, asked_of, f"closedloop promote {version}")
-            made = _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live)
+            made = _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, live, asking)
             return act(loop, made)
-        entry = _pending(loop, Action.PROMOTE, version) or _adopt(loop, version)
+        entry = _pending(loop, Action.PROMOTE, version) or _adopt(loop, version, asking)
         if entry is None:
             raise RegistryError(
                 where=f"model {loop.use_case.name}",
@@ -57,7 +67,12 @@ def promote_by_hand(
         return act(loop, entry)
 
 
-def _adopt(loop: Loop, version: int) -> Entry | None:
+def _who(by: str | None, reason: str | None) -> _Asking:
+    """Who asks and why, if they say it; raises UseCaseError for words that cannot be kept."""
+    return by and check_name(by), reason and check_reason(reason)
+
+
+def _adopt(loop: Loop, version: int, asking: _Asking) -> Entry | None:
     """The decision that makes a version production that somebody made live outside of closedloop.
 
     It replaces what was live by the journal. None when the journal knows it.
@@ -66,11 +81,16 @@ def _adopt(loop: Loop, version: int) -> Entry | None:
     if version in {state.production for state in states}:
         return None
     replaced = states[0].production
-    return _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, replaced)
+    return _write_by_hand(loop, Kind.PROMOTION, Action.PROMOTE, version, replaced, asking)
 
 
 def roll_back_by_hand(
-    loop: Loop, to: int | None = None, *, asked_at: datetime | None = None
+    loop: Loop,
+    to: int | None = None,
+    *,
+    by: str | None = None,
+    reason: str | None = None,
+    asked_at: datetime | None = None,
 ) -> Entry:
     """Move `production` back to `previous`, or to the version `to`, at a person's request.
 
@@ -78,6 +98,7 @@ def roll_back_by_hand(
     to go, when `previous` is not where decisions put it, when production has moved since: since the
     call, or since the person asked at `asked_at`; or as `refuse_disagreement`.
     """
+    asking = _who(by, reason)
     refuse_disagreement(loop)
     now = Live(loop.registry.production(), loop.registry.previous())
     live, moves = now.production, _moves(loop)
@@ -94,7 +115,8 @@ def roll_back_by_hand(
                 then="list the versions with: closedloop status, then: closedloop rollback --to N",
             )
         _refuse_if_moved(loop, live, f"closedloop rollback --to {target}", asked_at)
-        return carry_out(loop, _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live))
+        made = _write_by_hand(loop, Kind.ROLLBACK, Action.ROLLBACK, target, live, asking)
+        return carry_out(loop, made)
 
 
 def _tell_nowhere(moves: Sequence[Entry], now: Live, target: int | None) -> str:
@@ -163,22 +185,24 @@ def _pending(loop: Loop, action: Action, version: int) -> Entry | None:
     return newest if asked else None
 
 
-def _write_by_hand(loop: Loop, kind: Kind, action: Action, version: int, live: int | None) -> Entry:
+def _write_by_hand(
+    loop: Loop, kind: Kind, action: Action, version: int, live: int | None, asking: _Asking
+) -> Entry:
     history = loop.journal.history(loop.use_case.name)
     # The same request before anything else was carried out is the same decision: a repeated command
     # finishes it.
     settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
     window = _newest_window(loop, history)
-    asked = request_check(f"{action.value} {describe_version(history, version)}")
+    asked = request_check(f"{action.value} {describe_version(history, version)}", *asking)
     bundle = find_digest(loop.registry.versions(), version)
     promotion = kind is Kind.PROMOTION
     return loop.journal.write(
         f"{loop.use_case.name}/by-hand/{action.value}/{version}/after-{settled}",
         loop.use_case.name,
         Decision(kind, action, window, (asked,), version),
-        details=PromotionDetails(live, bundle=bundle)
+        details=PromotionDetails(live, bundle=bundle, by=asking[0], why=asking[1])
         if promotion
-        else TurnDetails(live, bundle=bundle),
+        else TurnDetails(live, bundle=bundle, by=asking[0], why=asking[1]),
         origin=Origin.PERSON,
     )
 

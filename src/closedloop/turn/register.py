@@ -40,6 +40,7 @@ from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
 from closedloop.turn.run_metrics import describe_comparison
+from closedloop.turn.shadow_replay import replay_recorded
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import find_own_modules
 
@@ -63,6 +64,7 @@ def propose_candidate(history: History[Loop]) -> PromotionEvidence:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         facts, evidence = package(history, candidate, folder)
+        evidence = replace(evidence, shadow=replay_recorded(history, folder))
         return replace(evidence, version=_register(history, candidate, facts, evidence, folder))
 
 

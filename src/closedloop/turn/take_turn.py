@@ -17,6 +17,7 @@ from closedloop.errors import ModelError, StoreError, UseCaseError
 from closedloop.storage.details import RunFacts, TurnDetails, WindowFacts
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
+from closedloop.turn.answers import settle_answers
 from closedloop.turn.carry_out import carry_out, finish_retraining
 from closedloop.turn.history import History
 from closedloop.turn.kept_out import read_standings
@@ -39,8 +40,10 @@ def take_turn(
     """Observe the window, decide, write the decision down, and carry it out; returns its entry.
 
     What was decided before on the same data is only carried out. A decision to retrain stays open
-    until `retrain` is through.
+    until `retrain` is through. Answers of people that were cut off are finished first.
     """
+    if settle_answers(history, act):
+        history = History(history.loop, history.window)
     entry = decided_before(history)
     if entry is not None:
         _refuse_lost_files(history, entry)
@@ -62,7 +65,8 @@ def retrain(
 
     `asked` is the decision to retrain, which is done at the end. `lock` is held while it is decided
     and carried out, not while the candidate is fitted: what people or a turn did meanwhile to what
-    the candidate was judged by supersedes the decision.
+    the candidate was judged by supersedes the decision. One that waits for a person stays open, and
+    takes the place of an older one.
     """
     loop, key = history.loop, history.promotion_key
     known = loop.journal.find(key)
@@ -77,7 +81,9 @@ def retrain(
             if because := _kept_out_meanwhile(history, evidence):
                 loop.journal.supersede(known, reason=because)
         assert known is not None
-        entry = act(loop, loop.journal.entry(known.id))
+        act(loop, loop.journal.entry(known.id))
+        settle_answers(history, act)
+        entry = loop.journal.entry(known.id)
         finish_retraining(loop, asked, history.names)
     return entry
 

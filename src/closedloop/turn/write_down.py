@@ -18,10 +18,12 @@ from closedloop.storage.details import (
     TurnDetails,
 )
 from closedloop.storage.entry import Entry
+from closedloop.turn.answers import describe_rows
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation
 from closedloop.turn.ports import Parts
+from closedloop.turn.shadow_facts import describe_replay
 
 
 def decide_turn(history: History[Parts], seen: Observation, run: RunFacts | None = None) -> Entry:
@@ -103,10 +105,20 @@ def write_promotion(
     facts = replace(facts, quarantined_windows=evidence.quarantined)
     # Not those of the history, which was opened before the candidate was registered.
     bundle = find_digest(history.loop.registry.versions(), decision.version)
+    rows = None
+    if compared is not None and decision.action is Action.WAIT:
+        left_out = (name for name, _ in evidence.left_out)
+        rows = describe_rows(history, left_out, compared.window)
     return history.loop.journal.write(
         history.promotion_key,
         history.loop.use_case.name,
         decision,
-        details=PromotionDetails(evidence.production, facts, bundle),
+        details=PromotionDetails(
+            evidence.production,
+            facts,
+            bundle,
+            rows,
+            shadow=describe_replay(evidence.shadow),
+        ),
         cause=cause,
     )

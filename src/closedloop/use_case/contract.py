@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from closedloop.decisions.policy import ADDED_LATER, Policy
+from closedloop.decisions.fingerprint import ADDED_LATER
+from closedloop.decisions.policy import Policy
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -46,6 +47,8 @@ class Column:
     """Whether any window, table or request may lack the column, as null."""
     known_before_target: bool = field(default=False, metadata=ADDED_LATER)
     """Whether a person made sure that the column, which tells the target, is known before it."""
+    record: bool = field(default=True, metadata=ADDED_LATER)
+    """Whether the API keeps its values in the records; without them, records are no windows."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
@@ -196,6 +199,14 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How the API serves. It changes no decision."""
+
+    shadow: bool = False
+    """Whether the newest candidate that waits for a person answers beside production, unheard."""
+
+
+@dataclass(frozen=True)
 class UseCase:
     """A use case, read and checked. Features are in the order of `columns` everywhere.
 
@@ -221,6 +232,7 @@ class UseCase:
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
     decision: AnswerRule = AnswerRule()
+    serving: Serving = Serving()
 
     @property
     def stored_content(self) -> dict[str, Any]:
@@ -236,6 +248,11 @@ class UseCase:
     def required(self) -> tuple[str, ...]:
         """The features that a table or a request must hold."""
         return tuple(name for name, column in self.columns.items() if not column.optional)
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """The features whose values are kept out of the records."""
+        return tuple(name for name, column in self.columns.items() if not column.record)
 
     @property
     def numeric(self) -> tuple[str, ...]:

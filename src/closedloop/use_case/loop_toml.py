@@ -18,13 +18,15 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from closedloop.decisions.policy import ADDED_LATER, Policy, describe
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import (
     AnswerRule,
     Card,
     Column,
     Labels,
+    Serving,
     Slice,
     Target,
     Training,
@@ -70,6 +72,8 @@ class _File:
     """What people say about the models."""
     decision: AnswerRule = field(default=AnswerRule(), metadata=ADDED_LATER)
     """Which class is answered; for two classes."""
+    serving: Serving = field(default=Serving(), metadata=ADDED_LATER)
+    """How the API serves."""
 
 
 # Tables that hold a table for each name.
@@ -133,11 +137,11 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     _check_names(file, path)
     _check_recipes(file, path)
     recipes = {name: with_code(recipe, path.parent) for name, recipe in file.recipes.items()}
-    # The schedule and what people say change no decision: they are not part of the fingerprint.
+    # What changes no decision is not part of the fingerprint.
     described = {
         key: value
         for key, value in describe(file).items()
-        if key not in ("description", "schedule", "card")
+        if key not in ("description", "schedule", "card", "serving")
     }
     described["source"] = {
         key: value for key, value in described["source"].items() if key not in ("root", "url")
@@ -242,6 +246,14 @@ def _check_names(file: _File, path: Path) -> None:
             wanted="cost under [policy.promotion], such as [[0, 1], [5, 0]]",
             got="none",
             then="write what each answer costs in each true class",
+        )
+    hidden = [name for name, column in file.columns.items() if not column.record]
+    if hidden and file.schedule.source == "records":
+        raise UseCaseError(
+            where=f"{path}: schedule.source",
+            wanted='"windows", because records lack a column that models need',
+            got=f'"records" and record = false of {", ".join(hidden)}',
+            then="let the schedule look at your own windows, or remove record = false",
         )
     for part in file.slices:
         if part.column not in file.columns:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from closedloop.decisions.policy import ADDED_LATER
+from closedloop.decisions.fingerprint import ADDED_LATER
 
 Every = Literal["hour", "day", "week", "month"]
 

@@ -72,6 +72,9 @@ RESULTS = [
     ([entry(RETRAIN), entry(Action.REJECT)], "rejected", 11),
     ([entry(Action.ESCALATE)], "escalated", 12),
     ([entry(Action.ROLLBACK)], "rolled back", 13),
+    ([entry(RETRAIN), entry(Action.WAIT, None)], "waiting", 15),
+    ([entry(RETRAIN), entry(Action.WAIT), entry(Action.PROMOTE)], "promoted", 10),
+    ([entry(RETRAIN), entry(Action.WAIT, "superseded"), entry(Action.REJECT)], "rejected", 11),
     ([entry(RETRAIN, None)], "not carried out", 14),
     ([entry(RETRAIN), entry(Action.PROMOTE, "superseded")], "not carried out", 14),
 ]

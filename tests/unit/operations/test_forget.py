@@ -79,7 +79,7 @@ def test_a_person_is_forgotten(turned: TurnedLoop) -> None:
     assert (done.entry.decision.kind, done.entry.outcome) == (Kind.ERASURE, "done")
     assert done.entry.decision.action is Action.FORGET
     assert done.entry.details == ErasureDetails(
-        loop.registry.production(), "anna@desk", facts, None
+        loop.registry.production(), "anna@desk", None, facts, None
     )
     assert f'"{ANNA}"' not in texts_of(loop)
     assert f"'{ANNA}'" not in texts_of(loop)

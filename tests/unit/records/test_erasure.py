@@ -206,13 +206,6 @@ def test_what_a_candidate_answered_beside_production_goes_too(
     """Its answers to a whole request are deleted; in a shared one they become null."""
     records.append([shared("own", [ANNA]), shared("both", [BEN, ANNA])])
     with engine.begin() as connection:
-        if not sa.inspect(connection).has_table("shadow_answers"):
-            connection.execute(
-                text(
-                    "CREATE TABLE shadow_answers (request TEXT, version INTEGER, use_case TEXT, "
-                    "probabilities TEXT, error TEXT)"
-                )
-            )
         connection.execute(
             text(
                 "INSERT INTO shadow_answers (request, version, use_case, probabilities) VALUES "

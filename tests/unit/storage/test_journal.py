@@ -205,6 +205,7 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         journal.supersede(entry, by=entry)
     (
         journal.history("shop"),
+        journal.newest("shop", Kind.PROMOTION),
         journal.use_cases(),
         journal.read_chain("shop"),
         journal.chain_all("shop"),
@@ -217,6 +218,7 @@ def test_nothing_is_ever_changed_or_removed(engine: Engine, journal: Journal) ->
         "carried_out",
         "supersede",
         "history",
+        "newest",
         "use_cases",
         "read_chain",
         "chain_all",

@@ -254,6 +254,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "use_case": "shop",
                 "production": 1,
                 "previous": None,
+                "waiting": [],
                 "moved": (),
                 "disagreement": None,
                 "damaged": [],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.decisions.policy import ADDED_LATER, describe
+from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.use_case.loop_toml import load_use_case
 
 DATA = Path(__file__).parents[3] / "data"
