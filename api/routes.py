@@ -196,6 +196,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
             "maximum": column.maximum,
             "allowed": column.allowed,
             "optional": column.optional,
+            "recorded": name not in model.unrecorded,
         }
         for name, column in use_case.columns.items()
     }

@@ -81,14 +81,8 @@ def build_service(
 
     def note_live(version: int) -> None:
         reader.remember(version)
-        note_serving(
-            journal,
-            use_case.name,
-            version,
-            window=reader.window(version),
-            where=where,
-            started=started,
-        )
+        window = reader.window(version)
+        note_serving(journal, use_case.name, version, window=window, where=where, started=started)
         reader.remove_others(version)
 
     def tell_moved_aliases() -> str:

@@ -61,6 +61,16 @@ def read_rows(
     return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
 
 
+def read_newest_columns(
+    connection: Connection, use_case: str
+) -> tuple[datetime, frozenset[str]] | None:
+    """When the newest request was answered, and the features on record of it; None without one."""
+    query = select(ANSWERS.c.at, ANSWERS.c.features).where(ANSWERS.c.use_case == use_case)
+    query = query.order_by(ANSWERS.c.at.desc(), ANSWERS.c.request.desc()).limit(1)
+    found = connection.execute(query).first()
+    return None if found is None else (found.at, frozenset(from_json(found.features)))
+
+
 def count_rows_and_labels(connection: Connection, use_case: str) -> tuple[int, int]:
     """How many predictions and labels a use case has."""
     of_use_case = ANSWERS.c.use_case == use_case

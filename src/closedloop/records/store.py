@@ -29,7 +29,7 @@ from closedloop.records.erasure import (
     wipe,
 )
 from closedloop.records.labels import Label, name_predictions, write_labels
-from closedloop.records.reading import count_rows_and_labels, read_rows
+from closedloop.records.reading import count_rows_and_labels, read_newest_columns, read_rows
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
@@ -126,6 +126,11 @@ class Records:
         """
         with self._reading("read predictions") as connection:
             return read_rows(connection, use_case, since, until)
+
+    def newest_columns(self, use_case: str) -> tuple[datetime, frozenset[str]] | None:
+        """When the newest request was answered, and the features on record of it."""
+        with self._reading("look at the newest answer") as connection:
+            return read_newest_columns(connection, use_case)
 
     def count(self, use_case: str) -> RecordCounts:
         """How many predictions and labels a use case has."""

@@ -20,6 +20,7 @@ from closedloop.cli.examine.gates import describe_gates
 from closedloop.cli.examine.home import describe_home
 from closedloop.cli.examine.labels import describe_labels
 from closedloop.cli.examine.leaks import describe_single_columns
+from closedloop.cli.examine.recorded import describe_recorded
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
 from closedloop.cli.plain_text import plain
@@ -82,6 +83,7 @@ def examine(
             _try("columns", lambda: describe_columns(loop)),
             _try("minimums", lambda: describe_gates(loop)),
             _try("tables", lambda: _tables(loop)),
+            _try("records", lambda: describe_recorded(loop)),
             _try("past windows", lambda: describe_past_windows(loop)),
             _try("journal", lambda: _journal(loop)),
             _try("MLflow", lambda: _registry(loop)),
