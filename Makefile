@@ -127,8 +127,9 @@ reference: install ## Write the reference pages of docs/ anew from the code.
 notebook: install ## Run the notebook of docs/ on a loop of its own and write what it shows.
 	@$(BIN)/python -m docs.make_notebook
 
-pictures: install ## Draw the pictures of README.md from what make demo left; needs Chromium.
+pictures: install ## Draw the pictures of README.md and docs/ from what make demo left; needs Chromium.
 	@$(BIN)/python -m docs.make_pictures
+	@$(BIN)/python -m docs.make_page_pictures
 
 recording: install ## Film a real run into docs/demo.mp4 (needs ffmpeg and Chromium).
 	@$(BIN)/python -m docs.make_recording

@@ -136,6 +136,72 @@ class ModelAnswer(BaseModel):
     refused: dict[int, str]
 
 
+class LiveDecision(BaseModel):
+    id: int
+    action: str
+    version: int | None
+    window: str
+    origin: Literal["loop", "person"]
+    by: str = Field(description="the loop, a person, or the name of that person")
+    reason: str
+    decided: datetime
+    carried_out: datetime | None
+
+
+class LiveService(BaseModel):
+    version: int
+    since: datetime
+    service: str | None
+
+
+class LiveAnswer(BaseModel):
+    at: datetime
+    version: int | None = Field(description="null when nothing was live")
+    since: datetime | None
+    decision: LiveDecision | None = Field(description="the decision that made it live")
+    until: datetime | None = Field(description="null while it is live; it was not live then")
+    ended_by: LiveDecision | None
+    moving: LiveDecision | None = Field(
+        description="a move that was decided by then and not yet noted as carried out"
+    )
+    moved_outside: LiveDecision | None = Field(
+        description="`production` was found elsewhere, moved outside of closedloop"
+    )
+    answered_since: datetime | None = Field(
+        description="when the first service began to answer with it"
+    )
+    answered: list[LiveService] = Field(description="the services that noted it, oldest first")
+
+
+class TrainingAnswer(BaseModel):
+    recipe: str | None
+    window: str | None
+    trained_through: str | None
+    windows: dict[str, str] | None = Field(
+        description="training window -> the first 12 digits of the sha256 of its rows"
+    )
+    revision: str | None = Field(description="commit of the folder of loop.toml")
+    closedloop: str | None = Field(description="version of closedloop")
+    own_code: str | None = Field(description="sha256 of the user's own estimator")
+    contract: str | None = Field(description="fingerprint of loop.toml")
+    seed: str | None
+    platform: str | None
+    files: str | None = Field(description="sha256 of the version's files")
+    run: str | None = Field(description="its run in MLflow")
+
+
+class PredictionLiveAnswer(BaseModel):
+    prediction: str
+    at: datetime
+    version: int = Field(description="the version that answered")
+    decision: LiveDecision | None = Field(
+        description="the newest decision by then that made it live"
+    )
+    live_then: int | None = Field(description="the version that was live by the journal")
+    training: TrainingAnswer | None
+    unknown: str | None = Field(description="why `training` is null")
+
+
 class FaultAnswer(BaseModel):
     loc: list[str | int] = Field(
         description="place of the fault: body, rows, number of the row, field"

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
-from api import explain
+from api import explain, what_was_live
 from api.front_page import add_front_page
 from api.guard.connections import Connections
 from api.guard.keys import Keys
@@ -51,14 +51,15 @@ def create_app(
     open_explainer: explain.OpenExplainer | None = None,
     shadow: LiveShadow | None = None,
     page_url: str | None = None,
+    live: what_was_live.Questions | None = None,
 ) -> ServiceApp:
     """The service that answers with `follower.production` and records every answer in `records`.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
-    explains the scores of a version. `shadow` is asked what production has answered. Browsers that
-    ask for `/` are led to `page_url`.
+    explains the scores of a version, `live` answers what was live when. `shadow` is asked what
+    production has answered. Browsers that ask for `/` are led to `page_url`.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -90,6 +91,7 @@ def create_app(
         explain.build_router(explanations, FAULTS),
         mlflow.build_router(predictor, max_rows=max_rows),
         v2.build_router(predictor, max_rows=max_rows),
+        what_was_live.build_router(live),
     ]
     predict = Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)
     app.router.routes.insert(0, predict)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from closedloop.decisions.checks import Kind
 from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
 from closedloop.turn.card import carry_out_with_card
+from closedloop.turn.moved_aliases import tell_outside
 from closedloop.turn.open import Loop
 from closedloop.turn.waiting_decisions import is_open
 from flows.best_effort import best_effort
@@ -19,11 +21,16 @@ def carry_out_decision(loop: Loop, entry: Entry) -> Entry:
     return carry_out_with_card(loop, entry)
 
 
-def tell_moved(loop: Loop) -> str:
-    """What moved `production` or `previous` outside of closedloop, as the end of a page."""
+def tell_moved(loop: Loop, window: str = "", known: tuple[str, ...] = ()) -> str:
+    """What moved `production` or `previous` outside of closedloop, as the end of a page.
+
+    With what a turn on `window` did about it; what is `known` was told above.
+    """
     told: tuple[str, ...] = ()
     with best_effort("look where the aliases are"):
-        told = loop.tell_moved()
+        entries = loop.journal.history(loop.use_case.name, kinds=(Kind.OUTSIDE,))
+        handled = tell_outside(entries, window)
+        told = (*loop.tell_moved(), *(said for said in handled if said not in known))
     return "".join(f"\n**{as_markdown(sentence)}**\n" for sentence in told)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Literal
 
 from prefect import flow, tags, task
@@ -11,12 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
-from closedloop.registry.runs import HAS_FILE, PRUNED_REPORT, REPORT
+from closedloop.operations.alerts.look import note_turn
+from closedloop.registry.runs import PRUNED_REPORT
 from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
-from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
+from closedloop.turn.kept_evidence import keep_evidence
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
@@ -27,6 +28,7 @@ from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.telling import telling
 from flows.train_and_compare_flow import train_and_compare_flow
 
 
@@ -39,34 +41,12 @@ def look_at_window(history: History[Loop]) -> Observation:
 @task(name="keep the report", cache_policy=NO_CACHE, persist_result=False)
 def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
     """Log what was measured, and Evidently's page, to MLflow; returns where they are."""
-    registry, details = history.loop.registry, seen.details
-    found = {
-        "drift_share": details.drift.drift_share if details.drift else None,
-        "realised_auc": details.realised.realised_auc if details.realised else None,
-        "estimated_auc": details.estimate.estimated_auc if details.estimate else None,
-    }
-    metrics = {name: value for name, value in found.items() if value is not None}
-    facts = json.dumps(asdict(seen.evidence), indent=1)
-    files: dict[str, str | bytes] = {
-        "evidence.json": facts,
-        **({REPORT: seen.report} if seen.report else {}),
-    }
-    tags = {"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if seen.report else {})}
-    run_id = registry.log_run(
-        history.key("retraining"),
-        f"monitor {history.window}",
-        metrics=metrics,
-        parameters={"window": history.window},
-        tags=tags,
-        data={history.window: history.read(history.window).facts.digest},
-        files=files,
-    )
-    registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
-    page = registry.run_link(run_id, history.loop.mlflow_ui)
-    return RunFacts(run_id, f"{page}/{REPORT}" if seen.report else page)
+    kept, flow_run = keep_evidence(history, seen), this_run()
+    return kept if flow_run is None else replace(kept, flow_run=str(flow_run.id))
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
+@telling
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
@@ -88,10 +68,12 @@ def monitor_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.lock("monitor"):
-        history = open_turn(loop, window)
+        history = begin_turn(loop, window, act=carry_out_decision)
         entry = take_turn(
             history, observe=look_at_window, keep_report=keep_report, act=carry_out_decision
         )
+    with best_effort("note that a turn ended"):
+        note_turn(loop)
     publish(loop, entry)
     if run is not None and run.deployment_id is not None:
         with best_effort(LIST_CHOICES):
@@ -125,6 +107,9 @@ def publish(loop: Loop, entry: Entry) -> None:
     said = "".join(f"\n{as_markdown(sentence)}\n" for sentence in told)
     create_markdown_artifact(
         key="turn-decision",
-        markdown=describe(entry) + said + link + tell_moved(loop),
+        markdown=describe(entry)
+        + said
+        + link
+        + tell_moved(loop, entry.decision.window, entry.turn.notes),
         description=f"{entry.decision.action.value}: {window}",
     )

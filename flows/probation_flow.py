@@ -11,12 +11,13 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.shown_text import as_markdown
 from closedloop.storage.entry import Entry
-from closedloop.turn.agreement import open_turn
+from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe, tell_moved
+from flows.telling import telling
 
 
 @task(name="compare with what it replaced", cache_policy=NO_CACHE, persist_result=False)
@@ -26,6 +27,7 @@ def compare_with_previous(history: History[Loop]) -> Probation:
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
+@telling
 def probation_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"
 ) -> int:
@@ -45,7 +47,7 @@ def probation_flow(
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
     with loop.lock("probation"):
-        history = open_turn(loop, window)
+        history = begin_turn(loop, window, act=carry_out_decision)
         entry = loop.journal.find(history.key("rollback"))
         seen = None if entry else compare_with_previous(history)
         if seen and seen.evidence:

@@ -21,6 +21,7 @@ from closedloop.turn.waiting_decisions import is_open
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.telling import telling
 
 
 @task(name="fit, compare and register", cache_policy=NO_CACHE, persist_result=False)
@@ -30,6 +31,7 @@ def fit_and_register(history: History[Loop]) -> PromotionEvidence:
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
+@telling
 def train_and_compare_flow(
     use_case: str = "",
     window: str = "",

@@ -72,9 +72,14 @@ class Guard:
     """
 
     def __init__(
-        self, limits: RequestLimits, keys: Keys | None, hosts: OwnHosts | None = None
+        self,
+        limits: RequestLimits,
+        keys: Keys | None,
+        hosts: OwnHosts | None = None,
+        open_paths: frozenset[str] = OPEN_PATHS,
     ) -> None:
         self._limits, self._keys, self._hosts = limits, keys, hosts
+        self._open_paths = open_paths
         self.open_requests = 0
 
     def close_early(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
@@ -87,7 +92,7 @@ class Guard:
             foreign = self._hosts.refuse(scope)
             if foreign is not None:
                 raise Refusal(foreign.status, foreign.reason)
-        if path in OPEN_PATHS:
+        if path in self._open_paths:
             scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers)
             await app(scope, receive, send)
             return

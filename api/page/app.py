@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
+from uuid import uuid4
 
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CollectorRegistry, Counter
@@ -20,16 +22,20 @@ from starlette.types import ASGIApp
 from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import RequestLimits
+from api.page.actions import action_routes
 from api.page.desk import Desk
 from api.page.door import Door, own_hosts
+from api.page.health import Checkups, health_routes
 from api.page.login import login_routes
 from api.page.missing import NotThere
+from api.page.report import report_routes
 from api.page.sessions import Sessions
 from api.page.views import VIEWS, View
 from api.refusal import Refusal
 from closedloop.errors import ClosedLoopError
 from closedloop.turn.open import Loop
 
+_LOG = logging.getLogger("closedloop.page")
 # Forms are small; an action may wait for a turn that is under way.
 LIMITS = RequestLimits(
     max_body_bytes=65_536, max_waiting_requests=64, request_seconds=120.0, max_connections=200
@@ -48,21 +54,27 @@ def create_page(
     link: str | None = None,
     owner: str = "",
     limits: RequestLimits = LIMITS,
+    checkups: Checkups | None = None,
 ) -> ASGIApp:
     """The page of a loop, for a server that listens on `host` and `port`.
 
     `link` is the secret that lets in the person who started it, an operator named `owner`. Without
-    any key, everybody who can reach it may read. `secure` as in Desk.
+    any key, everybody who can reach it may read. `secure` as in Desk. `checkups` run what health
+    shows of commands; without, it shows nothing of them.
     """
-    links = tuple((view.path, view.name) for view in VIEWS if view.name)
+    links = (*((view.path, view.name) for view in VIEWS if view.name), ("/health", "Health"))
     sessions = Sessions(keys, link=link, owner=owner)
     desk = Desk(loop, keys, sessions, links, port, secure)
     app = Starlette(
         routes=[
             Route("/alive", _say_alive, methods=["GET"]),
             Route("/page.css", _file("page.css", "text/css"), methods=["GET"]),
+            Route("/charts.css", _file("charts.css", "text/css"), methods=["GET"]),
             Route("/icon.svg", _file("icon.svg", "image/svg+xml"), methods=["GET"]),
             *login_routes(desk),
+            *report_routes(desk),
+            *health_routes(desk, checkups),
+            *action_routes(desk),
             *(Route(view.path, _show_view(desk, view), methods=["GET"]) for view in VIEWS),
         ],
         exception_handlers={
@@ -70,8 +82,9 @@ def create_page(
             Refusal: _answer_refusal(desk),
             NotThere: _answer_missing(desk),
             ClosedLoopError: _answer_error(desk),
+            Exception: _answer_fault(desk),
         },
-        lifespan=_lifespan(limits),
+        lifespan=_lifespan(limits, checkups),
     )
 
     def show_error(status: int, text: str, then: str) -> str:
@@ -81,7 +94,7 @@ def create_page(
     return Door(app, limits, own_hosts(host, further_hosts), show_error)
 
 
-def _lifespan(limits: RequestLimits) -> Callable[[Any], Any]:
+def _lifespan(limits: RequestLimits, checkups: Checkups | None) -> Callable[[Any], Any]:
     """The connections, for the server's protocol, which are looked at once a second."""
 
     @asynccontextmanager
@@ -104,6 +117,8 @@ def _lifespan(limits: RequestLimits) -> Callable[[Any], Any]:
             yield {"connections": connections}
         finally:
             closing.cancel()
+            if checkups is not None:
+                await checkups.stop()
 
     return lifespan
 
@@ -151,6 +166,16 @@ def _answer_refusal(desk: Desk) -> Callable[[Request, Any], Any]:
 def _answer_missing(desk: Desk) -> Callable[[Request, Any], Any]:
     async def answer(request: Request, missing: NotThere) -> Response:
         return desk.show_message(request, 404, "That is not there", str(missing))
+
+    return answer
+
+
+def _answer_fault(desk: Desk) -> Callable[[Request, Any], Any]:
+    async def answer(request: Request, fault: Exception) -> Response:
+        found = uuid4().hex
+        _LOG.error("error %s", found, exc_info=fault)
+        then = f"Look for error {found} in its log."
+        return desk.show_message(request, 503, "The page failed", "It was not your fault.", then)
 
     return answer
 

@@ -72,10 +72,16 @@ class Desk:
         return self.templates.answer(template, self.frame(request), facts, status)
 
     def show_message(
-        self, request: Request | None, status: int, title: str, text: str, then: str = ""
+        self,
+        request: Request | None,
+        status: int,
+        title: str,
+        text: str,
+        then: str = "",
+        decision: int | None = None,
     ) -> Response:
-        """The answer that says one thing, and what to do."""
-        facts = {"title": title, "text": text, "then": then}
+        """The answer that says one thing, what to do, and which decision it is about."""
+        facts = {"title": title, "text": text, "then": then, "decision": decision}
         return self.templates.answer("message.html", self.frame(request), facts, status)
 
     def show_refusal(self, request: Request, error: ClosedLoopError, status: int) -> Response:

@@ -33,6 +33,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 FORM = b"application/x-www-form-urlencoded"
+_ALWAYS_ANSWERED = frozenset({"/alive"})
 _MAY_ONLY_READ = frozenset({"GET", "HEAD"})
 ShowError = Callable[[int, str, str], str]
 
@@ -48,7 +49,7 @@ class Door:
         self, app: ASGIApp, limits: RequestLimits, hosts: OwnHosts, show_error: ShowError
     ) -> None:
         self._app, self._hosts, self._show_error = app, hosts, show_error
-        self._guard = Guard(limits, None, hosts)
+        self._guard = Guard(limits, None, hosts, _ALWAYS_ANSWERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +77,7 @@ class Door:
             await HTMLResponse(page, refusal.status)(scope, receive, send_out)
         except Exception as error:
             if started:
-                raise
+                return  # the app has answered and logged it
             found = uuid4().hex
             _LOG.error("error %s", found, exc_info=error)
             page = self._show_error(503, "The page failed.", f"Look for error {found} in its log.")

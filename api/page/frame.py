@@ -12,6 +12,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.page.charts.svg import shown
 from api.page.sessions import Session
 from closedloop.shown_text import printable
 
@@ -48,7 +49,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["when"] = show_time
+        self._environment.filters |= {"when": show_time, "brief": show_brief}
 
     def render(self, name: str, frame: Frame, facts: Mapping[str, Any]) -> str:
         """The HTML of a template."""
@@ -72,6 +73,11 @@ def show_value(value: Any) -> Any:
 def show_time(moment: datetime) -> str:
     """A moment as people read it, in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def show_brief(value: Any, longest: int = 40) -> str:
+    """A text from outside on one line, not longer than there is room."""
+    return shown("" if value is None else str(value), longest)
 
 
 def read_cookie(request: Request, name: str) -> str:

@@ -10,6 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from api.guard.keys import Keys
@@ -33,7 +34,7 @@ class Session:
     until: float
     key: ApiKey | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    results: dict[str, object] = field(default_factory=dict)
+    results: dict[str, Future[object]] = field(default_factory=dict)
 
     @property
     def may_act(self) -> bool:
@@ -44,7 +45,7 @@ class Session:
         """Whether a form comes from a page of this session."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
-    def remember(self, form: str, result: object) -> None:
+    def remember(self, form: str, result: Future[object]) -> None:
         """Keep what became of a form; of many the oldest are forgotten."""
         self.results[form] = result
         while len(self.results) > _MOST_RESULTS:

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.page.overview import gather_overview
+from api.page.drift import gather_column, gather_drift
+from api.page.overview import gather_first_view
+from api.page.timeline import gather_decision, gather_timeline
+from api.page.versions import gather_card, gather_comparison, gather_versions
 from closedloop.turn.open import Loop
 
 # Given the loop and what the address says: the parts of its path, then its query.
@@ -31,4 +34,13 @@ class View:
     name: str = ""
 
 
-VIEWS: tuple[View, ...] = (View("/", "overview.html", gather_overview, "Overview"),)
+VIEWS: tuple[View, ...] = (
+    View("/", "overview.html", gather_first_view, "Overview"),
+    View("/decisions", "timeline.html", gather_timeline, "Decisions"),
+    View("/decisions/{number:int}", "decision.html", gather_decision),
+    View("/drift", "drift.html", gather_drift, "Drift"),
+    View("/drift/column", "column.html", gather_column),
+    View("/versions", "versions.html", gather_versions, "Versions"),
+    View("/versions/compare", "compare.html", gather_comparison),
+    View("/versions/{number:int}", "card.html", gather_card),
+)

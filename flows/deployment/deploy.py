@@ -23,8 +23,9 @@ from closedloop.settings import Settings
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from flows.deployment.dead_runs import dead_run_automations, install_automations
+from flows.deployment.unwanted_schedules import drop_unwanted_schedules, fill_crons
 from flows.prefect_client.lookup import all_ours, of_use_case
-from flows.prefect_client.names import name_deployment
+from flows.prefect_client.names import ALERTS, HOUSEKEEPING, name_deployment
 from flows.prefect_client.window_choices import refresh_forms
 
 POOLS = {
@@ -111,6 +112,7 @@ def deploy_use_case(client: SyncPrefectClient, use_case: UseCase) -> list[str]:
 
     paused = [deployment.id for deployment in deployments() if deployment.paused]
     run_prefect_deploy(use_case)
+    drop_unwanted_schedules(client, use_case)
     for deployment_id in paused:  # `prefect deploy` resumes them
         client.pause_deployment(deployment_id)
     try:
@@ -150,13 +152,15 @@ def run_prefect_deploy(use_case: UseCase) -> None:
 
     Raises ClosedLoopError when it fails.
     """
-    file = find_prefect_yaml()
+    file, crons = find_prefect_yaml(), fill_crons(use_case)
     variables = {
         "USE_CASE_NAME": use_case.name,
         "USE_CASE_PATH": str(use_case.path),
         "USE_CASE_CRON": use_case.schedule.cron,
         "USE_CASE_SOURCE": use_case.schedule.source,
         "USE_CASE_TIMEZONE": use_case.schedule.timezone,
+        "USE_CASE_ALERTS_CRON": crons[ALERTS],
+        "USE_CASE_HOUSEKEEPING_CRON": crons[HOUSEKEEPING],
     }
     words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     # In the file's folder, where the modules it names can be imported.

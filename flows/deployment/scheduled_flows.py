@@ -16,9 +16,12 @@ from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 from closedloop.use_case.contract import UseCase
+from flows.alert_flow import alert_flow
 from flows.answer_flow import answer_flow
+from flows.deployment.unwanted_schedules import wanted_crons
+from flows.housekeeping_flow import housekeeping_flow
 from flows.monitor_flow import monitor_flow
-from flows.prefect_client.names import SLUG, TAG
+from flows.prefect_client.names import ALERTS, HOUSEKEEPING, SLUG, TAG
 from flows.probation_flow import probation_flow
 from flows.prune_flow import prune_flow
 from flows.rollback_flow import rollback_flow
@@ -29,6 +32,8 @@ _RUNS_WHEN_ASKED = (answer_flow, rollback_flow, probation_flow, prune_flow)
 
 def plan_deployments(use_case: UseCase, cron: str) -> list[RunnerDeployment]:
     """`monitor` on the schedule; training, answers, rollback, probation and pruning on request.
+
+    `alerts` and `housekeeping` are on schedules of their own, if loop.toml asks for them.
 
     A second monitor run while one is running is cancelled, so that late runs do not pile up and all
     start at once. A second training waits. The others need no limit: the lock of the loop lets only
@@ -48,7 +53,20 @@ def plan_deployments(use_case: UseCase, cron: str) -> list[RunnerDeployment]:
             concurrency_limit=_one_run(ConcurrencyLimitStrategy.ENQUEUE),
         ),
         *(_deployment(flow, use_case) for flow in _RUNS_WHEN_ASKED),
+        _deployment_on(alert_flow, ALERTS, use_case),
+        _deployment_on(housekeeping_flow, HOUSEKEEPING, use_case),
     ]
+
+
+def _deployment_on(flow: Flow[..., Any], name: str, use_case: UseCase) -> RunnerDeployment:
+    """A deployment with a schedule of its own, if there is one."""
+    cron, zone = wanted_crons(use_case)[name], use_case.schedule.timezone
+    return _deployment(
+        flow,
+        use_case,
+        schedule=Cron(cron, timezone=zone, slug=SLUG) if cron else None,
+        concurrency_limit=_one_run(ConcurrencyLimitStrategy.CANCEL_NEW),
+    )
 
 
 def _one_run(next_run: ConcurrencyLimitStrategy) -> ConcurrencyLimitConfig:

@@ -20,6 +20,7 @@ from closedloop.use_case.loop_toml import load_use_case
 from flows.best_effort import best_effort
 from flows.deployment.dead_runs import crash_orphaned_runs
 from flows.deployment.scheduled_flows import plan_deployments
+from flows.deployment.unwanted_schedules import drop_unwanted_schedules
 from flows.prefect_client.lookup import of_use_case
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 
@@ -37,6 +38,8 @@ def serve_deployments(path: str, cron: str) -> None:
     runner = Runner(pause_on_shutdown=False)
     for deployment in plan_deployments(use_case, cron):
         runner.add_deployment(deployment)
+    with get_client(sync_client=True) as client:
+        drop_unwanted_schedules(client, use_case)
     with best_effort(LIST_CHOICES):
         refresh_forms(use_case)
     with suppress(KeyboardInterrupt, TerminationSignal):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TAG = "closedloop"
 MONITOR, TRAIN = "monitor", "train-and-compare"
+ALERTS, HOUSEKEEPING = "alerts", "housekeeping"
 # Prefect recognises a schedule by its slug, which keeps a paused one paused. As in prefect.yaml.
 SLUG = "use-case"
 

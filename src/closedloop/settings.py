@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     keep_alive_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     source_url: str | None = None
+    alert_webhook_url: SecretStr | None = None
+    alert_webhook_secret: SecretStr | None = None
+    alert_urls: SecretStr | None = None
+    api_url: str | None = None
     to_database_url: str | None = None
     to_mlflow_url: str | None = None
 

@@ -111,5 +111,9 @@ def test_versions_move_as_mlflow_moves_them(shelf: tuple[Any, Callable[[str], in
         (3, "archived", ()),
     ]
     assert (registry.production(), registry.previous()) == (1, None)
+    assert not registry.put_back(3, instead_of=2, previous=None)
+    for previous in (2, None):
+        assert registry.put_back(3, instead_of=1, previous=previous)
+        assert (registry.production(), registry.previous()) == (3, previous)
     with pytest.raises(RegistryError, match="versions 1, 2, 3"):
-        registry.promote(7, instead_of=1, reason="no such version")
+        registry.promote(7, instead_of=3, reason="no such version")

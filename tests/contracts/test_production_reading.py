@@ -87,6 +87,20 @@ def test_the_files_are_those_that_were_registered(
         reader.download(2)
 
 
+def test_where_a_version_comes_from_is_what_the_registry_says(
+    backend: Backend, folder: Path, tmp_path: Path
+) -> None:
+    """Its tags and the run that made it, over HTTP too; a version that is not there is refused."""
+    registry = promoted(backend, folder)
+    reader = read(backend, registry, tmp_path)
+    tags, run = reader.origin(1)
+    assert run == registry.version(1).run_id
+    assert tags.items() <= registry.tags(1).items()
+    assert (tags["window"], tags["sha256"]) == ("w7", model_digest(folder))
+    with pytest.raises(RegistryError, match="wanted version 2, got no such version"):
+        reader.origin(2)
+
+
 def test_files_that_were_changed_are_refused(
     backend: Backend, folder: Path, tmp_path: Path
 ) -> None:

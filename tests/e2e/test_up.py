@@ -99,7 +99,7 @@ def test_prefect_holds_both_deployments(stack: Stack) -> None:
     path = str(stack.folder / "loop.toml")
     assert monitor["parameters"] == {"use_case": path, "source": "windows"}
     assert train["parameters"] == {"use_case": path}
-    for name in ("rollback", "probation", "prune"):
+    for name in ("answer", "rollback", "probation", "prune"):
         made = stack.ask("PREFECT", f"/api/deployments/name/{name}/customers")
         assert made["parameters"] == {"use_case": path}
     waiting = {

@@ -21,6 +21,7 @@ def team(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     changes = {
         'cron = "0 6 * * *"': 'cron = "30 5 * * *"',
         'timezone = "UTC"': 'timezone = "Europe/Berlin"',
+        "[schedule]": '[alerts]\nchannels = ["ops"]\ncron = "0 0 1 1 *"\n\n[schedule]',
     }
     path = write_use_case(folder / "case", changes=changes)
     server, store = (postgres.make_database().partition("://")[2] for _ in range(2))

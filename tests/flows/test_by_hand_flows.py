@@ -21,6 +21,7 @@ from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
 from tests.answers import describe_answers
+from tests.flows.shown_pages import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -34,7 +35,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from flows.rollback_flow import rollback_flow
     from flows.train_and_compare_flow import train_and_compare_flow
 
-    known = (monitor_flow, train_and_compare_flow, rollback_flow, probation_flow, prune_flow)
+    by_hand = (rollback_flow, probation_flow, prune_flow)
+    known = (monitor_flow, train_and_compare_flow, *by_hand)
     flows: dict[str, Any] = {flow.name: flow for flow in known}
 
     def start_flow(place: Any, name: str, **parameters: Any) -> Any:
@@ -42,20 +44,6 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         return flows[name](use_case=str(place.path), **parameters)
 
     return start_flow
-
-
-def shown(key: str) -> str:
-    """The newest page that Prefect has under a key."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-    from prefect.client.schemas.sorting import ArtifactSort
-
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
-            sort=ArtifactSort.CREATED_DESC,
-        )
-    return str(found[0].data)
 
 
 def decided(place: Any, window: str) -> list[tuple[str, str]]:
@@ -266,6 +254,9 @@ def test_every_parameter_of_a_form_is_described() -> None:
     from prefect.utilities.callables import parameter_schema
 
     from flows import (
+        alert_flow,
+        answer_flow,
+        housekeeping_flow,
         monitor_flow,
         probation_flow,
         prune_flow,
@@ -273,7 +264,10 @@ def test_every_parameter_of_a_form_is_described() -> None:
         train_and_compare_flow,
     )
 
-    for module in (monitor_flow, probation_flow, prune_flow, rollback_flow, train_and_compare_flow):
+    for module in (
+        *(alert_flow, answer_flow, housekeeping_flow, monitor_flow, probation_flow),
+        *(prune_flow, rollback_flow, train_and_compare_flow),
+    ):
         flow = getattr(module, module.__name__.rpartition(".")[2])
         silent = [
             name

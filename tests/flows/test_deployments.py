@@ -59,7 +59,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     team.deploy(team.path)
     assert standstill_of(team) == ()
     found = everything(team)
-    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [5, 2, 2]
+    assert [len(found[kind]) for kind in ("deployments", "work_pools", "automations")] == [8, 2, 2]
     monitor, train = team.deployment(MONITOR), team.deployment(TRAIN)
     assert [
         (schedule["schedule"]["cron"], schedule["schedule"]["timezone"])
@@ -90,16 +90,19 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     found = everything(team)
     said = team.deploy(team.path)
     assert everything(team) == found
-    by_hand = [
+    answer, *by_hand = [
         f"{flow}/streamflow: in closedloop, on request"
-        for flow in ("probation", "prune", "rollback")
+        for flow in ("answer", "probation", "prune", "rollback")
     ]
-    assert said[:5] == [
+    assert said[:8] == [
+        "alerts/streamflow: in closedloop, 0 0 1 1 * Europe/Berlin",
+        answer,
+        "housekeeping/streamflow: in closedloop, on request",
         f"{MONITOR}: in closedloop, 30 5 * * * Europe/Berlin (paused)",
         *by_hand,
         f"{TRAIN}: in closedloop-training, on request (paused)",
     ]
-    assert [line.split(",")[0] for line in said[5:]] == [
+    assert [line.split(",")[0] for line in said[8:]] == [
         "monitor/of-last-year: not in CLOSEDLOOP_USE_CASES"
     ]
     team.ask("/work_pools/closedloop", {"is_paused": False}, "PATCH")
@@ -110,6 +113,9 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
 def test_the_run_form_offers_what_can_be_run(deployed: Team) -> None:
     """Each parameter has a type and a description; windows (none yet) and sources are choices, and
     the use case is fixed."""
+    asking = form_of(deployed, "answer/streamflow")
+    assert asking["decision"]["enum"] == [""]
+    assert asking["answer"]["enum"] == ["approve", "reject"]
     for name in (MONITOR, TRAIN):
         form = form_of(deployed, name)
         assert all(

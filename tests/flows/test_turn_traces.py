@@ -15,6 +15,7 @@ from closedloop.decisions.checks import Kind
 from closedloop.registry.data_inputs import hash_data
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
+from closedloop.views.timeline import find_links
 from closedloop.windows.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -52,7 +53,7 @@ def test_the_report_is_kept_where_the_journal_says(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
     """Evidently's page is an artifact of the run that the decision names, which has the window as
-    its input, with the digest of all of its rows."""
+    its input, with the digest of all of its rows; the page links to it, and to Prefect's run."""
     place = make_place(0, 2)
     turn(place, "month_000")
     turn(place, "month_001")
@@ -68,6 +69,11 @@ def test_the_report_is_kept_where_the_journal_says(
     assert page is not None
     assert page.stat().st_size > 100_000
     assert run.run in run.report
+    assert loop.registry.local_file(run.run, "distributions.json")
+    links = find_links(loop, entry, None)
+    assert run.flow_run is not None
+    assert links.prefect == f"{loop.settings.prefect_address}/runs/flow-run/{run.flow_run}"
+    assert links.report == f"{links.run}/drift_report.html"
     logged = loop.registry._client.get_run(run.run)
     [used] = logged.inputs.dataset_inputs
     digest = History(loop, "month_001").read("month_001").facts.digest

@@ -8,9 +8,11 @@ import pytest
 
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
 from closedloop.decisions.deciding_measure import Measured
+from closedloop.decisions.moved_outside import MovedEvidence, decide_moved
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine, decide_release
+from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from tests.spec.examples import (
@@ -159,6 +161,8 @@ TABLE = [
     (Action.ESCALATE, decide_retraining(retraining(quarantined="month_009", quarantined_because="AUC 0.21 is far below"), USUAL),
      "month_009 is kept out of training, its labels look wrong: AUC 0.21 is far below. The next labelled window decides "
      "whether the change is real, or a person: closedloop quarantine release month_009"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_009", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),

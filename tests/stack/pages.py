@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 # Without these a browser in a closed network looks for its maker's servers all the time; without a
 # sandbox, because root may have none.
-_OPTIONS = [
+BROWSER_OPTIONS = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -56,7 +56,7 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="browser-")
         options = Options()
         options.binary_location = found[0]
-        for option in [*_OPTIONS, f"--user-data-dir={self._profile.name}"]:
+        for option in [*BROWSER_OPTIONS, f"--user-data-dir={self._profile.name}"]:
             options.add_argument(option)
         self._driver: Any = webdriver.Chrome(options=options, service=Service(found[1]))
         return self

@@ -199,7 +199,7 @@ def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:
         for port in service.get("Publishers") or []
         if port["PublishedPort"]
     }
-    assert {service for service, _ in published} == {"api", "mlflow", "prefect-server"}
+    assert {service for service, _ in published} == {"api", "mlflow", "page", "prefect-server"}
     assert {url for _, url in published} == {"127.0.0.1"}
 
 
@@ -224,7 +224,7 @@ def test_people_see_it_in_prefects_pages(stack: Stack, browser: Browser) -> None
     seen = browser.picture(
         f"{stack.prefect}/deployments", SEEN / "deployments.png", until="train-and-compare"
     )
-    assert {"monitor", "rollback", "prune", "probation"} <= set(seen.split())
+    assert {"monitor", "answer", "rollback", "prune", "probation"} <= set(seen.split())
     monitor = stack.ask_prefect(f"/deployments/name/monitor/{NAME}").json()["id"]
     assert "06:00" in browser.picture(
         f"{stack.prefect}/deployments/deployment/{monitor}", SEEN / "monitor.png", until="Schedule"

@@ -97,6 +97,17 @@ class MemoryRegistry:
         self._tag(to, PRODUCTION)
         return True
 
+    def put_back(self, number: int, *, instead_of: int | None, previous: int | None) -> bool:
+        """Move both aliases back; False when `production` is at neither version."""
+        if self.production() not in (number, instead_of):
+            return False
+        self.version(number)
+        self._aliases[PRODUCTION] = number
+        self._aliases.pop(PREVIOUS, None)
+        if previous is not None:
+            self._aliases[PREVIOUS] = previous
+        return True
+
     def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Mark a candidate as rejected; production stays as it is."""
         if number != self.production():

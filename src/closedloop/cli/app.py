@@ -13,6 +13,7 @@ import typer
 
 from closedloop.cli import (
     accept,
+    alert,
     approve,
     backtest,
     card,
@@ -26,6 +27,7 @@ from closedloop.cli import (
     history,
     init,
     key,
+    live,
     migrate,
     monitor,
     page,
@@ -55,10 +57,10 @@ from closedloop.storage.home import PRIVATE, making_files
 # In the order in which the help lists them.
 COMMANDS = (
     *(demo, init, generate),
-    *(monitor, train, try_recipe, experiment, status, history, why, shadow, card),
+    *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
     *(approve, reject, quarantine, promote, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, upgrade, migrate, prune, forget, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, forget, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from closedloop.cli.decision_view import brief_reason, coloured
+from closedloop.cli.decision_view import coloured
 from closedloop.cli.finished_turn import FinishedTurn, read_turn
 from closedloop.cli.plain_text import plain
 from closedloop.cli.progress_bar import show_progress
@@ -23,6 +23,7 @@ from closedloop.errors import ModelError, UseCaseError
 from closedloop.turn.agreement import refuse_disagreement
 from closedloop.turn.open import Loop
 from closedloop.turn.waiting_windows import find_waiting
+from closedloop.views.words import brief_reason
 from closedloop.windows.order import position
 
 

@@ -27,6 +27,7 @@ from closedloop.turn.open import Loop
 from closedloop.turn.shadow_facts import tell_replay
 from closedloop.turn.waiting_decisions import is_open
 from closedloop.turn.without_labels import tell_estimates
+from closedloop.views.words import brief_reason, reason_of
 
 COLOURS = {
     "promote": "green",
@@ -41,8 +42,8 @@ COLOURS = {
     "serve": "blue",
     "accept": "yellow",
     "forget": "yellow",
+    "return": "yellow",
 }
-BRIEF_CLAIMS = 3
 # Notes that are shown with every decision.
 TOLD = (NEW_COLUMNS, LEFT_OUT)
 MOST_NEEDED = 10
@@ -60,20 +61,6 @@ def coloured(action: str) -> str:
     """An action in its colour, as markup."""
     colour = COLOURS.get(action, "white")
     return f"[{colour}]{action}[/{colour}]"
-
-
-def reason_of(decision: Decision) -> str:
-    """The whole reason; for a decision with notes only, the notes."""
-    if any(check.role is not Role.NOTE for check in decision.checks):
-        return decision.reason
-    return "; ".join(f"{check.claim}: {check.got}" for check in decision.checks)
-
-
-def brief_reason(decision: Decision) -> str:
-    """The first claims of the reason, and how many more there are."""
-    claims = reason_of(decision).split("; ")
-    left_out = len(claims) - BRIEF_CLAIMS
-    return "; ".join(claims[:BRIEF_CLAIMS]) + (f"; and {left_out} more" if left_out > 0 else "")
 
 
 def report_link(loop: Loop, entry: Entry, *, let_in: bool = False) -> str | None:
@@ -114,7 +101,7 @@ def show_decision(
     """
     decision = entry.decision
     version = f", version {decision.version}" if decision.version is not None else ""
-    outcome = entry.outcome or "not carried out yet"
+    outcome = entry.outcome or ("open" if is_open(entry) else "not carried out yet")
     title = (
         f"decision {entry.id}: {coloured(decision.action.value)} "
         f"({decision.kind.value}, {plain(decision.window)}{version}, {outcome})"

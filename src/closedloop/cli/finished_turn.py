@@ -9,6 +9,7 @@ from typing import Any
 from closedloop.cli.turn_summary import TurnSummary, summarise
 from closedloop.decisions.checks import Kind
 from closedloop.storage.entry import Entry
+from closedloop.turn.moved_aliases import tell_outside
 from closedloop.turn.open import Loop
 
 
@@ -16,7 +17,8 @@ from closedloop.turn.open import Loop
 class FinishedTurn:
     """The decisions of one turn, in the order in which they were made, and its summary.
 
-    `moved` tells which aliases stand elsewhere than the journal put them.
+    `moved` tells which aliases stand elsewhere than the journal put them, and what was done about
+    those that stood elsewhere.
     """
 
     quarantines: tuple[Entry, ...]
@@ -49,7 +51,8 @@ def read_turn(loop: Loop, number: int) -> FinishedTurn:
     quarantines += [entry for entry in entries if _is_heard_in(entry, first)]
     following = _find_following(entries, first)
     summary = summarise(loop, [first, *following])
-    return FinishedTurn(tuple(quarantines), first, following, summary, loop.tell_moved())
+    moved = (*loop.tell_moved(), *tell_outside(entries, first.decision.window))
+    return FinishedTurn(tuple(quarantines), first, following, summary, moved)
 
 
 def _find_following(entries: Sequence[Entry], first: Entry) -> tuple[Entry, ...]:

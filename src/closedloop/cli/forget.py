@@ -58,10 +58,8 @@ def add(app: typer.Typer, session: Session) -> None:
                 _show(session, loop, found, as_json=as_json, done=False)
                 return
             _ask(session, loop, found, from_stdin=key == STDIN)
-        from closedloop.cli.serve_page import name_owner
-
         with session.working("removing rows ..."):
-            found = forget(loop, wanted, by=name_owner(), why=why)
+            found = forget(loop, wanted, by=session.person, why=why)
         _show(session, loop, found, as_json=as_json, done=True)
 
 

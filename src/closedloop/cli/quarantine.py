@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from closedloop.cli.options import AsJson, UseCasePath
+from closedloop.cli.options import AsJson, Reason, UseCasePath
 from closedloop.cli.session import Session
 from closedloop.decisions.checks import Action
 from closedloop.errors import UseCaseError
@@ -30,6 +30,7 @@ def add(app: typer.Typer, session: Session) -> None:
         window: Annotated[
             str, typer.Argument(help="The name of the window.", metavar="[WINDOW]")
         ] = "",
+        reason: Reason = None,
         use_case: UseCasePath = None,
         as_json: AsJson = False,
     ) -> None:
@@ -51,7 +52,7 @@ def add(app: typer.Typer, session: Session) -> None:
         from closedloop.cli.decision_view import show_decision
         from closedloop.turn.quarantine_by_hand import decide_by_hand
 
-        entry = decide_by_hand(loop, VERBS[what], window)
+        entry = decide_by_hand(loop, VERBS[what], window, by=session.person, reason=reason)
         session.show(as_json, entry.as_json(), lambda: show_decision(session.console, entry))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from urllib.parse import urlsplit
 
 from api.guard.keys import open_keys
 from api.page.app import LIMITS, create_page
+from api.page.health import make_checkups
 from api.server import run
 from closedloop.cli.service import refuse_taken
 from closedloop.cli.session import Session
@@ -31,20 +30,12 @@ def serve_page(session: Session, loop: Loop, host: str, port: int, link: str | N
         further_hosts=(*settings.further_hosts, *_host_of(settings.page_url)),
         secure=(settings.page_url or "").startswith("https:"),
         link=link,
-        owner=name_owner(),
+        owner=session.person,
+        checkups=make_checkups(str(loop.use_case.path)),
     )
     address = settings.page_link if settings.page_url else _address(host, port)
     session.print_line(f"the page: {address}")
     run(page, host, port, patience_seconds=LIMITS.request_seconds + 1)
-
-
-def name_owner() -> str:
-    """Who runs this process, as the journal names people at a command line."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may have no name for its user
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _address(host: str, port: int) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -33,6 +34,7 @@ from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.turn.known_production import KnownProduction
+from closedloop.turn.live_questions import LiveQuestions
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
@@ -101,14 +103,7 @@ def build_service(
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(
-        settings.max_body_bytes,
-        settings.max_waiting_requests,
-        settings.request_seconds,
-        settings.max_header_bytes,
-        settings.header_seconds,
-        settings.stall_seconds,
-        settings.keep_alive_seconds,
-        settings.max_connections,
+        **{each.name: getattr(settings, each.name) for each in fields(RequestLimits)}
     )
     records = Records(engine, sync=settings.records_sync)
     return create_app(
@@ -124,6 +119,7 @@ def build_service(
         open_explainer=open_explainer,
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
+        live=LiveQuestions(journal, records, use_case.name, reader.origin),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from closedloop.records.shadow import ShadowRecords
 from closedloop.registry.live import ProductionReader
 from closedloop.settings import Settings
@@ -11,7 +9,7 @@ from closedloop.shadow.live import LiveShadow
 from closedloop.shadow.process import AnsweringProcess
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
-from closedloop.turn.waiting_candidate import find_waiting_candidate
+from closedloop.turn.waiting_candidate import WaitingCandidate
 from closedloop.use_case.contract import UseCase
 
 
@@ -39,7 +37,7 @@ def open_shadow(use_case: UseCase, settings: Settings) -> LiveShadow | None:
 
     return LiveShadow(
         use_case.name,
-        partial(find_waiting_candidate, Journal(engine), use_case.name),
+        WaitingCandidate(Journal(engine), use_case.name).find,
         open_version,
         ShadowRecords(engine, sync=settings.records_sync).write,
     )

@@ -133,6 +133,7 @@ def _deployments(
             # Prefect chooses the folder of a run, so paths must not be relative.
             "CLOSEDLOOP_HOME": str(settings.home_folder),
             "CLOSEDLOOP_USE_CASE": path,
+            "CLOSEDLOOP_API_URL": settings.api_url or settings.api_address,
             **({"CLOSEDLOOP_DATA": str(settings.data.resolve())} if settings.data else {}),
         },
     )

@@ -9,14 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from closedloop.cli.decision_view import brief_reason, coloured
+from closedloop.cli.decision_view import coloured
 from closedloop.cli.plain_text import plain
-from closedloop.decisions.checks import Action, Kind
+from closedloop.decisions.checks import Kind
 from closedloop.decisions.deciding_measure import MEASURES, read_measured
 from closedloop.decisions.policy import PromotionPolicy
 from closedloop.decisions.reference import reference_falls, tell_fall
 from closedloop.errors import name_some
 from closedloop.operations.access.servers_file import RunningServer
+from closedloop.operations.housekeeping import read_housekeeping
 from closedloop.registry.versions import PREVIOUS, PRODUCTION, VersionFacts
 from closedloop.storage.details import (
     EstimateFacts,
@@ -30,6 +31,8 @@ from closedloop.turn.approval import read_waits
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
+from closedloop.views.waiting import find_unfinished
+from closedloop.views.words import brief_reason
 from flows.prefect_client.standstill import find_standstill
 
 
@@ -37,11 +40,6 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
     """The output of `closedloop status --json`; `environment` may name a Prefect server."""
     entries = loop.journal.history(loop.use_case.name)
     decided = [entry for entry in entries if entry.decision.kind is not Kind.SERVING]
-    acting = [
-        entry
-        for entry in entries
-        if entry.decision.action in (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
-    ]
     records, versions = loop.records.count(loop.use_case.name), loop.registry.versions()
     disagreement = find_disagreement(entries, versions)
     return {
@@ -59,8 +57,9 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         if decided
         else None,
         "without_labels": _estimates(entries, loop.registry.production()),
-        "open_decisions": [entry.id for entry in acting if entry.outcome is None],
+        "open_decisions": find_unfinished(entries),
         "records": {"predictions": records.predictions, "labels": records.labels},
+        "housekeeping": read_housekeeping(loop).as_json(),
         "standstill": find_standstill(loop.use_case.name, loop.settings.home_folder, environment),
     }
 
@@ -162,6 +161,8 @@ def show_status(
             line(f"{plain(estimates['window'])}: {plain(sentence)}")
     for number in facts["open_decisions"]:
         line(f"decision {number} was not carried out: run closedloop monitor again", "yellow")
+    for sentence in facts["housekeeping"]["told"]:
+        line(plain(sentence))
     for sentence in facts["standstill"] or ():
         line(plain(sentence), "yellow")
     for name, server in (running or {}).items():

@@ -12,7 +12,7 @@ import typer
 from closedloop.cli.options import AsJson, UseCasePath
 from closedloop.cli.session import Session
 from closedloop.decisions.checks import Kind
-from closedloop.errors import RegistryError, UseCaseError
+from closedloop.errors import RegistryError, StoreError, UseCaseError
 
 if TYPE_CHECKING:
     from closedloop.decisions.evidence import Comparison
@@ -54,6 +54,8 @@ def add(app: typer.Typer, session: Session) -> None:
             show_decision(session.console, entry, report=report, every_check=True)
             if corrected:
                 session.console.print(tell_corrections(corrected), highlight=False)
+            if told := _tell_shadow(loop, entry):
+                session.console.print(told, highlight=False)
             comparison, importance = _find_measured(loop, entry)
             if comparison is not None:
                 confidence = loop.use_case.policy.promotion.confidence
@@ -87,6 +89,19 @@ def _find_measured(loop: Loop, entry: Entry) -> tuple[Comparison | None, Importa
         comparison = read_evidence(files[EVIDENCE_FILE]).comparison
         importance = read_importance(files[IMPORTANCE_FILE])
     return comparison, importance
+
+
+def _tell_shadow(loop: Loop, entry: Entry) -> str | None:
+    """The command that shows what a candidate answered in the shadow, if it was asked anything."""
+    from closedloop.records.shadow import ShadowRecords
+
+    decision = entry.decision
+    if decision.kind is not Kind.PROMOTION or decision.version is None:
+        return None
+    with suppress(StoreError):
+        if decision.version in ShadowRecords(loop.engine).read_versions(entry.use_case):
+            return f"beside production it answered: closedloop shadow --version {decision.version}"
+    return None
 
 
 def _refuse_another(loop: Loop, entry: Entry) -> None:

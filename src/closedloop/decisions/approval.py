@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.against_limit import against
+from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import is_first_model
 from closedloop.decisions.evidence import Comparison, LoopState, PromotionEvidence, SliceDelta
@@ -57,6 +58,7 @@ def _gain_check(evidence: PromotionEvidence, comparison: Comparison, policy: Pol
         f"lower bound of delta below {limit:+.4f}",
         got,
         summary="" if clear else f"a person is asked: {told}",
+        numbers=against(delta, limit),
     )
 
 
@@ -96,6 +98,7 @@ def _slice_check(part: SliceDelta, policy: Policy) -> Check:
         summary=f"a person is asked: slice {part.name} is only just known: {counted}"
         if barely
         else "",
+        numbers=Numbers(part.rows, rows),
     )
 
 

@@ -37,8 +37,8 @@ class Kind(StrEnum):
     """What a decision is about.
 
     SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
-    goes on from what registry and journal hold now. ERASURE tells that one person's rows were
-    removed from the records.
+    goes on from what registry and journal hold now. OUTSIDE is about a `production` that somebody
+    moved outside of closedloop. ERASURE tells that one person's rows were removed from the records.
     """
 
     RETRAINING = "retraining"
@@ -48,13 +48,15 @@ class Kind(StrEnum):
     SERVING = "serving"
     ACCEPTANCE = "acceptance"
     ERASURE = "erasure"
+    OUTSIDE = "moved outside"
 
 
 class Action(StrEnum):
     """What to do.
 
     ESCALATE calls a person: the loop changes nothing by itself. WAIT asks a person before a
-    promotion: PROMOTE or REJECT is the answer. RELEASE ends a QUARANTINE.
+    promotion: PROMOTE or REJECT is the answer. RELEASE ends a QUARANTINE. RETURN puts `production`
+    back where the journal has it.
     """
 
     RETRAIN = "retrain"
@@ -69,6 +71,20 @@ class Action(StrEnum):
     SERVE = "serve"
     ACCEPT = "accept"
     FORGET = "forget"
+    RETURN = "return"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was measured against a limit, for a picture of it; None where there is no such number.
+
+    `lower` and `upper` are the bounds of the interval of `value`.
+    """
+
+    value: float | None = None
+    limit: float | None = None
+    lower: float | None = None
+    upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,8 @@ class Check:
     """One claim, what was wanted and what the evidence showed.
 
     `summary` is the finding in a sentence, where that says more than wanted and got. The
-    `headline` gates and notes sum up a decision in which every gate holds.
+    `headline` gates and notes sum up a decision in which every gate holds. `numbers` say the same
+    as `wanted` and `got`, where those are numbers; checks of older versions have none.
     """
 
     claim: str
@@ -86,6 +103,7 @@ class Check:
     got: str
     summary: str = ""
     headline: bool = False
+    numbers: Numbers | None = None
 
     def __str__(self) -> str:
         return self.summary or f"{self.claim}: wanted {self.wanted}, got {self.got}"
@@ -144,15 +162,16 @@ class Decision:
     def follows(self) -> bool:
         """Whether the checks lead to this action, if it moves `production`.
 
-        A promotion needs every gate, to wait for a person a trigger too, a rollback a trigger and
-        every guard. What a person asks for is a trigger. Other actions need nothing.
+        A promotion needs every gate, to wait for a person a trigger too, a rollback or a return a
+        trigger and every guard. What a person asks for is a trigger. Other actions need nothing.
         """
         asked = any_trigger(self.checks)
         if self.action is Action.PROMOTE:
             return all_hold(self.checks, Role.GATE) and (asked or bool(self._of(Role.GATE)))
         if self.action is Action.WAIT:
             return all_hold(self.checks, Role.GATE) and asked
-        if self.action is Action.ROLLBACK:
+        taken = self.kind is Kind.OUTSIDE and self.action is Action.ACCEPT
+        if taken or self.action in (Action.ROLLBACK, Action.RETURN):
             return all_hold(self.checks, Role.GUARD) and asked
         return True
 
@@ -182,10 +201,11 @@ def make_check(
     *,
     summary: str = "",
     headline: bool = False,
+    numbers: Numbers | None = None,
 ) -> Check:
     """One check; `holds` is None when it could not be measured."""
     outcome = Outcome.UNKNOWN if holds is None else Outcome.HOLDS if holds else Outcome.FAILS
-    return Check(claim, outcome, role, wanted, got, summary, headline)
+    return Check(claim, outcome, role, wanted, got, summary, headline, numbers)
 
 
 def request_check(what: str, by: str | None = None, why: str | None = None) -> Check:

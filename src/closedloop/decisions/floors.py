@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
 from closedloop.decisions.policy import Policy, PromotionPolicy
 
@@ -43,6 +43,7 @@ class Floor:
             f"at least {self.limit:.3f}{self.above}" + (f" ({why})" if why else ""),
             "unknown" if self.value is None else f"{self.value:.4f}",
             headline=self.headline,
+            numbers=Numbers(self.value, self.limit),
         )
 
     @property
@@ -143,5 +144,6 @@ def calibration_checks(comparison: Comparison, policy: Policy) -> list[Check]:
             Role.GATE,
             f"at most {allowed:.3f}" + (", that of production" if allowed > limit else ""),
             "unknown" if error is None else f"{error:.4f}",
+            numbers=Numbers(error, allowed),
         )
     ]

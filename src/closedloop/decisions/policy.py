@@ -14,6 +14,7 @@ from typing import Literal
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.shadow_policy import ShadowPolicy
 
 ApprovalName = Literal["never", "always", "borderline"]
@@ -253,6 +254,8 @@ class Policy:
     """Which labelled windows are kept out of training."""
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy, metadata=ADDED_LATER)
     """How a candidate may answer what clients have asked."""
+    registry: RegistryPolicy = field(default_factory=RegistryPolicy, metadata=ADDED_LATER)
+    """What happens to a production that somebody moved outside of closedloop."""
 
     def __post_init__(self) -> None:
         # Only together is it known in which measure the limits are.

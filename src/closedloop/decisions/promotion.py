@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from closedloop.decisions.against_limit import against
 from closedloop.decisions.approval import approval_checks
 from closedloop.decisions.candidates import allowed_by_delta
 from closedloop.decisions.checks import (
@@ -9,6 +10,7 @@ from closedloop.decisions.checks import (
     Check,
     Decision,
     Kind,
+    Numbers,
     Role,
     all_hold,
     any_trigger,
@@ -90,6 +92,7 @@ def _size_check(comparison: Comparison, policy: Policy) -> Check:
         Role.GATE,
         f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
         f"{scores.rows} rows, {rarest} of the rarest class",
+        numbers=Numbers(scores.rows, rules.min_rows),
     )
 
 
@@ -127,7 +130,14 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
         "unknown" if delta is None else str(delta),
         summary="" if delta is None else _tell_delta(evidence, comparison, delta, policy),
         headline=True,
+        numbers=_delta_numbers(comparison, policy),
     )
+
+
+def _delta_numbers(comparison: Comparison, policy: Policy) -> Numbers:
+    rules = policy.promotion
+    limit = -rules.max_loss if comparison.same_recipe else rules.min_delta
+    return against(comparison.delta, limit)
 
 
 def _wanted_delta(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> str:
@@ -195,6 +205,7 @@ def _slice_checks(
                 f"{rules.min_slice_rows_per_class} of each class",
                 f"{shown}; {part.rows} rows, {part.rarest} of the rarest class",
                 summary=_tell_slice(part, unharmed, MEASURES[rules.measure].gain),
+                numbers=against(delta, -rules.max_loss),
             )
         )
     return checks
@@ -233,6 +244,7 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
             Role.GATE,
             f"probabilities within {limit:g}",
             "not tried" if difference is None else f"{difference:.2g}",
+            numbers=Numbers(difference, limit),
         )
     )
     if evidence.served_by:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from closedloop.decisions.approval import waiting_checks
-from closedloop.decisions.auc_loss import auc_loss, loss_over_limit, tell_loss, tell_too_few
+from closedloop.decisions.auc_loss import (
+    auc_loss,
+    loss_by_chance,
+    loss_over_limit,
+    tell_loss,
+    tell_too_few,
+)
 from closedloop.decisions.checks import (
     REQUESTED,
     Action,
     Check,
     Decision,
     Kind,
+    Numbers,
     Outcome,
     Role,
     all_hold,
@@ -21,6 +27,7 @@ from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.notes import note_new_columns
 from closedloop.decisions.policy import Policy
+from closedloop.decisions.retraining_guards import cost_checks, label_checks, windows_ago
 
 DRIFT_OVER = "drift_share over its limit"
 UNSCORABLE = "production cannot be scored"
@@ -170,6 +177,7 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
         if share is None
         else f"{share:.2f}{columns}{tell_too_few(evidence.window.rows, policy)}",
         summary=f"drift_share {share:.2f} is over its limit {limit}{columns}" if over else "",
+        numbers=Numbers(share, policy.retraining.max_drift_share),
     )
 
 
@@ -183,8 +191,18 @@ def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
         Role.TRIGGER,
         f"a significant loss over {limit}",
         tell_loss(evidence, policy),
+        numbers=_loss_numbers(evidence, policy),
         summary=f"{fell} by {auc_loss(evidence, policy):.4f}, limit {limit}" if over else "",
     )
+
+
+def _loss_numbers(evidence: RetrainingEvidence, policy: Policy) -> Numbers:
+    """The loss between the least and the most that chance leaves of it."""
+    loss, chance = auc_loss(evidence, policy), loss_by_chance(evidence, policy)
+    limit = policy.retraining.max_auc_loss
+    if loss is None or chance is None:
+        return Numbers(limit=limit)
+    return Numbers(loss, limit, loss - chance, loss + chance)
 
 
 def _age_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
@@ -198,6 +216,7 @@ def _age_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
         f"{limit} windows",
         "unknown" if age is None else f"{age} windows",
         summary=f"production is {age} windows old, limit {limit}" if old else "",
+        numbers=Numbers(age, limit),
     )
 
 
@@ -216,13 +235,13 @@ def _guard_checks(
     checks = []
     if policy.retraining.once_an_episode and asking == [DRIFT_OVER]:
         checks.append(_episode_check(evidence))
-    checks += _label_checks(evidence, policy)
-    return checks if evidence.requested else checks + _cost_checks(evidence, policy)
+    checks += label_checks(evidence, policy)
+    return checks if evidence.requested else checks + cost_checks(evidence, policy)
 
 
 def _episode_check(evidence: RetrainingEvidence) -> Check:
     tried = tried_in_episode(evidence.state)
-    ago = "" if tried is None else _windows_ago(evidence.window.index - tried)
+    ago = "" if tried is None else windows_ago(evidence.window.index - tried)
     return make_check(
         "no retraining yet for this drift",
         tried is None,
@@ -233,68 +252,3 @@ def _episode_check(evidence: RetrainingEvidence) -> Check:
         if tried is None
         else f"a retraining for this drift {ago} brought no better model",
     )
-
-
-def _label_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
-    rules, labels = policy.retraining, dict(evidence.new_labels)
-    total, rarest = sum(labels.values()), min(labels.values(), default=0)
-    return [
-        make_check(
-            "enough new labels",
-            total >= rules.min_new_labels,
-            Role.GUARD,
-            f"{rules.min_new_labels} labelled rows newer than production",
-            str(total),
-        ),
-        make_check(
-            "enough new labels of each class",
-            rarest >= rules.min_new_labels_per_class,
-            Role.GUARD,
-            f"{rules.min_new_labels_per_class} of each",
-            f"{rarest} of the rarest",
-        ),
-    ]
-
-
-def _cost_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
-    rules, state, index = policy.retraining, evidence.state, evidence.window.index
-    last = max(state.trained_at, default=None)
-    spent = sum(1 for trained in state.trained_at if trained > index - rules.budget_windows)
-    # Without a production model there is nothing to rest from; the budget still holds.
-    rested = last is None or state.production is None or index - last > rules.cooldown_windows
-    return [
-        *waiting_checks(state),
-        make_check(
-            "no retraining yet for this window",
-            index not in state.trained_at,
-            Role.GUARD,
-            "one retraining per window",
-            "one" if index in state.trained_at else "none yet",
-            summary="this window was trained for already" if index in state.trained_at else "",
-        ),
-        make_check(
-            "cooldown is over",
-            rested,
-            Role.GUARD,
-            f"more than {rules.cooldown_windows} windows since the last retraining",
-            "none before" if last is None else f"{index - last}",
-            summary=""
-            if rested or last is None
-            else f"the last retraining was {_windows_ago(index - last)}, "
-            f"cooldown {rules.cooldown_windows}",
-        ),
-        make_check(
-            "retraining budget is left",
-            spent < rules.budget_trainings,
-            Role.GUARD,
-            f"fewer than {rules.budget_trainings} in {rules.budget_windows} windows",
-            str(spent),
-            summary=""
-            if spent < rules.budget_trainings
-            else f"the budget is spent: {spent} retrainings in {rules.budget_windows} windows",
-        ),
-    ]
-
-
-def _windows_ago(windows: int) -> str:
-    return f"{windows} window{'' if windows == 1 else 's'} ago"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from closedloop.decisions.against_limit import against
 from closedloop.decisions.checks import (
     Action,
     Decision,
     Kind,
+    Numbers,
     Role,
     all_hold,
     any_trigger,
@@ -55,6 +57,7 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
             Role.GUARD,
             f"{rules.min_rows} rows",
             "not measured" if delta is None else str(delta.rows),
+            numbers=Numbers(None if delta is None else delta.rows, rules.min_rows),
         ),
         make_check(
             f"production is significantly worse than {before}",
@@ -66,6 +69,7 @@ def decide_rollback(evidence: RollbackEvidence, policy: Policy) -> Decision:
             if delta is None
             else f"production is {'' if worse else 'not '}significantly worse than {before} on the "
             f"same rows: {MEASURES[policy.promotion.measure].gain} {delta}",
+            numbers=against(delta, -rules.max_loss),
         ),
     )
     back = any_trigger(checks) and all_hold(checks, Role.GUARD)

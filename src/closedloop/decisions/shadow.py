@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.shadow_policy import ShadowPolicy
 
 REPLAYED, ANSWERS = "recorded requests were replayed", "it answers recorded requests"
@@ -123,6 +123,7 @@ def _check_latency(
             summary=f"slower than production on recorded requests: {got}"
             if allowed is not None and ours > allowed
             else "",
+            numbers=Numbers(ours, allowed),
         )
     ]
 
@@ -145,6 +146,7 @@ def _check_memory(
             summary=f"it needs more memory than production to answer: {got}"
             if allowed is not None and ours > allowed
             else "",
+            numbers=Numbers(ours, allowed),
         )
     ]
 
@@ -188,6 +190,7 @@ def _check_share(claim: str, flips: int, rows: int, rules: ShadowPolicy, may_clo
         wanted,
         got,
         summary=f"too many predictions would change ({claim}): {got}" if holds is False else "",
+        numbers=Numbers(1 - flips / rows, 1 - rules.max_flips if limited else None),
     )
 
 
@@ -210,6 +213,7 @@ def _check_shift(replay: ShadowReplay, rules: ShadowPolicy) -> list[Check]:
             wanted,
             got,
             summary=f"the scores of recorded rows moved too far: {got}" if holds is False else "",
+            numbers=Numbers(replay.score_shift, rules.max_score_shift if limited else None),
         )
     ]
 

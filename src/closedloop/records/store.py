@@ -28,12 +28,14 @@ from closedloop.records.erasure import (
     overwrite_deleted,
     wipe,
 )
+from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
 from closedloop.records.reading import count_rows_and_labels, read_newest_columns, read_rows
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import ANSWERS, PROBES, store_error
+from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
@@ -136,6 +138,21 @@ class Records:
         """How many predictions and labels a use case has."""
         with self._reading("count predictions") as connection:
             return RecordCounts(*count_rows_and_labels(connection, use_case))
+
+    def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
+        """As `records.traffic.count_days`."""
+        with self._reading("count predictions") as connection:
+            return count_days(connection, use_case, since)
+
+    def label_delay(self, use_case: str) -> LabelDelay | None:
+        """As `records.traffic.measure_label_delay`."""
+        with self._reading("look for labels") as connection:
+            return measure_label_delay(connection, use_case)
+
+    def find_answer(self, id: str, use_case: str) -> FoundAnswer:
+        """The request that a prediction was part of; raises UnknownPrediction for another id."""
+        with self._reading("look for a prediction") as connection:
+            return find_answer(connection, id, use_case)
 
     def count_before(self, use_case: str, moment: datetime) -> int:
         """How many predictions of a use case were answered before `moment`."""

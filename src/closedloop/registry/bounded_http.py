@@ -17,12 +17,19 @@ _CERTIFICATES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE")
 
 
 @contextmanager
-def open_bounded(address: str, headers: Mapping[str, str], seconds: float) -> Iterator[Any]:
-    """The answer to a GET.
+def open_bounded(
+    address: str,
+    headers: Mapping[str, str],
+    seconds: float,
+    *,
+    body: bytes | None = None,
+    certificates: ssl.SSLContext | None = None,
+) -> Iterator[Any]:
+    """The answer to a GET, or to a POST of a body.
 
     Raises TimeoutError when it has not been read after `seconds`, HTTPError for a redirect, which
     would carry `headers` and so a password to another server, and otherwise as urllib does. The
-    certificates are those of MLflow's own client.
+    certificates are those of MLflow's own client, unless others are given.
     """
     expired, watched = Event(), list[socket.socket]()
 
@@ -55,8 +62,10 @@ def open_bounded(address: str, headers: Mapping[str, str], seconds: float) -> It
     timer = Timer(max(seconds, 0), end)
     timer.daemon = True
     timer.start()
-    opener = urllib.request.build_opener(_NoRedirects, Watching(context=_certificates(address)))
-    request = urllib.request.Request(address, headers=dict(headers))
+    opener = urllib.request.build_opener(
+        _NoRedirects, Watching(context=certificates or _certificates(address))
+    )
+    request = urllib.request.Request(address, body, headers=dict(headers))
     try:
         try:
             with opener.open(request, timeout=min(_SOCKET_SECONDS, max(seconds, 0.001))) as answer:

@@ -22,6 +22,7 @@ from closedloop.registry.moved_home import find_own_files
 from closedloop.registry.runs import DIGEST
 
 PRODUCTION, PREVIOUS, WINDOW = "production", "previous", "closedloop.window"
+_OURS = "closedloop."
 
 
 class ProductionReader:
@@ -81,6 +82,16 @@ class ProductionReader:
         """
         found = self._find_version(number)
         return None if found is None else found[1].get(DIGEST, "")
+
+    def origin(self, number: int) -> tuple[dict[str, str], str]:
+        """What a version says of itself, by name, and the id of its run; raises RegistryError."""
+        tags = self._look_up(number)[1]
+        try:
+            run = self._registry.run(self._name, number)
+        except Exception as error:  # an answer that is not MLflow's may do anything to its reader
+            raise self._unreachable(f"find the run of version {number}", error) from error
+        ours = {tag: value for tag, value in tags.items() if tag.startswith(_OURS)}
+        return {tag.removeprefix(_OURS): value for tag, value in ours.items()}, run
 
     def open_last_good(self) -> Path:
         """The folder of the last good version, whatever the registry says of its number.

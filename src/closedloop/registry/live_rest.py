@@ -57,6 +57,11 @@ class RegistryServer:
             tag["key"]: tag.get("value", "") for tag in described.get("tags", [])
         }
 
+    def run(self, name: str, number: int) -> str:
+        """The id of the run that made a version; empty when there is no such version."""
+        found = self._find("model-versions/get", name=name, version=str(number))
+        return "" if found is None else str(found["model_version"].get("run_id", ""))
+
     def download(self, source: str, names: Collection[str], folder: Path) -> None:
         """Save files at `mlflow-artifacts:/path`, which the server itself hands out.
 

@@ -14,6 +14,7 @@ _SOURCE = text(
     "SELECT source FROM model_versions WHERE name = :name AND version = :version"
     " AND current_stage <> 'Deleted_Internal'"
 )
+_RUN = text("SELECT run_id FROM model_versions WHERE name = :name AND version = :version")
 _TAGS = text("SELECT key, value FROM model_version_tags WHERE name = :name AND version = :version")
 
 
@@ -68,6 +69,12 @@ class RegistryTables:
             source = connection.execute(_SOURCE, asked).scalar()
             tags = {key: value or "" for key, value in connection.execute(_TAGS, asked)}
         return None if source is None else (str(source), tags)
+
+    def run(self, name: str, number: int) -> str:
+        """The id of the run that made a version; empty when there is no such version."""
+        with self._connect() as connection:
+            found = connection.execute(_RUN, {"name": name, "version": number}).scalar()
+        return str(found or "")
 
     def _connect(self) -> Connection:
         if self._engine is None:

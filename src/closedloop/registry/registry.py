@@ -128,6 +128,27 @@ class Registry(Versions):
             self._tag(to, PRODUCTION, reason, decision)
         return True
 
+    def put_back(self, number: int, *, instead_of: int | None, previous: int | None) -> bool:
+        """Move `production` and `previous` back to where they were before somebody else moved them.
+
+        Returns False and changes nothing when production is neither at `number` nor at `instead_of`
+        any more. Raises RegistryError as `loadable`.
+        """
+        live = self.production()
+        if live not in (number, instead_of):
+            return False
+        self.loadable(number)
+        with self._reaching("move the alias production"):
+            if live != number:
+                self._client.set_registered_model_alias(self.name, PRODUCTION, str(number))
+            if self.previous() == previous:
+                return True
+            if previous is None:
+                self._client.delete_registered_model_alias(self.name, PREVIOUS)
+            elif self._version(previous) is not None:
+                self._client.set_registered_model_alias(self.name, PREVIOUS, str(previous))
+        return True
+
     def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Tag a candidate as rejected, with the reason; a live version is left alone."""
         if number != self.production():

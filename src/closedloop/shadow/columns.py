@@ -23,13 +23,18 @@ def read_features(features: bytes, rows: int, names: tuple[str, ...]) -> dict[st
     return {name: read_column(written.get(name), rows) for name in names}
 
 
-def read_probabilities(written: bytes, classes: tuple[str, ...]) -> NDArray[np.float64]:
+def read_probabilities(written: bytes, classes: tuple[str, ...], rows: int) -> NDArray[np.float64]:
     """Recorded probabilities as shape (n, k), in the order of these classes.
 
-    Raises KeyError when they are those of other classes.
+    Raises ValueError when they are those of other classes, or of another number of rows.
     """
     found = from_json(written)
-    return np.array([found[name] for name in classes], dtype=np.float64).T
+    if not isinstance(found, dict) or set(found) != set(classes):
+        raise ValueError("answers of other classes")
+    answers = np.array([found[name] for name in classes], dtype=np.float64).T
+    if answers.shape != (rows, len(classes)):
+        raise ValueError(f"answers of shape {answers.shape} to {rows} rows")
+    return answers
 
 
 class RequestPacker:

@@ -57,6 +57,7 @@ class _Collected:
     theirs: list[NDArray[np.float64]] = field(default_factory=list)
     flips: list[NDArray[np.bool_]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)  # -1 without one
+    kept: list[NDArray[np.bool_]] = field(default_factory=list)  # of every row of the requests
     versions: set[int] = field(default_factory=set)
     rows: int = 0
     failed: int = 0
@@ -86,7 +87,8 @@ def compare_live(
     flips = np.concatenate(found.flips) if found.flips else np.zeros(0, dtype=bool)
     labels = np.array(found.labels, dtype=np.int64)
     known = labels >= 0
-    prepared = prepare(read_rows(found.requests, use_case), use_case)
+    kept = np.concatenate(found.kept) if found.kept else flips
+    prepared = prepare(read_rows(found.requests, use_case)[kept], use_case)
     measured = _measure(labels[known], ours[known], theirs[known], prepared[known], use_case, rules)
     return LiveComparison(
         version,
@@ -116,21 +118,24 @@ def _collect(
         return
     try:
         ours, theirs = (
-            read_probabilities(written, classes)
+            read_probabilities(written, classes, request.rows)
             for written in (answered.shadow, answered.probabilities)
         )
-    except KeyError:
+    except ValueError:
         return
+    # A row that a person had erased has no answer any more.
+    kept = np.asarray(np.isfinite(ours + theirs).all(axis=1))
     known = find_spellings(classes)
     told = {row: read_label(label, known) for row, label in answered.labels.items()}
     found.requests.append(request)
-    found.ours.append(ours)
-    found.theirs.append(theirs)
-    found.flips.append(find_flips(ours, theirs, threshold, their_threshold))
+    found.kept.append(kept)
+    found.ours.append(ours[kept])
+    found.theirs.append(theirs[kept])
+    found.flips.append(find_flips(ours[kept], theirs[kept], threshold, their_threshold))
     found.versions.add(answered.version)
     found.labels += [
         classes.index(label) if (label := told.get(row)) in classes else -1
-        for row in range(request.rows)
+        for row in np.flatnonzero(kept).tolist()
     ]
 
 

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from closedloop.errors import ModelError
 from closedloop.records.request import to_json
 from closedloop.records.shadow import RecordedRequest
 from closedloop.shadow.columns import RequestPacker, read_features
+from closedloop.shown_text import printable
 
 REQUEST_SECONDS = 10  # no request of an API may take as long
 _LONGEST_ERROR, _LONGEST_ANSWER = 300, 100_000_000
@@ -73,6 +75,8 @@ class AnsweringProcess:
         request_seconds: int = REQUEST_SECONDS,
     ) -> None:
         self._folder, self._seconds, self._ready = folder, request_seconds, False
+        # A service has a log; of a replay, only the last words are told.
+        self._said = None if polite else tempfile.TemporaryFile()  # noqa: SIM115  # until `close`
         few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "closedloop.shadow.process", str(folder)]
         told = ["" if tried is None else str(tried), str(int(polite)), str(request_seconds)]
@@ -80,6 +84,7 @@ class AnsweringProcess:
             [*command, *told, json.dumps(own_code())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._said,
             env={**os.environ, **few},
             start_new_session=True,  # Ctrl-C is for us, who end it
         )
@@ -101,15 +106,20 @@ class AnsweringProcess:
             sent.write(head + request.features.replace(b"\n", b" ") + b"}\n")
             sent.flush()
         found = self._read(self._seconds + 5)  # it ends itself before that
-        written = bytes(found.probabilities)
+        written, error = bytes(found.probabilities), printable(" ".join(found.error.split()))
         return Answered(
-            None if written == b"null" else written, found.error, found.seconds, found.memory_mb
+            None if written == b"null" else written,
+            error[:_LONGEST_ERROR],
+            found.seconds,
+            found.memory_mb,
         )
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.communicate()
+        if self._said is not None:
+            self._said.close()
 
     def _read(self, seconds: float) -> _Said:
         out = self._process.stdout
@@ -125,12 +135,22 @@ class AnsweringProcess:
                 if code == -signal.SIGALRM
                 else f"a process that ended by {name_end(-code)}"
                 if code < 0
-                else f"a process that ended with {code}"
+                else f"a process that ended with {self._last_words() or code}"
             )
-        found = _decode(line)
+        try:
+            found = _decode(line)
+        except msgspec.MsgspecError as error:
+            raise self._failure(f"a line that is no answer: {error}") from error
         if found.refused:
-            raise ModelError(**found.refused)
+            raise self._failure(printable(str(found.refused.get("got")))[:_LONGEST_ERROR])
         return found
+
+    def _last_words(self) -> str:
+        if self._said is None:
+            return ""
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 2_000))
+        said = self._said.read().decode(errors="replace").strip().splitlines()
+        return printable(said[-1])[:_LONGEST_ERROR] if said else ""
 
     def _failure(self, got: str) -> ModelError:
         return ModelError(
@@ -213,7 +233,6 @@ def _limit(polite: bool) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     for limit, most in (
         (resource.RLIMIT_DATA, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 1_000_000),
         (resource.RLIMIT_CORE, 0),
     ):
         allowed = resource.getrlimit(limit)[1]

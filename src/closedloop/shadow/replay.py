@@ -115,12 +115,12 @@ class _Side:
                     self.errors += request.rows
                 else:
                     classes = self.use_case.target.classes
-                    found = read_probabilities(said[0].probabilities, classes)
+                    found = read_probabilities(said[0].probabilities, classes, request.rows)
                     self.took.append(min(answer.seconds for answer in said))
         except ModelError as error:
             self.failure = str(error.got)
-        except KeyError as error:
-            self.failure = f"answers without the class {error}"
+        except ValueError as error:
+            self.failure = str(error)
         self.answers.append(found)
 
     def tell(self) -> Answering:

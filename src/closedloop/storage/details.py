@@ -42,13 +42,17 @@ class DriftFacts:
 class RealisedFacts:
     """Production's AUC on the window `realised_on`.
 
-    With it, whether that window was quarantined, and what an earlier turn had estimated for it.
+    With it, whether that window was quarantined, what an earlier turn had estimated for it, and the
+    interval of the AUC with the rows behind it, which older versions did not keep.
     """
 
     realised_on: str | None = None
     realised_auc: float | None = None
     quarantined: bool | None = None
     estimated_for_judged: float | None = None
+    realised_lower: float | None = None
+    realised_upper: float | None = None
+    realised_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ class EstimateFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The MLflow run that holds the evidence, and the address of its report."""
+    """The MLflow run that holds the evidence, the address of its report, and Prefect's flow run."""
 
     run: str | None = None
     report: str | None = None
+    flow_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,7 @@ _RECORDS: dict[Kind, type[Details]] = {
     Kind.SERVING: ServingDetails,
     Kind.ACCEPTANCE: TurnDetails,
     Kind.ERASURE: ErasureDetails,
+    Kind.OUTSIDE: TurnDetails,
 }
 
 

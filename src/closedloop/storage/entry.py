@@ -27,7 +27,7 @@ class Entry:
     """A decision as the journal holds it.
 
     `details` are the facts behind it; `cause` is the decision that led to it; `outcome` is None
-    until it was carried out, then `done` or `superseded`.
+    until it was carried out, then `done` or `superseded`, noted at `outcome_at`.
     """
 
     id: int
@@ -40,6 +40,7 @@ class Entry:
     at: datetime
     outcome: str | None = None
     note: OutcomeNote = _NO_NOTE
+    outcome_at: datetime | None = None
 
     @property
     def turn(self) -> TurnDetails:
@@ -82,6 +83,9 @@ class Entry:
             "outcome": self.outcome,
             "outcome_detail": str(self.note),
             "at": self.at.isoformat(timespec="seconds"),
+            "outcome_at": None
+            if self.outcome_at is None
+            else self.outcome_at.isoformat(timespec="seconds"),
             "use_case": self.use_case,
             "details": write_details(self.details),
         }
@@ -102,8 +106,6 @@ def read_entry(row: Any) -> Entry:
 
 def _read(row: Any) -> Entry:
     kind, details = Kind(row["kind"]), json.loads(row["details"])
-    # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
-    at = row["at"].replace(tzinfo=UTC) if row["at"].tzinfo is None else row["at"].astimezone(UTC)
     return Entry(
         row["id"],
         row["key"],
@@ -118,7 +120,13 @@ def _read(row: Any) -> Entry:
         read_details(record_of(kind), details),
         read_origin(details, row["key"]),
         row["cause"],
-        at,
+        _in_utc(row["at"]),
         row["outcome"],
         read_note(row["detail"] or ""),
+        None if row["outcome_at"] is None else _in_utc(row["outcome_at"]),
     )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    # SQLite keeps no zone, PostgreSQL answers in the zone of the session.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

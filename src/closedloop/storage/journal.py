@@ -119,9 +119,11 @@ class Journal:
             )
         return found[0]
 
-    def history(self, use_case: str, *, kinds: Collection[Kind] = tuple(Kind)) -> tuple[Entry, ...]:
-        """All decisions of a use case, or those of some kinds, oldest first."""
-        asked = DECISIONS.c.use_case == use_case
+    def history(
+        self, use_case: str, *, kinds: Collection[Kind] = tuple(Kind), after: int = 0
+    ) -> tuple[Entry, ...]:
+        """All decisions of a use case, or those of some kinds or `after` an id, oldest first."""
+        asked = (DECISIONS.c.use_case == use_case) & (DECISIONS.c.id > after)
         if len(kinds) < len(Kind):
             asked &= DECISIONS.c.kind.in_([kind.value for kind in kinds])
         return tuple(self._read(asked))
@@ -182,7 +184,12 @@ class Journal:
 
     def _read(self, condition: Any) -> list[Entry]:
         query = (
-            select(DECISIONS, OUTCOMES.c.outcome, OUTCOMES.c.detail)
+            select(
+                DECISIONS,
+                OUTCOMES.c.outcome,
+                OUTCOMES.c.detail,
+                OUTCOMES.c.at.label("outcome_at"),
+            )
             .outerjoin(OUTCOMES)
             .where(condition)
             .order_by(DECISIONS.c.id)

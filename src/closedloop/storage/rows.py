@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from closedloop.decisions.checks import Check, Outcome, Role
+from closedloop.decisions.checks import Check, Numbers, Outcome, Role
 
 _BY_A_PERSON = ("/by-hand/", "/requested/")
 _SUPERSEDED = re.compile(r"^decision (\d+) \((\w+)\) was carried out meanwhile$")
@@ -46,12 +46,20 @@ class OutcomeNote:
 
 def write_checks(checks: tuple[Check, ...]) -> str:
     """Checks as JSON."""
-    return json.dumps([asdict(check) for check in checks])
+    return json.dumps([_write_check(check) for check in checks])
 
 
 def read_checks(text: str) -> tuple[Check, ...]:
     """Checks from their JSON."""
     return tuple(_read_check(content) for content in json.loads(text))
+
+
+def _write_check(check: Check) -> dict[str, Any]:
+    """A check without numbers is written as older versions wrote it."""
+    content = asdict(check)
+    if check.numbers is None:
+        del content["numbers"]
+    return content
 
 
 def _read_check(content: Mapping[str, Any]) -> Check:
@@ -65,7 +73,14 @@ def _read_check(content: Mapping[str, Any]) -> Check:
         content["got"],
         content.get("summary", ""),
         headline,
+        _read_numbers(content.get("numbers")),
     )
+
+
+def _read_numbers(content: Mapping[str, Any] | None) -> Numbers | None:
+    if content is None:
+        return None
+    return Numbers(**{field.name: content.get(field.name) for field in fields(Numbers)})
 
 
 def read_origin(details: Mapping[str, Any], key: str) -> Origin:

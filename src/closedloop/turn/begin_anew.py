@@ -25,15 +25,19 @@ from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import NO_WINDOW
 from closedloop.turn.open import Loop
+from closedloop.turn.who_and_why import check_words
 
 _WAITS = (Action.PROMOTE, Action.ESCALATE, Action.WAIT)
 
 
-def accept_as_it_is(loop: Loop) -> Entry:
+def accept_as_it_is(loop: Loop, *, by: str | None = None, reason: str | None = None) -> Entry:
     """Accept what registry and journal hold now, at a person's request.
+
+    `by` and `reason` say who asks, and why.
 
     Raises UseCaseError when they agree and the journal is as it was written.
     """
+    who = check_words(by, reason)
     with loop.lock("accept"):
         fault, found = find_faults(loop), look_for_disagreement(loop)
         if fault is None and found is None:
@@ -44,7 +48,7 @@ def accept_as_it_is(loop: Loop) -> Entry:
                 then="nothing needs to be done",
             )
         told = "; ".join(str(reason) for reason in (fault, found) if reason)
-        entry = _accept(loop, "go on from what is there now", told)
+        entry = _accept(loop, "go on from what is there now", told, *who)
         if fault is not None:
             loop.journal.chain_all(loop.use_case.name)
         return entry
@@ -94,18 +98,27 @@ def _find_loss(loop: Loop, made: Entry) -> str | None:
     return None
 
 
-def _accept(loop: Loop, asked: str, found: str) -> Entry:
+def _accept(
+    loop: Loop, asked: str, found: str, by: str | None = None, why: str | None = None
+) -> Entry:
     history = loop.journal.history(loop.use_case.name)
     live = loop.registry.production()
     entry = loop.journal.write(
         f"{loop.use_case.name}/by-hand/accept/after-{history[-1].id if history else 0}",
         loop.use_case.name,
         Decision(
-            Kind.ACCEPTANCE, Action.ACCEPT, NO_WINDOW, (request_check(asked), _note(found)), live
+            Kind.ACCEPTANCE,
+            Action.ACCEPT,
+            NO_WINDOW,
+            (request_check(asked, by, why), _note(found)),
+            live,
         ),
         # As for a promotion, `production` is what was live before.
         details=TurnDetails(
-            loop.registry.previous(), bundle=find_digest(loop.registry.versions(), live)
+            loop.registry.previous(),
+            bundle=find_digest(loop.registry.versions(), live),
+            by=by,
+            why=why,
         ),
         origin=Origin.PERSON,
     )

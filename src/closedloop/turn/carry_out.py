@@ -9,7 +9,7 @@ from closedloop.errors import StoreError
 from closedloop.registry.versions import find_digest
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
-from closedloop.turn.moved_aliases import MOVES
+from closedloop.turn.moved_aliases import KINDS, MOVES, read_live
 from closedloop.turn.ports import Parts
 
 
@@ -38,7 +38,8 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
         loop.journal.supersede(entry, reason=reason)
         return loop.journal.entry(entry.id)
     moved = True
-    if decision.action is Action.PROMOTE and decision.version is not None:
+    adopted = decision.kind is Kind.OUTSIDE and decision.action is Action.ACCEPT
+    if (decision.action is Action.PROMOTE or adopted) and decision.version is not None:
         moved = loop.registry.promote(
             decision.version, instead_of=production, reason=decision.reason, decision=entry.id
         )
@@ -49,6 +50,11 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
     ):
         moved = loop.registry.roll_back(
             decision.version, instead_of=production, reason=decision.reason, decision=entry.id
+        )
+    elif decision.action is Action.RETURN and decision.version is not None:
+        settled = read_live(loop.journal.history(entry.use_case, kinds=KINDS))[0]
+        moved = loop.registry.put_back(
+            decision.version, instead_of=production, previous=settled.previous
         )
     elif decision.action is Action.REJECT and decision.version is not None:
         moved = loop.registry.production() in (production, decision.version)

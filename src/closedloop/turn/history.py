@@ -19,7 +19,7 @@ from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.loop_state import read_state
-from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved
+from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved, tell_outside
 from closedloop.turn.ports import P
 from closedloop.windows.order import columns_not_yet, mature, position, up_to
 from closedloop.windows.repeated_rows import RowMarks
@@ -78,7 +78,8 @@ class History(Generic[P]):
     @cached_property
     def moved(self) -> tuple[str, ...]:
         """What people are told about aliases that were moved behind the loop's back."""
-        return tell_moved(self.entries, self._aliases)
+        handled = tell_outside(self.entries, self.window)
+        return (*tell_moved(self.entries, self._aliases), *handled)
 
     @cached_property
     def _loaded(self) -> tuple[LoadedVersion | None, str | None]:
@@ -261,7 +262,11 @@ class History(Generic[P]):
                 latest[judged] = entry
         return tuple(latest[judged] for judged in sorted(latest))
 
-    def state(self) -> LoopState:
-        """Where the loop stood before this turn; what a person accepted is where it began."""
+    def state(self, now: int | None = None) -> LoopState:
+        """Where the loop stood before this turn; what a person accepted is where it began.
+
+        `now` is the index of another window than the current one, which may be yet to come.
+        """
         entries = [entry for entry in self.entries if entry.id >= (self._accepted or 0)]
-        return read_state(entries, self.production, self.previous, self.place, self.index)
+        now = self.index if now is None else now
+        return read_state(entries, self.production, self.previous, self.place, now)

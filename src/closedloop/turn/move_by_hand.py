@@ -23,7 +23,7 @@ from closedloop.turn.moved_aliases import (
     read_live,
 )
 from closedloop.turn.open import Loop
-from closedloop.turn.who_and_why import check_name, check_reason
+from closedloop.turn.who_and_why import check_words
 
 _Asking = tuple[str | None, str | None]  # who asks, and why
 NO_WINDOW = "-"  # of a decision before the first look at any window
@@ -45,7 +45,7 @@ def promote_by_hand(
     RegistryError when there is no such version, when it is live by the journal too, when production
     has moved while this waited for a turn, or as `refuse_disagreement`.
     """
-    asking = _who(by, reason)
+    asking = check_words(by, reason)
     refuse_disagreement(loop, promoting=version)
     asked_of = loop.registry.production()
     loop.registry.loadable(version)
@@ -65,11 +65,6 @@ def promote_by_hand(
                 then="nothing needs to be done",
             )
         return act(loop, entry)
-
-
-def _who(by: str | None, reason: str | None) -> _Asking:
-    """Who asks and why, if they say it; raises UseCaseError for words that cannot be kept."""
-    return by and check_name(by), reason and check_reason(reason)
 
 
 def _adopt(loop: Loop, version: int, asking: _Asking) -> Entry | None:
@@ -98,7 +93,7 @@ def roll_back_by_hand(
     to go, when `previous` is not where decisions put it, when production has moved since: since the
     call, or since the person asked at `asked_at`; or as `refuse_disagreement`.
     """
-    asking = _who(by, reason)
+    asking = check_words(by, reason)
     refuse_disagreement(loop)
     now = Live(loop.registry.production(), loop.registry.previous())
     live, moves = now.production, _moves(loop)

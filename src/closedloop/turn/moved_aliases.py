@@ -13,9 +13,9 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
 
-MOVES = (Action.PROMOTE, Action.ROLLBACK, Action.ACCEPT)
+MOVES = (Action.PROMOTE, Action.ROLLBACK, Action.ACCEPT, Action.RETURN)
 # The kinds of decisions on what is live: all that this module needs.
-KINDS = (Kind.PROMOTION, Kind.ROLLBACK, Kind.ACCEPTANCE)
+KINDS = (Kind.PROMOTION, Kind.ROLLBACK, Kind.ACCEPTANCE, Kind.OUTSIDE)
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class Live:
     previous: int | None = None
 
     def after(self, move: Entry) -> Live:
-        """Where a promotion, a rollback or an acceptance leaves the aliases."""
+        """Where a promotion, a rollback, an acceptance or a return leaves the aliases."""
         to, instead_of = move.decision.version, move.production
         if move.decision.action is Action.ACCEPT:
             return Live(to, instead_of)
+        if move.decision.action is Action.RETURN:
+            return Live(to, self.previous)
         if move.decision.action is Action.ROLLBACK:
             return Live(to, None)
         return Live(to, self.previous if instead_of in (None, to) else instead_of)
@@ -64,7 +66,7 @@ def find_way_back(entries: Sequence[Entry], now: Live) -> int | None:
     None for a version that was never to be live by any decision, such as a rejected one.
     """
     known = {state.previous for state in read_live(entries)} - {now.production, None}
-    if now.previous not in known or _find_refusal(entries, now.previous) is not None:
+    if now.previous not in known or find_refusal(entries, now.previous) is not None:
         return None
     return now.previous
 
@@ -102,6 +104,27 @@ def ask_moved(journal: Journal, use_case: str, read: Callable[[], Live]) -> tupl
     return tuple(told for told in first if told in again)
 
 
+def tell_outside(entries: Iterable[Entry], window: str) -> tuple[str, ...]:
+    """What a turn on this window did about a `production` that was moved outside of closedloop.
+
+    That a person is called is told by `tell_moved`, unless a policy was not followed.
+    """
+    done = {
+        Action.ACCEPT: "taken as live",
+        Action.RETURN: "moved back",
+        Action.ESCALATE: "a person is called",
+        Action.KEEP: "nothing to do",
+    }
+    return tuple(
+        f"{entry.decision.reason}: {done[entry.decision.action]}, decision {entry.id}"
+        for entry in entries
+        if entry.decision.kind is Kind.OUTSIDE
+        and entry.decision.window == window
+        and entry.outcome == "done"
+        and (entry.decision.action is not Action.ESCALATE or len(entry.decision.checks) > 1)
+    )
+
+
 def _tell_production(entries: Sequence[Entry], wanted: int | None, got: int | None) -> str:
     if got is None:
         then = f"put it back with: closedloop promote {wanted}"
@@ -122,14 +145,14 @@ def describe_version(entries: Sequence[Entry], version: int) -> str:
     """The version, and what the journal has against it."""
     if not is_known(entries, version):
         return f"version {version}, which no decision is about"
-    refusal = _find_refusal(entries, version)
+    refusal = find_refusal(entries, version)
     if refusal is None:
         return f"version {version}"
     left = "rejected" if refusal.decision.action is Action.REJECT else "left to a person"
     return f"version {version}, which decision {refusal.id} {left}"
 
 
-def _find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
+def find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
     """The newest decision that kept a version from being live, if no other made it live."""
     about = [entry for entry in entries if _is_about(entry, version)]
     made_live = any(entry.decision.action in MOVES for entry in about)
@@ -142,7 +165,10 @@ def is_known(entries: Sequence[Entry], version: int) -> bool:
 
 
 def _is_about(entry: Entry, version: int | None) -> bool:
-    return entry.decision.kind in KINDS and entry.decision.version == version
+    """That a version was found in production outside of closedloop says nothing of its worth."""
+    decision = entry.decision
+    only_seen = decision.kind is Kind.OUTSIDE and decision.action not in MOVES
+    return decision.kind in KINDS and decision.version == version and not only_seen
 
 
 def _describe(entries: Sequence[Entry], version: int | None) -> str:

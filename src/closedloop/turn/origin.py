@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib.metadata import version
 
 from closedloop.bundle.files import Facts
+from closedloop.training.recipes import parse_recipe
 from closedloop.use_case.contract import UseCase
 
 # MLflow takes 100,000 characters; the facts of the version and its run name every window.
@@ -15,8 +17,10 @@ _MOST_WINDOWS = 1000
 def describe_origin(facts: Facts, use_case: UseCase, revision: str) -> dict[str, str]:
     """Rows, code, contract, seed and platform of a training, as tags of its version.
 
-    `data` maps the newest windows to the first 12 digits of the sha256 of their prepared rows.
+    `data` maps the newest windows to the first 12 digits of the sha256 of their prepared rows,
+    `own_code` is the sha256 of the modules of an estimator of the user's own, if it is one.
     """
+    recipe = use_case.recipes.get(parse_recipe(facts.recipe)[0])
     newest = list(facts.digests.items())[-_MOST_WINDOWS:]
     return {
         "data": json.dumps(dict(newest)),
@@ -24,6 +28,8 @@ def describe_origin(facts: Facts, use_case: UseCase, revision: str) -> dict[str,
         "contract": use_case.fingerprint,
         "seed": str(use_case.training.seed),
         "platform": describe_platform(),
+        "closedloop": version("closedloop"),
+        **({"own_code": recipe.code} if recipe is not None and recipe.code else {}),
     }
 
 

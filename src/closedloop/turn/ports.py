@@ -41,6 +41,9 @@ class Models(Protocol):
     ) -> bool:
         """Move `production` back; False when it is meanwhile neither of the two."""
 
+    def put_back(self, number: int, /, *, instead_of: int | None, previous: int | None) -> bool:
+        """Move the aliases back to where they were; False when production is at neither."""
+
     def reject(self, number: int, /, *, reason: str, decision: int | None = None) -> None:
         """Note that a version will not be live."""
 

@@ -67,6 +67,9 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
         realised_auc=auc.value,
         quarantined=quarantine.action is Action.QUARANTINE,
         estimated_for_judged=estimated_before(history.entries, judged.name, state.production),
+        realised_lower=auc.lower,
+        realised_upper=auc.upper,
+        realised_rows=auc.rows,
     )
     return Realised(newer, judged, auc, facts, quarantine, _measure_realised(history, judged))
 

@@ -23,6 +23,11 @@ def check_reason(text: str) -> str:
     return _check(text, "the reason of a decision", MOST_OF_A_REASON, then)
 
 
+def check_words(by: str | None, reason: str | None) -> tuple[str | None, str | None]:
+    """Who asks and why, if they say it; raises UseCaseError for words that cannot be kept."""
+    return by and check_name(by), reason and check_reason(reason)
+
+
 def _check(text: str, where: str, most: int, then: str) -> str:
     if len(text) > 10 * most:  # a megabyte is not worth a look
         line = text

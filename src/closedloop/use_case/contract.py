@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from closedloop.decisions.fingerprint import ADDED_LATER
 from closedloop.decisions.policy import Policy
+from closedloop.use_case.alerts import Alerts
+from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -232,6 +234,8 @@ class UseCase:
     fingerprint: str
     content: dict[str, Any] = field(repr=False, compare=False)
     decision: AnswerRule = AnswerRule()
+    alerts: Alerts = field(default_factory=Alerts)
+    housekeeping: Housekeeping = field(default_factory=Housekeeping)
     serving: Serving = Serving()
 
     @property

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.policy import Policy
 from closedloop.errors import UseCaseError
+from closedloop.use_case.alerts import Alerts
 from closedloop.use_case.contract import (
     AnswerRule,
     Card,
@@ -33,6 +34,7 @@ from closedloop.use_case.contract import (
     UseCase,
 )
 from closedloop.use_case.golden import load_golden
+from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.recipe import LEARNERS, Recipe, find_recipe, with_code
 from closedloop.use_case.schedule import Schedule
 from closedloop.use_case.source import Source
@@ -72,10 +74,16 @@ class _File:
     """What people say about the models."""
     decision: AnswerRule = field(default=AnswerRule(), metadata=ADDED_LATER)
     """Which class is answered; for two classes."""
+    alerts: Alerts = field(default_factory=Alerts)
+    """Whom to tell what."""
+    housekeeping: Housekeeping = field(default_factory=Housekeeping)
+    """What to delete on a schedule."""
     serving: Serving = field(default=Serving(), metadata=ADDED_LATER)
     """How the API serves."""
 
 
+# What changes no decision is no part of the fingerprint.
+_NOT_DECIDING = ("description", "schedule", "card", "serving", "alerts", "housekeeping")
 # Tables that hold a table for each name.
 _NAMED: dict[str, type] = {"columns": Column, "recipes": Recipe}
 _FILE: TypeAdapter[_File] | None = None
@@ -137,12 +145,7 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
     _check_names(file, path)
     _check_recipes(file, path)
     recipes = {name: with_code(recipe, path.parent) for name, recipe in file.recipes.items()}
-    # What changes no decision is not part of the fingerprint.
-    described = {
-        key: value
-        for key, value in describe(file).items()
-        if key not in ("description", "schedule", "card", "serving")
-    }
+    described = {key: value for key, value in describe(file).items() if key not in _NOT_DECIDING}
     described["source"] = {
         key: value for key, value in described["source"].items() if key not in ("root", "url")
     }

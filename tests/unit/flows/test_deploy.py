@@ -11,6 +11,9 @@ import yaml
 
 from closedloop.errors import ClosedLoopError, UseCaseError
 from closedloop.settings import Settings
+from closedloop.use_case.alerts import Alerts
+from closedloop.use_case.contract import UseCase
+from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.loop_toml import load_use_case
 
 REPOSITORY = Path(__file__).parents[3]
@@ -70,12 +73,36 @@ def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:
             else None,
             sorted(deployment.parameters),
         )
-        for deployment in plan_deployments(load_use_case(STREAMFLOW), "0 6 * * *")
+        for deployment in plan_deployments(_with_everything(), "0 6 * * *")
     }
     assert alone == team
     assert [name for name, (slugs, *_) in team.items() if slugs] == [
-        "flows.monitor_flow.monitor_flow"
+        "flows.monitor_flow.monitor_flow",
+        "flows.alert_flow.alert_flow",
+        "flows.housekeeping_flow.housekeeping_flow",
     ]
+
+
+def _with_everything() -> UseCase:
+    """A use case that tells people and keeps house."""
+    return replace(
+        load_use_case(STREAMFLOW),
+        alerts=Alerts(channels=("webhook",)),
+        housekeeping=Housekeeping(cron="30 3 * * 0"),
+    )
+
+
+def test_only_what_loop_toml_asks_for_is_on_a_schedule() -> None:
+    """Without channels nobody looks for alerts, and without a cron line nothing is pruned by
+    itself."""
+    from flows.deployment.scheduled_flows import plan_deployments
+
+    scheduled = [
+        deployment.entrypoint
+        for deployment in plan_deployments(load_use_case(STREAMFLOW), "0 6 * * *")
+        if deployment.schedules
+    ]
+    assert scheduled == ["flows.monitor_flow.monitor_flow"]
 
 
 def test_the_schedule_can_look_at_the_records() -> None:
@@ -93,7 +120,7 @@ def test_the_schedule_can_look_at_the_records() -> None:
             replace(use_case, schedule=replace(use_case.schedule, source="records")),
         )
     ]
-    assert told == [["windows"] + [None] * 4, ["records"] + [None] * 4]
+    assert told == [["windows"] + [None] * 7, ["records"] + [None] * 7]
 
 
 @pytest.mark.slow

@@ -44,6 +44,11 @@ def test_offering_again_changes_nothing(choices: Any) -> None:
     """An up-to-date form stays the same, and a flow without these parameters does not get them."""
     offered = choices.offer_choices(FORM, "loop.toml", ["a", "b"])
     assert choices.offer_choices(offered, "loop.toml", ["a", "b"]) == offered
+    asking = {"properties": {"decision": {"type": "string"}}}
+    waits = choices.offer_choices(asking, "loop.toml", [], ["7: version 5 for 2026-03"])
+    assert waits["properties"]["decision"]["enum"] == ["7: version 5 for 2026-03"]
+    nobody = choices.offer_choices(waits, "loop.toml", [])
+    assert nobody["properties"]["decision"]["enum"] == [""]
     assert choices.offer_choices({"properties": {"days": {}}}, "loop.toml", ["a"]) == {
         "properties": {"days": {}}
     }

@@ -107,7 +107,7 @@ def test_a_crash_in_the_middle_is_finished_by_the_same_command(
 ) -> None:
     """Written down and not removed, or removed and not overwritten: the same decision is carried
     out in the end, and until then doctor's check of the journal tells of it."""
-    from closedloop.cli.examine.findings import _journal
+    from closedloop.cli.examine.agreement import describe_journal
 
     loop = turned.open()
 
@@ -122,13 +122,13 @@ def test_a_crash_in_the_middle_is_finished_by_the_same_command(
         begun = loop.journal.history("shop", kinds=(Kind.ERASURE,))[-1]
         assert begun.outcome is None
         with pytest.raises(Exception, match="run closedloop forget once more with the same key"):
-            _journal(loop)
+            describe_journal(loop)
     assert loop.records.find_rows("shop", BEN).rows == 0
     assert plan_erasure(loop, BEN).unfinished
     done = forget(loop, BEN, by="ben@desk")
     assert done.entry is not None
     assert (done.entry.id, done.entry.outcome) == (begun.id, "done")
-    assert "decisions at" in _journal(loop)
+    assert "decisions at" in describe_journal(loop)
 
 
 def test_a_person_who_comes_back_is_forgotten_by_another_decision(turned: TurnedLoop) -> None:

@@ -24,6 +24,7 @@ from closedloop.shadow.replay import Version, replay
 from closedloop.storage.details import PromotionDetails, ShadowFacts
 from closedloop.storage.entry import Entry
 from closedloop.turn.open import Loop
+from closedloop.turn.waiting_decisions import answer_key
 from closedloop.use_case.loop_toml import load_use_case
 from tests.turned_loop import TurnedLoop
 from tests.unit.shadow.made_candidates import (
@@ -123,7 +124,10 @@ def test_a_version_agrees_with_itself(turned: Turned) -> None:
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("hang", "none within 1 seconds"), ("die", "a process that ended by SIGKILL")],
+    [
+        pytest.param("hang", "none within 1 seconds", marks=pytest.mark.nightly),
+        ("die", "a process that ended by SIGKILL"),
+    ],
 )
 def test_a_candidate_that_hangs_or_dies_is_found_and_ended(
     turned: Turned, how: str, told: str
@@ -161,8 +165,12 @@ def test_a_waiting_candidate_answers_in_the_shadow_of_the_api(
     made.path.write_text(f"{text}[serving]\nshadow = true\n", encoding="utf-8")
     use_case = load_use_case(made.path)
     assert use_case.fingerprint == loop.use_case.fingerprint, "it decides nothing"
-    waits = Decision(Kind.PROMOTION, Action.ESCALATE, "2026-02", (), 2)
-    loop.journal.write("waits", "shop", waits, details=PromotionDetails(1))
+    waits = loop.journal.write(
+        "waits",
+        "shop",
+        Decision(Kind.PROMOTION, Action.WAIT, "2026-02", (), 2),
+        details=PromotionDetails(1),
+    )
     service = build_service(use_case, made.settings, "127.0.0.1", "here", "now")
     rows = [{**row, "customer": f"c{place}"} for place, row in enumerate(usual_rows(30))]
     with TestClient(service, base_url="http://127.0.0.1") as client:
@@ -179,7 +187,7 @@ def test_a_waiting_candidate_answers_in_the_shadow_of_the_api(
         ]
         assert client.post("/labels", json={"labels": labels}).status_code == 200
         rejected = Decision(Kind.PROMOTION, Action.REJECT, "2026-02", (), 2)
-        loop.journal.write("refused", "shop", rejected, details=PromotionDetails(1))
+        loop.journal.write(answer_key(waits), "shop", rejected, details=PromotionDetails(1))
         until(lambda: _metric(client, "closedloop_shadow_version") == 0, "its end")
         assert _metric(client, "closedloop_shadow_dropped_rows_total") == 0
     assert {answer["version"] for answer in given} == {1}
@@ -197,6 +205,8 @@ def test_a_waiting_candidate_answers_in_the_shadow_of_the_api(
     shown = " ".join(capsys.readouterr().out.split())
     assert "version 2 was asked 30 rows in the shadow of version 1; it failed on 3" in shown
     assert "another class on 9" in shown
+    assert main(["why", str(waits.id), "--use-case", str(made.path)], environment) == 0
+    assert "closedloop shadow --version 2" in capsys.readouterr().out
     assert main(["shadow", "--version", "7", "--use-case", str(made.path)], environment) == 2
     assert "versions with such answers: 2" in capsys.readouterr().err
 

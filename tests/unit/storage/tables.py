@@ -20,6 +20,7 @@ from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.records import tables as tables
 from closedloop.records.labels import Label
 from closedloop.records.store import Records
+from closedloop.storage import alert_tables as alert_tables  # adds its tables to the journal's
 from closedloop.storage import journal_tables
 from closedloop.storage.details import TurnDetails, WindowFacts
 from closedloop.storage.engine import open_engine

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.decisions.checks import Action, Check, Decision, Kind, Numbers, Outcome, Role
 from closedloop.storage.details import (
     PromotionDetails,
     RealisedFacts,
@@ -54,12 +54,14 @@ def test_checks_of_older_rows_sum_up_as_they_did() -> None:
 
 
 def test_checks_come_back_as_written() -> None:
-    """A check keeps its summary, and whether it sums up the decision."""
+    """A check keeps its summary, its numbers, and whether it sums up the decision."""
     checks = (
         Check("val_auc", Outcome.HOLDS, Role.GATE, "w", "g"),
         Check("anything", Outcome.FAILS, Role.NOTE, "w", "g", "in words", headline=True),
+        Check("d", Outcome.HOLDS, Role.GATE, "w", "g", numbers=Numbers(0.01, 0.0, -0.01, 0.03)),
     )
     assert read_checks(write_checks(checks)) == checks
+    assert "numbers" not in json.loads(write_checks(checks))[0]
 
 
 def test_the_decision_that_superseded_another_is_an_id() -> None:

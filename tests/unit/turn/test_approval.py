@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from closedloop.decisions.checks import Action, Decision, Kind, request_check
-from closedloop.errors import AnswerRefused, StoreError, UseCaseError
+from closedloop.decisions.checks import Action
+from closedloop.errors import AnswerRefused
 from closedloop.operations.prune import choose_versions
-from closedloop.storage.details import PromotionDetails, RowsFacts, TurnDetails
+from closedloop.storage.details import TurnDetails
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.answers import answer_key, settle_answers
@@ -22,27 +21,10 @@ from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.quarantine_by_hand import decide_by_hand
-from closedloop.use_case.loop_toml import parse_use_case
-from tests.unit.turn.conftest import BETTER, CONTENT, NamedWindows, Place
+from tests.unit.turn.asked_shop import WHY, WINDOWS, prepare, say_no, say_yes, wait_for
+from tests.unit.turn.conftest import NamedWindows, Place
 
 pytestmark = pytest.mark.slow
-
-WINDOWS = ("month_007", "month_008", "month_009")
-WHY = "a clear gain, and no slice is worse"
-
-
-def wait_for(place: Place, version: int, window: str = "month_009", live: int | None = 2) -> Entry:
-    """The decision of a turn that asks a person about a version."""
-    asked = (*BETTER, request_check("the policy asks"))
-    facts = {found.version: found.digest or None for found in place.loop.registry.versions()}
-    return place.loop.journal.write(
-        f"shop/{window}/promotion/{version}",
-        "shop",
-        Decision(Kind.PROMOTION, Action.WAIT, window, asked, version),
-        details=PromotionDetails(
-            live, bundle=facts[version], rows=RowsFacts((("month_008", "d", 1, 1),))
-        ),
-    )
 
 
 @pytest.fixture
@@ -50,18 +32,6 @@ def shop(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Versions 1 and 2 were promoted, 3 and 4 are candidates; the rows are as they were."""
     monkeypatch.setattr("closedloop.turn.approval.find_changed_rows", lambda *_: "")
     return prepare(place)
-
-
-def prepare(place: Place) -> Place:
-    place.loop = replace(place.loop, source=NamedWindows(WINDOWS))
-    place.add(4)
-    for number in (1, 2):
-        carry_out(place.loop, place.decide(Action.PROMOTE, number, f"promote {number}", WINDOWS[0]))
-    return place
-
-
-say_yes = partial(approve, by="ann@shop", reason=WHY, act=carry_out)
-say_no = partial(reject, by="ann@shop", reason=WHY, act=carry_out)
 
 
 def outcomes(place: Place) -> list[tuple[str, str | None]]:
@@ -272,56 +242,6 @@ def test_a_crash_anywhere_in_an_answer_is_mended_by_the_next_turn(
                 break
         else:
             pytest.fail("every answer crashed")
-
-
-HOSTILE = [
-    "</script><img src=x onerror=alert(1)>",
-    "\x1b]0;owned\x07\x1b[2J",
-    "two\nlines\r\n# and a heading",
-    "a\x00b",
-    "\udcff bytes that are no text",
-    "'; drop table decisions; --",
-]
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_hostile_words_are_kept_as_text(shop: Place, words: str) -> None:
-    """In one line, without what acts on a terminal, and the same when it is read again."""
-    wait = wait_for(shop, 3)
-    answer = approve(shop.loop, wait.id, by=words, reason=words, act=carry_out)
-    assert answer == shop.loop.journal.entry(answer.id)
-    for kept in (answer.by, answer.why):
-        assert kept
-        assert kept.isprintable()
-        kept.encode()
-    assert shop.loop.journal.read_chain("shop").faults == ()
-    json.dumps(answer.as_json()).encode()
-
-
-@pytest.mark.parametrize("words", ["", " \n\t", "x" * 2001, "x" * 2**20, "\x1b" * 1000])
-def test_words_that_cannot_be_kept_are_refused(shop: Place, words: str) -> None:
-    """Nothing, only blanks, and a megabyte are no reason; nothing is written."""
-    wait = wait_for(shop, 3)
-    with pytest.raises(UseCaseError, match="wanted 1 to 2,000 characters"):
-        approve(shop.loop, wait.id, by="ann", reason=words, act=carry_out)
-    with pytest.raises(UseCaseError, match="wanted 1 to 200 characters"):
-        reject(shop.loop, wait.id, by=words, reason=WHY, act=carry_out)
-    assert waiting(shop.loop) == (wait,)
-
-
-def test_only_what_waits_can_be_answered(shop: Place) -> None:
-    """A decision that asks nobody, one of another use case, and one that does not exist are refused
-    with those that wait."""
-    wait = wait_for(shop, 3)
-    for number in (1, 2):
-        with pytest.raises(UseCaseError, match=f"those that wait: {wait.id}"):
-            say_yes(shop.loop, number)
-    foreign = parse_use_case({**CONTENT, "name": "other"}, shop.loop.use_case.path)
-    with pytest.raises(UseCaseError, match="wanted a decision of other, got one of shop"):
-        say_yes(replace(shop.loop, use_case=foreign), wait.id)
-    for number in (0, -1, 10**6):
-        with pytest.raises(StoreError, match="wanted the id of a decision"):
-            say_yes(shop.loop, number)
 
 
 def test_a_person_who_moves_production_is_named(shop: Place) -> None:

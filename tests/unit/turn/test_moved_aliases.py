@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from closedloop.cli.examine.findings import _aliases
+from closedloop.cli.examine.agreement import describe_aliases
 from closedloop.cli.status_view import read_status
 from closedloop.decisions.checks import Action
 from closedloop.errors import ClosedLoopError, RegistryError
@@ -73,7 +73,7 @@ def test_everything_that_people_look_at_tells_what_was_moved(
     history.__dict__["data_key"] = "rows"  # no window is read
     assert write_request(history).turn.notes == (said,)
     with pytest.raises(ClosedLoopError) as caught:
-        _aliases(shop.loop)
+        describe_aliases(shop.loop)
     assert said in str(caught.value)
 
 

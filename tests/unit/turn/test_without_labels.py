@@ -265,6 +265,7 @@ def shown(what: str, details: dict[str, Any]) -> str:
                 "records": {"predictions": 0, "labels": 0},
                 "open_decisions": [],
                 "standstill": None,
+                "housekeeping": {"told": []},
                 "without_labels": found,
             },
         )

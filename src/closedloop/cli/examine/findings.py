@@ -12,7 +12,12 @@ from pathlib import Path
 from rich.console import Console
 
 from closedloop.bundle.installed import find_version
-from closedloop.bundle.skops_model import SELF_TEST_TOLERANCE
+from closedloop.cli.examine.agreement import (
+    describe_aliases,
+    describe_journal,
+    describe_production,
+    describe_registry,
+)
 from closedloop.cli.examine.columns import describe_columns
 from closedloop.cli.examine.databases import describe_databases
 from closedloop.cli.examine.files import describe_model_files
@@ -21,14 +26,14 @@ from closedloop.cli.examine.home import describe_home
 from closedloop.cli.examine.labels import describe_labels
 from closedloop.cli.examine.leaks import describe_single_columns
 from closedloop.cli.examine.recorded import describe_recorded
+from closedloop.cli.examine.serving import describe_serving
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
 from closedloop.cli.plain_text import plain
-from closedloop.decisions.checks import Kind
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.alerts.overview import describe_alerts
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
-from closedloop.turn.agreement import find_faults, look_for_disagreement
 from closedloop.turn.open import Loop, open_loop
 from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
@@ -85,15 +90,17 @@ def examine(
             _try("tables", lambda: _tables(loop)),
             _try("records", lambda: describe_recorded(loop)),
             _try("past windows", lambda: describe_past_windows(loop)),
-            _try("journal", lambda: _journal(loop)),
-            _try("MLflow", lambda: _registry(loop)),
+            _try("journal", lambda: describe_journal(loop)),
+            _try("alerts", lambda: describe_alerts(loop)),
+            _try("MLflow", lambda: describe_registry(loop)),
         ]
         standstill = find_standstill(loop.use_case.name, settings.home_folder, environment)
         if standstill is not None:
             findings.insert(-1, _schedule(standstill))
         if findings[-1].ok:
-            findings.append(_try("aliases", lambda: _aliases(loop)))
-            findings.append(_try("production", lambda: _production(loop)))
+            findings.append(_try("aliases", lambda: describe_aliases(loop)))
+            findings.append(_try("production", lambda: describe_production(loop)))
+            findings.append(_try("serving", lambda: describe_serving(loop)))
             findings.append(_try("model files", lambda: describe_model_files(loop)))
     return tuple(findings)
 
@@ -182,43 +189,6 @@ def _tables(loop: Loop) -> str:
     return f"revision {found.before}: the next command upgrades them to {found.after}"
 
 
-def _journal(loop: Loop) -> str:
-    if (fault := find_faults(loop)) is not None:
-        raise fault
-    entries = loop.journal.history(loop.use_case.name)
-    undone = [
-        str(entry.id)
-        for entry in entries
-        if entry.outcome is None
-        and entry.decision.action.value in ("promote", "rollback", "retrain")
-    ]
-    if undone:
-        raise ClosedLoopError(
-            where="journal",
-            wanted="every decision carried out",
-            got=f"decision {', '.join(undone)} not carried out",
-            then="finish what was interrupted: closedloop monitor",
-        )
-    begun = [
-        str(entry.id)
-        for entry in entries
-        if entry.decision.kind is Kind.ERASURE and entry.outcome is None
-    ]
-    if begun:
-        raise ClosedLoopError(
-            where="journal",
-            wanted="every erasure finished",
-            got=f"decision {', '.join(begun)} not carried out",
-            then="run closedloop forget once more with the same key",
-        )
-    chain, address = (
-        loop.journal.read_chain(loop.use_case.name),
-        loop.engine.url.render_as_string(hide_password=True),
-    )
-    head = f", chained up to {chain.head}" if chain.links else ""
-    return f"{len(entries)} decisions at {address}{head}"
-
-
 def _schedule(standstill: tuple[str, ...]) -> Finding:
     return Finding(
         "schedule",
@@ -226,44 +196,6 @@ def _schedule(standstill: tuple[str, ...]) -> Finding:
         "; ".join(standstill) or "runs in Prefect",
         "resume it on Prefect's page, and look there for an automation that pauses it",
     )
-
-
-def _registry(loop: Loop) -> str:
-    loop.registry.ping()
-    return f"{loop.registry.tracking_uri}: {len(loop.registry.versions())} versions"
-
-
-def _aliases(loop: Loop) -> str:
-    if look_for_disagreement(loop) is not None:
-        return "not compared, because the registry is another one"
-    if moved := loop.tell_moved():
-        raise ClosedLoopError(
-            where="MLflow",
-            wanted="`production` and `previous` where the decisions in the journal put them",
-            got="; ".join(moved),
-            then="look at the versions: closedloop status",
-        )
-    return "production and previous are where the journal put them"
-
-
-def _production(loop: Loop) -> str:
-    if (disagreement := look_for_disagreement(loop)) is not None:
-        raise disagreement.as_error(loop.use_case.name)
-    live = loop.registry.production()
-    if live is None:
-        return "none yet, train one: closedloop monitor"
-    bundle = loop.registry.load(live)
-    if (difference := bundle.measure_self_test()) > SELF_TEST_TOLERANCE:
-        raise ClosedLoopError(
-            where=f"version {live}",
-            wanted="the scores of the trained model",
-            got=f"a difference of {difference:.2g}",
-            then="train again here: closedloop train",
-        )
-    proof = bundle.proof
-    answering = "as ONNX" if proof.served_by == "onnx" else f"by its pipeline ({proof.reason})"
-    price = "" if proof.milliseconds is None else f", {proof.milliseconds:g} ms a row"
-    return f"version {live} loads and scores as trained; it is answered {answering}{price}"
 
 
 def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:

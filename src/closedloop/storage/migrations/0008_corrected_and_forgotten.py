@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.operations import Operations
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 _MOMENT = sa.DateTime(timezone=True)
 _LABELS = sa.table(

@@ -1,0 +1,54 @@
+"""Prune by [housekeeping] of loop.toml, on its schedule: show first, delete by a later run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from closedloop.operations.housekeeping import Kept, keep_house, read_housekeeping
+from closedloop.shown_text import as_markdown
+from closedloop.turn.open import Loop, open_loop
+from flows.best_effort import best_effort
+from flows.prefect_client.missed_runs import cancel_missed_runs
+
+
+@task(name="keep house", cache_policy=NO_CACHE, persist_result=False)
+def keep_the_house(loop: Loop) -> tuple[Kept | None, Kept]:
+    """Delete what an earlier run has shown, if that is enabled, and show what is left."""
+    return keep_house(loop)
+
+
+@flow(name="housekeeping", flow_run_name="keep house", validate_parameters=False)
+def housekeeping_flow(use_case: str = "") -> dict[str, Any]:
+    """Delete by the rules of [housekeeping] what an earlier run has shown, and show what is next.
+
+    It deletes nothing unless [housekeeping] is enabled. After a crash, the next run continues.
+
+    Args:
+        use_case: Path of a loop.toml. Empty: the value of CLOSEDLOOP_USE_CASE.
+
+    Returns:
+        What is kept of it, as `closedloop status --json` prints under `housekeeping`.
+    """
+    with best_effort("cancel what was missed before"):
+        cancel_missed_runs()
+    loop = open_loop(use_case or None)
+    deleted, shown = keep_the_house(loop)
+    lines = [*(deleted.lines if deleted else ()), *shown.lines]
+    if deleted is None:
+        lines.append(_tell_why_not(loop))
+    create_markdown_artifact(
+        key="housekeeping",
+        markdown="\n".join(f"- {as_markdown(line)}" for line in lines),
+        description=as_markdown(lines[0]),
+    )
+    return read_housekeeping(loop).as_json()
+
+
+def _tell_why_not(loop: Loop) -> str:
+    if loop.use_case.housekeeping.enabled:
+        return "nothing was deleted: the next run deletes by the rules that this one has shown"
+    return "nothing was deleted: [housekeeping] is not enabled"

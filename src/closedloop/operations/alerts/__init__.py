@@ -1,0 +1,1 @@
+"""Alerts: what happened, why, and what to do, told once to each channel."""

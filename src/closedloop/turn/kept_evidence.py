@@ -1,0 +1,75 @@
+"""What a turn keeps in MLflow of what it measured: evidence, Evidently's page, distributions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from closedloop.decisions.evidence import DriftReport
+from closedloop.registry.runs import HAS_FILE, REPORT
+from closedloop.storage.details import RunFacts
+from closedloop.turn.distributions import (
+    DISTRIBUTIONS_FILE,
+    Distributions,
+    summarise,
+    write_distributions,
+)
+from closedloop.turn.history import History
+from closedloop.turn.observe import PREDICTION, Observation, watched_frame
+from closedloop.turn.open import Loop
+
+TURN_EVIDENCE_FILE = "evidence.json"
+
+
+def keep_evidence(history: History[Loop], seen: Observation) -> RunFacts:
+    """Log what was measured, once for the same data; returns where it is.
+
+    Of Evidently's pages only the newest are kept.
+    """
+    registry, details = history.loop.registry, seen.details
+    found = {
+        "drift_share": details.drift.drift_share if details.drift else None,
+        "realised_auc": details.realised.realised_auc if details.realised else None,
+        "estimated_auc": details.estimate.estimated_auc if details.estimate else None,
+    }
+    files: dict[str, str | bytes] = {
+        TURN_EVIDENCE_FILE: json.dumps(asdict(seen.evidence), indent=1),
+        **({REPORT: seen.report} if seen.report else {}),
+    }
+    if seen.evidence.drift is not None:
+        shown = summarise_watched(history, seen.evidence.drift)
+        files[DISTRIBUTIONS_FILE] = write_distributions(shown)
+    run_id = registry.log_run(
+        history.key("retraining"),
+        f"monitor {history.window}",
+        metrics={name: value for name, value in found.items() if value is not None},
+        parameters={"window": history.window},
+        tags={"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if seen.report else {})},
+        data={history.window: history.read(history.window).facts.digest},
+        files=files,
+    )
+    registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
+    page = registry.run_link(run_id, history.loop.mlflow_ui)
+    return RunFacts(run_id, f"{page}/{REPORT}" if seen.report else page)
+
+
+def summarise_watched(history: History[Loop], drift: DriftReport) -> Distributions:
+    """The two sides that drift was measured on, those nearest to their limit or beyond it first.
+
+    Needs a production model that loads.
+    """
+    assert history.bundle is not None
+    use_case = history.loop.use_case
+    read = history.read(history.window)
+    current = watched_frame(read.prepared, history.answers(history.window), history)
+    numeric = {*use_case.numeric, *([PREDICTION] if len(use_case.target.classes) == 2 else [])}
+    nearness = {
+        column.column: (column.score or 0.0) / (column.limit or 1.0) for column in drift.columns
+    }
+    return summarise(
+        history.bundle.reference(),
+        current,
+        sorted(nearness, key=lambda name: -nearness[name]),
+        numeric,
+        (drift.reference, drift.current),
+    )
