@@ -20,7 +20,7 @@ from closedloop.errors import StoreError
 from closedloop.records.request import from_json, name_prediction, read_forgotten, to_json
 from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOWS
 
-_MAX_ROWS = 200  # in one transaction
+MAX_ROWS = 200  # in one transaction
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find_rows(connection: Connection, use_case: str, key: str) -> FoundRows:
 
 def erase_some(connection: Connection, use_case: str, key: str) -> tuple[str, ...]:
     """Erase the oldest rows of a key; returns the ids of their predictions, none at the end."""
-    found = connection.execute(_rows_of(use_case, key).limit(_MAX_ROWS)).all()
+    found = connection.execute(_rows_of(use_case, key).limit(MAX_ROWS)).all()
     rows: dict[str, set[int]] = {}
     for row in found:
         rows.setdefault(row.request, set()).add(row.row)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.records.corrections import count_corrected
 from closedloop.records.erasure import (
+    MAX_ROWS,
     FoundRows,
     erase_labels,
     erase_some,
@@ -184,9 +185,9 @@ class Records:
     def erase(self, use_case: str, key: str) -> int:
         """Erase all rows of a key, with their labels and what these were; returns how many.
 
-        It takes many transactions, as `delete_before` does. Rows that are recorded meanwhile are
-        erased, too. On SQLite their bytes are overwritten, for which the file is rewritten; raises
-        StoreError when that cannot be finished: the same call does it then.
+        It takes many transactions, as `delete_before` does. Rows that are recorded before the last
+        of them are erased, too. On SQLite their bytes are overwritten, for which the file is
+        rewritten; raises StoreError when that cannot be finished: the same call does it then.
         """
         erased: list[str] = []
         while True:
@@ -195,9 +196,9 @@ class Records:
                 overwrite_deleted(connection)
                 with connection.begin():
                     ids = erase_some(connection, use_case, key)
-            if not ids:
-                break
             erased += ids
+            if len(ids) < MAX_ROWS:  # it took all there were: to chase new ones might never end
+                break
             time.sleep(time.monotonic() - began)
         with self._transaction("erase labels") as connection:
             erase_labels(connection, erased)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select, text
 
 from closedloop.errors import StoreError
 from closedloop.records import store
+from closedloop.records.erasure import MAX_ROWS
 from closedloop.records.labels import Label, UnknownPrediction
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
@@ -124,7 +125,7 @@ def test_rows_that_are_recorded_meanwhile_are_erased_too(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that arrives between two transactions of the erasure is found by the next one."""
-    records.append([answered("a", key=ANNA)])
+    records.append([many("r", MAX_ROWS, [ANNA] * MAX_ROWS)])
     real, arriving = store.erase_some, [answered("late", key=ANNA)]
 
     def arrive(*given: Any) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ def test_rows_that_are_recorded_meanwhile_are_erased_too(
 
     monkeypatch.setattr(store, "erase_some", arrive)
     monkeypatch.setattr(store.time, "sleep", let_it_write)
-    assert records.erase("shop", ANNA) == 2
+    assert records.erase("shop", ANNA) == MAX_ROWS + 1
     assert records.find_rows("shop", ANNA).rows == 0
 
 
