@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-explaining bench-loop reference pictures recording notebook docs clean
+	bench-reading bench-scoring bench-explaining bench-loop bench-probation reference pictures recording notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ bench-explaining: install ## Time an explained row, and /predict while rows are 
 
 bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAMS is their folder, quick: ARGS="--only elec2".
 	@$(BIN)/python -m tests.bench.replay_streams $(ARGS)
+
+bench-probation: install ## Count the promotions of shuffled streams that probation takes back; quick: ARGS="--promotions 10".
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.probation $(ARGS)
 
 reference: install ## Write the reference pages of docs/ anew from the code.
 	@$(BIN)/python -m docs.make_reference

@@ -19,6 +19,7 @@ from api.guard.connections import Connections
 from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
+from api.metrics.calls_noted import NoteServed, ServedNotes
 from api.metrics.service import Metrics
 from api.model.follower import Follower
 from api.openapi import add_documentation_page, document_live_model
@@ -49,6 +50,7 @@ def create_app(
     answer_without_records: bool = False,
     max_explained_rows: int = explain.MAX_EXPLAINED_ROWS,
     open_explainer: explain.OpenExplainer | None = None,
+    note_served: NoteServed | None = None,
     shadow: LiveShadow | None = None,
     page_url: str | None = None,
     live: what_was_live.Questions | None = None,
@@ -59,7 +61,8 @@ def create_app(
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
     explains the scores of a version, `live` answers what was live when. `shadow` is asked what
-    production has answered. Browsers that ask for `/` are led to `page_url`.
+    production has answered. Browsers that ask for `/` are led to `page_url`. `note_served` writes
+    down how each version's model did.
     """
     production = follower.production
     limits = limits or RequestLimits()
@@ -68,10 +71,11 @@ def create_app(
     connections = Connections(limits, metrics.connections_closed)
     metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
-    predictor = Predictor(production, record_first, metrics)
+    served = ServedNotes(note_served)
+    predictor = Predictor(production, record_first, metrics, served.counts)
     if shadow is not None:
         ShadowMetrics(metrics, shadow)
-        predictor = ShadowedPredictor(production, record_first, metrics, shadow)
+        predictor = ShadowedPredictor(production, record_first, metrics, shadow, served.counts)
     endpoint = PredictEndpoint(predictor, max_rows)
     explanations = explain.Explanations(
         production, open_explainer, max_rows=max_explained_rows, seconds=limits.request_seconds
@@ -80,7 +84,7 @@ def create_app(
     app = ServiceApp(
         title=title,
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations, shadow),
+        lifespan=_lifespan(follower, queue, metrics, connections, explanations, served, shadow),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -114,6 +118,7 @@ def _lifespan(
     metrics: Metrics,
     connections: Connections,
     explanations: explain.Explanations,
+    served: ServedNotes,
     shadow: LiveShadow | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """What runs beside the requests, from the start of the app to its end."""
@@ -127,13 +132,14 @@ def _lifespan(
         queue.start()
         if shadow is not None:
             shadow.start()
-        refreshing = asyncio.create_task(_refresh(metrics, connections))
+        refreshing = asyncio.create_task(_refresh(metrics, connections, served))
         try:
             yield {"connections": connections}  # for the server's protocol
         finally:
             refreshing.cancel()
             follower.stop()
             await run_in_threadpool(explanations.close)
+            await run_in_threadpool(served.write_all)
             if shadow is not None:
                 await run_in_threadpool(shadow.close)
             await run_in_threadpool(queue.close)  # records everything it accepted
@@ -141,10 +147,12 @@ def _lifespan(
     return lifespan
 
 
-async def _refresh(metrics: Metrics, connections: Connections) -> None:
+async def _refresh(metrics: Metrics, connections: Connections, served: ServedNotes) -> None:
     while True:
         metrics.refresh()
         connections.close_overdue()
+        if served.due:
+            await run_in_threadpool(served.write)
         await asyncio.sleep(_REFRESH_SECONDS)
 
 

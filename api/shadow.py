@@ -7,6 +7,7 @@ from api.model.answer import Answered
 from api.model.live import Production
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
+from closedloop.records.call_counts import ServedCounts
 from closedloop.records.shadow import RecordedRequest
 from closedloop.shadow.live import LiveShadow
 
@@ -23,8 +24,9 @@ class ShadowedPredictor(Predictor):
         record_first: RecordFirst,
         metrics: Metrics,
         shadow: LiveShadow,
+        served: ServedCounts | None = None,
     ) -> None:
-        super().__init__(production, record_first, metrics)
+        super().__init__(production, record_first, metrics, served)
         self._shadow, self._records = shadow, record_first
 
     async def record(self, answered: Answered) -> None:

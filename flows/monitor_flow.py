@@ -21,6 +21,7 @@ from closedloop.turn.kept_evidence import keep_evidence
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.take_turn import take_turn
+from closedloop.turn.watch_served import watch_served
 from closedloop.turn.without_labels import tell_estimates
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
@@ -67,6 +68,9 @@ def monitor_flow(
         cancel_missed_runs()
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
+    if (back := watch_served(loop)) is not None:
+        publish(loop, back)
+        return back.id
     with loop.lock("monitor"):
         history = begin_turn(loop, window, act=carry_out_decision)
         entry = take_turn(

@@ -15,6 +15,7 @@ from closedloop.turn.begin_turn import begin_turn
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.probation import Probation, gather_probation
+from closedloop.turn.watch_served import watch_served
 from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.telling import telling
@@ -24,6 +25,12 @@ from flows.telling import telling
 def compare_with_previous(history: History[Loop]) -> Probation:
     """Score both versions on the newest labelled rows that are new to both; nothing is decided."""
     return gather_probation(history)
+
+
+@task(name="look at its calls", cache_policy=NO_CACHE, persist_result=False)
+def watch_calls(loop: Loop) -> Entry | None:
+    """Go back if production fails or is far slower than before: that waits for no window."""
+    return watch_served(loop)
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
@@ -46,6 +53,9 @@ def probation_flow(
     """
     loop = open_loop(use_case or None, with_records=source == "records")
     window = History(loop, window or None).window  # before it waits: that is the one asked for
+    if (back := watch_calls(loop)) is not None:
+        publish(History(loop, window), back, "")
+        return back.id
     with loop.lock("probation"):
         history = begin_turn(loop, window, act=carry_out_decision)
         entry = loop.journal.find(history.key("rollback"))

@@ -19,15 +19,19 @@ class MemoryClient:
     def __init__(self) -> None:
         self._aliases: dict[str, dict[str, str]] = {}
         self._versions: dict[str, list[SimpleNamespace]] = {}
+        self._tags: dict[str, dict[str, str]] = {}
 
     def create_registered_model(self, name: str) -> None:
         assert name not in self._versions
-        self._versions[name], self._aliases[name] = [], {}
+        self._versions[name], self._aliases[name], self._tags[name] = [], {}, {}
 
     def get_registered_model(self, name: str) -> SimpleNamespace:
         if name not in self._versions:
             raise MlflowException(f"no model {name}", error_code=RESOURCE_DOES_NOT_EXIST)
-        return SimpleNamespace(aliases=dict(self._aliases[name]))
+        return SimpleNamespace(aliases=dict(self._aliases[name]), tags=dict(self._tags[name]))
+
+    def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
+        self._tags[name][key] = value
 
     def get_run(self, run_id: str) -> SimpleNamespace:
         return SimpleNamespace(

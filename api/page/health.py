@@ -1,4 +1,4 @@
-"""How the installation is: what doctor says, records, keys, what is open, what could be deleted."""
+"""How the installation is: doctor, alerts, records, keys, what is open, what could be deleted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from api.page.checkup import Checkup, Said
 from api.page.desk import Desk
 from closedloop.decisions.checks import Action
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.alerts.overview import list_deliveries
 from closedloop.turn.open import Loop
 
 _ACTS = (Action.PROMOTE, Action.ROLLBACK, Action.RETRAIN)
-_OLDEST_SHOWN = 20
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,25 @@ def health_routes(desk: Desk, checkups: Checkups | None) -> list[Route]:
 
 
 def gather_health(loop: Loop) -> dict[str, Any]:
-    """Records, and decisions that were not carried out; what cannot be read says why."""
+    """Alerts, records, and decisions that were not carried out; what cannot be read says why."""
     try:
         counted = loop.records.count(loop.use_case.name)
         records = {"predictions": counted.predictions, "labels": counted.labels}
         entries = loop.journal.history(loop.use_case.name)
+        alerts = list(reversed(list_deliveries(loop)))
     except ClosedLoopError as error:
-        return {"fault": str(error), "records": {}, "open": []}
+        return {"fault": str(error), "records": {}, "open": [], "alerts": []}
     undone = [
         (entry.id, entry.decision.action.value, entry.decision.window, entry.at)
         for entry in entries
         if entry.outcome is None and entry.decision.action in _ACTS
     ]
-    return {"fault": "", "records": records, "open": undone[-_OLDEST_SHOWN:]}
+    return {
+        "fault": "",
+        "records": records,
+        "open": undone[-_MOST_SHOWN:],
+        "alerts": alerts[:_MOST_SHOWN],
+    }
 
 
 def _tell_pruning(said: Said | None) -> list[tuple[str, str]]:

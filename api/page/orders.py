@@ -14,6 +14,8 @@ from closedloop.turn import approval
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.moved_aliases import KINDS, last_settled
 from closedloop.turn.open import Loop
+from closedloop.turn.probation_end import end_probation
+from closedloop.turn.probation_standing import read_probation
 
 Fact = tuple[str, str]
 _NOTHING = "nothing answers yet"
@@ -137,11 +139,37 @@ def find_rollback(loop: Loop, asked: Mapping[str, str]) -> Order:
     )
 
 
+def find_end_of_probation(loop: Loop, _asked: Mapping[str, str]) -> Order:
+    """Production stays, and is no longer taken back by itself."""
+    found = read_probation(loop)
+    if found is None or not found.watched:
+        raise RegistryError(
+            where=f"probation of {loop.use_case.name}",
+            wanted="a version on probation",
+            got="none that could be taken back by itself",
+            then="nothing needs to be done",
+        )
+    left = f"{found.passed} of {found.windows} windows have passed"
+    return Order(
+        f"End the probation of version {found.version}",
+        f"End the probation: keep version {found.version}",
+        (
+            ("Will answer", f"version {found.version}, as before"),
+            ("Changes", f"it no longer goes back to version {found.previous} by itself"),
+            ("It is watched", f"since decision {found.promotion.id}; {left}"),
+            ("Looked at", f"{len(found.looks)} times, and kept"),
+        ),
+        f"{_seen(loop)}, on probation",
+        lambda by, reason: end_probation(loop, by=by, reason=reason),
+    )
+
+
 ORDERS: tuple[OrderKind, ...] = (
     OrderKind("/decisions/{decision}/approve", find_approval),
     OrderKind("/decisions/{decision}/reject", find_rejection),
     OrderKind("/versions/{version}/promote", find_promotion),
     OrderKind("/rollback", find_rollback),
+    OrderKind("/probation/end", find_end_of_probation),
 )
 
 
@@ -152,6 +180,7 @@ def tell_result(entry: Entry, by: str) -> str:
         Action.PROMOTE: f"Version {version} is in production",
         Action.ROLLBACK: f"Version {version} is in production again",
         Action.REJECT: f"Version {version} was rejected",
+        Action.KEEP: f"Version {version} stays, and is no longer on probation",
     }.get(entry.decision.action, f"Decision {entry.id} is written down")
     if not done:
         what = f"Decision {entry.id} was not carried out: {entry.note}"

@@ -11,6 +11,7 @@ from closedloop.errors import ClosedLoopError
 from closedloop.turn.card import read_card
 from closedloop.turn.live_at import name_decider
 from closedloop.turn.open import Loop
+from closedloop.turn.probation_standing import read_probation
 from closedloop.views.overview import list_versions
 from closedloop.views.versions import Compared, VersionLine, compare_versions, list_lines
 from closedloop.views.words import outcome_of, title_of
@@ -66,11 +67,20 @@ def gather_card(loop: Loop, asked: Mapping[str, Any]) -> dict[str, Any]:
         "number": number,
         "aliases": named[0].aliases if named else (),
         "status": named[0].status if named else "",
+        "on_probation": _is_on_probation(loop, number),
     }
     try:
         return {**facts, "card": read_card(loop, number), "problem": ""}
     except ClosedLoopError as error:
         return {**facts, "card": None, "problem": str(error)}
+
+
+def _is_on_probation(loop: Loop, number: int) -> bool:
+    try:
+        found = read_probation(loop)
+    except ClosedLoopError:  # what is away is told elsewhere
+        return False
+    return found is not None and found.watched and found.version == number
 
 
 def _number(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,9 +18,11 @@ from api.model.live import Production
 from api.predict.record_first import RecordFirst
 from api.refusal import Refusal
 from api.rows.rows import Rows
+from closedloop.records.call_counts import ServedCounts
 
 _LOG = logging.getLogger("closedloop.service")
 SMALL = 32_768  # bytes; a larger body is answered in a thread
+TIMED_ROWS = 256  # a call with more takes its time from its rows, not from its version
 
 Written = TypeVar("Written")
 
@@ -27,8 +30,15 @@ Written = TypeVar("Written")
 class Predictor:
     """Answers rows with the production model, records the answers and counts them."""
 
-    def __init__(self, production: Production, record_first: RecordFirst, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        production: Production,
+        record_first: RecordFirst,
+        metrics: Metrics,
+        served: ServedCounts | None = None,
+    ) -> None:
         self._production, self._record_first, self._metrics = production, record_first, metrics
+        self._served = served or ServedCounts()
         self._counters: dict[tuple[int, int], Counter] = {}
         # One thread: several would only compete for Python's lock.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer-large")
@@ -71,12 +81,12 @@ class Predictor:
         if large:
             loop = asyncio.get_running_loop()
             answered, written = await loop.run_in_executor(
-                self._thread, _answer_whole, model, read, write
+                self._thread, self._answer_whole, model, read, write
             )
         elif model.scorer.quick:
-            answered, written = _answer_whole(model, read, write)
+            answered, written = self._answer_whole(model, read, write)
         else:
-            answered, written = await run_in_threadpool(_answer_whole, model, read, write)
+            answered, written = await run_in_threadpool(self._answer_whole, model, read, write)
         await self.record(answered)
         return written
 
@@ -86,9 +96,9 @@ class Predictor:
         Raises Refusal 503 when the model fails on them.
         """
         return (
-            _compute(model, rows)
+            self._compute(model, rows)
             if model.scorer.quick
-            else await run_in_threadpool(_compute, model, rows)
+            else await run_in_threadpool(self._compute, model, rows)
         )
 
     async def record(self, answered: Answered) -> None:
@@ -109,6 +119,33 @@ class Predictor:
             self._metrics.warnings.inc(len(answered.warnings))
         self._metrics.features.count(answered)
 
+    def _compute(self, model: LoadedModel, rows: Rows) -> Answered:
+        """Rows answered by `model`. Raises Refusal 503 for valid rows that it fails on."""
+        began = time.perf_counter()
+        try:
+            answered = model.answer(rows)
+        except Exception as error:
+            self._served.count(model.version, time.time(), None, failed=True)
+            _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
+            raise Refusal(
+                503,
+                f"version {model.version} could not answer these rows: "
+                f"{type(error).__name__}: {error}",
+            ) from error
+        seconds = time.perf_counter() - began if len(rows) <= TIMED_ROWS else None
+        self._served.count(model.version, time.time(), seconds, failed=False)
+        return answered
+
+    def _answer_whole(
+        self,
+        model: LoadedModel,
+        read: Callable[[], Rows],
+        write: Callable[[Answered], Written],
+    ) -> tuple[Answered, Written]:
+        answered = self._compute(model, read())
+        _ = answered.record  # built here, where it blocks no other request
+        return answered, write(answered)
+
 
 def live_model(production: Production) -> LoadedModel:
     """The model that answers now. Raises Refusal 503 while there is none."""
@@ -116,23 +153,3 @@ def live_model(production: Production) -> LoadedModel:
     if current is None:
         raise Refusal(503, production.reason or "no model is loaded: retry in a moment")
     return current
-
-
-def _compute(model: LoadedModel, rows: Rows) -> Answered:
-    """Rows answered by `model`. Raises Refusal 503 for valid rows that it fails on."""
-    try:
-        return model.answer(rows)
-    except Exception as error:
-        _LOG.exception("version %s could not answer %s rows", model.version, len(rows))
-        raise Refusal(
-            503,
-            f"version {model.version} could not answer these rows: {type(error).__name__}: {error}",
-        ) from error
-
-
-def _answer_whole(
-    model: LoadedModel, read: Callable[[], Rows], write: Callable[[Answered], Written]
-) -> tuple[Answered, Written]:
-    answered = _compute(model, read())
-    _ = answered.record  # built here, where it blocks no other request
-    return answered, write(answered)

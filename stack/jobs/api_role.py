@@ -22,6 +22,7 @@ GRANT SELECT, INSERT, UPDATE (label, at) ON answer_labels TO closedloop_api;
 -- What a label was stays as it was.
 GRANT SELECT, INSERT ON label_corrections TO closedloop_api;
 GRANT SELECT, INSERT, DELETE ON record_probes TO closedloop_api;
+GRANT INSERT ON served_minutes TO closedloop_api;
 
 -- Rules for single rows bind every role but the owner.
 ALTER TABLE decisions ENABLE ROW LEVEL SECURITY;

@@ -45,6 +45,17 @@ def test_what_was_registered_is_found_again(any_backend: Backend) -> None:
     assert registry.version(10).aliases == ("production",)
 
 
+def test_the_head_of_the_journal_is_kept_beside_the_versions(any_backend: Backend) -> None:
+    """Nothing before the first version; then the newest, also for a new process."""
+    registry = any_backend.new()
+    registry.keep_head("early")
+    assert registry.kept_head() is None
+    add(registry, 1)
+    for head in ("a" * 64, "b" * 64):
+        registry.keep_head(head)
+        assert any_backend.open(registry.name).kept_head() == head
+
+
 def test_one_key_gives_one_version(any_backend: Backend) -> None:
     """Registering again, also from a new process, returns what is there."""
     registry = any_backend.new()

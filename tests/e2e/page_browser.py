@@ -121,8 +121,8 @@ class PageBrowser:
             if message["message"]["method"] == "Network.requestWillBeSent"
         ]
         # The browser's own first page and data in an address ask nobody.
-        own = ("chrome", "data", "about")
-        return {str(urlsplit(url).hostname) for url in sent if urlsplit(url).scheme not in own}
+        own = ("chrome", "data:", "about:")
+        return {str(urlsplit(url).hostname) for url in sent if not url.startswith(own)}
 
     def weigh(self) -> tuple[int, float]:
         """Bytes that came for this page with all its parts, and milliseconds until it was there."""

@@ -157,6 +157,22 @@ def test_versions_are_promoted_and_rolled_back_by_hand(place: Place) -> None:
         assert visitor.get(path).status_code == 404
 
 
+def test_a_probation_is_ended(place: Place) -> None:
+    """The card of the version that is watched offers it, the page that asks says what it would go
+    back to, and the journal has who and why; a second time nothing is on probation."""
+    visitor = place.logged_in(Role.OPERATOR, "anna")
+    assert visitor.get("/probation/end").status_code == 409
+    order(visitor, f"/decisions/{newest(place).id}/approve")
+    assert 'href="/probation/end"' in visitor.get("/versions/2").text
+    page = visitor.get("/probation/end").text
+    assert "no longer goes back to version 1 by itself" in page
+    said = result_of(visitor, order(visitor, "/probation/end", "seen enough"))
+    assert "no longer on probation" in said.text
+    assert (newest(place).by, newest(place).why) == ("anna", "seen enough")
+    assert visitor.get("/probation/end").status_code == 409
+    assert 'href="/probation/end"' not in visitor.get("/versions/2").text
+
+
 def test_what_has_moved_since_is_asked_again(place: Place) -> None:
     """A page that was left open while production moved carries nothing out: it shows what the form
     would do now."""

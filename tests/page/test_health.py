@@ -10,6 +10,7 @@ import pytest
 from api.page.checkup import Checkup
 from api.page.health import Checkups
 from closedloop.operations.api_keys import Role
+from closedloop.storage.alert_book import Alert, AlertBook
 from tests.page.conftest import Place
 
 
@@ -23,6 +24,21 @@ def test_health_names_keys_and_records(place: Place) -> None:
         assert words in page
     assert secret not in page
     assert place.keys_file.read_text().split('"sha256": "')[1][:64] not in page
+
+
+def test_alerts_are_listed_as_text(place: Place) -> None:
+    """The newest first, with channel, state and what went wrong; markup in a title is shown."""
+    book = AlertBook(place.loop.engine)
+    alert = Alert(
+        "key", "shop", "promoted", "<script>x</script>", "what", "why", "look", book.now()
+    )
+    book.write(alert, ["webhook"])
+    [delivery] = book.listed("shop")
+    book.note_failed(delivery, "no answer from the receiver", book.now())
+    page = place.visitor().get("/health").text
+    for words in ("&lt;script&gt;x", "webhook", "waits: no answer from the receiver", "look"):
+        assert words in page
+    assert "<script" not in page
 
 
 def say(text: str, **options: float) -> Checkup:
@@ -71,7 +87,7 @@ def test_what_doctor_says_is_text(place: Place, ok: bool) -> None:
     finding = {"check": "<b>x</b>", "ok": ok, "found": "</script>\x1b[31m", "next": "do <i>it</i>"}
     said = Said(datetime(2026, 11, 20, tzinfo=UTC), [finding])
     facts = {"doctor": said, "pruning": None, "deleted": [], "checking": False, "keys": []}
-    facts |= {"fault": "", "records": {}, "open": []}
+    facts |= {"fault": "", "records": {}, "open": [], "alerts": []}
     page = Templates().render("health.html", Frame("shop", "/health", [], None, True), facts)
     assert "&lt;/script&gt;\\x1b[31m" in page
     assert "<b>x" not in page

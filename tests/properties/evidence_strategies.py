@@ -17,13 +17,14 @@ from closedloop.decisions.evidence import (
     LoopState,
     PromotionEvidence,
     RetrainingEvidence,
-    RollbackEvidence,
     Scores,
     SliceDelta,
     Violation,
     Window,
 )
-from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy
+from closedloop.decisions.rollback_evidence import RollbackEvidence
+from closedloop.decisions.rollback_policy import RollbackPolicy
 
 shares = st.floats(0, 1)
 rows = st.integers(0, 3000)

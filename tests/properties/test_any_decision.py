@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.decisions.checks import Action
-from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.policy import Policy, QuarantinePolicy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.decisions.rollback_evidence import RollbackEvidence
 from tests.properties.evidence_strategies import (
     policies,
     promotion_evidence,

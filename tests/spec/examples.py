@@ -19,15 +19,16 @@ from closedloop.decisions.evidence import (
     LoopState,
     PromotionEvidence,
     RetrainingEvidence,
-    RollbackEvidence,
     Scores,
     SliceDelta,
     Violation,
     Window,
 )
 from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
-from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy, RollbackPolicy
+from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy
 from closedloop.decisions.repeated_rows import RepeatedRows
+from closedloop.decisions.rollback_evidence import RollbackEvidence
+from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.single_column import ColumnAuc
 
 WINDOW = Window("month_010", 10, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
@@ -167,9 +168,12 @@ def golden(passed: bool) -> tuple[GoldenResult, ...]:
     )
 
 
-def rollback(value: Estimate | None, state: dict[str, Any] | None = None) -> RollbackEvidence:
+def rollback(
+    value: Estimate | None, state: dict[str, Any] | None = None, **seen: Any
+) -> RollbackEvidence:
     """Production, promoted in month 9, against the version it replaced."""
-    return RollbackEvidence(WINDOW, replace(STATE, **{"promoted_at": 9, **(state or {})}), value)
+    stands = replace(STATE, **{"promoted_at": 9, **(state or {})})
+    return RollbackEvidence(WINDOW, stands, value, **seen)
 
 
 def quarantine(value: float, chance: float = 0.01, **changes: Any) -> QuarantineEvidence:

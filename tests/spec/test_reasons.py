@@ -15,6 +15,8 @@ from closedloop.decisions.quarantine import decide_quarantine, decide_release
 from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.decisions.rollback_evidence import Served
+from closedloop.decisions.taken_back import TakenBack
 from tests.spec.examples import (
     BROKEN,
     alone,
@@ -132,18 +134,26 @@ TABLE = [
     (Action.KEEP, decide_retraining(retraining({"expected": LOG_LOSS}, realised=auc(-0.4)), with_promotion(measure="brier")),
      "no reason to retrain; unknown: realised Brier score rose by more than its limit"),
     (Action.ROLLBACK, decide_rollback(rollback(delta(-0.05)), with_promotion(measure="brier")),
-     "production is significantly worse than version 3 on the same rows: gain in Brier score -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+     "production is significantly worse than version 3 on the same rows: gain in Brier score -0.0500 [-0.0661, -0.0339] on 2000 rows"),
     (Action.ESCALATE, decide_promotion(promotion({"production": None, "delta": None}, production_error="file is gone"), USUAL),
      "production version 4 could not be scored: file is gone"),
     (Action.ROLLBACK, decide_rollback(rollback(delta(-0.05)), USUAL),
-     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows"),
+     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0661, -0.0339] on 2000 rows"),
     (Action.KEEP, decide_rollback(rollback(delta(0.02)), USUAL),
-     "production is not significantly worse than version 3 on the same rows: AUC +0.0200 [+0.0100, +0.0300] on 2000 rows"),
+     "production is not significantly worse than version 3 on the same rows: AUC +0.0200 [+0.0039, +0.0361] on 2000 rows"),
     (Action.KEEP, decide_rollback(rollback(delta(-0.05), {"promoted_at": 5}), USUAL),
-     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0600, -0.0400] on 2000 rows, "
-     "but production is on probation: wanted 1 to 2 windows after its promotion, got 5 windows"),
+     "production is significantly worse than version 3 on the same rows: AUC -0.0500 [-0.0661, -0.0339] on 2000 rows, "
+     "but production is on probation: wanted up to 2 windows after its promotion, got 5 windows"),
     (Action.KEEP, decide_rollback(rollback(None), USUAL),
-     "enough labelled rows: wanted 500 rows, got not measured"),
+     "no labelled rows yet that compare production with version 3"),
+    (Action.KEEP, decide_rollback(rollback(delta(-0.05, rows=300), rarest=12), USUAL),
+     "too few labelled rows to compare with version 3: wanted 500 rows, 20 of each class, got -0.0500 [-0.0656, -0.0344] on 300 rows, "
+     "12 of the rarest class"),
+    (Action.ROLLBACK, decide_rollback(rollback(None, served=Served(4, 300, 60, 2.0), served_before=Served(3, 900, 9, 2.0)), USUAL),
+     "production fails more often than version 3: 60 of 300 calls, version 3 9 of 900"),
+    (Action.REJECT, decide_promotion(promotion(taken_back=TakenBack(3, 17)), USUAL),
+     "it is version 3 again, which decision 17 took back: the same recipe on the same rows, and no newer labels speak for it; "
+     "a person can still promote it"),
     (Action.QUARANTINE, decide_quarantine(quarantine(0.21), USUAL),
      "AUC 0.2100 [0.2000, 0.2200] on 1000 rows is far below the windows before, of which the worst had 0.7900"),
     (Action.QUARANTINE, decide_quarantine(quarantine(0.80, label_counts=(50, 950)), USUAL),
@@ -166,6 +176,8 @@ TABLE = [
     (Action.SERVE, Decision(Kind.SERVING, Action.SERVE, "month_010", (Check("began to answer", Outcome.HOLDS, Role.NOTE, "", ""),
                             Check("loaded", Outcome.HOLDS, Role.GUARD, "a bundle", "version 5")), 5),
      "began to answer: ; loaded: version 5"),
+    (Action.RETURN, decide_moved(MovedEvidence("month_010", 5, 3), RegistryPolicy("return")),
+     "somebody moved production outside of closedloop to version 5; by the journal it is at version 3"),
 ]
 # fmt: on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from closedloop.bundle.loaded import LoadedVersion
@@ -34,6 +35,7 @@ class MemoryRegistry:
             "",
             val_auc_error=facts.val_auc_error,
             measured=facts.measured,
+            learnt=json.dumps(facts.digests) if facts.digests else "",
         )
         return number
 
@@ -107,6 +109,12 @@ class MemoryRegistry:
         if previous is not None:
             self._aliases[PREVIOUS] = previous
         return True
+
+    def kept_head(self) -> None:
+        """None: a replay has nobody who could change its journal."""
+
+    def keep_head(self, head: str) -> None:
+        """Nothing is kept."""
 
     def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Mark a candidate as rejected; production stays as it is."""

@@ -116,6 +116,10 @@ class ReplayParts:
     registry: MemoryRegistry
     compute: CachedCompute
 
+    def served(self, production: int | None, previous: int | None) -> tuple[None, None]:
+        """Nothing: history does not say how a version that never was would have been served."""
+        return None, None
+
 
 @dataclass(frozen=True)
 class Step:

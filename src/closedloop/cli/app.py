@@ -32,6 +32,7 @@ from closedloop.cli import (
     monitor,
     page,
     predict,
+    probation,
     promote,
     prune,
     quarantine,
@@ -58,7 +59,7 @@ from closedloop.storage.home import PRIVATE, making_files
 COMMANDS = (
     *(demo, init, generate),
     *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
-    *(approve, reject, quarantine, promote, rollback, accept),
+    *(approve, reject, quarantine, promote, probation, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
     *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, forget, doctor),
 )

@@ -199,9 +199,9 @@ def _title(found: Backtest) -> str:
 def _make_page(found: Backtest) -> str:
     """A self-contained page: the chart, the tables, and what each column means."""
     measure = MEASURES[found.measure]
-    picture = base64.b64encode(
-        draw_policies(found.figures, found.rounds, found.rounds[found.best_fixed], measure.gain)
-    ).decode()
+    best = found.rounds[found.best_fixed]
+    picture = draw_policies(found.figures, found.rounds, best, measure.gain)
+    drawn = base64.b64encode(picture.svg).decode()
     tables = _make_table(_headings(found), [_cells(figures, measure) for figures in found.figures])
     if found.faults:
         tables += f"<h2>{_fault_title(found)}</h2>" + _make_table(
@@ -213,19 +213,17 @@ def _make_page(found: Backtest) -> str:
         for word, meaning in _WORDS
     )
     title = html.escape(_title(found))
-    style = (
-        "body{font:15px sans-serif;max-width:70em;margin:2em auto}"
-        "td,th{text-align:right;padding:.2em .8em}img{max-width:100%}"
-    )
     return (
-        "<!doctype html><meta charset=utf-8>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
         "<meta http-equiv=Content-Security-Policy "
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
+        f"<title>{title}</title><style>{_STYLE}</style><main><h1>{title}</h1>"
         f"<p>{html.escape(recommend(found.figures, measure=measure.gain))}</p>{tables}"
         f"<p>{html.escape(tell_asked(found.figures))}</p>"
         f'<img alt="{measure.words}, regret and cost of every policy" '
-        f'src="data:image/png;base64,{picture}"><ul>{words}</ul>'
+        f'src="data:image/svg+xml;base64,{drawn}"><h2>What the words mean</h2>'
+        f"<ul>{words}</ul></main></html>"
     )
 
 
@@ -235,7 +233,21 @@ def _make_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
         for line in lines
     )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    # It scrolls by itself on a narrow screen, by keyboard too.
+    return f"<div tabindex=0 role=region><table><tr>{head}</tr>{rows}</table></div>"
+
+
+_STYLE = (
+    ":root{color-scheme:light dark;--ground:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de}"
+    "@media(prefers-color-scheme:dark){:root{--ground:#14171c;--ink:#e6e9ee;--soft:#a4adb8;"
+    "--line:#3a424d}}"
+    "body{background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif;margin:0}"
+    "main{max-width:70em;margin:auto;padding:1.5em}h1{font-size:1.4em}h2{font-size:1.1em}"
+    "div{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
+    "td,th{text-align:right;padding:.35em .8em;border-bottom:1px solid var(--line)}"
+    "th{color:var(--soft);font-weight:600}td:first-child,th:first-child{text-align:left}"
+    "img{max-width:100%;margin-top:1.5em;background:#fff;border-radius:.5em}"
+)
 
 
 _WORDS = (

@@ -9,13 +9,14 @@ import subprocess
 import threading
 import time
 import urllib.error
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from closedloop.cli.plain_text import plain
 from closedloop.cli.service import refuse_taken
 from closedloop.cli.session import Session
 from closedloop.cli.stack_processes import StackProcess, list_processes
@@ -29,6 +30,7 @@ from closedloop.use_case.schedule import check_cron
 from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
 
 START_SECONDS = 180.0
+LOOK_SECONDS = 60.0
 Running = dict[StackProcess, subprocess.Popen[bytes]]
 
 
@@ -68,7 +70,7 @@ def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
                 _start(session, group, sockets, running, logs, stopping)
         if not stopping.is_set():
             _show_addresses(session.console, loop, processes, logs, cron, live)
-        _watch(running, logs, stopping)
+        _watch(running, logs, stopping, _each_minute(lambda: _watch_calls(session, loop)))
 
 
 def _take_ports(
@@ -123,8 +125,35 @@ def _start(
         _wait_for(process, running[process], logs, stopping)
 
 
-def _watch(running: Running, logs: Path, stopping: threading.Event) -> None:
+def _each_minute(look: Callable[[], None]) -> Callable[[], None]:
+    """Calls `look` when it is asked to and a minute has passed since the last time."""
+    looked = time.monotonic()
+
+    def look_if_due() -> None:
+        nonlocal looked
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            looked = time.monotonic()
+            look()
+
+    return look_if_due
+
+
+def _watch_calls(session: Session, loop: Loop) -> None:
+    """Take back a promotion whose calls fail; what is away now is looked at again in a minute."""
+    from closedloop.turn.watch_served import watch_served
+
+    with suppress(ClosedLoopError):
+        entry = watch_served(loop)
+        if entry is not None:
+            said = f"decision {entry.id}: {entry.decision.action.value}: {entry.decision.reason}"
+            session.print_line(plain(said))
+
+
+def _watch(
+    running: Running, logs: Path, stopping: threading.Event, beside: Callable[[], None]
+) -> None:
     while not stopping.wait(1.0):
+        beside()
         for process, child in running.items():
             if child.poll() is not None:
                 raise ClosedLoopError(

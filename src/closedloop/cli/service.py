@@ -117,6 +117,7 @@ def build_service(
         answer_without_records=settings.answer_without_records,
         max_explained_rows=settings.max_explained_rows,
         open_explainer=open_explainer,
+        note_served=partial(records.add_served, use_case.name),
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
         live=LiveQuestions(journal, records, use_case.name, reader.origin),

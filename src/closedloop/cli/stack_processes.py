@@ -134,6 +134,7 @@ def _deployments(
             "CLOSEDLOOP_HOME": str(settings.home_folder),
             "CLOSEDLOOP_USE_CASE": path,
             "CLOSEDLOOP_API_URL": settings.api_url or settings.api_address,
+            "CLOSEDLOOP_PAGE_URL": settings.page_link,
             **({"CLOSEDLOOP_DATA": str(settings.data.resolve())} if settings.data else {}),
         },
     )

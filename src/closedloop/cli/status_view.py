@@ -30,6 +30,7 @@ from closedloop.turn.agreement import find_disagreement
 from closedloop.turn.approval import read_waits
 from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.open import Loop
+from closedloop.turn.probation_standing import describe_probation, read_probation
 from closedloop.turn.without_labels import tell_estimates
 from closedloop.views.waiting import find_unfinished
 from closedloop.views.words import brief_reason
@@ -52,6 +53,7 @@ def read_status(loop: Loop, environment: Mapping[str, str]) -> dict[str, Any]:
         "disagreement": str(disagreement) if disagreement else None,
         "damaged": list(loop.journal.read_chain(loop.use_case.name).faults),
         "kept_out": read_kept_out(entries),
+        "probation": None if disagreement else describe_probation(read_probation(loop)),
         "reference": _reference(versions, loop.use_case.policy.promotion),
         "last_decision": {**decided[-1].as_json(), "brief": brief_reason(decided[-1].decision)}
         if decided
@@ -142,6 +144,8 @@ def show_status(
         console.print(_versions_table(facts["versions"]))
     for kept in facts["kept_out"]:
         line(plain(kept["told"]), "yellow")
+    for told in (facts.get("probation") or {}).get("told", ()):
+        line(plain(told))
     reference = facts["reference"]
     if reference and reference["fell_from"] is not None:
         measure = MEASURES[reference["measure"]]

@@ -11,6 +11,7 @@ from closedloop.decisions.deciding_measure import Measured
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.shadow import ShadowReplay
 from closedloop.decisions.single_column import ColumnAuc
+from closedloop.decisions.taken_back import TakenBack
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,8 @@ class PromotionEvidence:
     was promoted with, `expected_auc_error` its standard error, `expected` as in LoopState.
     `quarantined` windows were kept out of the training; the evaluation window may be one of them.
     `repeated` are rows of the evaluation window that one of the two was trained on.
-    `single_columns` are measured for a first model. `shadow` is None when nothing was replayed.
+    `single_columns` are measured for a first model. `taken_back` is a version like this one that
+    was, with no newer labels that speak for it. `shadow` is None when nothing was replayed.
     """
 
     window: Window
@@ -282,16 +284,5 @@ class PromotionEvidence:
     single_columns: tuple[ColumnAuc, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     expected: Measured | None = None
+    taken_back: TakenBack | None = None
     shadow: ShadowReplay | None = None
-
-
-@dataclass(frozen=True)
-class RollbackEvidence:
-    """All that `decide_rollback` looks at.
-
-    `delta` is production minus previous, in the measure that decides, on the same rows.
-    """
-
-    window: Window
-    state: LoopState
-    delta: Estimate | None

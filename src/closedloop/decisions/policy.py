@@ -14,15 +14,12 @@ from typing import Literal
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
+from closedloop.decisions.limits import check_between as _between
 from closedloop.decisions.registry_policy import RegistryPolicy
+from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.shadow_policy import ShadowPolicy
 
 ApprovalName = Literal["never", "always", "borderline"]
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -188,32 +185,6 @@ class PromotionPolicy:
             "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
         )
         check_cost(self.cost, needed=self.measure == "cost")
-
-
-@dataclass(frozen=True)
-class RollbackPolicy:
-    """The watch after a promotion.
-
-    For `probation_windows` labelled windows, production that is significantly worse than the
-    version it replaced, by more than `max_loss`, is taken back.
-    """
-
-    enabled: bool = True
-    """Whether a promotion can be taken back by itself."""
-    probation_windows: int = 2
-    """Labelled windows after a promotion in which production is compared."""
-    confidence: float = 0.95
-    """Confidence of the interval around the difference."""
-    max_loss: float = 0.0
-    """Production must not be significantly worse than its predecessor by more than this."""
-    min_rows: int = 500
-    """Labelled rows that the comparison needs."""
-
-    def __post_init__(self) -> None:
-        _between("probation_windows", self.probation_windows, 1, 1_000)
-        _between("confidence", self.confidence, 0.5, 0.9999)
-        _between("max_loss", self.max_loss, 0, 1e9)
-        _between("min_rows", self.min_rows, 1, 1e9)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from closedloop.decisions.policy import Policy
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.shadow import shadow_checks
 from closedloop.decisions.single_column import single_column_checks
+from closedloop.decisions.taken_back import taken_back_checks
 
 
 def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
@@ -62,6 +63,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
         *rows_checks(evidence, evidence.comparison),
         _delta_check(evidence, evidence.comparison, policy),
         *learnt_checks(evidence, evidence.comparison, policy),
+        *taken_back_checks(evidence.taken_back),
         *_slice_checks(evidence, evidence.comparison, policy),
         *_serving_checks(evidence, policy),
         *shadow_checks(evidence.shadow, policy.shadow),

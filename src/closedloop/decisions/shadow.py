@@ -97,7 +97,7 @@ def _check_answers(replay: ShadowReplay, candidate: Answering, rules: ShadowPoli
         got = f"errors on {failed} of {replay.rows} rows, such as: {candidate.error}"
         told = f"it fails on {failed} of {replay.rows} recorded rows: {candidate.error}"
     else:
-        got = f"all {replay.rows} rows that production answers, of {replay.requests} requests"
+        got = f"every row that production answers, of {replay.rows} in {replay.requests} requests"
     holds = not candidate.failure and failed <= rules.max_errors
     wanted = f"at most {rules.max_errors} rows that production answers and it does not"
     return make_check(ANSWERS, holds, Role.GATE, wanted, got, summary="" if holds else told)

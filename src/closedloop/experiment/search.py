@@ -16,8 +16,9 @@ from closedloop.experiment.folds import Folds, make_folds
 from closedloop.experiment.study import Study
 from closedloop.experiment.trial import Choice, ScoredChoice, Trial, best_of, measure_choice
 from closedloop.experiment.written_recipe import choose_name, write_recipe
-from closedloop.metrics.plots import draw_scores, draw_search
 from closedloop.operations.progress import OnProgress
+from closedloop.plots.scores import draw_scores
+from closedloop.plots.search import draw_search
 from closedloop.registry.search_runs import SearchRuns
 from closedloop.training.learners import find_parameters
 from closedloop.training.search_spaces import find_space
@@ -212,9 +213,9 @@ class _SearchLog:
             },
             files={
                 "scores.json": json.dumps(asdict(found.scores), indent=1),
-                "scores.png": draw_scores(
+                **draw_scores(
                     found.labels, found.probabilities, classes, found.scores, choice.title
-                ),
+                ).files("scores"),
             },
         )
 
@@ -226,7 +227,7 @@ class _SearchLog:
             return
         files: dict[str, str | bytes] = {
             "trials.json": json.dumps([asdict(trial) for trial in found.trials], indent=1),
-            "search.png": draw_search([trial.score for trial in found.trials], self.measure),
+            **draw_search([trial.score for trial in found.trials], self.measure).files("search"),
             "loop.toml": self._loop.use_case.path.read_text(encoding="utf-8"),
         }
         if found.recipe is not None:

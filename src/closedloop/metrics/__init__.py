@@ -1,1 +1,1 @@
-"""What is measured: drift, scores, paired comparisons, AUC without labels, plots."""
+"""What is measured: drift, scores, paired comparisons, AUC without labels."""

@@ -19,6 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from closedloop.records.call_counts import (
+    ServedMinute,
+    ServedTotal,
+    delete_served,
+    read_served,
+    write_served,
+)
 from closedloop.records.corrections import count_corrected
 from closedloop.records.erasure import (
     MAX_ROWS,
@@ -175,6 +182,8 @@ class Records:
             with self._transaction("delete old predictions") as connection:
                 rows = delete_some(connection, use_case, moment)
             deleted, held_seconds = deleted + rows, time.monotonic() - began
+        with self._transaction("delete old counts of calls") as connection:
+            delete_served(connection, use_case, moment)
         return deleted
 
     def find_rows(self, use_case: str, key: str) -> FoundRows:
@@ -205,6 +214,22 @@ class Records:
         with self._connection("overwrite what was erased", self._engine):
             wipe(self._engine)
         return len(erased)
+
+    def add_served(self, use_case: str, minutes: Sequence[ServedMinute]) -> None:
+        """Write down how the model of each version did, by the minute."""
+        with self._transaction("count calls") as connection:
+            write_served(connection, use_case, minutes)
+
+    def read_served(
+        self,
+        use_case: str,
+        version: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> ServedTotal:
+        """How the model of a version did in the minutes since <= minute < until."""
+        with self._reading("read counts of calls") as connection:
+            return read_served(connection, use_case, version, since, until)
 
     def newest_labelled(self, use_case: str) -> datetime | None:
         """When the newest request with a label was answered; None if there is none."""

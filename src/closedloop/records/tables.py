@@ -84,6 +84,18 @@ CORRECTIONS = sa.Table(
     sa.Column("replaced_at", UtcDateTime, nullable=False),
     sa.Column("replaced_by", sa.String(100)),
 )
+# A row for each minute of each version in each process that answers; `times` is a JSON list.
+SERVED = sa.Table(
+    "served_minutes",
+    _METADATA,
+    sa.Column("use_case", sa.String(100), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("minute", UtcDateTime, primary_key=True),
+    sa.Column("writer", sa.String(40), primary_key=True),
+    sa.Column("calls", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("times", sa.Text, nullable=False),
+)
 # What a candidate answered beside production, which was never given: `probabilities` as in ANSWERS,
 # or the `error` that it raised.
 SHADOWS = sa.Table(

@@ -21,6 +21,7 @@ from closedloop.registry.download import find_downloads
 from closedloop.registry.runs import DIGEST, KEY, MODEL_PATH
 from closedloop.registry.versions import (
     DECISION,
+    HEAD,
     PREVIOUS,
     PRODUCTION,
     PRUNED,
@@ -148,6 +149,18 @@ class Registry(Versions):
             elif self._version(previous) is not None:
                 self._client.set_registered_model_alias(self.name, PREVIOUS, str(previous))
         return True
+
+    def kept_head(self) -> str | None:
+        """The head of the journal's chain as it was kept last; None where nothing was."""
+        with self._reaching("read the head of the journal"):
+            model = self._model()
+        return None if model is None else model.tags.get(HEAD)
+
+    def keep_head(self, head: str) -> None:
+        """Keep the head of the journal's chain on the model, once there is one."""
+        with self._reaching("keep the head of the journal"):
+            if self._model() is not None:
+                self._client.set_registered_model_tag(self.name, HEAD, head)
 
     def reject(self, number: int, *, reason: str, decision: int | None = None) -> None:
         """Tag a candidate as rejected, with the reason; a live version is left alone."""

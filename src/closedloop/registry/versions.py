@@ -27,6 +27,8 @@ PRODUCTION, PREVIOUS = "production", "previous"
 STATUS = "closedloop.status"
 # The id of the decision that last made a version production, or rejected it.
 DECISION = "closedloop.decision"
+# On the model: the newest hash of the journal's chain when a decision was carried out last.
+HEAD = "closedloop.journal"
 # The files are being deleted, or are gone: such a version cannot be loaded any more.
 PRUNING, PRUNED = "pruning", "pruned"
 
@@ -37,7 +39,8 @@ class VersionFacts:
 
     `served_by` is `onnx` or `pipeline`. `val_auc_error` is the standard error of `val_auc`, None
     for versions that were registered before it was kept. `digest` is the sha256 of the files.
-    `measured` is the same in another measure, if that decided.
+    `measured` is the same in another measure, if that decided. `learnt` names the windows that it
+    was fitted on, with digests of their rows; empty where older versions did not say.
     """
 
     version: int
@@ -53,6 +56,7 @@ class VersionFacts:
     val_auc_error: float | None = None
     digest: str = ""
     measured: Measured | None = None
+    learnt: str = ""
 
 
 def find_digest(versions: Iterable[VersionFacts], number: int | None) -> str | None:
@@ -262,4 +266,5 @@ def _facts(found: Any, aliases: tuple[str, ...]) -> VersionFacts:
         val_auc_error=float(error) if error else None,
         digest=tags.get(DIGEST, ""),
         measured=Measured(**json.loads(measured)) if measured else None,
+        learnt=tags.get("closedloop.data", ""),
     )

@@ -51,6 +51,10 @@ class Alone:
     registry: MemoryRegistry
     compute: Compute
 
+    def served(self, production: int | None, previous: int | None) -> tuple[None, None]:
+        """Nothing is served."""
+        return None, None
+
 
 def prepare_rows(loop: Loop, folder: Path) -> None:
     """Read every window, check its contract and write its rows; built-in data is generated first.

@@ -51,7 +51,9 @@ def append_outcome(connection: Connection, use_case: str, number: int) -> None:
 def chain_all(connection: Connection, use_case: str) -> None:
     """Begin a new epoch: chain every row of a use case as it is now."""
     _lock(connection)
-    before, epoch = _newest(connection, use_case)
+    before, _ = _newest(connection, use_case)
+    highest = select(func.max(CHAIN.c.epoch)).where(CHAIN.c.use_case == use_case)
+    epoch = connection.execute(highest).scalar() or 0
     links = []
     for link, content in _read_rows(connection, use_case):
         before = _hash(before, content)
@@ -82,6 +84,17 @@ def read_chain(connection: Connection, use_case: str) -> Chain:
     faults += [(link, "was not written by closedloop") for link in contents if link not in seen]
     told = (f"{_name(link)} {what}" for link, what in sorted(faults))
     return Chain(newest, len(chained), tuple(told))
+
+
+def read_head(connection: Connection, use_case: str) -> str:
+    """The hash of the newest link; empty without any."""
+    return _newest(connection, use_case)[0]
+
+
+def knows_head(connection: Connection, use_case: str, head: str) -> bool:
+    """Whether a head that was kept elsewhere is one of the links, of any epoch."""
+    ours = (CHAIN.c.use_case == use_case) & (CHAIN.c.hash == head)
+    return connection.execute(select(CHAIN.c.id).where(ours).limit(1)).first() is not None
 
 
 def _append(connection: Connection, use_case: str, number: int, entry: str) -> None:

@@ -22,7 +22,9 @@ from closedloop.storage.chain import (
     append_decision,
     append_outcome,
     chain_all,
+    knows_head,
     read_chain,
+    read_head,
 )
 from closedloop.storage.details import Details, record_of, write_details
 from closedloop.storage.engine import read_only
@@ -154,6 +156,22 @@ class Journal:
         try:
             with self._begin(read_only(self._engine)) as connection:
                 return read_chain(connection, use_case)
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def read_head(self, use_case: str) -> str:
+        """The newest hash of the chain of a use case, to be kept elsewhere; empty without any."""
+        try:
+            with self._begin(read_only(self._engine)) as connection:
+                return read_head(connection, use_case)
+        except SQLAlchemyError as error:
+            raise self._unreachable(error) from error
+
+    def knows_head(self, use_case: str, head: str) -> bool:
+        """Whether a head that was kept elsewhere is still in the chain."""
+        try:
+            with self._begin(read_only(self._engine)) as connection:
+                return knows_head(connection, use_case, head)
         except SQLAlchemyError as error:
             raise self._unreachable(error) from error
 

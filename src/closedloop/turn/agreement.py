@@ -8,10 +8,12 @@ restored does not know what is live. Where the aliases stand is compared in `mov
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from closedloop.errors import StoreError, UnknownRegistry, name_some
+from closedloop.errors import RegistryError, StoreError, UnknownRegistry, name_some
 from closedloop.registry.versions import PRODUCTION, VersionFacts
+from closedloop.storage.chain import Chain
 from closedloop.storage.entry import Entry
 from closedloop.turn.history import History
 from closedloop.turn.moved_aliases import KINDS, is_known, last_settled
@@ -79,7 +81,13 @@ def look_for_disagreement(loop: Parts) -> Disagreement | None:
 
 def find_faults(loop: Parts) -> StoreError | None:
     """What is wrong with the journal, when decisions in it are not as they were written."""
-    faults = loop.journal.read_chain(loop.use_case.name).faults
+    chain = loop.journal.read_chain(loop.use_case.name)
+    faults = chain.faults
+    if (lost := _find_lost_head(loop, chain)) is not None:
+        faults = (
+            *faults,
+            f"its end was cut off or rewritten: {lost[:12]}, kept in MLflow, is gone",
+        )
     if not faults:
         return None
     return StoreError(
@@ -89,6 +97,20 @@ def find_faults(loop: Parts) -> StoreError | None:
         then="nothing moves until the database is restored from its backup, or a person goes on "
         "from what is there now: closedloop accept",
     )
+
+
+def _find_lost_head(loop: Parts, chain: Chain) -> str | None:
+    """The head that the registry keeps, when it is not in the chain any more.
+
+    None while the registry is away, or another one; and without any link: `find_disagreement` tells
+    of a journal that was lost.
+    """
+    with suppress(RegistryError):
+        kept = loop.registry.kept_head()
+        unknown = kept is not None and not loop.journal.knows_head(loop.use_case.name, kept)
+        if unknown and chain.links and look_for_disagreement(loop) is None:
+            return kept
+    return None
 
 
 def open_turn(loop: Loop, window: str | None) -> History[Loop]:

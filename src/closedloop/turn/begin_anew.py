@@ -51,6 +51,7 @@ def accept_as_it_is(loop: Loop, *, by: str | None = None, reason: str | None = N
         entry = _accept(loop, "go on from what is there now", told, *who)
         if fault is not None:
             loop.journal.chain_all(loop.use_case.name)
+        loop.registry.keep_head(loop.journal.read_head(loop.use_case.name))
         return entry
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from closedloop.decisions.checks import Action, Kind
-from closedloop.errors import StoreError
+from closedloop.errors import RegistryError, StoreError
 from closedloop.registry.versions import find_digest
 from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
@@ -62,9 +63,25 @@ def carry_out(loop: Parts, entry: Entry) -> Entry:
             loop.registry.reject(decision.version, reason=decision.reason, decision=entry.id)
     if moved:
         loop.journal.carried_out(entry)
+        _keep_head(loop, entry)
     else:
         loop.journal.supersede(entry, reason=_tell_moved_on(loop, entry))
     return loop.journal.entry(entry.id)
+
+
+def _keep_head(loop: Parts, entry: Entry) -> None:
+    """Keep the journal's newest hash in the registry: who writes the whole chain anew, or cuts its
+    end off, would have to change it there, too.
+
+    One that the chain does not know is left: it is the evidence, until a person's move or
+    acceptance, which is refused where anything is wrong. A registry that is away keeps the one
+    before.
+    """
+    by_person = entry.origin is Origin.PERSON and entry.decision.action in MOVES
+    with suppress(RegistryError):
+        kept = loop.registry.kept_head()
+        if kept is None or by_person or loop.journal.knows_head(entry.use_case, kept):
+            loop.registry.keep_head(loop.journal.read_head(entry.use_case))
 
 
 def _tell_moved_on(loop: Parts, entry: Entry) -> str:

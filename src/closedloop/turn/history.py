@@ -17,6 +17,7 @@ from closedloop.storage.entry import Entry
 from closedloop.storage.rows import Origin
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.copied_window import refuse_copy
+from closedloop.turn.ended_probation import is_end_of_probation
 from closedloop.turn.kept_out import Standing, read_standings
 from closedloop.turn.loop_state import read_state
 from closedloop.turn.moved_aliases import Live, find_way_back, tell_moved, tell_outside
@@ -203,12 +204,15 @@ class History(Generic[P]):
 
     @cached_property
     def _decided_by_hand(self) -> tuple[int, ...]:
-        """What people decided on quarantines up to this window: then a turn decides again."""
+        """What people decided on quarantines and probations up to this window.
+
+        A turn decides again after it.
+        """
         return tuple(
             entry.id
             for entry in self.entries
-            if entry.decision.kind is Kind.QUARANTINE
-            and entry.origin is Origin.PERSON
+            if entry.origin is Origin.PERSON
+            and (entry.decision.kind is Kind.QUARANTINE or is_end_of_probation(entry))
             and entry.decision.window in self.names
         )
 

@@ -205,8 +205,7 @@ def describe_decision(entry: Entry | None) -> dict[str, Any] | None:
 
 def name_decider(entry: Entry) -> str:
     """Who decided: the loop or a person, by name where the journal has it."""
-    named: str | None = getattr(entry.details, "by", None)
-    return named or ("the loop" if entry.origin is Origin.LOOP else "a person")
+    return entry.by or ("the loop" if entry.origin is Origin.LOOP else "a person")
 
 
 def _write(moment: datetime | None) -> str | None:

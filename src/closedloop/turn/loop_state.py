@@ -9,6 +9,7 @@ from closedloop.decisions.checks import Action, Kind
 from closedloop.decisions.evidence import LoopState
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.entry import Entry
+from closedloop.turn.ended_probation import is_end_of_probation
 from closedloop.turn.waiting_decisions import read_waiting
 
 
@@ -36,7 +37,7 @@ def read_state(
         ):
             if entry.decision.action is Action.PROMOTE:
                 promoted_at = index if entry.decision.version == live.version else None
-            elif entry.decision.action is Action.ROLLBACK:
+            elif entry.decision.action is Action.ROLLBACK or is_end_of_probation(entry):
                 promoted_at = None
         if entry.decision.kind is Kind.RETRAINING and index is not None:
             if entry.decision.action is Action.RETRAIN:

@@ -187,7 +187,7 @@ def _write_by_hand(
     # The same request before anything else was carried out is the same decision: a repeated command
     # finishes it.
     settled = max((entry.id for entry in history if entry.outcome is not None), default=0)
-    window = _newest_window(loop, history)
+    window = find_newest_window(loop, history)
     asked = request_check(f"{action.value} {describe_version(history, version)}", *asking)
     bundle = find_digest(loop.registry.versions(), version)
     promotion = kind is Kind.PROMOTION
@@ -202,7 +202,7 @@ def _write_by_hand(
     )
 
 
-def _newest_window(loop: Loop, entries: Sequence[Entry]) -> str:
+def find_newest_window(loop: Loop, entries: Sequence[Entry]) -> str:
     """The newest window that a turn or a training looked at, which is where probation begins.
 
     Not that of the last entry: a service notes there which window its version was trained for, and

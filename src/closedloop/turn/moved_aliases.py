@@ -147,7 +147,8 @@ def describe_version(entries: Sequence[Entry], version: int) -> str:
         return f"version {version}, which no decision is about"
     refusal = find_refusal(entries, version)
     if refusal is None:
-        return f"version {version}"
+        back = _find_way_it_went(entries, version)
+        return f"version {version}" + (f", which decision {back.id} took back" if back else "")
     left = "rejected" if refusal.decision.action is Action.REJECT else "left to a person"
     return f"version {version}, which decision {refusal.id} {left}"
 
@@ -157,6 +158,19 @@ def find_refusal(entries: Sequence[Entry], version: int | None) -> Entry | None:
     about = [entry for entry in entries if _is_about(entry, version)]
     made_live = any(entry.decision.action in MOVES for entry in about)
     return about[-1] if about and not made_live else None
+
+
+def _find_way_it_went(entries: Sequence[Entry], version: int) -> Entry | None:
+    """The newest rollback from a version, unless it was promoted again since."""
+    done = [entry for entry in entries if entry.outcome == "done" and _moves(entry, version)]
+    return done[-1] if done and done[-1].decision.action is Action.ROLLBACK else None
+
+
+def _moves(entry: Entry, version: int) -> bool:
+    """Whether an entry moves `production` to a version, or takes it back."""
+    action = entry.decision.action
+    gone = action is Action.ROLLBACK and entry.production == version
+    return gone or (action in MOVES and entry.decision.version == version)
 
 
 def is_known(entries: Sequence[Entry], version: int) -> bool:

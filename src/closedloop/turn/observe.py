@@ -14,23 +14,24 @@ from closedloop.decisions.checks import Action, Decision
 from closedloop.decisions.evidence import (
     DriftReport,
     RetrainingEvidence,
-    RollbackEvidence,
 )
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.retraining import drift_over_limit
+from closedloop.decisions.rollback_evidence import RollbackEvidence
 from closedloop.storage.details import DriftFacts, EstimateFacts, TurnDetails, WindowFacts
 from closedloop.training.candidates import LabelledWindow
+from closedloop.turn.answers_seen import look_at_answers
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.new_columns import find_new_columns
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
+from closedloop.turn.watched_columns import PREDICTION as PREDICTION
+from closedloop.turn.watched_columns import TARGET as TARGET
 from closedloop.turn.without_labels import estimate_without_labels
 from closedloop.turn.witness import hear_witness
 from closedloop.use_case.contract import UseCase
-
-PREDICTION, TARGET = "(prediction)", "(target)"
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,12 @@ def observe_window(history: History[Parts]) -> Observation:
         )
         return Observation(broken, TurnDetails(window=describe_window(window, history.moved)))
 
-    drift, report = (
-        measure_window_drift(history, window) if history.bundle is not None else (None, None)
-    )
-    realised = judge_production(history, state)
+    answers = look_at_answers(history, state)
+    # A production that cannot answer these rows is measured no further: the turn shall go back.
+    unusable = answers is not None and answers.production.unusable
+    asked = history.bundle is not None and not unusable
+    drift, report = measure_window_drift(history, window) if asked else (None, None)
+    realised = Realised((), None) if unusable else judge_production(history, state)
     suspect = realised.quarantine
     if suspect is not None and suspect.action is not Action.QUARANTINE:
         suspect = None
@@ -103,7 +106,7 @@ def observe_window(history: History[Parts]) -> Observation:
     return Observation(
         evidence,
         details,
-        watch_promotion(history, state, realised.judged),
+        watch_promotion(history, state, answers),
         realised.quarantine,
         hear_witness(history, realised),
         report,

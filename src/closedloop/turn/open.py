@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from closedloop.bundle.own_code import allow_own_code
+from closedloop.decisions.rollback_evidence import Served
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
@@ -23,6 +24,7 @@ from closedloop.storage.lock import hold_lock
 from closedloop.training.learners import check_recipes
 from closedloop.turn.compute import Compute
 from closedloop.turn.moved_aliases import Live, ask_moved
+from closedloop.turn.served_versions import compare_served
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.open_source import open_source
@@ -74,6 +76,12 @@ class Loop:
             self.use_case.name,
             lambda: Live(registry.production(), registry.previous()),
         )
+
+    def served(
+        self, production: int | None, previous: int | None
+    ) -> tuple[Served | None, Served | None]:
+        """As `turn.ports.Parts`."""
+        return compare_served(self.records, self.journal, self.use_case.name, production, previous)
 
     @property
     def mlflow_ui(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.decisions.rollback_evidence import Served
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.journal import Journal
 from closedloop.turn.compute import Compute
@@ -44,6 +45,12 @@ class Models(Protocol):
     def put_back(self, number: int, /, *, instead_of: int | None, previous: int | None) -> bool:
         """Move the aliases back to where they were; False when production is at neither."""
 
+    def kept_head(self) -> str | None:
+        """The head of the journal's chain as it was kept last; None where nothing was."""
+
+    def keep_head(self, head: str, /) -> None:
+        """Keep the head of the journal's chain, beside the versions."""
+
     def reject(self, number: int, /, *, reason: str, decision: int | None = None) -> None:
         """Note that a version will not be live."""
 
@@ -70,6 +77,11 @@ class Parts(Protocol):
     @property
     def compute(self) -> Compute:
         """Who does the costly steps."""
+
+    def served(
+        self, production: int | None, previous: int | None
+    ) -> tuple[Served | None, Served | None]:
+        """What the service noted of both since the promotion and before it; None where nothing."""
 
 
 P = TypeVar("P", bound=Parts, covariant=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from closedloop.decisions.checks import Decision
-from closedloop.decisions.evidence import RollbackEvidence
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.decisions.rollback_evidence import RollbackEvidence
 from closedloop.storage.details import TurnDetails
+from closedloop.turn.answers_seen import look_at_answers
 from closedloop.turn.history import History
 from closedloop.turn.observe import describe_window
 from closedloop.turn.ports import Parts
-from closedloop.turn.realised import judge_production, watch_promotion
+from closedloop.turn.realised import Realised, judge_production, watch_promotion
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def gather_probation(history: History[Parts]) -> Probation:
     if window.violations:
         broken = "; ".join(map(str, window.violations))
         return Probation(None, details, reason=f"{history.window} breaks the contract: {broken}")
-    realised = judge_production(history, state)
-    evidence = watch_promotion(history, state, realised.judged)
+    answers = look_at_answers(history, state)
+    asked = not (answers and answers.production.unusable)
+    realised = judge_production(history, state) if asked else Realised((), None)
+    evidence = watch_promotion(history, state, answers)
     # A rollback that nothing was measured for says what was wanted: a version to go back to, and
     # production on probation.
     reason = (

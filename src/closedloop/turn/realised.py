@@ -3,7 +3,7 @@ version that it replaced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,15 +13,16 @@ from closedloop.decisions.deciding_measure import ROC_AUC
 from closedloop.decisions.evidence import (
     Estimate,
     LoopState,
-    RollbackEvidence,
 )
 from closedloop.decisions.label_evidence import QuarantineEvidence
 from closedloop.decisions.quarantine import decide_quarantine
-from closedloop.metrics.auc import estimate_auc, measure_delta
+from closedloop.decisions.rollback_evidence import AnswersSeen, RollbackEvidence
+from closedloop.metrics.auc import count_rarest, estimate_auc, measure_delta
 from closedloop.metrics.deciding_measure import estimate_measure, influence_of
 from closedloop.records.as_windows import corrected_since
 from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
+from closedloop.turn.answers_seen import load_previous, on_probation
 from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
@@ -75,23 +76,22 @@ def judge_production(history: History[Parts], state: LoopState) -> Realised:
 
 
 def watch_promotion(
-    history: History[Parts], state: LoopState, judged: LabelledWindow | None
+    history: History[Parts], state: LoopState, answers: AnswersSeen | None
 ) -> RollbackEvidence | None:
-    """The evidence for a rollback; None while production is not on probation."""
-    since = None if state.promoted_at is None else history.index - state.promoted_at
-    # Only while it can matter: production against previous costs loading and asking a second model.
-    watched = (
-        since is not None
-        and 1 <= since <= history.loop.use_case.policy.rollback.probation_windows
-        and state.previous is not None
+    """The evidence for a rollback; None while production is not on probation.
+
+    `answers` is what was seen without labels.
+    """
+    if not on_probation(history, state):
+        return None
+    window = history.read(history.window).facts
+    served, before = history.loop.served(state.production, state.previous)
+    seen = RollbackEvidence(
+        window, state, None, answers=answers, served=served, served_before=before
     )
-    return (
-        RollbackEvidence(
-            history.read(history.window).facts, state, _measure_regret(history, judged)
-        )
-        if watched
-        else None
-    )
+    if answers is not None and (answers.production.unusable or answers.previous.unusable):
+        return seen
+    return _compare_labelled(history, seen)
 
 
 def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Estimate) -> Decision:
@@ -171,23 +171,47 @@ def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estima
     return estimate_measure(new.window.labels, answers, rules)
 
 
-def _measure_regret(history: History[Parts], judged: LabelledWindow | None) -> Estimate | None:
-    """Production minus previous on the newest labelled rows that are newer than both."""
-    before = history.previous
-    if judged is None or before is None or history.bundle is None:
-        return None
-    fitted_through = history.place(before.trained_through)
-    if fitted_through is not None and judged.index <= fitted_through:
-        return None
-    previous = history.loop.registry.load(before.version)
-    trained = {*trained_windows(history), *previous.facts.trained_windows}
-    new = keep_new_rows(history, judged, sorted(trained))
-    if not new.kept.any():
-        return None
-    return measure_delta(
-        new.window.labels,
-        history.answers(judged.name, labelled=True)[new.kept],
-        score_frame(previous.scorer, new.window.frame),
-        history.loop.use_case.policy.rollback.confidence,
-        influence_of(history.loop.use_case.policy.promotion),
+def _compare_labelled(history: History[Parts], seen: RollbackEvidence) -> RollbackEvidence:
+    """Production minus previous on all labelled rows since the promotion that are new to both."""
+    previous, names = load_previous(history), _find_compared(history, seen.state)
+    if previous is None or history.bundle is None:
+        return seen
+    earlier = [*trained_windows(history), *previous.facts.trained_windows]
+    labels, ours, theirs, compared = [], [], [], []
+    for name in names:
+        # A row that several windows hold counts once.
+        new = keep_new_rows(history, history.read(name).labelled, dict.fromkeys(earlier))
+        earlier.append(name)
+        if new.kept.any():
+            compared.append(name)
+            labels.append(new.window.labels)
+            ours.append(history.answers(name, labelled=True)[new.kept])
+            theirs.append(score_frame(previous.scorer, new.window.frame))
+    if not compared:
+        return seen
+    policy, known = history.loop.use_case.policy, np.concatenate(labels)
+    delta = measure_delta(
+        known,
+        np.concatenate(ours),
+        np.concatenate(theirs),
+        policy.rollback.confidence,
+        influence_of(policy.promotion),
+    )
+    rarest = count_rarest(known, len(history.loop.use_case.target.classes))
+    return replace(seen, delta=delta, compared=tuple(compared), rarest=rarest)
+
+
+def _find_compared(history: History[Parts], state: LoopState) -> tuple[str, ...]:
+    """Windows whose labels came due after the promotion, and that neither version was trained on,
+    oldest first."""
+    live, before = history.production, history.previous
+    if live is None or before is None or state.promoted_at is None:
+        return ()
+    known = history.place(before.trained_through)
+    due_by_then = state.promoted_at - history.loop.use_case.labels.delay_windows
+    after = max(due_by_then, -1 if known is None else known)
+    return tuple(
+        name
+        for name in history.newer_than(live.trained_through)
+        if position(history.names, name) > after and len(history.read(name).labelled.labels)
     )

@@ -26,7 +26,8 @@ from closedloop.bundle.soundness import check_version
 from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.json_text import read_json
 from closedloop.metrics.importance import Compared, Importance, measure_importance
-from closedloop.metrics.plots import draw_importance, draw_scores
+from closedloop.plots.importance import draw_importance
+from closedloop.plots.scores import draw_scores
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.candidate import (
     Candidate,
@@ -199,7 +200,7 @@ def _register(
         if importance is None
         else {
             IMPORTANCE_FILE: json.dumps(asdict(importance), indent=1),
-            "importance.png": draw_importance(importance),
+            **draw_importance(importance).files("importance"),
         }
     )
     revision = history.loop.settings.revision or read_git_revision(use_case.path.parent)
@@ -229,7 +230,7 @@ def _register(
             CARD_FACTS_FILE: write_training_facts(
                 candidate, facts.use_case, use_case.fingerprint, revision
             ),
-            "scores.png": picture,
+            **picture.files("scores"),
             **files,
             **_own_code(use_case, chosen.recipe),
         },

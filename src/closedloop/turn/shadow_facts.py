@@ -33,8 +33,8 @@ def tell_replay(facts: ShadowFacts) -> tuple[str, ...]:
     """What the candidate did with recorded requests, in sentences for people."""
     rows = f"{facts.shadow_rows or 0:,}"
     if facts.shadow_failure:
-        return (f"on {rows} recorded rows the candidate did not answer: {facts.shadow_failure}",)
-    told = [f"on {rows} recorded rows the candidate fails on {facts.shadow_errors or 0}"]
+        return (f"the candidate did not answer {rows} recorded rows: {facts.shadow_failure}",)
+    told = [f"of {rows} recorded rows the candidate fails on {facts.shadow_errors or 0}"]
     if facts.shadow_agreement is not None:
         told[0] += f" and predicts as production does on {facts.shadow_agreement:.1%}"
         told += [

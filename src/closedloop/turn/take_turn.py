@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from closedloop.decisions.checks import Action, Decision, Kind, request_check
 from closedloop.decisions.evidence import PromotionEvidence
@@ -23,6 +24,7 @@ from closedloop.turn.history import History
 from closedloop.turn.kept_out import read_standings
 from closedloop.turn.observe import Observation, observe_window
 from closedloop.turn.ports import P, Parts
+from closedloop.turn.taken_back import find_taken_back
 from closedloop.turn.write_down import decide_turn, write_promotion
 
 
@@ -75,6 +77,8 @@ def retrain(
     evidence = None if finished else propose(history)
     with lock():
         if evidence is not None:
+            again = find_taken_back(history, evidence, known)
+            evidence = replace(evidence, taken_back=again)
             decision = decide_promotion(evidence, loop.use_case.policy)
             known = known or write_promotion(history, evidence, decision, asked.id)
             _refuse_another_answer(known, decision)

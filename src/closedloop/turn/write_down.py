@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from closedloop.decisions.checks import Action, Decision
-from closedloop.decisions.evidence import PromotionEvidence, RollbackEvidence
+from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
+from closedloop.decisions.rollback_evidence import RollbackEvidence
 from closedloop.registry.versions import find_digest
 from closedloop.storage.details import (
     ComparisonFacts,

@@ -102,7 +102,7 @@ def test_people_get_a_table_a_page_and_a_sentence(
     }
     assert max(map(len, lines[:-2])) <= 80
     page = (place / "home/backtest/sales/backtest.html").read_text()
-    assert "data:image/png;base64," in page
+    assert "data:image/svg+xml;base64," in page
     assert "http" not in page.replace("http-equiv", "")
     assert "of its trainings" in lines[-1]
 

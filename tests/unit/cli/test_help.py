@@ -66,6 +66,7 @@ FOR_PROGRAMS = {
     "quarantine",
     "promote",
     "accept",
+    "probation",
     "rollback",
     "predict",
     "backtest",

@@ -12,8 +12,8 @@ from closedloop.decisions.policy import (
     PromotionPolicy,
     QuarantinePolicy,
     RetrainingPolicy,
-    RollbackPolicy,
 )
+from closedloop.decisions.rollback_policy import RollbackPolicy
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
 NUMBERS = [

@@ -74,6 +74,24 @@ def as_moved(entry: Entry, shift: int = 0) -> dict[str, Any]:
     return facts
 
 
+def test_a_head_that_was_kept_elsewhere_is_known_in_the_copy(
+    source: Engine, target: Engine
+) -> None:
+    """MLflow may stay when the database moves: the links come along as history, also in a second
+    copy, and the chain of the copy is whole."""
+    for use_case in ("other", "shop"):
+        decide(target if use_case == "other" else source, use_case, 7)
+    heads = []
+    for number in (8, 9):
+        heads.append(Journal(source).read_head("shop"))
+        move(source, target)
+        there = Journal(target)
+        assert all(there.knows_head("shop", head) for head in heads)
+        assert there.read_chain("shop").faults == ()
+        decide(source, "shop", number)
+    assert not there.knows_head("other", heads[0])
+
+
 def test_decisions_come_along_as_they_were(source: Engine, target: Engine) -> None:
     """Ids, keys, causes, checks, details, outcomes and times to the microsecond; only a run that
     has another id there is told anew."""

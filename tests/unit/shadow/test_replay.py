@@ -101,7 +101,7 @@ def test_recorded_requests_stop_a_candidate_that_labels_do_not(turned: Turned) -
     assert turned.loop.registry.production() == 1
     written = StringIO()
     show_decision(Console(file=written, width=250), bad, every_check=True)
-    assert "on 30 recorded rows the candidate fails on 3 and predicts as" in written.getvalue()
+    assert "of 30 recorded rows the candidate fails on 3 and predicts as" in written.getvalue()
     assert "in slice regulars it changes 9 of 27 predictions" in written.getvalue()
     assert "ValueError: no plan platinum" in written.getvalue()
 

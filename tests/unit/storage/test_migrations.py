@@ -104,7 +104,7 @@ def test_they_are_the_same_to_the_last_name(make_url: Callable[[], str]) -> None
     for metadata in LIVE:
         metadata.create_all(by_metadata)
     assert shape_of(by_revisions) == shape_of(by_metadata)
-    assert len(shape_of(by_revisions)) == 12
+    assert len(shape_of(by_revisions)) == 13
 
 
 def test_every_revision_is_listed_in_its_order() -> None:

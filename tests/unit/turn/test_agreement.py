@@ -12,7 +12,7 @@ from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import RegistryError, StoreError, UseCaseError
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
-from closedloop.turn.agreement import look_for_disagreement
+from closedloop.turn.agreement import find_faults, look_for_disagreement
 from closedloop.turn.begin_anew import accept_as_it_is
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
@@ -167,6 +167,43 @@ def test_a_journal_that_somebody_changed_moves_nothing_until_it_is_accepted(
     accepted = accept_as_it_is(running.loop)
     assert "decision 1 is not what was written" in str(accepted.decision.checks[-1])
     assert running.loop.journal.read_chain("shop").faults == ()
+    assert roll_back_by_hand(running.loop, 1).outcome == "done"
+
+
+def cut_off_the_end(place: Place) -> None:
+    """The newest decision, its outcome and their links."""
+    newest = place.loop.journal.history("shop")[-1].id
+    with place.loop.engine.begin() as connection:
+        for table in ("journal_chain", "outcomes"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE decision = {newest}")
+        connection.exec_driver_sql(f"DELETE FROM decisions WHERE id = {newest}")
+
+
+def write_the_chain_anew(place: Place) -> None:
+    """A changed row, and hashes that fit it."""
+    with place.loop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE decisions SET at = '2020-01-01 00:00:00' WHERE id = 1")
+        connection.exec_driver_sql("DELETE FROM journal_chain")
+    place.loop.journal.chain_all("shop")
+
+
+@pytest.mark.parametrize("change", [cut_off_the_end, write_the_chain_anew])
+def test_a_chain_that_was_written_anew_is_told_by_the_head_in_mlflow(
+    running: Place, change: Callable[[Place], None]
+) -> None:
+    """In itself it is whole: the hash that was kept when a decision was carried out is not in it.
+    Nothing moves, no later head covers it, and once accepted it goes on."""
+    rejected = running.decide(Action.REJECT, 3, "rejected")
+    carry_out(running.loop, rejected)
+    assert find_faults(running.loop) is None
+    change(running)
+    assert running.loop.journal.read_chain("shop").faults == ()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="its end was cut off or rewritten: "):
+            roll_back_by_hand(running.loop, 1)
+        carry_out(running.loop, running.decide(Action.KEEP, None, "later"))
+    accept_as_it_is(running.loop)
+    assert find_faults(running.loop) is None
     assert roll_back_by_hand(running.loop, 1).outcome == "done"
 
 

@@ -73,6 +73,7 @@ def _webhook(settings: Settings) -> Channel:
             bool(parts.hostname and parts.port != 0),
         )
         valid &= parts.scheme in ("http", "https") and "@" not in parts.netloc
+        valid &= address.isprintable() and " " not in address
     except ValueError:
         place, valid = "an address that is none", False
     if not valid:

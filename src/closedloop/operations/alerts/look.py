@@ -23,7 +23,7 @@ from closedloop.operations.alerts.conditions import (
     records_not_written,
 )
 from closedloop.operations.alerts.decided import alerts_of, settled_up_to
-from closedloop.operations.alerts.safe_text import MOST_TITLE, one_line
+from closedloop.operations.alerts.safe_text import MOST_KEY, MOST_TITLE, one_line
 from closedloop.operations.alerts.sending import Sent, send_due
 from closedloop.storage.alert_book import Alert, AlertBook, utc_now
 from closedloop.storage.engine import open_engine
@@ -72,7 +72,7 @@ class _Desk:
         name = self.loop.use_case.name
         title = f"over: {condition.title}" if over else condition.title
         return Alert(
-            key=f"{name}/{condition.event}/{state}"[:300],
+            key=one_line(f"{name}/{condition.event}/{state}", MOST_KEY),
             use_case=name,
             event=condition.event,
             title=one_line(f"{name}: {title}", MOST_TITLE),
@@ -118,6 +118,8 @@ def _look_well(desk: _Desk) -> tuple[int, str]:
         if find_records_fault(desk.loop) is not None:
             raise
         return 0, str(error)
+    except Exception as error:  # one broken look must not keep what waits from being sent
+        return 0, f"{type(error).__name__}: {error}"
 
 
 def _forget(desk: _Desk) -> None:

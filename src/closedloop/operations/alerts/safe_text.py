@@ -7,7 +7,7 @@ import re
 
 from closedloop.shown_text import printable
 
-MOST_TITLE, MOST_TEXT = 200, 2_000
+MOST_KEY, MOST_TITLE, MOST_TEXT = 300, 200, 2_000
 _WORD_JOINER = "\u2060"  # shows nothing, and is part of no mention and no address
 # The signs by which chats know mentions (`<!channel>`, `<@U1>`, `@here`), links and addresses.
 _SIGNS = re.compile(r"[<>@&\[\]]|://|(?<=[A-Za-z])\.(?=[A-Za-z])")

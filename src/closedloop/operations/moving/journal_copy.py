@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.errors import StoreError
 from closedloop.storage.chain import chain_all
 from closedloop.storage.engine import read_only
-from closedloop.storage.journal_tables import DECISIONS, OUTCOMES
+from closedloop.storage.journal_tables import CHAIN, DECISIONS, OUTCOMES
 from closedloop.storage.rows import read_note, write_note
 
 _BATCH = 200  # decisions with all their checks, and ids in one query
@@ -90,6 +90,7 @@ class JournalCopy:
             for rows in self._read(OUTCOMES, OUTCOMES.c.decision, plan.unnoted):
                 there.execute(insert(OUTCOMES), [_noted(row, plan.ids) for row in rows])
             if plan.missing or plan.unnoted:
+                self._copy_chain(there)
                 chain_all(there, self._use_case)
             if postgresql and plan.missing:
                 # Ids that were given do not move the sequence: the next decision would ask for one
@@ -144,6 +145,22 @@ class JournalCopy:
         return _Plan(
             ids, missing, [number for number in sorted(noted) if ids[number] not in copied], shift
         )
+
+    def _copy_chain(self, there: Connection) -> None:
+        """Bring the links as history, below the epoch to come: a head that was kept is known."""
+        ours = CHAIN.c.use_case == self._use_case
+        with _asking(read_only(self._source)) as here:
+            if not inspect(here).has_table(CHAIN.name):
+                return
+            links = here.execute(select(CHAIN).where(ours).order_by(CHAIN.c.id)).mappings().all()
+        known = set(there.execute(select(CHAIN.c.hash).where(ours)).scalars())
+        rows = [
+            {name: value for name, value in link.items() if name != "id"}
+            for link in links
+            if link["hash"] not in known
+        ]
+        if rows:
+            there.execute(insert(CHAIN), rows)
 
     def _read(self, table: Any, column: Any, ids: Sequence[int]) -> Iterator[list[Any]]:
         for batch in _batches(ids):

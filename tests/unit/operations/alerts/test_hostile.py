@@ -77,6 +77,10 @@ BAD = {
         {"alert_webhook_url": "file:///etc/passwd"},
         "CLOSEDLOOP_ALERT_WEBHOOK_URL must be an address such as https://host/path, no login",
     ),
+    "two lines": (
+        {"alert_webhook_url": "https://h.example.org/t0psecret\r\nX-Other: 1"},
+        "CLOSEDLOOP_ALERT_WEBHOOK_URL must be an address such as https://host/path, no login",
+    ),
     "a login": (
         {"alert_webhook_url": "https://me:t0psecret@h.example.org/"},
         "CLOSEDLOOP_ALERT_WEBHOOK_URL must be an address such as https://host/path, no login",
