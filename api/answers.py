@@ -109,6 +109,8 @@ class FeatureAnswer(BaseModel):
     minimum: float | None
     maximum: float | None
     allowed: list[str]
+    optional: bool
+    recorded: bool = Field(description="whether its values are kept in the records")
 
 
 class ModelAnswer(BaseModel):

@@ -84,7 +84,7 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
         "by id": {"id": "the id of a prediction"},
         "by key": {"key": "the key of a row"},
         "by key and time": {"key": "the key of a row", "at": "2026-11-20T12:00:00Z"},
-        "a correction": {"key": "the key of a row", "replace": True},
+        "a correction": {"key": "the key of a row", "replaces": True},
     }
     page["paths"]["/labels"]["post"]["requestBody"] = _body(
         {"$ref": "#/components/schemas/LabelsMessage"},
@@ -118,7 +118,8 @@ def _add_limits(page: dict[str, Any], *, with_keys: bool) -> None:
                     "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
                 }
                 if operation is operations.get("post"):
-                    answers["403"] = {"description": "The key of a viewer", "content": error}
+                    refused = {"description": "The key of a viewer", "content": error}
+                    answers.setdefault("403", refused)
             if path not in MONITORING_PATHS:
                 after = {
                     "description": "Seconds to wait, where a retry helps",

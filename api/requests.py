@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -142,8 +143,11 @@ class LabelMessage(BaseModel):
         ),
     )
     label: Text
-    replace: StrictBool = Field(
-        False, description="corrects a label that is on record, which is kept beside the new one"
+    replaces: StrictBool = Field(
+        False,
+        validation_alias=AliasChoices("replaces", "replace"),
+        description="corrects a label that is on record, which is kept with who corrected it and "
+        "when; once there are keys, it takes one with the role operator",
     )
 
     @field_validator("at")
@@ -206,7 +210,7 @@ def read_labels(content: Any, classes: Sequence[str], max_rows: int) -> list[Lab
             id=message.id,
             key=message.key,
             at=message.at,
-            replace=message.replace,
+            replaces=message.replaces,
         )
         for message in checked
     ]

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api import answers
-from api.guard.limits import is_trusted
+from api.guard.limits import KEY, is_trusted
 from api.metrics.service import CONTENT_TYPE, Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
@@ -22,6 +22,7 @@ from api.predict.record_first import RecordFirst
 from api.refusal import Refusal
 from api.requests import read_json, read_labels
 from closedloop.errors import LabelConflict, StoreError
+from closedloop.operations.api_keys import ApiKey, Role
 from closedloop.records.labels import UnknownPrediction
 from closedloop.records.queue import Store
 
@@ -39,13 +40,17 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     },
 }
 _LABEL_FAULTS: dict[int | str, dict[str, Any]] = {
+    403: {
+        "model": answers.ErrorAnswer,
+        "description": "The key of a viewer, or a correction with another key than an operator's",
+    },
     404: {
         "model": answers.ErrorAnswer,
         "description": "Predictions that are not on record, each named",
     },
     409: {
         "model": answers.ErrorAnswer,
-        "description": "A label that contradicts the label on record; `replace` corrects it",
+        "description": "A label that contradicts the label on record; `replaces` corrects it",
     },
 }
 
@@ -73,11 +78,14 @@ def build_router(
     """The routes for labels, health, model and metrics."""
     router = APIRouter()
 
-    def record_labels(body: bytes) -> Response:
+    def record_labels(body: bytes, key: ApiKey | None) -> Response:
         model = live_model(production)
         labels = read_labels(read_json(body), model.facts.classes, max_rows)
+        if any(label.replaces for label in labels):
+            _refuse_correction(key)
+        by = None if key is None else key.name
         recorded = _write_labels(
-            metrics, lambda: records.label_many(labels, use_case=model.use_case.name)
+            metrics, lambda: records.label_many(labels, use_case=model.use_case.name, by=by)
         )
         metrics.labels.inc(recorded)
         return JSONResponse({"recorded": recorded})
@@ -89,7 +97,7 @@ def build_router(
         summary="Send true classes",
     )
     async def label(request: Request) -> Response:
-        return await run_in_threadpool(record_labels, await request.body())
+        return await run_in_threadpool(record_labels, await request.body(), request.scope.get(KEY))
 
     @router.get("/health", response_model=answers.HealthAnswer, summary="Is the process alive?")
     async def health() -> Response:
@@ -142,6 +150,17 @@ def build_router(
     return router
 
 
+def _refuse_correction(key: ApiKey | None) -> None:
+    """Raises Refusal 403 for a key whose holder may not correct labels; without keys, all may."""
+    if key is not None and key.role is not Role.OPERATOR:
+        raise Refusal(
+            403,
+            f"labels: wanted a key with the role operator to correct a label, got {key.name} with "
+            f"the role {key.role}: create one with closedloop key add NAME --role operator, or "
+            "leave replaces out; no label of this request was recorded",
+        )
+
+
 def _write_labels(metrics: Metrics, write: Callable[[], int]) -> int:
     """The number of labels that `write` recorded.
 
@@ -177,6 +196,7 @@ def _describe(model: LoadedModel, refused: dict[str, str]) -> dict[str, Any]:
             "maximum": column.maximum,
             "allowed": column.allowed,
             "optional": column.optional,
+            "recorded": name not in model.unrecorded,
         }
         for name, column in use_case.columns.items()
     }

@@ -34,7 +34,7 @@ class ShadowedPredictor(Predictor):
         await super().record(answered)
         if self._records.fault is None:  # what is not recorded has nothing to be compared with
             made = answered.record
-            self._shadow.offer(RecordedRequest(made.request, made.rows, made.features))
+            self._shadow.offer(RecordedRequest(made.request, made.rows, answered.features))
 
 
 class ShadowMetrics:

@@ -6,7 +6,7 @@ are added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -58,10 +58,17 @@ class AnswerFormat:
 class LoadedModel:
     """The version in service: it reads rows, scores them and formats the answer.
 
-    Never changed, so that a whole request is answered by the same version.
+    Never changed, so that a whole request is answered by the same version. Besides the columns that
+    its own contract keeps out of the records, those of `unrecorded` are.
     """
 
-    def __init__(self, version: int, loaded: LoadedVersion, loaded_at: datetime) -> None:
+    def __init__(
+        self,
+        version: int,
+        loaded: LoadedVersion,
+        loaded_at: datetime,
+        unrecorded: Iterable[str] = (),
+    ) -> None:
         self.version, self.loaded, self.loaded_at = version, loaded, loaded_at
         self.scorer, self.facts, self.use_case = loaded.scorer, loaded.facts, loaded.use_case
         self.row_type = RowType(self.use_case)
@@ -74,6 +81,7 @@ class LoadedModel:
             (*self.use_case.numeric, *self.use_case.categorical),
             self.facts.classes,
         )
+        self.unrecorded = frozenset({*self.use_case.unrecorded, *unrecorded})
 
     def answer(self, rows: Rows) -> Answered:
         """Answer all rows with a single call of the model; raises ModelError for broken answers."""
@@ -140,13 +148,11 @@ class Answered:
         """What is recorded."""
         model, rows = self.model, self.rows
         form = model.format
-        numbers: Sequence[Any] = rows.number_columns
-        if len(rows) >= MANY:  # writing a number as text takes ten times as long
-            numbers = [
-                column.tobytes()
-                for column in np.ascontiguousarray(self.packed.numbers.T, dtype="<f8")
-            ]
-        features = dict(zip(form.features, (*numbers, *rows.text_columns), strict=True))
+        features = self._columns
+        if model.unrecorded:
+            features = {
+                name: column for name, column in features.items() if name not in model.unrecorded
+            }
         keys = rows.keys if rows.keys.count(None) < len(rows) else ()
         return AnsweredRequest(
             self.request,
@@ -157,6 +163,22 @@ class Answered:
             _join(form.classes, self._written),
             keys,
         )
+
+    @property
+    def features(self) -> bytes:
+        """Every column as `AnsweredRequest` has them, also those that are not recorded."""
+        return to_json(self._columns) if self.model.unrecorded else self.record.features
+
+    @property
+    def _columns(self) -> dict[str, Any]:
+        rows = self.rows
+        numbers: Sequence[Any] = rows.number_columns
+        if len(rows) >= MANY:  # writing a number as text takes ten times as long
+            numbers = [
+                column.tobytes()
+                for column in np.ascontiguousarray(self.packed.numbers.T, dtype="<f8")
+            ]
+        return dict(zip(self.model.format.features, (*numbers, *rows.text_columns), strict=True))
 
     @cached_property
     def _share_texts(self) -> list[list[bytes]]:

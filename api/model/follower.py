@@ -8,7 +8,7 @@ version in place.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -39,6 +39,9 @@ class Follower:
 
     A version that cannot be loaded or does not repeat its self-test is refused. It is tried again
     after 5 seconds, then after twice as long each time, up to 2 minutes.
+
+    `unrecorded` are columns that are kept out of the records, whatever a version's own contract
+    says of them.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Follower:
         find_last_good: Callable[[], int | None] = lambda: None,
         tell_moved: Callable[[], str] = lambda: "",
         load_last_good: Callable[[int], LoadedVersion] | None = None,
+        unrecorded: Iterable[str] = (),
         follow_seconds: float = 0.25,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
@@ -58,6 +62,7 @@ class Follower:
         self._find_production, self._load, self._note_live = find_production, load, note_live
         self._find_last_good, self._tell_moved = find_last_good, tell_moved
         self._load_last_good = load_last_good or load
+        self._unrecorded = frozenset(unrecorded)
         self._look_at_aliases_at = now()
         self._follow_seconds, self._now = follow_seconds, now
         self._stopping = Event()
@@ -174,7 +179,7 @@ class Follower:
                 got=f"a difference of {difference:g}",
                 then="compare the library versions of training and service, or roll back",
             )
-        return LoadedModel(version, loaded, self._now())
+        return LoadedModel(version, loaded, self._now(), self._unrecorded)
 
     def _refuse(self, version: int, reason: str, before: VersionRefusal | None) -> None:
         wait = _FIRST_RETRY if before is None else min(2 * before.wait, _LAST_RETRY)

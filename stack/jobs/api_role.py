@@ -17,7 +17,10 @@ GRANT INSERT (key, use_case, kind, action, "window", version, checks, details, c
 GRANT INSERT ON outcomes TO closedloop_api;
 GRANT USAGE ON SEQUENCE decisions_id_seq TO closedloop_api;
 GRANT SELECT, INSERT ON answers, answer_keys, shadow_answers TO closedloop_api;
-GRANT SELECT, INSERT, UPDATE ON answer_labels TO closedloop_api;
+REVOKE UPDATE ON answer_labels FROM closedloop_api;
+GRANT SELECT, INSERT, UPDATE (label, at) ON answer_labels TO closedloop_api;
+-- What a label was stays as it was.
+GRANT SELECT, INSERT ON label_corrections TO closedloop_api;
 GRANT SELECT, INSERT, DELETE ON record_probes TO closedloop_api;
 GRANT INSERT ON served_minutes TO closedloop_api;
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -228,7 +228,10 @@ def make_service(
     opened: list[tuple[Records, Engine]] = []
 
     def make(
-        database_url: str | None = None, follow_seconds: float = 3600, **limits: Any
+        database_url: str | None = None,
+        follow_seconds: float = 3600,
+        unrecorded: Sequence[str] = (),
+        **limits: Any,
     ) -> Service:
         clock, production = Clock(), Production()
         versions = Versions(dict(bundles))
@@ -240,6 +243,7 @@ def make_service(
             versions.find_production,
             versions.load,
             versions.note_live,
+            unrecorded=unrecorded,
             follow_seconds=follow_seconds,
             now=clock,
         )

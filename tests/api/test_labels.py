@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from api.guard.keys import Keys
+from closedloop.operations.api_keys import Role, add_key
+from closedloop.records.tables import CORRECTIONS
 from tests.postgres import postgres, postgres_url  # noqa: F401
 
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
@@ -98,7 +103,7 @@ def test_a_contradicting_label_is_a_conflict_with_both_values(service: Service) 
 
 def test_a_label_that_was_recorded_wrongly_can_be_corrected(service: Service) -> None:
     """The conflict says how, and windows then read the corrected label; anything but true or false
-    for `replace` is refused."""
+    for `replaces` is refused."""
     service.predict({**ROW, "customer": "c1"})
 
     def send(label: str, **more: Any) -> Any:
@@ -108,12 +113,63 @@ def test_a_label_that_was_recorded_wrongly_can_be_corrected(service: Service) ->
     assert send("True").json() == {"recorded": 1}
     refused = send("False")
     assert refused.status_code == 409
-    assert "send it with replace: true if the recorded one is wrong" in refused.json()["detail"]
-    assert send("False", replace=False).status_code == 409
-    assert send("False", replace="yes").status_code == 422
-    assert send("False", replace=True).json() == {"recorded": 1}
-    assert send("False", replace=True).json() == {"recorded": 0}
+    assert "send it with replaces: true if the recorded one is wrong" in refused.json()["detail"]
+    assert send("False", replaces=False).status_code == 409
+    assert send("False", replaces="yes").status_code == 422
+    assert send("False", replaces=True).json() == {"recorded": 1}
+    assert send("False", replaces=True).json() == {"recorded": 0}
     assert service.records.read(service.use_case)["left"].tolist() == ["False"]
+
+
+@pytest.mark.parametrize(
+    ("role", "status", "by"),
+    [(None, 200, None), (Role.OPERATOR, 200, "anna"), (Role.CLIENT, 403, None)],
+)
+def test_once_there_are_keys_an_operator_corrects(
+    make_service: Callable[..., Service],
+    tmp_path: Path,
+    role: Role | None,
+    status: int,
+    by: str | None,
+) -> None:
+    """Without keys everyone may, and the history says so with no name; a client's key adds labels
+    and is refused a correction with the role that it takes, and nothing is recorded."""
+    path, headers = tmp_path / "api_keys.json", {}
+    if role is not None:
+        headers = {"x-api-key": add_key(path, "anna", role)}
+    service = make_service(keys=Keys(path, needed=False))
+    service.promote(1)
+    service.client.post("/predict", json={**ROW, "customer": "c1"}, headers=headers)
+
+    def send(label: str, **more: Any) -> Any:
+        labels = {"labels": [{"key": "c1", "label": label, **more}]}
+        return service.client.post("/labels", json=labels, headers=headers)
+
+    assert send("True").json() == {"recorded": 1}
+    answer = send("False", replaces=True)
+    assert answer.status_code == status
+    with service.engine.connect() as connection:
+        kept = [tuple(row) for row in connection.execute(select(CORRECTIONS.c.replaced_by))]
+    if status == 200:
+        assert kept == [(by,)]
+        assert service.records.read(service.use_case)["left"].tolist() == ["False"]
+    else:
+        assert "role operator to correct a label, got anna with the role client" in answer.text
+        assert kept == []
+        assert service.records.read(service.use_case)["left"].tolist() == ["True"]
+
+
+def test_the_older_word_corrects_too(service: Service) -> None:
+    """`replace` is read as `replaces`; both at once are refused."""
+    service.predict({**ROW, "customer": "c1"})
+
+    def send(label: str, **more: Any) -> Any:
+        labels = [{"key": "c1", "label": label, **more}]
+        return service.client.post("/labels", json={"labels": labels})
+
+    send("True")
+    assert send("False", replace=True).json() == {"recorded": 1}
+    assert send("True", replace=True, replaces=False).status_code == 422
 
 
 def test_unknown_predictions_are_all_named(service: Service) -> None:

@@ -126,6 +126,20 @@ def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
         until(lambda: served.metric("closedloop_model_version") == 1, "the version of all workers")
 
 
+def test_workers_keep_a_column_out_of_the_records(shop: Shop) -> None:
+    """loop.toml says so after both versions were trained: no worker that starts from then on writes
+    a value of it."""
+    path = shop.folder / "loop.toml"
+    path.write_text(f"{path.read_text()}record = false\n")
+    with serving(shop) as served:
+        for _ in range(40):
+            assert served.ask("/predict", {**ROW, "plan": "plan-of-7f3c1e"})["version"] == 1
+        files = list((shop.folder / "home").glob("closedloop.db*"))
+        written = b"".join(file.read_bytes() for file in files)
+    assert repr(ROW["spend"]).encode() in written
+    assert b"plan-of-7f3c1e" not in written
+
+
 def test_killed_workers_and_a_killed_parent_leave_nothing_behind(shop: Shop) -> None:
     """A worker that is killed is replaced; when the parent is killed its workers end by themselves
     and the next start is clean."""

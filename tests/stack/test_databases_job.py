@@ -118,6 +118,10 @@ FORBIDDEN = {
     "VALUES ('shop', 0, 1, 'decision', 'x')",
     "another revision": "UPDATE closedloop_alembic_version SET version_num = '0001'",
     "no answers": "DELETE FROM answers",
+    "other rows of an answer": "UPDATE answers SET features = '{}'",
+    "the label of another": "UPDATE answer_labels SET prediction_id = 'x'",
+    "another history": "UPDATE label_corrections SET replaced_by = 'somebody'",
+    "no history": "DELETE FROM label_corrections",
     "a table": "CREATE TABLE mine (id int)",
 }
 
@@ -148,7 +152,7 @@ def test_the_api_records_answers_and_cannot_write_decisions(
     columns, classes = {"spend": [1.5]}, {"False": [0.2], "True": [0.8]}
     records.append([describe_answers("shop", 3, columns, classes, request="r", keys=["k"])])
     assert records.label_many([Label("True", id="r-000000")])
-    assert records.label_many([Label("False", key="k", replace=True)], "shop")
+    assert records.label_many([Label("False", key="k", replaces=True)], "shop")
     assert records.count("shop").labels == 1
     refused = pytest.raises(ProgrammingError, match=r"permission denied|row-level|must be owner")
     for statement in FORBIDDEN.values():

@@ -22,6 +22,7 @@ from closedloop.cli import (
     doctor,
     experiment,
     export,
+    forget,
     generate,
     history,
     init,
@@ -60,7 +61,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
     *(approve, reject, quarantine, promote, probation, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, forget, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
 from closedloop.turn.approval import tell_answer
 from closedloop.turn.class_scores import CLASS_HEAD, tell_auc, tell_classes
+from closedloop.turn.corrected_labels import tell_corrections
 from closedloop.turn.open import Loop
 from closedloop.turn.shadow_facts import tell_replay
 from closedloop.turn.waiting_decisions import is_open
@@ -40,6 +41,7 @@ COLOURS = {
     "keep": "dim",
     "serve": "blue",
     "accept": "yellow",
+    "forget": "yellow",
     "return": "yellow",
 }
 # Notes that are shown with every decision.
@@ -194,8 +196,13 @@ def _rows_left_out(decision: Decision) -> list[str]:
     return [sentence for sentence in told if sentence not in decision.reason]
 
 
-def show_history(console: Console, entries: Sequence[Entry]) -> None:
-    """Print a table row per decision; a narrow terminal gets fewer columns."""
+def show_history(
+    console: Console, entries: Sequence[Entry], corrected: Mapping[int, int] | None = None
+) -> None:
+    """Print a table row per decision; a narrow terminal gets fewer columns.
+
+    `corrected`: decision -> rows whose label was corrected since.
+    """
     if not entries:
         console.print("no decisions yet: closedloop monitor", highlight=False)
         return
@@ -209,14 +216,17 @@ def show_history(console: Console, entries: Sequence[Entry]) -> None:
         decision = entry.decision
         at = (entry.at.strftime("%Y-%m-%d %H:%M"),) if wide else ()
         outcome = "" if entry.outcome == "done" else f" ({entry.outcome or 'open'})"
-        estimates = [f"[dim]{plain(estimate)}[/dim]" for estimate in tell_estimates(entry.turn)]
+        said = list(tell_estimates(entry.turn))
+        if rows := (corrected or {}).get(entry.id):
+            said.append(tell_corrections(rows))
+        told = [f"[dim]{plain(sentence)}[/dim]" for sentence in said]
         table.add_row(
             str(entry.id),
             *at,
             plain(decision.window),
             coloured(decision.action.value) + outcome,
             "" if decision.version is None else str(decision.version),
-            "\n".join((plain(brief_reason(decision)), *estimates)),
+            "\n".join((plain(brief_reason(decision)), *told)),
         )
     console.print(table)
     console.print("all checks of a decision: closedloop why ID", style="dim", highlight=False)

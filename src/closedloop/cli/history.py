@@ -16,10 +16,15 @@ def add(app: typer.Typer, session: Session) -> None:
         """List the decisions in the journal, oldest first."""
         loop = session.open_loop(use_case)
         from closedloop.cli.decision_view import show_history
+        from closedloop.turn.corrected_labels import count_corrections
 
         entries = loop.journal.history(loop.use_case.name)[-(last or 0) :]
+        corrected = count_corrections(loop, entries)
         session.show(
             as_json,
-            [entry.as_json() for entry in entries],
-            lambda: show_history(session.console, entries),
+            [
+                {**entry.as_json(), "labels_corrected_since": corrected.get(entry.id, 0)}
+                for entry in entries
+            ],
+            lambda: show_history(session.console, entries, corrected),
         )

@@ -83,14 +83,8 @@ def build_service(
 
     def note_live(version: int) -> None:
         reader.remember(version)
-        note_serving(
-            journal,
-            use_case.name,
-            version,
-            window=reader.window(version),
-            where=where,
-            started=started,
-        )
+        window = reader.window(version)
+        note_serving(journal, use_case.name, version, window=window, where=where, started=started)
         reader.remove_others(version)
 
     def tell_moved_aliases() -> str:
@@ -105,6 +99,7 @@ def build_service(
         find_last_good=reader.last_good,
         tell_moved=tell_moved_aliases,
         load_last_good=load_last_good,
+        unrecorded=use_case.unrecorded,
         follow_seconds=settings.follow_seconds,
     )
     limits = RequestLimits(

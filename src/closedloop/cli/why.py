@@ -43,13 +43,17 @@ def add(app: typer.Typer, session: Session) -> None:
             show_scores,
             tell_report,
         )
+        from closedloop.turn.corrected_labels import count_corrections, tell_corrections
 
         entry = loop.journal.entry(decision)
         _refuse_another(loop, entry)
+        corrected = count_corrections(loop, (entry,)).get(entry.id, 0)
 
         def show() -> None:
             report = tell_report(loop, entry, let_in=True)
             show_decision(session.console, entry, report=report, every_check=True)
+            if corrected:
+                session.console.print(tell_corrections(corrected), highlight=False)
             if told := _tell_shadow(loop, entry):
                 session.console.print(told, highlight=False)
             comparison, importance = _find_measured(loop, entry)
@@ -59,7 +63,8 @@ def add(app: typer.Typer, session: Session) -> None:
             if importance is not None:
                 show_importance(session.console, importance)
 
-        session.show(as_json, entry.as_json(), show)
+        facts = {**entry.as_json(), "labels_corrected_since": corrected}
+        session.show(as_json, facts, show)
 
 
 def _find_measured(loop: Loop, entry: Entry) -> tuple[Comparison | None, Importance | None]:

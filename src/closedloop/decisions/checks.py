@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
     SERVING only records which version began to answer. ACCEPTANCE is a person's word that the loop
     goes on from what registry and journal hold now. OUTSIDE is about a `production` that somebody
-    moved outside of closedloop.
+    moved outside of closedloop. ERASURE tells that one person's rows were removed from the records.
     """
 
     RETRAINING = "retraining"
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     QUARANTINE = "quarantine"
     SERVING = "serving"
     ACCEPTANCE = "acceptance"
+    ERASURE = "erasure"
     OUTSIDE = "moved outside"
 
 
@@ -69,6 +70,7 @@ class Action(StrEnum):
     RELEASE = "release"
     SERVE = "serve"
     ACCEPT = "accept"
+    FORGET = "forget"
     RETURN = "return"
 
 

@@ -1,37 +1,29 @@
-"""Labels of recorded predictions: given by id or by key (and time), and changed only on purpose.
-
-A corrected label stays on record beside the new one, under the id of its prediction and a number.
-"""
+"""Labels of recorded predictions: given by id or by key (and time), and changed only on purpose."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    Text,
-    cast,
-    column,
-    func,
-    select,
-    table,
-    true,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, Text, cast, column, func, select, table
 
 from closedloop.errors import LabelConflict, StoreError
+from closedloop.records.corrections import correct
+from closedloop.records.label_rows import (
+    COLUMNS,
+    insert_labels,
+    list_labels,
+    listed,
+    select_labels,
+)
 from closedloop.records.listed import Listed
-from closedloop.records.request import name_prediction, split_prediction_id
-from closedloop.records.tables import ANSWERS, KEYS, LABELS, REPLACED
+from closedloop.records.request import name_prediction, read_forgotten, split_prediction_id
+from closedloop.records.tables import ANSWERS, KEYS, LABELS
 
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)  # for a key without a time
-_COLUMNS = ("prediction_id", "request", "label", "at")
-_PREPARED = table("prepared_labels", *(column(name) for name in _COLUMNS))
+_PREPARED = table("prepared_labels", *(column(name) for name in COLUMNS))
 
 
 class UnknownPrediction(StoreError):
@@ -43,14 +35,14 @@ class Label:
     """The label of one prediction: that with this `id`, or the newest with this `key`.
 
     Exactly one of both must be given. `at`, an aware time beside the key, selects the newest
-    prediction answered at or before it. `replace` corrects another label that is on record.
+    prediction answered at or before it. `replaces` corrects another label that is on record.
     """
 
     label: str
     id: str | None = None
     key: str | None = None
     at: datetime | None = None
-    replace: bool = False
+    replaces: bool = False
 
     def __post_init__(self) -> None:
         if (self.id is None) == (self.key is None):
@@ -88,53 +80,24 @@ def name_predictions(
     )
 
 
-def write_labels(connection: Connection, named: Named, now: datetime) -> int:
+def write_labels(connection: Connection, named: Named, now: datetime, by: str | None = None) -> int:
     """In a transaction, insert the labels and correct those to replace; returns how many changed.
+
+    `by` is the name of the key that corrects.
 
     Raises LabelConflict when another writer was first; then nothing is recorded.
     """
     missing = named.missing
     rows = _prepare(connection, missing, now)
     with connection.begin():
-        corrected, more = _correct(connection, named.corrected, now)
+        corrected, more = correct(connection, named.corrected, by, now)
         if more:
             missing = dict(sorted((missing | more).items()))
-            rows = _select(_list(missing, now, connection))
-        inserted = _insert(connection, rows)
+            rows = select_labels(list_labels(missing, now, connection))
+        inserted = insert_labels(connection, rows)
         if inserted < len(missing):
             _refuse_conflicts(_read_labels(connection, missing), missing)
     return inserted + corrected
-
-
-def _correct(
-    connection: Connection, wanted: Mapping[str, str], now: datetime
-) -> tuple[int, dict[str, str]]:
-    """Replace the labels on record that differ from `wanted`, keeping them.
-
-    Returns how many, and which of `wanted` have no label yet.
-    """
-    if not wanted:
-        return 0, {}
-    # Locked on PostgreSQL, so that two corrections follow one another.
-    query = select(LABELS).where(LABELS.c.prediction_id.in_(_listed(connection, wanted)))
-    query = query.order_by(LABELS.c.prediction_id).with_for_update()
-    found = {row.prediction_id: row for row in connection.execute(query)}
-    other = {id: row for id, row in found.items() if row.label != wanted[id]}
-    if other:
-        requests = _listed(connection, {row.request for row in other.values()})
-        replaced = select(LABELS.c.prediction_id).where(
-            LABELS.c.request.in_(requests), LABELS.c.prediction_id.contains(REPLACED)
-        )
-        names = connection.execute(replaced).scalars()
-        numbers = Counter(name.rpartition(REPLACED)[0] for name in names)
-        kept = [
-            (f"{id}{REPLACED}{numbers[id] + 1}", row.request, row.label, row.at)
-            for id, row in other.items()
-        ]
-        _insert(connection, _select(Listed(kept, connection.dialect.name)))
-        new = _list({id: wanted[id] for id in other}, now, connection)
-        _insert(connection, _select(new), replace=True)
-    return len(other), {id: label for id, label in wanted.items() if id not in found}
 
 
 def _prepare(connection: Connection, labels: Mapping[str, str], now: datetime) -> Select[Any]:
@@ -143,41 +106,16 @@ def _prepare(connection: Connection, labels: Mapping[str, str], now: datetime) -
     On SQLite they are in a temporary table of this connection: to take a list apart takes longer
     than to insert its rows, and would keep others from recording.
     """
-    listed = _list(labels, now, connection)
+    rows = list_labels(labels, now, connection)
     if connection.dialect.name != "sqlite":
-        return _select(listed)
+        return select_labels(rows)
     driver: Any = connection.connection.driver_connection  # outside of any transaction
-    driver.execute(f"CREATE TEMP TABLE IF NOT EXISTS {_PREPARED.name} ({', '.join(_COLUMNS)})")
+    driver.execute(f"CREATE TEMP TABLE IF NOT EXISTS {_PREPARED.name} ({', '.join(COLUMNS)})")
     driver.execute(f"DELETE FROM {_PREPARED.name}")
-    fields = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_COLUMNS)))
+    fields = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(COLUMNS)))
     insert = f"INSERT INTO {_PREPARED.name} SELECT {fields} FROM json_each(?)"
-    driver.execute(insert, (listed.written,))
+    driver.execute(insert, (rows.written,))
     return select(_PREPARED)
-
-
-def _list(labels: Mapping[str, str], now: datetime, connection: Connection) -> Listed:
-    rows = [(id, id.rpartition("-")[0], label, now) for id, label in labels.items()]
-    return Listed(rows, connection.dialect.name)
-
-
-def _select(rows: Listed) -> Select[Any]:
-    return select(rows.text(0), rows.text(1), rows.text(2), rows.time(3))
-
-
-def _insert(connection: Connection, rows: Select[Any], *, replace: bool = False) -> int:
-    """Insert rows of the table, leaving out or replacing those on record; returns how many."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    # "where true", because SQLite reads "from ... on conflict" as the condition of a join.
-    insert = dialect.insert(LABELS).from_select(_COLUMNS, rows.where(true()))
-    new = insert.excluded
-    statement = (
-        insert.on_conflict_do_update(
-            index_elements=[LABELS.c.prediction_id], set_={"label": new.label, "at": new.at}
-        )
-        if replace
-        else insert.on_conflict_do_nothing()
-    )
-    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount
 
 
 def _find_predictions(
@@ -210,7 +148,7 @@ def _find_predictions(
                 then="find out which is right; no label of this request was recorded",
             )
         wanted[id] = label.label
-        if label.replace:
+        if label.replaces:
             replacing.add(id)
     return wanted, replacing
 
@@ -218,12 +156,19 @@ def _find_predictions(
 def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
     """The `ids` whose request was recorded and has that row."""
     split = {id: part for id in ids if (part := split_prediction_id(id)) is not None}
-    requests = _listed(connection, {request for request, _ in split.values()})
-    query = select(ANSWERS.c.request, ANSWERS.c.rows).where(ANSWERS.c.request.in_(requests))
+    requests = listed(connection, {request for request, _ in split.values()})
+    query = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.forgotten)
+    query = query.where(ANSWERS.c.request.in_(requests))
     if use_case is not None:
         query = query.where(ANSWERS.c.use_case == use_case)
-    rows = {found.request: found.rows for found in connection.execute(query)} if split else {}
-    return {id for id, (request, row) in split.items() if row < rows.get(request, 0)}
+    answers = {found.request: found for found in connection.execute(query)} if split else {}
+    return {
+        id
+        for id, (request, row) in split.items()
+        if request in answers
+        and row < answers[request].rows
+        and row not in read_forgotten(answers[request].forgotten)
+    }
 
 
 def _find_keys(
@@ -248,25 +193,19 @@ def newest_of_keys(
 
     It is a single lookup in the primary key for each.
     """
-    listed = Listed([(str(place), key, at) for place, (key, at) in enumerate(keys)], dialect)
+    given = Listed([(str(place), key, at) for place, (key, at) in enumerate(keys)], dialect)
     newest = (
         select(KEYS.c.request + "/" + cast(KEYS.c.row, Text))
         .where(
             KEYS.c.use_case == use_case,
-            KEYS.c.key == listed.text(1),
-            KEYS.c.at <= func.coalesce(listed.time(2), _LAST),
+            KEYS.c.key == given.text(1),
+            KEYS.c.at <= func.coalesce(given.time(2), _LAST),
         )
         .order_by(KEYS.c.at.desc(), KEYS.c.request.desc(), KEYS.c.row.desc())
         .limit(1)
-        .correlate(listed.table)
+        .correlate(given.table)
     )
-    return select(listed.text(0), newest.scalar_subquery()).select_from(listed.table)
-
-
-def _listed(connection: Connection, values: Iterable[str]) -> Select[tuple[str]]:
-    """The values, for the IN of a query."""
-    listed = Listed([(value,) for value in values], connection.dialect.name)
-    return select(listed.text(0))
+    return select(given.text(0), newest.scalar_subquery()).select_from(given.table)
 
 
 def _describe_key(key: str, at: datetime | None) -> str:
@@ -275,7 +214,7 @@ def _describe_key(key: str, at: datetime | None) -> str:
 
 def _read_labels(connection: Connection, ids: Mapping[str, str]) -> dict[str, str]:
     query = select(LABELS.c.prediction_id, LABELS.c.label).where(
-        LABELS.c.prediction_id.in_(_listed(connection, ids))
+        LABELS.c.prediction_id.in_(listed(connection, ids))
     )
     return {row.prediction_id: row.label for row in connection.execute(query)} if ids else {}
 
@@ -287,6 +226,6 @@ def _refuse_conflicts(existing: Mapping[str, str], wanted: Mapping[str, str]) ->
                 where=f"label of prediction {id}",
                 wanted=f"{label!r} as given before",
                 got=repr(wanted[id]),
-                then="find out which is right, and send it with replace: true if the recorded one "
+                then="find out which is right, and send it with replaces: true if the recorded one "
                 "is wrong; no label of this request was recorded",
             )

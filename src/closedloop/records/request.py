@@ -53,6 +53,11 @@ def read_column(written: list[Any] | str | None, rows: int) -> list[Any]:
     return [None if number != number else number for number in numbers]
 
 
+def read_forgotten(written: str | None) -> frozenset[int]:
+    """The numbers of a request's rows that were erased."""
+    return frozenset(from_json(written)) if written else frozenset()
+
+
 def make_request_id() -> str:
     """A new, unique id, which begins with the time: large indexes then grow at their end only."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"

@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from closedloop.records.request import read_column
-from closedloop.records.tables import ANSWERS, KEYS, LABELS, SHADOWS
+from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOWS
 
 # In one transaction; a single request may have more rows.
 _MAX_REQUESTS, _MAX_ROWS = 200, 1_000
@@ -43,8 +43,8 @@ def delete_some(connection: Connection, use_case: str, before: datetime) -> int:
             KEYS.c.request == bindparam("of_request"),
         )
         connection.execute(delete(KEYS).where(KEYS.c.use_case == use_case, *place), keys)
-    connection.execute(delete(LABELS).where(LABELS.c.request.in_(requests)))
-    connection.execute(delete(SHADOWS).where(SHADOWS.c.request.in_(requests)))
+    for table in (LABELS, CORRECTIONS, SHADOWS):
+        connection.execute(delete(table).where(table.c.request.in_(requests)))
     connection.execute(delete(ANSWERS).where(ANSWERS.c.request.in_(requests)))
     return sum(answer.rows for answer in found)
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.records.insert_sql import Statement
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, LABELS, REPLACED, SHADOWS, store_error
+from closedloop.records.tables import ANSWERS, LABELS, SHADOWS, store_error
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
@@ -78,10 +78,13 @@ class ShadowRecords:
         self._writer.close()
 
     def read_newest(self, use_case: str, rows: int) -> tuple[RecordedRequest, ...]:
-        """The newest requests, newest first, until they have so many rows; the last is whole."""
+        """The newest requests, newest first, until they have so many rows; the last is whole.
+
+        Those with a row that was erased are left out.
+        """
         query = (
             select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features)
-            .where(ANSWERS.c.use_case == use_case)
+            .where(ANSWERS.c.use_case == use_case, ANSWERS.c.forgotten.is_(None))
             .order_by(ANSWERS.c.at.desc(), ANSWERS.c.request.desc())
             .limit(rows)
         )
@@ -108,19 +111,22 @@ class ShadowRecords:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def read_twice(self, use_case: str, version: int) -> Iterator[AnsweredTwice]:
-        """Every request that this version was asked in the shadow, oldest first."""
+        """Every request that this version was asked in the shadow, oldest first.
+
+        Those with a row that was erased are left out.
+        """
         asked = (SHADOWS.c.use_case == use_case, SHADOWS.c.version == version)
         both = ANSWERS.join(SHADOWS, SHADOWS.c.request == ANSWERS.c.request)
         query = (
             select(ANSWERS, SHADOWS.c.probabilities.label("shadow"))
             .select_from(both)
-            .where(*asked)
+            .where(*asked, ANSWERS.c.forgotten.is_(None))
             .order_by(ANSWERS.c.at, ANSWERS.c.request)
         )
         labelled = (
             select(LABELS.c.request, LABELS.c.prediction_id, LABELS.c.label)
             .join(SHADOWS, SHADOWS.c.request == LABELS.c.request)
-            .where(*asked, LABELS.c.prediction_id.not_like(f"%{REPLACED}%"))
+            .where(*asked)
         )
         with self._reading("read what a candidate answered") as connection:
             labels: dict[str, dict[int, str]] = {}

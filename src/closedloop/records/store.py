@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
@@ -26,12 +26,23 @@ from closedloop.records.call_counts import (
     read_served,
     write_served,
 )
+from closedloop.records.corrections import count_corrected
+from closedloop.records.erasure import (
+    MAX_ROWS,
+    FoundRows,
+    erase_labels,
+    erase_some,
+    find_rows,
+    overwrite_deleted,
+    wipe,
+)
 from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
-from closedloop.records.request import AnsweredRequest, from_json, name_prediction, read_column
+from closedloop.records.reading import count_rows_and_labels, read_newest_columns, read_rows
+from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, LABELS, PROBES, REPLACED, store_error
+from closedloop.records.tables import ANSWERS, PROBES, store_error
 from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
@@ -95,10 +106,12 @@ class Records:
         """Close the connection that is kept for writing; writing again opens a new one."""
         self._writer.close()
 
-    def label_many(self, labels: Sequence[Label], use_case: str | None = None) -> int:
+    def label_many(
+        self, labels: Sequence[Label], use_case: str | None = None, *, by: str | None = None
+    ) -> int:
         """Record all labels or none; returns how many are new or corrected.
 
-        Repeating a label is no error.
+        Repeating a label is no error. `by` is the name of the key that corrects, for the history.
 
         Only predictions of `use_case` are considered; labels given by key need it. Raises
         UnknownPrediction, which names every id and key without a prediction, and LabelConflict,
@@ -111,7 +124,7 @@ class Records:
         if not (named.missing or named.corrected):
             return 0
         with self._connection("record labels", self._engine) as connection:
-            return write_labels(connection, named, self.now())
+            return write_labels(connection, named, self.now(), by)
 
     def read(
         self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
@@ -121,61 +134,18 @@ class Records:
         Columns: the key (if the use case has one; the prediction's id where none was sent), the
         features as they were sent, and the target, None where no label is known.
         """
-        conditions = [ANSWERS.c.use_case == use_case.name]
-        if since is not None:
-            conditions.append(ANSWERS.c.at >= since)
-        if until is not None:
-            conditions.append(ANSWERS.c.at < until)
-        answers = select(
-            ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.features, ANSWERS.c.row_keys
-        ).where(*conditions)
-        labels = (
-            select(LABELS.c.prediction_id, LABELS.c.label)
-            .join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
-            .where(*conditions)
-        )
-        names = [
-            *([] if use_case.key is None else [use_case.key]),
-            *use_case.columns,
-            use_case.target.column,
-        ]
-        frame: dict[str, list[Any]] = {name: [] for name in names}
-        columns = [(name, frame[name].extend) for name in use_case.columns]
         with self._reading("read predictions") as connection:
-            # A server would otherwise send the whole answer before the first row is read.
-            connection = connection.execution_options(stream_results=True)
-            known = {row.prediction_id: row.label for row in connection.execute(labels)}
-            for request, rows, features, row_keys in connection.execute(
-                answers.order_by(ANSWERS.c.at, ANSWERS.c.request)
-            ):
-                ids = [name_prediction(request, row) for row in range(rows)]
-                if use_case.key is not None:
-                    keys = read_column(from_json(row_keys or "null"), rows)
-                    frame[use_case.key] += [
-                        id if key is None else key for id, key in zip(ids, keys, strict=True)
-                    ]
-                written = from_json(features)
-                for name, extend in columns:
-                    extend(read_column(written.get(name), rows))
-                frame[use_case.target.column] += [known.get(id) for id in ids]
-        import pandas as pd
+            return read_rows(connection, use_case, since, until)
 
-        return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
+    def newest_columns(self, use_case: str) -> tuple[datetime, frozenset[str]] | None:
+        """When the newest request was answered, and the features on record of it."""
+        with self._reading("look at the newest answer") as connection:
+            return read_newest_columns(connection, use_case)
 
     def count(self, use_case: str) -> RecordCounts:
         """How many predictions and labels a use case has."""
-        of_use_case = ANSWERS.c.use_case == use_case
-        answered = select(func.coalesce(func.sum(ANSWERS.c.rows), 0)).where(of_use_case)
-        labelled = (
-            select(func.count())
-            .select_from(LABELS.join(ANSWERS, LABELS.c.request == ANSWERS.c.request))
-            .where(of_use_case, LABELS.c.prediction_id.not_like(f"%{REPLACED}%"))
-        )
         with self._reading("count predictions") as connection:
-            return RecordCounts(
-                int(connection.execute(answered).scalar_one()),
-                connection.execute(labelled).scalar_one(),
-            )
+            return RecordCounts(*count_rows_and_labels(connection, use_case))
 
     def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
         """As `records.traffic.count_days`."""
@@ -216,6 +186,35 @@ class Records:
             delete_served(connection, use_case, moment)
         return deleted
 
+    def find_rows(self, use_case: str, key: str) -> FoundRows:
+        """The rows that were answered for a key, with their labels; changes nothing."""
+        with self._reading("look for rows of a key") as connection:
+            return find_rows(connection, use_case, key)
+
+    def erase(self, use_case: str, key: str) -> int:
+        """Erase all rows of a key, with their labels and what these were; returns how many.
+
+        It takes many transactions, as `delete_before` does. Rows that are recorded before the last
+        of them are erased, too. On SQLite their bytes are overwritten, for which the file is
+        rewritten; raises StoreError when that cannot be finished: the same call does it then.
+        """
+        erased: list[str] = []
+        while True:
+            began = time.monotonic()
+            with self._connection("erase rows", self._engine) as connection:
+                overwrite_deleted(connection)
+                with connection.begin():
+                    ids = erase_some(connection, use_case, key)
+            erased += ids
+            if len(ids) < MAX_ROWS:  # it took all there were: to chase new ones might never end
+                break
+            time.sleep(time.monotonic() - began)
+        with self._transaction("erase labels") as connection:
+            erase_labels(connection, erased)
+        with self._connection("overwrite what was erased", self._engine):
+            wipe(self._engine)
+        return len(erased)
+
     def add_served(self, use_case: str, minutes: Sequence[ServedMinute]) -> None:
         """Write down how the model of each version did, by the minute."""
         with self._transaction("count calls") as connection:
@@ -236,6 +235,13 @@ class Records:
         """When the newest request with a label was answered; None if there is none."""
         with self._reading("look for labels") as connection:
             return find_newest_labelled(connection, use_case)
+
+    def count_corrected(
+        self, use_case: str, since: datetime, until: datetime, after: datetime
+    ) -> int:
+        """How many predictions with since <= time < until had a label corrected after `after`."""
+        with self._reading("look for corrections") as connection:
+            return count_corrected(connection, use_case, since, until, after)
 
     def read_periods(
         self, use_case: str, every: Every, until: datetime, zone: tzinfo = UTC
@@ -278,14 +284,3 @@ class Records:
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._tables_exist = False  # the database that comes back may be a new, empty one
             raise store_error(doing, error) from error
-
-
-def _raw_column(values: list[Any]) -> pd.Series[Any]:
-    """Numbers as float, anything else unchanged, with None for null."""
-    import pandas as pd
-
-    if any(value is not None for value in values) and all(
-        value is None or isinstance(value, float) for value in values
-    ):
-        return pd.Series(values, dtype=float)
-    return pd.Series(values, dtype=object)

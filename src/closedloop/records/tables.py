@@ -1,5 +1,7 @@
 """The tables of the records: one row per answered request, its keys, labels and shadow answers.
 
+What labels were before they were corrected has a table of its own.
+
 A change here needs a revision in `storage/migrations/`, which brings it to existing databases.
 """
 
@@ -33,7 +35,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 _METADATA = sa.MetaData()
 # features: column -> the values of all rows; probabilities: class -> its probability in all rows;
-# row_keys: one per row, or null.
+# row_keys: one per row, or null; forgotten: the numbers of rows that were erased, whose values are
+# null, so that the other rows keep their numbers.
 ANSWERS = sa.Table(
     "answers",
     _METADATA,
@@ -45,6 +48,7 @@ ANSWERS = sa.Table(
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("probabilities", sa.Text, nullable=False),
     sa.Column("row_keys", sa.Text),
+    sa.Column("forgotten", sa.Text),
     sa.Index("answers_by_time", "use_case", "at"),
 )
 # The primary key is the index that finds the newest prediction of a key. `row` comes after
@@ -59,8 +63,6 @@ KEYS = sa.Table(
     sa.Column("row", sa.Integer, primary_key=True),
     sqlite_with_rowid=False,
 )
-# A label that was corrected stays as ID~1, ID~2, ...: no prediction has such an id.
-REPLACED = "~"
 LABELS = sa.Table(
     "answer_labels",
     _METADATA,
@@ -68,6 +70,19 @@ LABELS = sa.Table(
     sa.Column("request", sa.String(60), nullable=False, index=True),
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
+)
+# What a label was before each of its corrections: first, second, ... `recorded_at` is the time of
+# that label; `replaced_by` is the name of a key, null without one.
+CORRECTIONS = sa.Table(
+    "label_corrections",
+    _METADATA,
+    sa.Column("prediction_id", sa.String(80), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("request", sa.String(60), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("recorded_at", UtcDateTime, nullable=False),
+    sa.Column("replaced_at", UtcDateTime, nullable=False),
+    sa.Column("replaced_by", sa.String(100)),
 )
 # A row for each minute of each version in each process that answers; `times` is a JSON list.
 SERVED = sa.Table(

@@ -165,7 +165,39 @@ class ServingDetails:
     service: str | None = None
 
 
-Details = TurnDetails | PromotionDetails | ServingDetails
+@dataclass(frozen=True)
+class ErasedFacts:
+    """What an erasure found: rows of records and what hung on them, and where else the key was.
+
+    `digest` is an HMAC of the key with a secret of the home, never the key. `windows_of_records`
+    and `own_windows` held rows of the key; `trained_versions` were trained on such windows.
+    """
+
+    digest: str = ""
+    erased_rows: int = 0
+    requests: int = 0
+    labels: int = 0
+    corrections: int = 0
+    windows_of_records: tuple[str, ...] = ()
+    own_windows: tuple[str, ...] = ()
+    trained_versions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ErasureDetails:
+    """One person's rows that were removed from the records, `by` whom and `why`.
+
+    `production` is the version that was live.
+    """
+
+    production: int | None = None
+    by: str | None = None
+    why: str | None = None
+    erased: ErasedFacts | None = None
+    bundle: str | None = None
+
+
+Details = TurnDetails | PromotionDetails | ServingDetails | ErasureDetails
 D = TypeVar("D", bound=Details)
 
 _GROUPS: dict[str, type] = {
@@ -175,6 +207,7 @@ _GROUPS: dict[str, type] = {
     "estimate": EstimateFacts,
     "run": RunFacts,
     "comparison": ComparisonFacts,
+    "erased": ErasedFacts,
     "rows": RowsFacts,
     "shadow": ShadowFacts,
 }
@@ -187,6 +220,7 @@ _RECORDS: dict[Kind, type[Details]] = {
     Kind.PROMOTION: PromotionDetails,
     Kind.SERVING: ServingDetails,
     Kind.ACCEPTANCE: TurnDetails,
+    Kind.ERASURE: ErasureDetails,
     Kind.OUTSIDE: TurnDetails,
 }
 

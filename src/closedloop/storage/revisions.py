@@ -40,7 +40,9 @@ class Revisions:
         return self.names[-1]
 
 
-OURS = Revisions(Path(__file__).with_name("migrations"), ("0001", "0002", "0004", "0005", "0007"))
+OURS = Revisions(
+    Path(__file__).with_name("migrations"), ("0001", "0002", "0004", "0005", "0007", "0008")
+)
 
 
 @dataclass(frozen=True)

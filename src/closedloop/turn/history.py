@@ -249,12 +249,12 @@ class History(Generic[P]):
         """Windows that are kept out of training for good, by a witness or a person."""
         return frozenset(name for name in self.quarantined() if self.standings[name].settled)
 
-    def realised_before(self, name: str) -> tuple[float, ...]:
-        """Production's AUC on each judged window before this one, oldest first, as written down.
+    def judged_before(self, name: str) -> tuple[Entry, ...]:
+        """The newest decision with production's AUC on each judged window before this one.
 
-        Windows that are kept out for good do not count.
+        Oldest window first. Windows that are kept out for good do not count.
         """
-        latest: dict[int, float] = {}
+        latest: dict[int, Entry] = {}
         for entry in self.entries:
             facts = entry.turn.realised
             if facts is None or facts.realised_auc is None or facts.realised_on not in self.names:
@@ -263,7 +263,7 @@ class History(Generic[P]):
                 continue
             judged = position(self.names, facts.realised_on)
             if judged < position(self.names, name):
-                latest[judged] = facts.realised_auc
+                latest[judged] = entry
         return tuple(latest[judged] for judged in sorted(latest))
 
     def state(self, now: int | None = None) -> LoopState:

@@ -19,6 +19,7 @@ from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.decisions.rollback_evidence import AnswersSeen, RollbackEvidence
 from closedloop.metrics.auc import count_rarest, estimate_auc, measure_delta
 from closedloop.metrics.deciding_measure import estimate_measure, influence_of
+from closedloop.records.as_windows import corrected_since
 from closedloop.storage.details import RealisedFacts
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.answers_seen import load_previous, on_probation
@@ -101,13 +102,33 @@ def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Esti
         window=judged.name,
         production=live.version if live else None,
         realised_auc=realised,
-        earlier_aucs=history.realised_before(judged.name),
+        earlier_aucs=realised_before(history, judged.name),
         expected_auc=live.val_auc if live else None,
         label_counts=count_labels(judged, classes),
         earlier_label_counts=count_earlier_labels(history, judged),
         trusted_by="" if standing is None or standing.out else standing.decided_by,
     )
     return decide_quarantine(evidence, use_case.policy)
+
+
+def realised_before(history: History[Parts], name: str) -> tuple[float, ...]:
+    """Production's AUC on each judged window before this one, oldest first, as written down.
+
+    A window whose labels were corrected since is measured anew, with the version that is live now;
+    it is left out where all of its rows are old to that version.
+    """
+    measured: list[float] = []
+    for entry in history.judged_before(name):
+        facts = entry.turn.realised
+        if facts is None or facts.realised_on is None or facts.realised_auc is None:
+            continue
+        if not corrected_since(history.loop.source, facts.realised_on, entry.at):
+            measured.append(facts.realised_auc)
+            continue
+        _, auc = measure_realised(history, history.read(facts.realised_on).labelled)
+        if auc is not None:
+            measured.append(auc.value)
+    return tuple(measured)
 
 
 def count_earlier_labels(

@@ -19,11 +19,13 @@ _LOG = logging.getLogger("closedloop.turn.shadow")
 def replay_recorded(history: History[Loop], folder: Path) -> ShadowReplay | None:
     """The newest recorded requests, answered by the bundle in `folder` and by production.
 
-    None when the policy wants no replay. Raises StoreError when the records cannot be read.
+    None when the policy wants no replay, or a column is kept out of the records: without it both
+    would answer otherwise than clients were answered. Raises StoreError when the records cannot be
+    read.
     """
     use_case = history.loop.use_case
     most = use_case.policy.shadow.rows
-    if not most:
+    if not most or use_case.unrecorded:
         return None
     requests = ShadowRecords(history.loop.engine).read_newest(use_case.name, most)
     if not requests:

@@ -49,6 +49,8 @@ class Column:
     """Whether any window, table or request may lack the column, as null."""
     known_before_target: bool = field(default=False, metadata=ADDED_LATER)
     """Whether a person made sure that the column, which tells the target, is known before it."""
+    record: bool = field(default=True, metadata=ADDED_LATER)
+    """Whether the API keeps its values in the records; without them, records are no windows."""
 
     def __post_init__(self) -> None:
         if self.type == "numeric" and self.allowed:
@@ -250,6 +252,11 @@ class UseCase:
     def required(self) -> tuple[str, ...]:
         """The features that a table or a request must hold."""
         return tuple(name for name, column in self.columns.items() if not column.optional)
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """The features whose values are kept out of the records."""
+        return tuple(name for name, column in self.columns.items() if not column.record)
 
     @property
     def numeric(self) -> tuple[str, ...]:

@@ -250,6 +250,14 @@ def _check_names(file: _File, path: Path) -> None:
             got="none",
             then="write what each answer costs in each true class",
         )
+    hidden = [name for name, column in file.columns.items() if not column.record]
+    if hidden and file.schedule.source == "records":
+        raise UseCaseError(
+            where=f"{path}: schedule.source",
+            wanted='"windows", because records lack a column that models need',
+            got=f'"records" and record = false of {", ".join(hidden)}',
+            then="let the schedule look at your own windows, or remove record = false",
+        )
     for part in file.slices:
         if part.column not in file.columns:
             near = difflib.get_close_matches(part.column, file.columns, n=1)

@@ -9,6 +9,7 @@ from closedloop.errors import RegistryError
 from closedloop.registry.runs import REPORT
 from closedloop.storage.details import PromotionDetails
 from closedloop.storage.entry import Entry
+from closedloop.turn.corrected_labels import count_corrections, tell_corrections
 from closedloop.turn.open import Loop
 from closedloop.turn.without_labels import tell_estimates
 from closedloop.views.words import heading_of, sort_checks
@@ -75,12 +76,17 @@ def find_decision(loop: Loop, number: int) -> DecisionFacts | None:
             (heading_of(role, entry.decision), role, tuple(checks))
             for role, checks in sort_checks(entry.decision)
         ),
-        (*entry.turn.notes, *tell_estimates(entry.turn)),
+        (*entry.turn.notes, *tell_estimates(entry.turn), *_tell_corrected(loop, entry)),
         cause,
         tuple(other for other in entries if other.cause == entry.id),
         find_links(loop, entry, cause),
         entry.details if isinstance(entry.details, PromotionDetails) else None,
     )
+
+
+def _tell_corrected(loop: Loop, entry: Entry) -> tuple[str, ...]:
+    rows = count_corrections(loop, (entry,)).get(entry.id)
+    return () if rows is None else (tell_corrections(rows),)
 
 
 def find_links(loop: Loop, entry: Entry, cause: Entry | None) -> Links:

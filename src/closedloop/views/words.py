@@ -29,6 +29,7 @@ _TITLES = {
     (Kind.QUARANTINE, "keep"): "Stays out of training",
     (Kind.SERVING, "serve"): "The service answers with version {version}",
     (Kind.ACCEPTANCE, "accept"): "A person accepted what is there",
+    (Kind.ERASURE, "forget"): "One person's rows were removed from the records",
     (Kind.OUTSIDE, "accept"): "Version {version}, moved from outside, is taken as live",
     (Kind.OUTSIDE, "return"): "Moved from outside: back to version {version}",
     (Kind.OUTSIDE, "escalate"): "Needs a person: production was moved from outside",

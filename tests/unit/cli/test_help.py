@@ -48,6 +48,7 @@ PROMISED = {
     "upgrade",
     "migrate",
     "prune",
+    "forget",
 }
 FOR_PROGRAMS = {
     "doctor",
@@ -75,6 +76,7 @@ FOR_PROGRAMS = {
     "upgrade",
     "migrate",
     "prune",
+    "forget",
 }
 ON_A_USE_CASE = set(COMMANDS) - {"demo", "init", "key", "upgrade", "deploy"}
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from closedloop.cli.app import main
 from closedloop.decisions.checks import Action, Check, Decision, Kind, Outcome, Role
+from closedloop.records.labels import Label
+from closedloop.records.store import Records
 from closedloop.settings import Settings
 from closedloop.storage.details import RunFacts, TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
+from tests.answers import describe_answers
 from tests.unit.cli.printed import sentence
 
 TOML = """
@@ -85,3 +90,40 @@ def test_why_links_to_a_report_that_it_cannot_ask_for(
     shown = capsys.readouterr().out
     assert "runs/abc/artifacts/drift_report.html?workflowType=machine_learning" in shown
     assert "pruned" not in shown
+
+
+@pytest.mark.parametrize("window", ["records_2026-11-20", "records_2026-11"])
+def test_a_decision_says_that_its_labels_were_corrected_since(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    window: str,
+) -> None:
+    """`why` and `history` count the rows, for people and for programs; a decision that was made
+    after the correction, or on another window, says nothing."""
+    monkeypatch.setenv("COLUMNS", "200")
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    engine = open_engine(Settings.read(os.environ).store_url)
+    records, journal = Records(engine, now=lambda: noon), Journal(engine, now=lambda: noon)
+    numbers, classes = {"age": [1.0, 2.0]}, {"no": [0.2, 0.2], "yes": [0.8, 0.8]}
+    request = describe_answers("shop", 1, numbers, classes, at=noon)
+    records.append([request])
+    records.label_many([Label("no", id=id) for id in request.ids])
+    keep = Decision(Kind.RETRAINING, Action.KEEP, window, ())
+    before = journal.write("before", "shop", keep)
+    records.now = journal._now = lambda: noon + timedelta(hours=1)
+    records.label_many([Label("yes", id=request.ids[0], replaces=True)])
+    after = journal.write("after", "shop", keep)
+    shop = ["--use-case", str(place / "shop")]
+    assert main(["why", str(before.id), *shop], os.environ) == 0
+    assert "labels of this window were corrected since: 1 row" in capsys.readouterr().out
+    assert main(["why", str(after.id), *shop], os.environ) == 0
+    assert "corrected since" not in capsys.readouterr().out
+    assert main(["history", *shop], os.environ) == 0
+    assert capsys.readouterr().out.count("corrected since") == 1
+    assert main(["history", "--json", *shop], os.environ) == 0
+    counts = {
+        entry["id"]: entry["labels_corrected_since"]
+        for entry in json.loads(capsys.readouterr().out)
+    }
+    assert counts == {1: 0, before.id: 1, after.id: 0}

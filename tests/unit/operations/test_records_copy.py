@@ -16,7 +16,7 @@ from closedloop.operations.moving.records_copy import copy_records
 from closedloop.records.labels import Label
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
-from closedloop.records.tables import ANSWERS, KEYS, LABELS
+from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS
 from closedloop.storage.engine import open_engine
 from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
@@ -219,16 +219,13 @@ def test_a_label_that_was_corrected_meanwhile_is_corrected_there(
     id = answered(3).ids[0]
     Records(source).label_many([Label("yes", id=id)])
     copy_records(source, target, "shop", silent)
-    Records(source).label_many([Label("no", id=id, replace=True)])
+    Records(source).label_many([Label("no", id=id, replaces=True)], by="anna")
     assert copy_records(source, target, "shop", silent) == RecordCounts(0, 0)
-    query = select(LABELS.c.prediction_id, LABELS.c.label).where(
-        LABELS.c.prediction_id.startswith(id)
-    )
     with target.connect() as connection:
-        assert {row.prediction_id: row.label for row in connection.execute(query)} == {
-            id: "no",
-            f"{id}~1": "yes",
-        }
+        (label,) = connection.execute(select(LABELS).where(LABELS.c.prediction_id == id))
+        (before,) = connection.execute(select(CORRECTIONS))
+    assert (label.label, before.prediction_id, before.label) == ("no", id, "yes")
+    assert before.replaced_by == "anna"
 
 
 def test_a_database_that_goes_away_is_a_store_error(source: Engine) -> None:

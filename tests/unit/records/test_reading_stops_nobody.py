@@ -18,7 +18,7 @@ from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import LabelConflict
 from closedloop.operations.moving.journal_copy import JournalCopy
 from closedloop.operations.moving.records_copy import copy_records
-from closedloop.records import store
+from closedloop.records import reading, store
 from closedloop.records.labels import Label, Named, UnknownPrediction
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS
@@ -105,7 +105,7 @@ def test_a_window_is_read_as_it_was_at_one_moment(
     """What is recorded and labelled during the reading is not in it, and waits for nothing."""
     other = Records(engine, now=lambda: NOON)
     records.append([answered("a"), answered("b")])
-    read = store.name_prediction
+    read = reading.name_prediction
 
     def record_meanwhile(request: str, row: int) -> str:
         if request == "a":
@@ -113,7 +113,7 @@ def test_a_window_is_read_as_it_was_at_one_moment(
             other.label_many([Label("True", id="b-000000")])
         return read(request, row)
 
-    monkeypatch.setattr(store, "name_prediction", record_meanwhile)
+    monkeypatch.setattr(reading, "name_prediction", record_meanwhile)
     assert records.read(use_case)["label"].tolist() == [None, None]
     monkeypatch.undo()
     assert records.read(use_case)["label"].tolist() == [None, "True", None]
@@ -144,7 +144,8 @@ def test_many_labels_are_few_statements_and_looked_up_before_the_write(
             lambda name: {"id": f"{name}-000000"},
         ]
         return [
-            Label(label, replace=correct, **by[place % 3](name)) for place, name in enumerate(names)
+            Label(label, replaces=correct, **by[place % 3](name))
+            for place, name in enumerate(names)
         ]
 
     if correct:

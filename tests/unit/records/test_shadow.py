@@ -36,7 +36,7 @@ def test_both_answers_come_back_with_their_labels(records: Records, shadows: Sha
     records.append([answered("b", at=NOON), answered("a", at=NOON - timedelta(hours=1))])
     records.append([answered("c", at=NOON)])
     records.label_many([Label("True", id="a-000000"), Label("True", id="b-000000")], "shop")
-    records.label_many([Label("False", id="b-000000", replace=True)], "shop")
+    records.label_many([Label("False", id="b-000000", replaces=True)], "shop")
     shadows.write([_said("a"), _said("b", error="SIGSEGV"), _said("a", 5)])
     found = list(shadows.read_twice("shop", 4))
     assert [answer.request.request for answer in found] == ["a", "b"]

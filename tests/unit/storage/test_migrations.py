@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from closedloop.storage.revisions import (
     OURS,
     VERSION_TABLE,
     Found,
+    Revisions,
     Upgrade,
     plan_upgrade,
 )
@@ -35,6 +37,7 @@ from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.storage.tables import (  # noqa: F401
     KEEP,
     LIVE,
+    NOON,
     engine,
     fill,
     fill_as_before,
@@ -43,6 +46,7 @@ from tests.unit.storage.tables import (  # noqa: F401
     rows_of,
     same_rows,
     sqlite,
+    tables,
 )
 
 
@@ -100,7 +104,7 @@ def test_they_are_the_same_to_the_last_name(make_url: Callable[[], str]) -> None
     for metadata in LIVE:
         metadata.create_all(by_metadata)
     assert shape_of(by_revisions) == shape_of(by_metadata)
-    assert len(shape_of(by_revisions)) == 12
+    assert len(shape_of(by_revisions)) == 13
 
 
 def test_every_revision_is_listed_in_its_order() -> None:
@@ -237,3 +241,28 @@ def test_a_service_imports_alembic_only_for_an_upgrade(
         [sys.executable, "-c", script, url], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == f"{new}\n"
+
+
+def test_labels_that_were_corrected_move_to_their_history(make_url: Callable[[], str]) -> None:
+    """What stood among the labels as ID~1 and ID~2 has its number and the time of the next one;
+    labels that were never corrected stay as they are."""
+    engine = open_engine(make_url())
+    prepare_tables(engine, Revisions(OURS.folder, OURS.names[: OURS.names.index("0008")]))
+    hours = [NOON + timedelta(hours=hour) for hour in range(3)]
+    rows = [("r-000000~1", "True"), ("r-000000~2", "False"), ("r-000000", "Perhaps")]
+    labels = [
+        {"prediction_id": id, "request": "r", "label": label, "at": at}
+        for (id, label), at in zip(rows, hours, strict=True)
+    ]
+    labels.append({"prediction_id": "s-000000", "request": "s", "label": "True", "at": NOON})
+    with engine.begin() as connection:
+        connection.execute(sa.insert(tables.LABELS), labels)
+    upgrade_tables(engine)
+    found = rows_of(engine)
+    assert [row["prediction_id"] for row in found["answer_labels"]] == ["r-000000", "s-000000"]
+    with engine.connect() as connection:
+        history = connection.execute(sa.select(tables.CORRECTIONS)).all()
+    assert [tuple(row) for row in history] == [
+        ("r-000000", 1, "r", "True", hours[0], hours[1], None),
+        ("r-000000", 2, "r", "False", hours[1], hours[2], None),
+    ]

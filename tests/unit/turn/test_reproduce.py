@@ -122,7 +122,7 @@ def test_windows_of_records_are_read_again(
     assert found.windows[-1].startswith("records_")
     assert (found.differences, found.largest_difference) == ((), 0.0)
     other = "yes" if answered["left"][0] == "no" else "no"
-    loop.records.label_many([Label(other, id=request.ids[0], replace=True)])
+    loop.records.label_many([Label(other, id=request.ids[0], replaces=True)])
     [said] = reproduce(turned.open(), 1).differences
     assert said.startswith(f"the rows of {found.windows[-1]} have changed (digest ")
 

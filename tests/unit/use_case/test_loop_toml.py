@@ -137,6 +137,14 @@ def test_defaults_and_order() -> None:
             changed(schedule={"cron": "61 * * * *"}),
             "loop.toml: schedule: wanted cron's minute must be between 0 and 59",
         ),
+        (
+            changed(
+                schedule={"source": "records"},
+                columns={**CONTENT["columns"], "plan": {"type": "categorical", "record": False}},
+            ),
+            'schedule.source: wanted "windows", because records lack a column that models need, '
+            '"records" and record = false of plan',
+        ),
         (changed(schedule={"timezone": "Berlin"}), "timezone must be an IANA name"),
         (changed(schedule={"crom": "0 6 * * *"}), "schedule.crom: did you mean cron?"),
         (

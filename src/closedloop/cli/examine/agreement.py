@@ -28,6 +28,18 @@ def describe_journal(loop: Loop) -> str:
             got=f"decision {', '.join(undone)} not carried out",
             then="finish what was interrupted: closedloop monitor",
         )
+    begun = [
+        str(entry.id)
+        for entry in entries
+        if entry.outcome is None and entry.decision.action is Action.FORGET
+    ]
+    if begun:
+        raise ClosedLoopError(
+            where="journal",
+            wanted="every erasure finished",
+            got=f"decision {', '.join(begun)} not carried out",
+            then="run closedloop forget once more with the same key",
+        )
     chain, address = (
         loop.journal.read_chain(loop.use_case.name),
         loop.engine.url.render_as_string(hide_password=True),

@@ -7,7 +7,7 @@ are already there are skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from closedloop.errors import LabelConflict
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.store import RecordCounts, Records
-from closedloop.records.tables import ANSWERS, LABELS, REPLACED, store_error
+from closedloop.records.tables import ANSWERS, CORRECTIONS, LABELS, store_error
 from closedloop.storage.engine import read_only
 
 _PAGE = 500  # requests in one query; SQLite's older limit is 999 values
@@ -50,6 +50,7 @@ def copy_records(
             missing = _missing(target, group) if there else group
             if write and missing:
                 records.append(_read_requests(source, missing))
+                _copy_forgotten(source, target, [request for request, _ in missing])
             rows += sum(number for _, number in missing)
             labels += _copy_labels(
                 source, target, [request for request, _ in group], there=there, write=write
@@ -118,6 +119,19 @@ def _read_requests(source: Engine, group: Group) -> list[AnsweredRequest]:
     ]
 
 
+def _copy_forgotten(source: Engine, target: Engine, requests: Sequence[str]) -> None:
+    """Which rows of these requests were erased: their values came along as null."""
+    query = select(ANSWERS.c.request, ANSWERS.c.forgotten).where(ANSWERS.c.request.in_(requests))
+    found = _ask(source, query.where(ANSWERS.c.forgotten.is_not(None)))
+    try:
+        with target.begin() as connection:
+            for row in found:
+                this = update(ANSWERS).where(ANSWERS.c.request == row.request)
+                connection.execute(this.values(forgotten=row.forgotten))
+    except SQLAlchemyError as error:
+        raise store_error("copy answers", error) from error
+
+
 def _copy_labels(
     source: Engine, target: Engine, requests: Sequence[str], *, there: bool, write: bool
 ) -> int:
@@ -126,34 +140,39 @@ def _copy_labels(
     known = (
         {row.prediction_id: row.label for row in _ask(target, query)} if wanted and there else {}
     )
+    history = select(CORRECTIONS).where(CORRECTIONS.c.request.in_(requests))
+    history = history.order_by(CORRECTIONS.c.prediction_id, CORRECTIONS.c.number)
+    corrections = _ask(source, history) if wanted else []
+    replaced = {(row.prediction_id, row.label) for row in corrections}
     other = [row for id, row in wanted.items() if known.get(id, row.label) != row.label]
-    corrected = [row for row in other if known[row.prediction_id] in _replaced(row, wanted)]
+    # Corrected after a part was copied.
+    corrected = [row for row in other if (row.prediction_id, known[row.prediction_id]) in replaced]
     if conflicts := [row for row in other if row not in corrected]:
         id = conflicts[0].prediction_id
         raise LabelConflict(
             where=f"label of prediction {id}",
             wanted=f"{conflicts[0].label!r} as here",
             got=f"{known[id]!r} in the target",
-            then="find out which one is right, and correct the other: POST /labels with replace",
+            then="find out which one is right, and correct the other: POST /labels with replaces",
         )
     missing = [dict(row._mapping) for id, row in sorted(wanted.items()) if id not in known]
-    if write and (missing or corrected):
-        _write_labels(target, missing, corrected)
-    return sum(REPLACED not in label["prediction_id"] for label in missing)
+    if write and wanted:
+        _write_labels(target, missing, corrected, corrections)
+    return len(missing)
 
 
-def _replaced(row: Any, wanted: Mapping[str, Any]) -> set[str]:
-    """The labels that `row` corrected after a part was copied."""
-    begin = f"{row.prediction_id}{REPLACED}"
-    return {other.label for id, other in wanted.items() if id.startswith(begin)}
-
-
-def _write_labels(target: Engine, missing: list[dict[str, Any]], corrected: list[Any]) -> None:
+def _write_labels(
+    target: Engine, missing: list[dict[str, Any]], corrected: list[Any], corrections: list[Any]
+) -> None:
     dialect: Any = postgresql if target.dialect.name == "postgresql" else sqlite
+    kept = [dict(row._mapping) for row in corrections]
+    if not (missing or corrected or kept):
+        return
     try:
         with target.begin() as connection:
-            if missing:
-                connection.execute(dialect.insert(LABELS).on_conflict_do_nothing(), missing)
+            for table, rows in ((LABELS, missing), (CORRECTIONS, kept)):
+                if rows:
+                    connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
             for row in corrected:
                 this = LABELS.c.prediction_id == row.prediction_id
                 connection.execute(update(LABELS).where(this).values(label=row.label, at=row.at))
