@@ -41,7 +41,7 @@ class Revisions:
 
 
 OURS = Revisions(
-    Path(__file__).with_name("migrations"), ("0001", "0002", "0004", "0005", "0007", "0008")
+    Path(__file__).with_name("migrations"), ("0001", "0002", "0003", "0004", "0005", "0006")
 )
 
 

@@ -247,7 +247,7 @@ def test_labels_that_were_corrected_move_to_their_history(make_url: Callable[[],
     """What stood among the labels as ID~1 and ID~2 has its number and the time of the next one;
     labels that were never corrected stay as they are."""
     engine = open_engine(make_url())
-    prepare_tables(engine, Revisions(OURS.folder, OURS.names[: OURS.names.index("0008")]))
+    prepare_tables(engine, Revisions(OURS.folder, OURS.names[: OURS.names.index("0006")]))
     hours = [NOON + timedelta(hours=hour) for hour in range(3)]
     rows = [("r-000000~1", "True"), ("r-000000~2", "False"), ("r-000000", "Perhaps")]
     labels = [

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-revision = "0008"
-down_revision = "0007"
+revision = "0006"
+down_revision = "0005"
 
 _MOMENT = sa.DateTime(timezone=True)
 _LABELS = sa.table(
