@@ -29,7 +29,6 @@ from pathlib import Path
 from api.metrics.service import Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
-from api.predict.predictor import _compute
 from closedloop.storage.engine import open_engine
 from closedloop.bundle.loaded import load_with_pipeline
 from closedloop.records.queue import RecordQueue
@@ -39,7 +38,7 @@ production = Production()
 production.current = LoadedModel(int(sys.argv[4]), load_with_pipeline(bundle), datetime.now(UTC))
 metrics = Metrics(production, RecordQueue(Records(open_engine("sqlite:///records.db"))))
 read = production.current.reader.read(json.dumps({"rows": [row] * rows}).encode(), 1000)
-metrics.features.count(_compute(production.current, read))
+metrics.features.count(production.current.answer(read))
 print(metrics.render().decode())
 """
 

@@ -58,6 +58,7 @@ def test_model_tells_what_answers(service: Service) -> None:
         "maximum": 500,
         "allowed": [],
         "optional": False,
+        "recorded": True,
     }
     assert answer["features"]["plan"]["allowed"] == ["basic", "gold"]
     assert answer["loaded_at"] == "2026-11-20T12:00:00+00:00"

@@ -19,6 +19,7 @@ from flows.deployment.embedded_server import embedded_prefect, using
 from tests.unit.use_case.test_schedule import TAKEN
 
 
+@pytest.mark.nightly
 def test_one_server_after_another_in_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

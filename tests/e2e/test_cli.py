@@ -35,7 +35,7 @@ DECISION_KEYS = {
     "outcome",
     "at",
 }
-CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got", "summary", "headline"}
+CHECK_KEYS = {"claim", "outcome", "role", "wanted", "got", "summary", "headline", "numbers"}
 
 
 def test_init_says_what_it_found_and_what_comes_next(story: Story) -> None:
@@ -170,6 +170,8 @@ def test_status_has_the_promised_keys(story: Story) -> None:
         "reference",
         "standstill",
         "waiting",
+        "probation",
+        "housekeeping",
         "moved",
         "damaged",
         "disagreement",

@@ -43,6 +43,7 @@ def turned(
     return top
 
 
+@pytest.mark.nightly
 def test_the_notebook_runs_and_shows_what_is_so(turned: Path) -> None:
     """No cell fails, and the difference that it shows, and that is committed, is the one that
     `compare` finds."""

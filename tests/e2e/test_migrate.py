@@ -62,6 +62,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(sides: Sides) -> None:
     assert inspect(there.engine).get_table_names() == []
 
 
+@pytest.mark.nightly
 def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
     sides: Sides, command: Callable[..., Any]
 ) -> None:

@@ -117,6 +117,7 @@ def test_its_versions_answer_and_move(place: Path) -> None:
     assert json.loads(ask(place, "promote", "4", "--json"))["version"] == 4
 
 
+@pytest.mark.nightly
 def test_its_turns_are_not_taken_again(place: Path) -> None:
     """A window that was decided on then keeps its decision: nothing is trained or promoted."""
     before = [entry["id"] for entry in read_history(place)]

@@ -109,6 +109,7 @@ def test_probation_decides_what_monitor_would_decide(
     assert len(place.open().registry.versions()) == 2
 
 
+@pytest.mark.nightly
 def test_a_watch_that_keeps_production_does_not_disturb_the_turn(
     make_place: Callable[..., Any], start: Callable[..., Any]
 ) -> None:

@@ -211,6 +211,7 @@ def test_a_window_that_is_not_there_is_refused(worker: Team) -> None:
     assert "wanted a known window (month_000 to month_000), got month_009" in ended["message"]
 
 
+@pytest.mark.nightly
 def test_dead_runs_are_found(worker: Team) -> None:
     """A run killed together with its worker, and a run that its worker never starts, are marked as
     crashed, and their concurrency slots are free again."""

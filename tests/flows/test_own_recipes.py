@@ -72,6 +72,7 @@ def build(task):
 RECIPES = {"wide": "onnx", "xgboost": "pipeline", "cat": "pipeline", "mine": "pipeline"}
 
 
+@pytest.mark.nightly
 def test_recipes_of_your_own_go_all_the_way(
     make_place: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -16,6 +16,7 @@ from closedloop.decisions.checks import Action, Kind
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 
+@pytest.mark.nightly
 def test_a_replay_decides_what_the_live_loop_decides(
     make_place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def shop(
     return place
 
 
+@pytest.mark.nightly
 def test_a_killed_search_ends_as_one_that_was_not(
     tmp_path: Path, shop: TurnedLoop, make_mlflow_tables: Callable[[Path], None]
 ) -> None:

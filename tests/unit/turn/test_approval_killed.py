@@ -86,7 +86,7 @@ NEXT = [take_the_next_turn, answer_again]
 
 
 @pytest.mark.parametrize("proceed", NEXT, ids=lambda proceed: proceed.__name__)
-@pytest.mark.parametrize("answer", ["approve", "reject"])
+@pytest.mark.parametrize("answer", ["approve", pytest.param("reject", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("where", PLACES)
 def test_a_killed_answer_is_finished_by_the_next_command(
     processes: Any,

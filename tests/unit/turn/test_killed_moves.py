@@ -158,7 +158,14 @@ def choose_telling(steps: int) -> list[int]:
     return [2, steps - 2]
 
 
-@pytest.mark.parametrize("move", [promote, roll_back, move_back])
+@pytest.mark.parametrize(
+    "move",
+    [
+        pytest.param(promote, marks=pytest.mark.nightly),
+        roll_back,
+        pytest.param(move_back, marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize(
     "choose",
     [choose_telling, pytest.param(range, marks=pytest.mark.nightly)],

@@ -23,7 +23,7 @@ from closedloop.turn.candidate import fit_candidate, make_evidence
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
 from closedloop.turn.observe import Observation, observe_window
-from closedloop.turn.realised import _measure_regret
+from closedloop.turn.realised import watch_promotion
 from closedloop.windows.new_rows_source import NewRowsSource
 from tests.unit.streams import Frames, make_frame, make_use_case
 
@@ -175,7 +175,9 @@ def test_a_predecessor_is_compared_on_rows_that_are_new_to_both(
         loop.registry.add(second, "w1"),
     )
     carry_out(loop, journal.write("better", "shop", better, details=PromotionDetails(1)))
-    regret = _measure_regret(history, history.read("w2").labelled)
+    watched = watch_promotion(history, history.state(), None)
+    assert watched is not None
+    regret = watched.delta
     assert regret is not None
     assert regret.rows == ROWS
     assert regret.lower < 0 < regret.upper
