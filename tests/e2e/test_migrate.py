@@ -1,5 +1,4 @@
-"""`closedloop migrate`: from the embedded stores to a team's MLflow with a login and a PostgreSQL,
-everything comes along."""
+"""`closedloop migrate`: everything comes along, from embedded stores to a team's with logins."""
 
 from __future__ import annotations
 
