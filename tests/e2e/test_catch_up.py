@@ -36,6 +36,7 @@ def months(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.environ.update(before)
 
 
+@pytest.mark.nightly
 def test_all_months_are_looked_at_in_one_command(months: Path) -> None:
     """The first month makes the first model, the empty one escalates, the third is kept; what
     was looked at is not looked at again, and --from begins later."""

@@ -180,6 +180,7 @@ def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     assert {finding.check: finding for finding in examine(Settings(), None, {})}["journal"].ok
 
 
+@pytest.mark.nightly
 def test_pruning_deletes_what_nothing_needs_and_nothing_else(
     make_place: Callable[..., Any], start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def standstill_of(team: Team) -> tuple[str, ...] | None:
     return find_standstill("streamflow", team.folder / "home", {"PREFECT_API_URL": team.url})
 
 
+@pytest.mark.nightly
 def test_deploying_again_changes_nothing(team: Team) -> None:
     """Deploying twice duplicates nothing, keeps what a person has paused, and reports a use case
     that is no longer listed without touching it. What is paused is told to whoever asks."""

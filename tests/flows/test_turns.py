@@ -76,6 +76,7 @@ def test_the_campaign_month_is_promoted_and_taken_back_when_it_is_over(
     )
 
 
+@pytest.mark.nightly
 def test_no_retrain_storm_when_every_window_drifts(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
