@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,7 +23,14 @@ from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, fit_first, replay
 from closedloop.decisions.evidence import DriftReport
 from closedloop.decisions.policy import Policy
-from tests.bench.replay_streams import FIRST_WINDOWS, LEARNERS, ROOT, SHUFFLED, make_past
+from tests.bench.replay_streams import (
+    FIRST_WINDOWS,
+    LEARNERS,
+    ROOT,
+    SHUFFLED,
+    add_streams_option,
+    make_past,
+)
 
 PLANTED = "planted"
 
@@ -46,13 +52,7 @@ class Watched:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(prog="bench-probation", description=__doc__)
-    beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
-    parser.add_argument(
-        "--streams",
-        type=Path,
-        default=Path(beside),
-        help="a folder of NAME.parquet with the columns window and target",
-    )
+    add_streams_option(parser)
     parser.add_argument(
         "--promotions", type=int, default=100, help="promotions that come through a probation"
     )

@@ -48,9 +48,8 @@ LABEL_DELAY, FIRST_WINDOWS = 1, 3
 SHUFFLED = ("elec2", "bike", "telco_cohort")
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of the command line."""
-    parser = argparse.ArgumentParser(prog="bench-loop", description=__doc__)
+def add_streams_option(parser: argparse.ArgumentParser) -> None:
+    """`--streams`: the folder that CLOSEDLOOP_STREAMS names, or the one beside the project."""
     beside = os.environ.get("CLOSEDLOOP_STREAMS") or ROOT.parent / "shared" / "data" / "streams"
     parser.add_argument(
         "--streams",
@@ -58,6 +57,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=Path(beside),
         help="a folder of NAME.parquet with the columns window and target",
     )
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(prog="bench-loop", description=__doc__)
+    add_streams_option(parser)
     parser.add_argument(
         "--only", action="append", metavar="STREAM", help="only this stream; repeatable"
     )

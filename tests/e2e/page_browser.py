@@ -10,14 +10,11 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.stack.pages import BROWSER_OPTIONS, find_browser
+from tests.stack.pages import open_driver
 
 SERIOUS = ("serious", "critical")
 
@@ -29,15 +26,9 @@ class PageBrowser:
         self._pictures, self._taken = pictures, 0
 
     def __enter__(self) -> PageBrowser:
-        found = find_browser()
-        assert found is not None
         self._profile = tempfile.TemporaryDirectory(prefix="browser-")
-        options = Options()
-        options.binary_location = found[0]
-        for option in [*BROWSER_OPTIONS, f"--user-data-dir={self._profile.name}"]:
-            options.add_argument(option)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self._driver: Any = webdriver.Chrome(options=options, service=Service(found[1]))
+        logged = {"goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        self._driver = open_driver(self._profile.name, logged)
         self._driver.implicitly_wait(10)
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,18 +48,25 @@ def find_browser() -> tuple[str, str] | None:
     return (found, driver) if found and driver else None
 
 
+def open_driver(profile: str, capabilities: Mapping[str, Any] | None = None) -> Any:
+    """A browser with its profile in a folder; `quit` ends it."""
+    found = find_browser()
+    assert found is not None
+    options = Options()
+    options.binary_location = found[0]
+    for option in [*BROWSER_OPTIONS, f"--user-data-dir={profile}"]:
+        options.add_argument(option)
+    for name, value in (capabilities or {}).items():
+        options.set_capability(name, value)
+    return webdriver.Chrome(options=options, service=Service(found[1]))
+
+
 class Browser:
     """One browser with a profile of its own, which ends with the block."""
 
     def __enter__(self) -> Browser:
-        found = find_browser()
-        assert found is not None
         self._profile = tempfile.TemporaryDirectory(prefix="browser-")
-        options = Options()
-        options.binary_location = found[0]
-        for option in [*BROWSER_OPTIONS, f"--user-data-dir={self._profile.name}"]:
-            options.add_argument(option)
-        self._driver: Any = webdriver.Chrome(options=options, service=Service(found[1]))
+        self._driver = open_driver(self._profile.name)
         return self
 
     def __exit__(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from closedloop.cli.answer import answer_decision
 from closedloop.cli.options import AsJson, UseCasePath, WaitingDecision, Why
 from closedloop.cli.session import Session
+from closedloop.decisions.checks import Action
 
 
 def add(app: typer.Typer, session: Session) -> None:
@@ -19,12 +21,4 @@ def add(app: typer.Typer, session: Session) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Turn a candidate down that waits for a person; production stays."""
-        loop = session.open_loop(use_case)
-        with session.working(f"answering decision {decision} ..."):
-            from closedloop.cli.decision_view import show_answer
-            from closedloop.turn import approval
-
-            answer = approval.reject(loop, decision, by=session.person, reason=reason)
-        session.show(
-            as_json, answer.as_json(), lambda: show_answer(session.console, answer, session.person)
-        )
+        answer_decision(session, use_case, decision, Action.REJECT, reason=reason, as_json=as_json)

@@ -109,23 +109,13 @@ def _check_latency(
     ours, theirs = candidate.p95_ms, None if production is None else production.p95_ms
     if ours is None:
         return []  # no request was answered: another check says so
-    allowed = _allowed(theirs, rules.max_latency_factor, rules.quick_ms)
     got = f"p50 {_ms(candidate.p50_ms)}, p95 {_ms(ours)}"
     if production is not None and theirs is not None:
         got += f"; production p50 {_ms(production.p50_ms)}, p95 {_ms(theirs)}"
-    return [
-        make_check(
-            LATENCY,
-            True if ours <= rules.quick_ms else None if allowed is None else ours <= allowed,
-            Role.NOTE if allowed is None else Role.GATE,
-            f"p95 within {rules.quick_ms:g} ms or {rules.max_latency_factor:g} times production's",
-            got,
-            summary=f"slower than production on recorded requests: {got}"
-            if allowed is not None and ours > allowed
-            else "",
-            numbers=Numbers(ours, allowed),
-        )
-    ]
+    factor, quick = rules.max_latency_factor, rules.quick_ms
+    wanted = f"p95 within {quick:g} ms or {factor:g} times production's"
+    told = f"slower than production on recorded requests: {got}"
+    return [_check_price(LATENCY, ours, _allowed(theirs, factor, quick), quick, wanted, got, told)]
 
 
 def _check_memory(
@@ -134,21 +124,35 @@ def _check_memory(
     ours, theirs = candidate.memory_mb, None if production is None else production.memory_mb
     if ours is None:
         return []
-    allowed = _allowed(theirs, rules.max_memory_factor, rules.small_mb)
     got = f"{ours:.0f} MB" + ("" if theirs is None else f"; production {theirs:.0f} MB")
-    return [
-        make_check(
-            MEMORY,
-            True if ours <= rules.small_mb else None if allowed is None else ours <= allowed,
-            Role.NOTE if allowed is None else Role.GATE,
-            f"within {rules.small_mb:g} MB or {rules.max_memory_factor:g} times production's",
-            got,
-            summary=f"it needs more memory than production to answer: {got}"
-            if allowed is not None and ours > allowed
-            else "",
-            numbers=Numbers(ours, allowed),
-        )
-    ]
+    factor, small = rules.max_memory_factor, rules.small_mb
+    wanted = f"within {small:g} MB or {factor:g} times production's"
+    told = f"it needs more memory than production to answer: {got}"
+    return [_check_price(MEMORY, ours, _allowed(theirs, factor, small), small, wanted, got, told)]
+
+
+def _check_price(
+    claim: str,
+    ours: float,
+    allowed: float | None,
+    harmless: float,
+    wanted: str,
+    got: str,
+    told: str,
+) -> Check:
+    """Whether an answer of the candidate costs at most `allowed`, or what never matters.
+
+    Only a note where production was not measured.
+    """
+    return make_check(
+        claim,
+        True if ours <= harmless else None if allowed is None else ours <= allowed,
+        Role.NOTE if allowed is None else Role.GATE,
+        wanted,
+        got,
+        summary=told if allowed is not None and ours > allowed else "",
+        numbers=Numbers(ours, allowed),
+    )
 
 
 def _allowed(theirs: float | None, factor: float, harmless: float) -> float | None:

@@ -15,8 +15,9 @@ from closedloop.turn.distributions import (
     write_distributions,
 )
 from closedloop.turn.history import History
-from closedloop.turn.observe import PREDICTION, Observation, watched_frame
+from closedloop.turn.observe import Observation, watched_frame
 from closedloop.turn.open import Loop
+from closedloop.turn.watched_columns import PREDICTION
 
 TURN_EVIDENCE_FILE = "evidence.json"
 

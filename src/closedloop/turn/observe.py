@@ -27,8 +27,7 @@ from closedloop.turn.new_columns import find_new_columns
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
-from closedloop.turn.watched_columns import PREDICTION as PREDICTION
-from closedloop.turn.watched_columns import TARGET as TARGET
+from closedloop.turn.watched_columns import PREDICTION, TARGET
 from closedloop.turn.without_labels import estimate_without_labels
 from closedloop.turn.witness import hear_witness
 from closedloop.use_case.contract import UseCase

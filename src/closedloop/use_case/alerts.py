@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from closedloop.use_case.schedule import check_cron
 
@@ -20,18 +20,7 @@ Event = Literal[
     "mlflow_away",
     "no_turn",
 ]
-EVERY_EVENT: tuple[Event, ...] = (
-    "escalated",
-    "waiting",
-    "promoted",
-    "rejected",
-    "rolled_back",
-    "moved_outside",
-    "records_not_written",
-    "labels_overdue",
-    "mlflow_away",
-    "no_turn",
-)
+EVERY_EVENT: tuple[Event, ...] = get_args(Event)
 WEBHOOK = "webhook"  # the channel with addresses of its own; others are in CLOSEDLOOP_ALERT_URLS
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 

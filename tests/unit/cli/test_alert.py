@@ -11,21 +11,9 @@ import pytest
 
 from closedloop.cli.app import main
 from tests.receivers import Webhook, serving
-from tests.unit.operations.alerts.conftest import SECRET, Place
+from tests.unit.operations.alerts.conftest import SECRET, Place, write_loop_toml
 
-LOOP_TOML = """
-name = "shop"
-[target]
-column = "left"
-classes = ["no", "yes"]
-[source]
-windows = "*.csv"
-[columns.spend]
-type = "numeric"
-[alerts]
-channels = ["webhook"]
-events = ["escalated"]
-"""
+LOOP_TOML = write_loop_toml("escalated")
 Run = Callable[..., tuple[int, str]]
 
 

@@ -14,21 +14,9 @@ from closedloop.storage.journal import Journal
 from flows import telling as module
 from flows.telling import telling
 from tests.receivers import Webhook, serving
-from tests.unit.operations.alerts.conftest import DECIDED, SECRET, Place
+from tests.unit.operations.alerts.conftest import DECIDED, SECRET, Place, write_loop_toml
 
-LOOP_TOML = """
-name = "shop"
-[target]
-column = "left"
-classes = ["no", "yes"]
-[source]
-windows = "*.csv"
-[columns.spend]
-type = "numeric"
-[alerts]
-channels = ["webhook"]
-events = ["promoted"]
-"""
+LOOP_TOML = write_loop_toml("promoted")
 
 
 @pytest.fixture

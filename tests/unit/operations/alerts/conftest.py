@@ -28,6 +28,23 @@ DECIDED = ("escalated", "waiting", "promoted", "rejected", "rolled_back")
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
+def write_loop_toml(event: str) -> str:
+    """A use case that tells its webhook of one event."""
+    return f"""
+name = "shop"
+[target]
+column = "left"
+classes = ["no", "yes"]
+[source]
+windows = "*.csv"
+[columns.spend]
+type = "numeric"
+[alerts]
+channels = ["webhook"]
+events = ["{event}"]
+"""
+
+
 @dataclass
 class Clock:
     """The time, which the test turns on."""
