@@ -116,6 +116,8 @@ def test_the_first_window_meets_what_init_writes(tmp_path: Path, frame: pd.DataF
     judging = split_windows((first,), written.use_case).evaluation.labels
     assert rules.min_rows <= len(judging)
     assert rules.min_rows_per_class <= np.bincount(judging).min()
+    watch = written.use_case.policy.rollback
+    assert watch.min_rows_per_class <= rules.min_rows_per_class
     assert describe_gates(loop) == "windows of this size can meet every minimum of loop.toml"
     comment = " ".join(line.removeprefix("# ") for line in written.text.splitlines())
     note = found_in(frame).note
@@ -194,8 +196,16 @@ GOLD = {"name": "gold", "column": "plan", "values": ["gold"], "protected": True}
         ({"retraining": {"min_new_labels": 500, "age_trigger": False}}, "", ""),
         (
             {"rollback": {"min_rows": 50}},
-            "min_rows = 50 in [policy.rollback], where the usual window has 20 labelled rows",
-            "write min_rows = 20 in [policy.rollback]; or make windows longer: ",
+            "min_rows = 50 in [policy.rollback], where the 2 windows of a probation together have "
+            "40 labelled rows",
+            "write min_rows = 40 in [policy.rollback]; or make windows longer: ",
+        ),
+        ({"rollback": {"min_rows": 50, "probation_windows": 3}}, "", ""),
+        (
+            {"rollback": {"min_rows_per_class": 20}},
+            "min_rows_per_class = 20 in [policy.rollback], where the 2 windows of a probation "
+            "together have 18 of the rarest class",
+            "write min_rows_per_class = 18 in [policy.rollback]; or make windows longer: ",
         ),
         ({"rollback": {"min_rows": 50, "enabled": False}}, "", ""),
         (
@@ -217,7 +227,7 @@ def test_doctor_finds_gates_that_cannot_be_met(
     policy: dict[str, Any] = {
         "promotion": {"min_rows": 3, "min_rows_per_class": 1, "min_slice_rows_per_class": 1},
         "retraining": {"min_new_labels": 20, "min_new_labels_per_class": 2},
-        "rollback": {"min_rows": 10},
+        "rollback": {"min_rows": 10, "min_rows_per_class": 1},
     }
     for table, numbers in policy.items():
         numbers |= changed.pop(table, {})

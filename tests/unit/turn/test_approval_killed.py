@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from closedloop.cli.app import main
 from closedloop.decisions.checks import Action
 from closedloop.errors import AnswerRefused
 from closedloop.storage.details import RowsFacts
@@ -94,10 +96,11 @@ def test_a_killed_answer_is_finished_by_the_next_command(
     where: str,
     answer: str,
     proceed: Callable[[TurnedLoop, Entry], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Killed between the answer and the alias, between the alias and the outcome, and before the
     decision that waited is settled: the next turn, or the same answer of anybody, ends it, and
-    registry and journal agree."""
+    registry and journal agree, and `closedloop doctor` finds nothing."""
     place, wait = asked
     child = processes.Process(
         target=answer_and_die, args=(place.folder, wait.id, answer, where), daemon=True
@@ -113,6 +116,9 @@ def test_a_killed_answer_is_finished_by_the_next_command(
     assert loop.tell_moved() == ()  # the journal knows that an answer is under way
     proceed(place, wait)
     assert_agreed(place, wait, 1 if answer == "approve" else None)
+    home = {"CLOSEDLOOP_HOME": str(place.settings.home_folder)}
+    examined = main(["doctor", "--use-case", str(place.path)], {**os.environ, **home})
+    assert examined == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("second", ["approve", "reject"])

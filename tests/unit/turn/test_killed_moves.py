@@ -124,20 +124,16 @@ def _turn(turned: TurnedLoop, window: str) -> None:
 
 
 def check_agreement(turned: TurnedLoop, window: str) -> None:
-    """The next turn, then what `doctor` looks at, and what a service would follow."""
-    from closedloop.cli.examine.agreement import (
-        describe_aliases,
-        describe_journal,
-        describe_production,
-    )
+    """The next turn, then `closedloop doctor`, and what a service would follow."""
+    from closedloop.cli.app import main
     from closedloop.registry.live import ProductionReader
     from closedloop.turn.known_production import KnownProduction
     from closedloop.turn.live_at import live_at
 
     _turn(turned, window)
     loop = turned.open()
-    for look in (describe_journal, describe_aliases, describe_production):
-        look(loop)
+    home = {"CLOSEDLOOP_HOME": str(turned.settings.home_folder)}
+    assert main(["doctor", "--use-case", str(turned.path)], {**os.environ, **home}) == 0
     settings, live = loop.settings, loop.registry.production()
     reader = ProductionReader(
         "shop",

@@ -151,6 +151,7 @@ def write_policy(found: Minimums) -> str:
             "has too few rows of the rarest class\n\n"
         )
     small = f"min_rows = {max(10, found.rows // 2)}\n" if found.rows < _SMALL_WINDOW else ""
+    signals = small.replace("min_rows", "min_signal_rows")
     return f"""{training}# Policy: the numbers that decide. These fit windows of about \
 {found.rows} labelled rows;
 # everything left out has its default, see docs/loop-toml.md.
@@ -166,6 +167,8 @@ min_slice_rows_per_class = {min(10, found.of_each_class)}
 
 [policy.rollback]
 min_rows = {found.judged}
+min_rows_per_class = {min(20, found.of_each_class)}
+{signals}
 
 # A slice is a part of the rows that is compared separately. A candidate that harms a protected
 # slice is rejected.

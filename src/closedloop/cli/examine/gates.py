@@ -124,8 +124,13 @@ def _of_later_windows(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Un
             ("min_new_labels_per_class", rules.min_new_labels_per_class, age * rarest),
         )
     if policy.rollback.enabled:
-        rollback = ("min_rows", policy.rollback.min_rows, rows)
-        unmet += _compare("the usual window has", "policy.rollback", rollback)
+        watched = policy.rollback.probation_windows
+        unmet += _compare(
+            f"the {watched} windows of a probation together have",
+            "policy.rollback",
+            ("min_rows", policy.rollback.min_rows, watched * rows),
+            ("min_rows_per_class", policy.rollback.min_rows_per_class, watched * rarest),
+        )
     return unmet + _of_slices(loop, windows)
 
 
