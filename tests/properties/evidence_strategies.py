@@ -22,6 +22,7 @@ from closedloop.decisions.evidence import (
     Violation,
     Window,
 )
+from closedloop.decisions.gain_evidence import Gain
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy
 from closedloop.decisions.rollback_evidence import RollbackEvidence
 from closedloop.decisions.rollback_policy import RollbackPolicy
@@ -137,6 +138,18 @@ loop_states = st.builds(
     drift_marks=st.lists(st.booleans(), max_size=4).map(tuple),
     loss_marks=st.lists(st.booleans(), max_size=4).map(tuple),
     drifting_since=st.none() | st.integers(0, 10),
+    missed=st.lists(
+        st.tuples(st.sampled_from(["month_008", "month_009"]), st.floats(0, 0.02)),
+        max_size=2,
+        unique_by=lambda counted: counted[0],
+    ).map(tuple),
+)
+gains = st.builds(
+    Gain,
+    on=st.sampled_from(["month_009", "month_010"]),
+    value=st.floats(-0.1, 0.1),
+    error=st.floats(0, 0.05),
+    rows=st.sampled_from([0, 40, 2000]),
 )
 labels = st.tuples(
     st.tuples(st.just("stays"), st.integers(0, 2000)),
@@ -159,6 +172,7 @@ def retraining_evidence(broken: bool = False) -> st.SearchStrategy[RetrainingEvi
         new_labels=st.just(()) | labels,
         requested=st.booleans(),
         production_error=st.none() | st.just("file is gone"),
+        gain=st.none() | gains,
     )
 
 
@@ -189,6 +203,9 @@ promotion_policies = st.builds(
 def retraining_policies(draw: st.DrawFn) -> RetrainingPolicy:
     memory, budget_windows = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     return RetrainingPolicy(
+        gain_trigger=draw(st.booleans()),
+        cost=draw(st.floats(0, 0.05)),
+        doubt=draw(st.floats(0, 2)),
         drift_trigger=draw(st.booleans()),
         max_drift_share=draw(shares),
         once_an_episode=draw(st.booleans()),

@@ -24,6 +24,7 @@ from closedloop.decisions.evidence import (
     Violation,
     Window,
 )
+from closedloop.decisions.gain_evidence import Gain
 from closedloop.decisions.label_evidence import QuarantineEvidence, WitnessEvidence
 from closedloop.decisions.policy import Policy, PromotionPolicy, RetrainingPolicy
 from closedloop.decisions.repeated_rows import RepeatedRows
@@ -115,8 +116,14 @@ def retraining(state: dict[str, Any] | None = None, **changes: Any) -> Retrainin
         drift=QUIET,
         realised_auc=auc(0.80),
         new_labels=labels(1800, 200),
+        gain=gain(0.0, 0.0, rows=0),
     )
     return replace(usual, **changes)
+
+
+def gain(value: float, error: float = 0.001, *, rows: int = 2000) -> Gain:
+    """What newer labels would have gained on the newest labelled window; nothing was asked without rows."""
+    return Gain("month_010", value, error, rows)
 
 
 def scores(

@@ -24,6 +24,7 @@ from tests.spec.examples import (
     delta,
     drifted,
     first_model,
+    gain,
     promotion,
     quarantine,
     repeated,
@@ -54,6 +55,8 @@ TABLE = [
     (Action.KEEP, decide_retraining(retraining(drift=DRIFTING, new_labels=()), USUAL),
      "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but enough new labels: wanted 500 labelled rows newer than production, "
      "got 0; enough new labels of each class: wanted 30 of each, got 0 of the rarest"),
+    (Action.RETRAIN, decide_retraining(retraining({"missed": (("month_009", 0.004),)}, gain=gain(0.0042, 0.001)), USUAL),
+     "newer labels would have gained 0.0077 AUC since the last training, which costs 0.005"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING), USUAL),
      "drift_share 0.50 is over its limit 0.30 (column_0, column_1)"),
     (Action.RETRAIN, decide_retraining(retraining(drift=DRIFTING, realised_auc=auc(0.7)), USUAL),

@@ -6,6 +6,7 @@ import pytest
 
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.gain import MISSED
 from closedloop.decisions.retraining import decide_retraining
 from tests.spec.examples import (
     BROKEN,
@@ -14,6 +15,7 @@ from tests.spec.examples import (
     Row,
     auc,
     drifted,
+    gain,
     labels,
     repeated,
     retraining,
@@ -60,6 +62,23 @@ TABLE = [
     Row("production cannot be loaded",                 retraining(production_error="file is gone", realised_auc=None),
                                                                                                       RETRAIN,  ("production cannot be scored holds", f"{LOSS} unknown")),
     Row("two triggers at once",                        retraining(drift=DRIFTING, realised_auc=auc(0.7)), RETRAIN, (f"{DRIFT} holds", f"{LOSS} holds")),
+    # -- what newer labels would have gained; a training costs 0.005, half a standard error is taken off
+    Row("one window would have paid for a training",   retraining(gain=gain(0.006)),                  RETRAIN,  (f"{MISSED} holds",)),
+    Row("it would have gained less than it costs",     retraining(gain=gain(0.004)),                  KEEP,     (f"{MISSED} fails",)),
+    Row("several windows together would have paid",    retraining({"missed": (("month_008", 0.001), ("month_009", 0.002))}, gain=gain(0.003)),
+                                                                                                      RETRAIN,  (f"{MISSED} holds",)),
+    Row("the same window, seen again, counts once",    retraining({"missed": (("month_010", 0.004),)}, gain=gain(0.004)), KEEP, (f"{MISSED} fails",)),
+    Row("a loss of one window takes nothing away",     retraining({"missed": (("month_009", 0.006),)}, gain=gain(-0.02)), RETRAIN, (f"{MISSED} holds",)),
+    Row("a gain that may be chance counts for less",   retraining(gain=gain(0.006, 0.004)),           KEEP,     (f"{MISSED} fails",)),
+    Row("a gain on too few rows",                      retraining(gain=gain(0.2, rows=40)),           KEEP,     (f"{MISSED} unknown",)),
+    Row("a gain, but its trigger is off",              retraining(gain=gain(0.2)),                    KEEP,     (f"{OLD} fails",), with_retraining(gain_trigger=False)),
+    Row("a training is free, and nothing was gained",  retraining(gain=gain(0.0)),                    KEEP,     (f"{MISSED} fails",), with_retraining(cost=0)),
+    Row("drift, but nothing would have been gained",   retraining(drift=DRIFTING, gain=gain(0.0)),    KEEP,     (f"{DRIFT} holds", f"{MISSED} fails")),
+    Row("a hard season: no model would do better",     retraining(realised_auc=auc(0.7), gain=gain(0.0)), KEEP, (f"{LOSS} holds", f"{MISSED} fails")),
+    Row("drift, and the gain is unknown",              retraining(drift=DRIFTING, gain=None),         RETRAIN,  (f"{DRIFT} holds", f"{MISSED} unknown")),
+    Row("old, and nothing would have been gained",     retraining({"trained_through": 5, "trained_at": (5,)}, gain=gain(0.0)),
+                                                                                                      RETRAIN,  (f"{OLD} holds", f"{MISSED} fails")),
+    Row("it would have paid, within the cooldown",     retraining({"trained_at": (9,)}, gain=gain(0.1)), KEEP,  (f"{MISSED} holds", f"{COOLDOWN} fails")),
     # -- a trigger that is switched off asks for nothing
     Row("drift, but its trigger is off",               retraining(drift=DRIFTING),                    KEEP,     (f"{LOSS} fails",), with_retraining(drift_trigger=False)),
     Row("a loss, but its trigger is off",              retraining(realised_auc=auc(0.7)),             KEEP,     (f"{DRIFT} fails",), with_retraining(auc_loss_trigger=False)),

@@ -18,7 +18,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,9 +27,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.backtest.frame_digest import digest_frame
+from closedloop.backtest.digests import digest_code, digest_frame, library_versions
 from closedloop.bundle.frames import unpack_frame
-from closedloop.bundle.installed import ANSWERING, describe_packages
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport
 from closedloop.errors import StoreError
@@ -116,9 +115,24 @@ class CachedCompute(Compute):
     ) -> CachedPipeline:
         """A pipeline with cached answers; fitted now, unless an earlier run has fitted it."""
         key = self._fit_key(recipe, windows, use_case)
+        fit = partial(super().fit, recipe, windows, use_case)
+        return self._pipeline(key, fit, use_case)
 
+    def fit_small(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], rows: int, use_case: UseCase
+    ) -> CachedPipeline:
+        """As `fit`."""
+        key = _key(
+            "few", rows, self._fit_key(recipe, windows, use_case), digest_code("training/samples")
+        )
+        fit = partial(super().fit_small, recipe, windows, rows, use_case)
+        return self._pipeline(key, fit, use_case)
+
+    def _pipeline(
+        self, key: str, make: Callable[[], PipelineScorer], use_case: UseCase
+    ) -> CachedPipeline:
         def fit() -> Any:
-            fitted = super(CachedCompute, self).fit(recipe, windows, use_case)
+            fitted = make()
             with self._lock:
                 self.fits += 1
             self._on_disk(key, lambda: "fitted")
@@ -138,7 +152,7 @@ class CachedCompute(Compute):
             for window in windows
         ]
         weighting: list[Any] = []
-        if parse_recipe(recipe)[1] == "recent":
+        if parse_recipe(recipe)[1] != "all":
             newest = max(window.index for window in windows)
             weighting = [
                 use_case.training.half_life_windows,
@@ -154,8 +168,8 @@ class CachedCompute(Compute):
             use_case.categorical,
             use_case.target.classes,
             use_case.training.seed,
-            _library_versions(),
-            _code(
+            library_versions(),
+            digest_code(
                 "training/recipes",
                 "training/learners",
                 "training/own_estimator",
@@ -192,8 +206,8 @@ class CachedCompute(Compute):
             self._digest(reference),
             digest_frame(current),
             described,
-            _library_versions(),
-            _code(
+            library_versions(),
+            digest_code(
                 "metrics/drift",
                 "metrics/drift_comparisons",
                 "metrics/drift_limits",
@@ -277,17 +291,3 @@ def _compute(key: str, compute: Callable[[], T]) -> T:
 
 def _key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _library_versions() -> tuple[str, ...]:
-    return tuple(describe_packages(("pandas", "scipy", "evidently", *ANSWERING)))
-
-
-@cache
-def _code(*modules: str) -> str:
-    """Digest of the modules that compute a result: a changed line makes a new result."""
-    folder = Path(__file__).parents[1]
-    return hashlib.sha256(
-        b"\0".join(folder.joinpath(f"{name}.py").read_bytes() for name in modules)
-    ).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closedloop.decisions.deciding_measure import Measured
+from closedloop.decisions.gain_evidence import Gain
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.shadow import ShadowReplay
 from closedloop.decisions.single_column import ColumnAuc
@@ -205,7 +206,8 @@ class LoopState:
     without the current window, whether drift_share (the AUC loss) was over its limit; a broken
     window leaves no mark. `drifting_since` is the first window of the run of drift marks that were
     over, up to the newest; None when the newest was not. `waiting` is the decision on a candidate
-    that waits for a person.
+    that waits for a person. `missed` are the gains that count against production since the last
+    training: the window that each was measured on, and what counts of it (`decisions.gain`).
     """
 
     production: int | None = None
@@ -220,6 +222,7 @@ class LoopState:
     expected_auc_error: float | None = None
     expected: Measured | None = None
     waiting: int | None = None
+    missed: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,7 @@ class RetrainingEvidence:
     that was judged, if it is kept out of training and nobody decided on it yet, and
     `quarantined_because` says why; empty otherwise. `new_columns` are columns of the window that
     nobody has named. `realised` is `realised_auc` in the measure that decides; None if that is AUC.
+    `gain` is None where production knows all labels that a candidate would learn from.
     """
 
     window: Window
@@ -247,6 +251,7 @@ class RetrainingEvidence:
     quarantined_because: str = ""
     new_columns: tuple[str, ...] = ()
     realised: Estimate | None = None
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,22 @@ class DriftPolicy:
 
 @dataclass(frozen=True)
 class RetrainingPolicy:
-    """When to train: three triggers, each with a switch, and the guards that limit their cost.
+    """When to train: four triggers, each with a switch, and the guards that limit their cost.
 
-    A trigger fires when its limit was passed in `needed_windows` of the last `memory_windows`
-    windows, the current one included. With `once_an_episode`, drift that goes on after a retraining
-    that promoted nothing does not start another retraining by itself.
+    What newer labels would have gained decides where it was measured; drift and a loss of AUC
+    trigger where it was not. These two fire when their limit was passed in `needed_windows` of the
+    last `memory_windows` windows, the current one included. With `once_an_episode`, drift that goes
+    on after a retraining that promoted nothing does not start another retraining by itself.
     """
 
+    gain_trigger: bool = field(default=True, metadata=ADDED_LATER)
+    """Whether what newer labels would have gained can start a retraining."""
+    cost: float = field(default=0.005, metadata=ADDED_LATER)
+    """What a training costs: so much AUC, or other `measure`, missed in one window."""
+    doubt: float = field(default=0.5, metadata=ADDED_LATER)
+    """Standard errors that are taken off a window's gain before it counts."""
+    trial_rows: int = field(default=5000, metadata=ADDED_LATER)
+    """Rows at most that each of the two small models is fitted on that the gain is measured by."""
     drift_trigger: bool = True
     """Whether drift can start a retraining."""
     max_drift_share: float = 0.3
@@ -87,6 +96,9 @@ class RetrainingPolicy:
     """Rows a window needs for its drift, and labelled ones for its loss, to start a retraining."""
 
     def __post_init__(self) -> None:
+        _between("cost", self.cost, 0, 1e9)
+        _between("doubt", self.doubt, 0, 10)
+        _between("trial_rows", self.trial_rows, 100, 1_000_000)
         _between("max_drift_share", self.max_drift_share, 0, 1)
         _between("max_auc_loss", self.max_auc_loss, 0, 1e9)
         _between("max_age_windows", self.max_age_windows, 1, 10_000)

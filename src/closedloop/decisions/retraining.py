@@ -1,4 +1,4 @@
-"""When to retrain: drift, lost AUC or age asks; cooldown, budget and enough new labels allow it."""
+"""When to retrain: gain, drift, loss or age asks; cooldown, budget and new labels allow it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from closedloop.decisions.checks import (
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
+from closedloop.decisions.gain import add_up, gain_check
 from closedloop.decisions.notes import note_new_columns
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.retraining_guards import cost_checks, label_checks, windows_ago
@@ -153,6 +154,8 @@ def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]
                 summary=f"production cannot be scored: {evidence.production_error}",
             )
         )
+    if production is not None and rules.gain_trigger:
+        checks.append(gain_check(evidence, policy))
     if production is not None and rules.drift_trigger:
         checks.append(_drift_check(evidence, policy))
     if production is not None and rules.auc_loss_trigger:
@@ -160,6 +163,14 @@ def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]
     if production is not None and rules.age_trigger:
         checks.append(_age_check(evidence, policy))
     return checks
+
+
+def _unless_gain(evidence: RetrainingEvidence, policy: Policy) -> Role:
+    """Where it is known what a training would bring, drift and a loss only inform.
+
+    They are there in every window of a stream that drifts, and in every hard season.
+    """
+    return Role.TRIGGER if add_up(evidence, policy) is None else Role.NOTE
 
 
 def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
@@ -171,7 +182,7 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     return make_check(
         DRIFT_OVER,
         over,
-        Role.TRIGGER,
+        _unless_gain(evidence, policy),
         f"over {limit}",
         "not measured"
         if share is None
@@ -188,7 +199,7 @@ def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     return make_check(
         f"{fell} by more than its limit",
         over,
-        Role.TRIGGER,
+        _unless_gain(evidence, policy),
         f"a significant loss over {limit}",
         tell_loss(evidence, policy),
         numbers=_loss_numbers(evidence, policy),

@@ -56,6 +56,19 @@ class RealisedFacts:
 
 
 @dataclass(frozen=True)
+class GainFacts:
+    """What newer labels would have gained on the window `gain_on`, and what counts of it.
+
+    `gain_error` is its standard error.
+    """
+
+    gain_on: str | None = None
+    gain: float | None = None
+    gain_error: float | None = None
+    gain_counted: float | None = None
+
+
+@dataclass(frozen=True)
 class EstimateFacts:
     """Production's AUC on a window without labels, with its interval; None where unknown."""
 
@@ -134,6 +147,7 @@ class TurnDetails:
     bundle: str | None = None
     by: str | None = None
     why: str | None = None
+    gain: GainFacts | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -205,6 +219,7 @@ _GROUPS: dict[str, type] = {
     "drift": DriftFacts,
     "realised": RealisedFacts,
     "estimate": EstimateFacts,
+    "gain": GainFacts,
     "run": RunFacts,
     "comparison": ComparisonFacts,
     "erased": ErasedFacts,

@@ -23,6 +23,10 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import Recipe, find_recipe
 from closedloop.windows.order import held_out
 
+# In windows. A window before the newest counts a quarter, one three before it 1/64: enough that a
+# class which is rare has rows, too few to teach what was true before a change.
+_HALF_LIFE_OF_NEWEST, _OLDEST = 0.5, 3
+
 
 @dataclass(frozen=True)
 class LabelledWindow:
@@ -97,22 +101,23 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
 def fit_recipe(
     recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
 ) -> PipelineScorer:
-    """Fit a recipe (`recipe/history`) on the windows; `recent` weighs older windows less.
+    """Fit a recipe (`recipe/history`) on the windows; `recent` and `newest` weigh older ones less.
 
     Raises ModelError for a recipe that the use case does not know, and as `fit`.
     """
     name, history = parse_recipe(recipe)
+    windows, newest = learnt_windows(recipe, windows), max(window.index for window in windows)
     frame = pd.concat([window.frame for window in windows], ignore_index=True)
     labels = np.concatenate([window.labels for window in windows])
     weights = None
-    if history == "recent":
+    if history != "all":
         # Only differences in age count, because weights are relative: a twin equals what a refit a
         # window earlier would have been.
-        newest = max(window.index for window in windows)
         ages = np.concatenate(
             [np.full(len(window.labels), newest - window.index, dtype=float) for window in windows]
         )
-        weights = recency_weights(ages, use_case.training.half_life_windows)
+        recent = use_case.training.half_life_windows
+        weights = recency_weights(ages, recent if history == "recent" else _HALF_LIFE_OF_NEWEST)
     pipeline = fit(
         _resolve(name, use_case),
         frame,
@@ -124,6 +129,14 @@ def fit_recipe(
         classes=use_case.target.classes,
     )
     return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
+
+
+def learnt_windows(recipe: str, windows: tuple[LabelledWindow, ...]) -> tuple[LabelledWindow, ...]:
+    """Those of the windows whose rows count in a recipe on this history."""
+    if parse_recipe(recipe)[1] != "newest":
+        return windows
+    newest = max(window.index for window in windows)
+    return tuple(window for window in windows if newest - window.index <= _OLDEST)
 
 
 def _resolve(name: str, use_case: UseCase) -> Recipe | str:
@@ -182,7 +195,7 @@ def compare_twins(
         learner, history = parse_recipe(recipe)
         if (
             len(split.history) == 1
-            and history == "recent"
+            and history != "all"
             and recipe_name(learner, "all") in predictions
         ):
             # One window has one age: weighing it changes nothing.

@@ -22,7 +22,7 @@ from closedloop.training.learners import FEW_ROWS, make_learner
 from closedloop.training.own_estimator import build_estimator, check_answers, fitting_arguments
 from closedloop.use_case.recipe import Recipe
 
-HistoryKind = Literal["all", "recent"]
+HistoryKind = Literal["all", "recent", "newest"]
 
 
 def recipe_name(recipe: str, history: HistoryKind) -> str:

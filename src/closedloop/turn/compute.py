@@ -11,7 +11,8 @@ import pandas as pd
 
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
-from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows
+from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows, learnt_windows
+from closedloop.training.samples import sample_windows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, check_contract
 from closedloop.windows.prepare import digest, prepare
@@ -92,6 +93,14 @@ class Compute:
     ) -> PipelineScorer:
         """As `fit_recipe`."""
         return fit_recipe(recipe, windows, use_case)
+
+    def fit_small(
+        self, recipe: str, windows: tuple[LabelledWindow, ...], rows: int, use_case: UseCase
+    ) -> PipelineScorer:
+        """As `fit_recipe`, on about `rows` rows of the windows (`training.samples`)."""
+        learnt = learnt_windows(recipe, windows)
+        sample = sample_windows(learnt, rows, use_case.training.seed)
+        return fit_recipe(recipe, sample, use_case)
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any

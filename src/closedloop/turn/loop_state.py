@@ -64,4 +64,27 @@ def read_state(
         loss_marks=tuple(facts.loss_over for _, facts in measured if facts.loss_over is not None),
         drifting_since=episode[-1][0] if episode else None,
         waiting=waits[-1].id if waits else None,
+        missed=_find_missed(entries, live, turns),
     )
+
+
+def _find_missed(
+    entries: tuple[Entry, ...], live: VersionFacts | None, turns: dict[int, Entry]
+) -> tuple[tuple[str, float], ...]:
+    """What turns with this production found since the last training, once a judged window."""
+    trained = max(
+        (
+            entry.id
+            for entry in entries
+            if entry.decision.kind is Kind.RETRAINING and entry.decision.action is Action.RETRAIN
+        ),
+        default=0,
+    )
+    found: dict[str, float] = {}
+    for index in sorted(turns):
+        entry, gain = turns[index], turns[index].turn.gain
+        if live is None or entry.id <= trained or entry.turn.production != live.version:
+            continue
+        if gain is not None and gain.gain_on is not None and gain.gain_counted is not None:
+            found[gain.gain_on] = gain.gain_counted
+    return tuple(found.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.answers_seen import look_at_answers
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
+from closedloop.turn.missed_gain import describe_gain, measure_gain
 from closedloop.turn.new_columns import find_new_columns
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
@@ -94,6 +95,11 @@ def observe_window(history: History[Parts]) -> Observation:
         new_columns=new_columns,
         realised=realised.measured,
     )
+    heard = hear_witness(history, realised)
+    # Labels that are suspect, or were until now, say nothing of what others would have gained.
+    if suspect is None and all(decision.action is not Action.RELEASE for decision in heard):
+        lost = loss_over_limit(evidence, policy) is True
+        evidence = replace(evidence, gain=measure_gain(history, realised.judged, lost=lost))
     details = TurnDetails(
         window=describe_window(window, history.moved),
         drift=DriftFacts(
@@ -104,13 +110,14 @@ def observe_window(history: History[Parts]) -> Observation:
         ),
         realised=realised.facts,
         estimate=_estimate(history, realised),
+        gain=describe_gain(history, evidence.gain),
     )
     return Observation(
         evidence,
         details,
         watch_promotion(history, state, answers),
         realised.quarantine,
-        hear_witness(history, realised),
+        heard,
         report,
     )
 

@@ -112,14 +112,17 @@ class Slice:
 class Training:
     """Which candidates are fitted: every recipe on every history.
 
-    In the history `recent`, a row that is `half_life_windows` old counts half. When there is only
-    one window, `holdout_share` of it is held out to evaluate the first model.
+    In the history `recent`, a row that is `half_life_windows` old counts half. In `newest` a row
+    counts a quarter after one window and nothing after three: after an abrupt change older rows
+    teach what is no longer true. When there is only one window, `holdout_share` of it is held out
+    to evaluate the first model.
     """
 
     recipes: tuple[str, ...] = ("logistic", "lightgbm")
     """Recipes to fit: learners by name, or tables of `[recipes]`."""
-    histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
-    """Histories to fit each recipe on: all rows alike, or recent rows weighted more."""
+    histories: tuple[Literal["all", "recent", "newest"], ...] = ("all", "recent", "newest")
+    """Histories to fit each recipe on: all rows alike, recent rows weighted more, or hardly any but
+    the newest."""
     half_life_windows: float = 3.0
     """Age in windows at which a row of `recent` counts half."""
     holdout_share: float = 0.25

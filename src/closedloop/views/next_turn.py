@@ -96,6 +96,7 @@ def tell_next(state: LoopState, index: int, policy: Policy) -> tuple[str, ...]:
         first = "There is no model in production: it trains the first one"
         return (f"{first} as soon as {rules.min_new_labels:,} rows have a label.",)
     reasons = [
+        f"newer labels would have gained {rules.cost:g} or more" * rules.gain_trigger,
         f"more than {rules.max_drift_share:.0%} of the columns drifted" * rules.drift_trigger,
         f"AUC fell clearly, by more than {rules.max_auc_loss:g}" * rules.auc_loss_trigger,
         _tell_age(state, index, policy) * rules.age_trigger,

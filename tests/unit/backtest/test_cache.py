@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from closedloop.backtest.cache import CachedCompute
-from closedloop.backtest.frame_digest import digest_frame
+from closedloop.backtest.digests import digest_frame
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow, labelled_rows

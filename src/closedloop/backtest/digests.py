@@ -1,12 +1,16 @@
-"""What tells the rows of a replay from others: a digest of every cell."""
+"""What a result of a replay is known by: its rows, the code and the packages."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from closedloop.bundle.installed import ANSWERING, describe_packages
 
 
 def digest_frame(frame: pd.DataFrame) -> str:
@@ -24,3 +28,18 @@ def digest_frame(frame: pd.DataFrame) -> str:
                 + codes.astype("<i8").tobytes()
             )
     return content.hexdigest()
+
+
+@cache
+def library_versions() -> tuple[str, ...]:
+    """The versions of all packages that a result may depend on."""
+    return tuple(describe_packages(("pandas", "scipy", "evidently", *ANSWERING)))
+
+
+@cache
+def digest_code(*modules: str) -> str:
+    """Digest of the modules that compute a result: a changed line makes a new result."""
+    folder = Path(__file__).parents[1]
+    return hashlib.sha256(
+        b"\0".join(folder.joinpath(f"{name}.py").read_bytes() for name in modules)
+    ).hexdigest()
