@@ -108,6 +108,7 @@ STRICTER = {
     "min_delta": lambda value, by: min(1.0, value + by),
     "max_loss": lambda value, by: value * (1 - by),
     "min_recent_gain": lambda value, by: value,  # chooses among candidates, before the gates
+    "min_newest_gain": lambda value, by: value,  # the same
     "min_rows": lambda value, by: value + round(1000 * by),
     "min_rows_per_class": lambda value, by: value + round(100 * by),
     "min_val_auc": lambda value, by: min(1.0, value + by),

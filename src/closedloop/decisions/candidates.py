@@ -26,12 +26,15 @@ def choose_candidate(comparisons: tuple[Comparison, ...], policy: Policy) -> Com
 
     Failing that production's recipe, failing that the best.
 
-    All comparisons are on the same rows; a candidate on `recent` or `newest` history counts
-    for `min_recent_gain` less. None when nothing was compared.
+    All comparisons are on the same rows; a candidate on `recent` history counts for
+    `min_recent_gain` less, one on `newest` for `min_newest_gain`. None when nothing was compared.
     """
 
+    rules = policy.promotion
+    needed = {"recent": rules.min_recent_gain, "newest": rules.min_newest_gain}
+
     def rank(comparison: Comparison) -> tuple[float, str]:
-        handicap = policy.promotion.min_recent_gain if comparison.history != "all" else 0.0
+        handicap = needed.get(comparison.history, 0.0)
         scores = comparison.candidate
         reached = read_measured(
             policy.promotion.measure, scores.val_auc, scores.val_auc_error, scores.measured

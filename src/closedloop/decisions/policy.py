@@ -117,9 +117,9 @@ class PromotionPolicy:
     """What a candidate must prove.
 
     A refit of production's recipe must not be significantly worse by more than `max_loss`; another
-    recipe must be significantly better by more than `min_delta`. A recipe on recency-weighted
-    history must beat the same learner on all history by more than `min_recent_gain`: between equals
-    the choice is chance, and it has learned from less.
+    recipe must be significantly better by more than `min_delta`. A recipe on `recent` history must
+    beat the same learner on all history by more than `min_recent_gain`, on `newest` history by more
+    than `min_newest_gain`: between equals the choice is chance, and it has learned from less.
     """
 
     confidence: float = 0.95
@@ -130,6 +130,9 @@ class PromotionPolicy:
     """The same learner must not be significantly worse by more than this."""
     min_recent_gain: float = 0.002
     """What weighting recent rows must gain over all rows alike, in the measure, to be chosen."""
+    min_newest_gain: float = field(default=0.05, metadata=ADDED_LATER)
+    """The same for learning from hardly any but the newest rows; less than an abrupt change shows
+    is a season's luck."""
     min_rows: int = 500
     """Labelled rows that the evaluation window needs."""
     min_rows_per_class: int = 30
@@ -178,6 +181,7 @@ class PromotionPolicy:
         _between("min_delta", self.min_delta, 0, 1e9)
         _between("max_loss", self.max_loss, 0, 1e9)
         _between("min_recent_gain", self.min_recent_gain, 0, 1e9)
+        _between("min_newest_gain", self.min_newest_gain, 0, 1e9)
         _between("min_rows", self.min_rows, 1, 1e9)
         _between("min_rows_per_class", self.min_rows_per_class, 1, 1e9)
         _between("min_val_auc", self.min_val_auc, 0, 1)

@@ -42,14 +42,18 @@ def measure_gain(
     a model of all history needs many windows to show that there is something to learn. Not always,
     because in a season the newest window is a poor guide to the next one.
 
-    Without rows where there are none. None where a window that production learnt from is gone, or
-    where a small model cannot be fitted, for example because a class has no row.
+    Without rows where there are none. None where a window that production learnt from is gone,
+    where one that was released from quarantine shows a change that no model knows yet, or where a
+    small model cannot be fitted, for example because a class has no row.
     """
     rules, live, bundle = history.loop.use_case.policy, history.production, history.bundle
     if not rules.retraining.gain_trigger or judged is None or live is None or bundle is None:
         return None
     known = [name for name in trained_windows(history) if name != judged.name]
     if not known or not set(known) <= set(history.names):
+        return None
+    released = {name for name, standing in history.standings.items() if not standing.out}
+    if released & set(history.due) - set(trained_windows(history)):
         return None
     fresh = _could_learn(history, judged)
     if not set(fresh) - set(known):

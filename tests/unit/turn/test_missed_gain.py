@@ -38,7 +38,7 @@ def _live(past: Past, **changes: object) -> tuple[Round, ...]:
     return replay(past, Brain("loop", policy), fit_first(past))
 
 
-def _measure(past: Past, window: str) -> Gain | None:
+def _measure(past: Past, window: str, *, lost: bool = False) -> Gain | None:
     """The gain on the newest due window, with the first model in production."""
     engine, registry = open_engine("sqlite://"), MemoryRegistry("shop")
     first = fit_first(past)
@@ -48,7 +48,7 @@ def _measure(past: Past, window: str) -> Gain | None:
             past.use_case, past.as_of(window), Journal(engine), registry, past.compute
         )
         history = History(parts, window)
-        return measure_gain(history, history.read(history.due[-1]).labelled)
+        return measure_gain(history, history.read(history.due[-1]).labelled, lost=lost)
     finally:
         engine.dispose()
 
@@ -83,8 +83,11 @@ def test_nothing_is_asked_where_production_knows_all_labels(tmp_path: Path) -> N
 
 def test_the_gain_has_the_sign_of_the_truth(tmp_path: Path) -> None:
     """On a window of the new relation the newer labels gain, with an error far smaller than it."""
-    found = _measure(make_past(tmp_path, TURNS), "w7")
+    found = _measure(make_past(tmp_path, TURNS), "w7", lost=True)
+    usual = _measure(make_past(tmp_path, TURNS), "w7")
     assert found is not None
+    assert usual is not None
+    assert usual.value < found.value, "all history needs more windows to turn round"
     assert found.on == "w6"
     assert found.rows == 300
     assert found.value > 3 * found.error > 0
