@@ -21,9 +21,11 @@ from rich.console import Console
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.faults import FAULTS, applicable
 from closedloop.backtest.figures import Round
-from closedloop.backtest.policies import Brain, first_recipe
+from closedloop.backtest.policies import DEFAULT, Brain
 from closedloop.backtest.replay import Past, Stream, fit_first, replay
+from closedloop.backtest.rivals import RIVALS
 from closedloop.backtest.run import Backtest, run_backtest
+from closedloop.backtest.unchecked import first_recipe
 from closedloop.bundle.frames import score_frame
 from closedloop.cli.draft.write_use_case import Asked, write_use_case
 from closedloop.metrics.auc import measure_auc
@@ -31,6 +33,7 @@ from closedloop.settings import Settings
 from closedloop.training.candidates import LabelledWindow
 from closedloop.windows.open_source import open_source
 from tests.bench.replay_totals import (
+    add_over_schedule,
     describe_controls,
     describe_faults,
     describe_shuffled,
@@ -46,6 +49,8 @@ CONTROLS = ("control_elec2_shuffled", "control_bike_shuffled", "control_telco_co
 LEARNERS = ("lightgbm", "logistic")
 LABEL_DELAY, FIRST_WINDOWS = 1, 3
 SHUFFLED = ("elec2", "bike", "telco_cohort")
+# The schedules that `over schedule` is measured against are all among them.
+POLICIES = (*DEFAULT, "every-3", "every-8")
 
 
 def add_streams_option(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +77,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="also inject every fault into three windows of each drifting stream",
     )
     parser.add_argument(
+        "--rivals",
+        action="store_true",
+        help=f"also replay the policies of others: {', '.join(RIVALS)}",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         default=0,
@@ -87,14 +97,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def replay_stream(
-    table: Path, learner: str, cache: Path, faults: Sequence[str] = ()
+    table: Path, learner: str, cache: Path, policies: Sequence[str], faults: Sequence[str] = ()
 ) -> tuple[Past, Backtest]:
-    """All default policies on one table, described as `closedloop init` describes it, with one
-    learner."""
+    """Some policies on one table, described as `closedloop init` describes it, with one learner."""
     past = make_past(table, learner, cache)
-    return past, run_backtest(
-        past, faults=[fault for fault in faults if fault in applicable(past.use_case)]
-    )
+    tried = [fault for fault in faults if fault in applicable(past.use_case)]
+    return past, run_backtest(past, policies, faults=tried)
 
 
 def make_past(table: Path, learner: str, cache: Path | None) -> Past:
@@ -186,6 +194,7 @@ def replay_all(
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], list[Backtest], list[float]]:
     """Figures by stream and learner, the backtests with faults, the changes on the controls."""
     cache = Settings().home_folder / "bench" / "loop_cache"
+    policies = (*POLICIES, *(RIVALS if options.rivals else ()))
     streams: dict[str, dict[str, dict[str, Any]]] = {}
     faulty: list[Backtest] = []
     changes: list[float] = []
@@ -193,11 +202,12 @@ def replay_all(
         began = time.perf_counter()
         with console.status(f"{name}, {learner} ..."):
             tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
-            past, found = replay_stream(options.streams / f"{name}.parquet", learner, cache, tried)
+            table = options.streams / f"{name}.parquet"
+            past, found = replay_stream(table, learner, cache, policies, tried)
         faulty += [found] if found.faults else []
         if name in CONTROLS:
             changes += true_changes(past, found.rounds["loop"])
-        figures = {each.policy: asdict(each) for each in found.figures}
+        figures = add_over_schedule({each.policy: asdict(each) for each in found.figures})
         streams.setdefault(name, {})[learner] = figures
         show(console, f"{name}, {learner}: {time.perf_counter() - began:.0f} s", figures)
     return streams, faulty, changes
@@ -226,7 +236,7 @@ def main(arguments: Sequence[str]) -> int:
     """Replay the streams, show the totals, write them. Without streams nothing is written."""
     options, console, began = parse(arguments), Console(), time.perf_counter()
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=140)
     names = find_streams(options, console)
     if not names:
         console.print(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +25,11 @@ HEADINGS = (
     "harmful",
     "missed",
     "rejected",
+    "over schedule",
+    "at worst",
 )
+# Policies that train by the calendar.
+SCHEDULES = ("static", "every-8", "every-4", "every-3", "every-2", "always")
 _SUMMED = (
     "rounds",
     "trainings",
@@ -35,8 +41,43 @@ _SUMMED = (
 )
 
 
+def measure_over_schedule(
+    share: float, trainings: int, schedule: Sequence[tuple[int, float]]
+) -> float:
+    """What a policy's share is over that of a schedule with as many trainings.
+
+    `schedule` has trainings and share of several schedules; between two of them the share grows
+    evenly with the trainings, outside it stays. Of two with as many trainings the mean counts.
+    """
+    known: dict[int, list[float]] = {}
+    for spent, reached in schedule:
+        known.setdefault(spent, []).append(reached)
+    spent = sorted(known)
+    return share - float(np.interp(trainings, spent, [fmean(known[count]) for count in spent]))
+
+
+def add_over_schedule(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The figures of a stream, each policy with its `over_schedule`; None where nothing is gained.
+
+    Always-retraining has no share where it gains nothing, and no other policy has.
+    """
+    schedule = [(figures[name]["trainings"], figures[name]["share"]) for name in SCHEDULES]
+    return {
+        name: {
+            **known,
+            "over_schedule": None
+            if known["share"] is None
+            else measure_over_schedule(known["share"], known["trainings"], schedule),
+        }
+        for name, known in figures.items()
+    }
+
+
 def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """The figures of several streams by policy: shares of summed gains, sums, and worst cases."""
+    """The figures of several streams by policy: shares of summed gains, sums, and worst cases.
+
+    `over_schedule` is the mean over the streams, each counted alike.
+    """
     totals = {}
     for policy in found[0]:
         own, static, always = (
@@ -47,6 +88,7 @@ def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[st
             for side in (own, always)
         )
         sums = {name: sum(figures[name] for figures in own) for name in _SUMMED}
+        over = [over for figures in own if (over := figures["over_schedule"]) is not None]
         totals[policy] = {
             "share": measure_share(gain, whole),
             "trainings_share": sums["trainings"] / sums["rounds"],
@@ -54,6 +96,8 @@ def total(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[st
             "below_static": max(0.0, *(figures["below_static"] for figures in own)),
             "harmful_share": sums["harmful"] / sums["promotions"] if sums["promotions"] else None,
             "missed_share": sums["missed"] / sums["rounds"],
+            "over_schedule": fmean(over) if over else None,
+            "over_schedule_worst": min(over, default=None),
             **sums,
         }
     return totals
@@ -99,10 +143,10 @@ def show(console: Console, title: str, totals: Mapping[str, Mapping[str, Any]]) 
     for place, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for name, figures in totals.items():
-        share = "-" if figures["share"] is None else f"{figures['share']:.3f}"
+        over, worst = figures["over_schedule"], figures.get("over_schedule_worst")
         table.add_row(
             name,
-            share,
+            _shown(figures["share"], ".3f"),
             f"{figures['trainings_share']:.0%}",
             f"{figures['worst_regret']:.4f}",
             f"{max(0.0, figures['below_static']):.4f}",
@@ -110,8 +154,14 @@ def show(console: Console, title: str, totals: Mapping[str, Mapping[str, Any]]) 
             str(figures["harmful"]),
             str(figures["missed"]),
             str(figures["rejected"]),
+            _shown(over, "+.3f"),
+            _shown(worst, "+.3f"),
         )
     console.print(table)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def describe_controls(figures: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@
 every or every k-th round, and promote it unchecked. `naive` is what most published loops do: it
 trains on the newest labelled window alone when drift_share is over its limit, and promotes when the
 AUC on a random part of that window beats, by 0.01, the number logged for production. `loop` is the
-loop itself with the use case's policy.
+loop itself with the use case's policy. The policies of others are in `rivals` and `cost_aware`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import tomllib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from closedloop.backtest.replay import ReplayParts, Step, Strategy
-from closedloop.bundle.files import Facts
+from closedloop.backtest.rivals import RIVALS, find_rival
+from closedloop.backtest.unchecked import (
+    first_recipe,
+    read_due,
+    register,
+    retrain_unchecked,
+)
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.loaded import LoadedVersion
-from closedloop.bundle.scorer import Scorer
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import PromotionEvidence, RetrainingEvidence
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.retraining import drift_over_limit
-from closedloop.errors import SourceError, UseCaseError
+from closedloop.errors import UseCaseError
 from closedloop.metrics.auc import measure_auc
 from closedloop.storage.details import ComparisonFacts, PromotionDetails
-from closedloop.training.candidates import LabelledWindow
-from closedloop.training.recipes import recipe_name
 from closedloop.turn.answers import finish_answer, write_answer
 from closedloop.turn.candidate import (
     describe_candidate,
@@ -43,17 +44,14 @@ from closedloop.turn.candidate import (
 )
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
-from closedloop.turn.observe import measure_window_drift, watched_frame
+from closedloop.turn.observe import measure_window_drift
 from closedloop.turn.take_turn import retrain, take_turn
-from closedloop.turn.watched_columns import PREDICTION
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 
 DEFAULT = ("static", "always", "every-2", "every-4", "naive", "loop")
 NAIVE_DELTA = 0.01
 REPLAY, ASKS_NOBODY = "the replay", "a replay asks nobody"
-# Policies without gates check no contract either.
-_NO_STATISTICS: dict[str, Any] = {}
 _EVERY = re.compile(r"every-([1-9]\d*)")
 
 
@@ -125,22 +123,7 @@ class Every:
         """No gate and no contract: every labelled row is trained on."""
         if not self.rounds or number % self.rounds:
             return Step(("keep",), "not its turn")
-        history = History(parts, window)
-        windows = tuple(
-            labelled
-            for name in history.due
-            if len((labelled := history.read(name).labelled).labels)
-        )
-        if not windows:
-            raise SourceError(
-                where=self.name, wanted="a window with labels", got="none", then="bring labels"
-            )
-        recipe = first_recipe(parts.use_case)
-        version = _register(
-            history, recipe, windows, parts.compute.fit(recipe, windows, parts.use_case), None
-        )
-        parts.registry.promote(version, instead_of=parts.registry.production(), reason=self.name)
-        return Step(("retrain", "promote"), "its turn", version)
+        return retrain_unchecked(History(parts, window), self.name, "its turn")
 
 
 @dataclass(frozen=True)
@@ -157,14 +140,7 @@ class Naive:
         drift, _ = measure_window_drift(history, read)
         shown = f"drift_share {drift.drift_share}"
         evidence = RetrainingEvidence(read.facts, history.state(), drift=drift)
-        newest = next(
-            (
-                labelled
-                for name in reversed(history.due)
-                if len((labelled := history.read(name).labelled).labels)
-            ),
-            None,
-        )
+        newest = next(reversed(read_due(history)), None)
         if not drift_over_limit(evidence, parts.use_case.policy) or newest is None:
             return Step(("keep",), shown)
         use_case, compute, recipe = parts.use_case, parts.compute, first_recipe(parts.use_case)
@@ -178,7 +154,7 @@ class Naive:
         )
         scorer = compute.fit(recipe, (taught,), use_case)
         auc = measure_auc(kept.labels, score_frame(scorer, kept.frame))
-        version = _register(history, recipe, (newest,), scorer, auc, kept)
+        version = register(history, recipe, (newest,), scorer, auc, kept)
         logged = history.production.val_auc if history.production else None
         better = auc is not None and (logged is None or auc - logged > NAIVE_DELTA)
         if better:
@@ -190,49 +166,6 @@ class Naive:
             version,
             None if auc is None or logged is None else auc - logged,
         )
-
-
-def first_recipe(use_case: UseCase) -> str:
-    """The first learner of the use case on all history, for policies that do not choose."""
-    return recipe_name(use_case.training.recipes[0], "all")
-
-
-def _register(
-    history: History[ReplayParts],
-    recipe: str,
-    windows: tuple[LabelledWindow, ...],
-    scorer: Scorer,
-    auc: float | None,
-    judged: LabelledWindow | None = None,
-) -> int:
-    parts = history.loop
-    trained = pd.concat([window.frame for window in windows], ignore_index=True)
-
-    def make_reference() -> pd.DataFrame:
-        frame = watched_frame(trained, None, history)
-        if judged is not None:
-            seen = watched_frame(judged.frame, score_frame(scorer, judged.frame), history)
-            places = windows[-1].frame.index.get_indexer(seen.index)
-            frame.loc[places, PREDICTION] = seen[PREDICTION].to_numpy()
-        return frame
-
-    facts = Facts(
-        name=parts.use_case.name,
-        key=history.promotion_key,
-        recipe=recipe,
-        classes=parts.use_case.target.classes,
-        trained_windows=tuple(window.name for window in windows),
-        evaluation_window=windows[-1].name,
-        val_auc=auc,
-        statistics=_NO_STATISTICS,
-        use_case=parts.use_case.content,
-        rows=len(trained),
-        data_digest="",
-    )
-    return parts.registry.add(
-        LoadedVersion(facts, parts.use_case, scorer, cache(make_reference)),
-        history.window,
-    )
 
 
 def parse_policy(name: str, use_case: UseCase) -> Strategy:
@@ -250,11 +183,13 @@ def parse_policy(name: str, use_case: UseCase) -> Strategy:
     }
     if name in known:
         return known[name]
+    if name in RIVALS:
+        return find_rival(name)
     if not name.endswith(".toml"):
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, (*known, *RIVALS), n=1)
         raise UseCaseError(
             where="--policy",
-            wanted="static, always, every-K, naive, loop or a .toml file",
+            wanted=f"static, always, every-K, naive, loop, {', '.join(RIVALS)} or a .toml file",
             got=repr(name),
             then=f"did you mean {near[0]}?" if near else "use one of these",
         )

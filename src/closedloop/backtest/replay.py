@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -108,13 +108,17 @@ class AsOf:
 
 @dataclass(frozen=True)
 class ReplayParts:
-    """What a turn works with (`turn.ports.Parts`), at one moment of history."""
+    """What a turn works with (`turn.ports.Parts`), at one moment of history.
+
+    `notes` is what the policy wrote down for itself in earlier rounds of this replay.
+    """
 
     use_case: UseCase
     source: AsOf
     journal: Journal
     registry: MemoryRegistry
     compute: CachedCompute
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def served(self, production: int | None, previous: int | None) -> tuple[None, None]:
         """Nothing: history does not say how a version that never was would have been served."""
@@ -239,12 +243,15 @@ def replay(
         past.use_case if strategy.policy is None else replace(past.use_case, policy=strategy.policy)
     )
     registry, rounds = MemoryRegistry(use_case.name), []
+    notes: dict[str, Any] = {}
     registry.promote(
         registry.add(first, first.facts.evaluation_window), instead_of=None, reason="installed"
     )
     with _open_journal() as journal:
         for number, (window, following) in enumerate(past.rounds()[:until], start=1):
-            parts = ReplayParts(use_case, past.as_of(window), journal, registry, past.compute)
+            parts = ReplayParts(
+                use_case, past.as_of(window), journal, registry, past.compute, notes
+            )
             rounds.append(_take_round(past, parts, strategy, window, following, number))
             report()
     return tuple(rounds)

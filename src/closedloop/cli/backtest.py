@@ -11,13 +11,16 @@ import typer
 from closedloop.cli.options import AsJson, UseCasePath
 from closedloop.cli.session import Session
 
+POLICY_WORDS = (
+    "static, always, every-K, naive, loop (yours), a TOML file with a policy table, or a policy of "
+    "others: adwin, ddm, two-of-five, cara, upf, bootstrap-gate; repeatable."
+)
 Policies = Annotated[
     list[str] | None,
     typer.Option(
         "--policy",
         metavar="P",
-        help="static, always, every-K, naive, loop (yours), or a TOML file with a policy "
-        "table; repeatable.",
+        help=POLICY_WORDS,
         show_default="static, always, every-2, every-4, naive, loop",
     ),
 ]

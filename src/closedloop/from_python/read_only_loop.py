@@ -165,8 +165,8 @@ class ReadOnlyLoop:
     ) -> Backtest:
         """Replay the windows under several policies, in memory, as `closedloop backtest` does.
 
-        A policy is static, always, every-K, naive, loop, or the path of a TOML file. `label_delay`
-        is the `delay_windows` of loop.toml unless given.
+        A policy is static, always, every-K, naive, loop, the name of a rival or the path of a TOML
+        file. `label_delay` is the `delay_windows` of loop.toml unless given.
         """
         past = open_past(self._loop, delay=label_delay, first=first_windows)
         return run_backtest(past, policies)

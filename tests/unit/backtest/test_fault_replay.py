@@ -17,8 +17,8 @@ from closedloop.backtest.fault_replay import (
     put_in,
 )
 from closedloop.backtest.figures import Round
-from closedloop.backtest.policies import first_recipe
 from closedloop.backtest.run import run_backtest
+from closedloop.backtest.unchecked import first_recipe
 from closedloop.bundle.frames import score_frame
 from closedloop.metrics.auc import measure_auc
 from closedloop.use_case.contract import UseCase

@@ -150,6 +150,8 @@ def test_a_file_replaces_the_tables_that_it_names(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("allways", None, "did you mean always"),
+        ("adwinn", None, "did you mean adwin"),
+        ("two-of-6", None, "two-of-five"),
         ("every-0", None, "every-K"),
         ("gone.toml", None, "correct the path"),
         ("other.toml", "[training]\nseed = 1\n", "policy"),

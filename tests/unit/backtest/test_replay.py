@@ -11,13 +11,14 @@ import pytest
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import AsOf, Stream, fit_first, replay
+from closedloop.backtest.rivals import RIVALS
 from closedloop.backtest.run import run_backtest
 from closedloop.errors import SourceError
 from tests.unit.streams import Frames, make_frame, make_frames, make_past
 
 pytestmark = pytest.mark.slow
 
-EVERYBODY = ("static", "always", "every-2", "naive", "loop")
+EVERYBODY = ("static", "always", "every-2", "naive", "loop", *RIVALS)
 
 
 def decided(rounds: Mapping[str, tuple[Round, ...]], until: int) -> list[object]:

@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 
 from tests.bench.replay_streams import main
-from tests.bench.replay_totals import total
+from tests.bench.replay_totals import (
+    SCHEDULES,
+    add_over_schedule,
+    measure_over_schedule,
+    total,
+)
 
 
-def figures(auc: float, static: float, trainings: int = 0, **counts: int) -> dict[str, Any]:
+def figures(
+    auc: float, static: float, trainings: int = 0, over: float | None = None, **counts: int
+) -> dict[str, Any]:
     return {
         "mean_auc": auc,
+        "over_schedule": over,
         "worst_regret": 0.9 - auc,
         "below_static": static - auc,
         "trainings": trainings,
@@ -43,6 +51,39 @@ def test_a_share_is_made_of_summed_gains() -> None:
     assert found["worst_regret"] == pytest.approx(0.31)
     assert found["below_static"] == pytest.approx(0.01)
     assert (found["harmful_share"], found["missed_share"]) == (0.25, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("share", "trainings", "over"),
+    [(0.5, 2, 0.1), (0.9, 6, 0.1), (0.2, 0, 0.2), (1.2, 10, 0.2), (0.6, 4, 0.0)],
+)
+def test_a_policy_is_held_against_a_schedule_that_trains_as_often(
+    share: float, trainings: int, over: float
+) -> None:
+    """Between two schedules the share grows evenly with the trainings; of two schedules that train
+    as often the mean counts; beyond the last it stays."""
+    schedule = [(8, 1.0), (0, 0.0), (4, 0.5), (4, 0.7), (2, 0.4)]
+    assert measure_over_schedule(share, trainings, schedule) == pytest.approx(over)
+
+
+def test_schedules_are_neither_over_nor_under_themselves() -> None:
+    """Each schedule has 0 over itself, what has no share has nothing over it, and the totals have
+    the mean and the worst of the streams."""
+    shares = dict(zip(SCHEDULES, (0.0, 0.3, 0.5, 0.6, 0.8, 1.0), strict=True))
+    counts = dict(zip(SCHEDULES, (0, 1, 2, 3, 5, 10), strict=True))
+    stream = {
+        name: {**figures(0.5, 0.5, counts[name]), "share": share} for name, share in shares.items()
+    }
+    stream["loop"] = {**figures(0.6, 0.5, 4), "share": 0.9}
+    found = add_over_schedule(stream)
+    assert found["loop"]["over_schedule"] == pytest.approx(0.2)
+    assert [found[name]["over_schedule"] for name in SCHEDULES] == [0.0] * len(SCHEDULES)
+    flat = add_over_schedule({name: {**known, "share": None} for name, known in stream.items()})
+    worse = {**found, "loop": {**found["loop"], "over_schedule": -0.1}}
+    totals = total([found, flat, worse])["loop"]
+    assert flat["loop"]["over_schedule"] is None
+    assert totals["over_schedule"] == pytest.approx(0.05)
+    assert totals["over_schedule_worst"] == pytest.approx(-0.1)
 
 
 def test_streams_that_are_not_there_are_named(
