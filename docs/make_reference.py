@@ -22,8 +22,8 @@ from typer.main import get_command
 
 from closedloop.cli.app import build_app
 from closedloop.cli.session import Session
-from closedloop.use_case import loop_toml
 from closedloop.use_case.contract import GoldenCase
+from closedloop.use_case.loop_file import LoopFile
 
 DOCS = Path(__file__).resolve().parent
 ENV_EXAMPLE = DOCS.parent / ".env.example"
@@ -66,7 +66,7 @@ def meanings(kind: type) -> dict[str, str]:
     return found
 
 
-def tables(kind: type = loop_toml._File, where: str = "") -> Iterator[tuple[str, type]]:
+def tables(kind: type = LoopFile, where: str = "") -> Iterator[tuple[str, type]]:
     """Each table of loop.toml and the dataclass it is read into; the first has no name."""
     yield where, kind
     hints = get_type_hints(kind)

@@ -20,7 +20,7 @@ from closedloop.decisions.policy import Policy
 from closedloop.metrics.auc import estimate_auc, measure_auc, measure_auc_error, measure_delta
 from closedloop.metrics.comparison import measure_slices
 from closedloop.use_case.contract import Slice
-from tests.made_answers import Floats, Labels, binary, equal_models
+from tests.made_answers import Floats, Labels, binary, equal_models, rows_of_customers
 
 CONFIDENCE = 0.95
 ROWS = (10_000, 100_000, 1_000_000)
@@ -39,6 +39,7 @@ SIZES = (
 )
 SLICES = (1, 2, 5, 10)
 LOSS_ROWS = (400, 700, 1500)
+CUSTOMERS = (10, 30, 100, 300)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -204,6 +205,44 @@ def show_losses(windows: int) -> None:
             print(f"| {rows:,} | {candidates} | {100 * alone:.1f} % | {100 * both:.1f} % |")
 
 
+def show_groups(comparisons: int) -> None:
+    """How often two equally good models differ at 5 % where customers have several rows."""
+    print(
+        "\n| customers | rows of each | positives | customers with one | rows as independent "
+        "| customers as one |\n|--:|---|--:|--:|--:|--:|"
+    )
+    for unequal in (False, True):
+        for share in (0.3, 0.05):
+            for customers in CUSTOMERS:
+                found = [
+                    groups_differ(customers, share, 2 * number, unequal=unequal)
+                    for number in range(comparisons)
+                ]
+                known = [pair for pair in found if pair is not None] or [(0, np.nan, np.nan)]
+                having, independent, together = np.mean(known, axis=0)
+                print(
+                    f"| {customers} | {'1 to about 60' if unequal else '10'} | {100 * share:.0f} % "
+                    f"| {having:.0f} | {100 * independent:.1f} % | {100 * together:.1f} % |"
+                )
+
+
+def groups_differ(
+    customers: int, share: float, seed: int, *, unequal: bool
+) -> tuple[int, bool, bool] | None:
+    """Customers with a positive, and whether two equally good models differ, with rows as
+    independent and with customers as one; None where an interval is unknown."""
+    labels, groups, *models = rows_of_customers(customers, share, seed, unequal=unequal)
+    rows = measure_delta(labels, *models, CONFIDENCE)
+    together = measure_delta(labels, *models, CONFIDENCE, groups=groups)
+    if rows is None or together is None:
+        return None
+    return (
+        int(together.groups or 0),
+        not rows.lower <= 0 <= rows.upper,
+        not together.lower <= 0 <= together.upper,
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print everything as the tables of docs/decisions.md."""
     options = parse(arguments)
@@ -215,6 +254,7 @@ def main(arguments: Sequence[str]) -> int:
     show_errors(options.comparisons)
     show_slices(options.comparisons)
     show_losses(options.comparisons)
+    show_groups(options.comparisons)
     return 0
 
 

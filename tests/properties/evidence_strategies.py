@@ -48,10 +48,13 @@ def windows(index: st.SearchStrategy[int]) -> st.SearchStrategy[Window]:
     )
 
 
+in_groups = st.none() | st.integers(0, 200)
+
+
 @st.composite
 def estimates(draw: st.DrawFn, low: float = -0.2, high: float = 0.2) -> Estimate:
     value, margin = draw(st.floats(low, high)), draw(st.floats(0, 0.1))
-    return Estimate(value, value - margin, value + margin, draw(rows))
+    return Estimate(value, value - margin, value + margin, draw(rows), draw(in_groups))
 
 
 @st.composite
@@ -61,7 +64,17 @@ def scores(draw: st.DrawFn) -> Scores:
         for label in ("stays", "leaves")
     )
     auc = draw(shares | seldom(0.9, None))
-    return Scores("month_010", draw(rows), auc, 0.8, 0.4, 0.1, per_class, ((1, 0), (0, 1)))
+    return Scores(
+        "month_010",
+        draw(rows),
+        auc,
+        0.8,
+        0.4,
+        0.1,
+        per_class,
+        ((1, 0), (0, 1)),
+        groups=draw(in_groups),
+    )
 
 
 slice_deltas = st.builds(
@@ -71,6 +84,7 @@ slice_deltas = st.builds(
     rows=st.integers(0, 300),
     rarest=st.integers(0, 30),
     delta=st.none() | estimates(),
+    groups=in_groups,
 )
 slices = st.lists(slice_deltas, max_size=2).map(tuple)
 golden = st.lists(

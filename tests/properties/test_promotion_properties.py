@@ -69,6 +69,7 @@ def _better(evidence: PromotionEvidence, data: st.DataObject) -> PromotionEviden
                     part,
                     rows=part.rows + extra,
                     rarest=part.rarest + extra // 3,
+                    groups=None if part.groups is None else part.groups + extra // 3,
                     delta=_shifted(part.delta, data.draw(gain)),
                 )
                 for part, extra in [(part, data.draw(more)) for part in comparison.slices]
@@ -262,6 +263,7 @@ def test_a_protected_slice_that_is_harmed_or_unknown_is_never_promoted_over(
         for part in [known for known in evidence.comparison.slices if known.protected]:
             assert part.rows >= rules.min_slice_rows
             assert part.rarest >= rules.min_slice_rows_per_class
+            assert part.groups is None or part.groups >= rules.min_slice_rows_per_class
             assert part.delta is not None
             assert part.delta.upper >= -rules.max_loss
 

@@ -127,16 +127,20 @@ def gain(value: float, error: float = 0.001, *, rows: int = 2000) -> Gain:
 
 
 def scores(
-    val_auc: float | None = 0.82, *, rows: int = 2000, f1: float = 0.6, rarest: int = 200
+    val_auc: float | None = 0.82,
+    *,
+    rows: int = 2000,
+    f1: float = 0.6,
+    rarest: int = 200,
+    groups: int | None = None,
 ) -> Scores:
     """How a model did; both classes have the same F1."""
     classes = (
         ClassScores("stays", f1, f1, f1, rows - rarest),
         ClassScores("leaves", f1, f1, f1, rarest),
     )
-    return Scores(
-        "month_010", rows, val_auc, 0.85, 0.4, 0.12, classes, ((rows - rarest, 0), (0, rarest))
-    )
+    confusion = ((rows - rarest, 0), (0, rarest))
+    return Scores("month_010", rows, val_auc, 0.85, 0.4, 0.12, classes, confusion, groups=groups)
 
 
 def comparison(**changes: Any) -> Comparison:
@@ -159,9 +163,15 @@ def first_model(compared: dict[str, Any] | None = None, **changes: Any) -> Promo
 
 
 def one_slice(
-    name: str, value: Estimate | None, *, protected: bool = True, rows: int = 400, rarest: int = 40
+    name: str,
+    value: Estimate | None,
+    *,
+    protected: bool = True,
+    rows: int = 400,
+    rarest: int = 40,
+    groups: int | None = None,
 ) -> SliceDelta:
-    return SliceDelta(name, protected, rows, rarest, value)
+    return SliceDelta(name, protected, rows, rarest, value, groups)
 
 
 def sliced(value: Estimate | None, **facts: Any) -> dict[str, Any]:

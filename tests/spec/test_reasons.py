@@ -152,6 +152,9 @@ TABLE = [
     (Action.KEEP, decide_rollback(rollback(delta(-0.05, rows=300), rarest=12), USUAL),
      "too few labelled rows to compare with version 3: wanted 500 rows, 20 of each class, got -0.0500 [-0.0656, -0.0344] on 300 rows, "
      "12 of the rarest class"),
+    (Action.KEEP, decide_rollback(rollback(replace(delta(-0.05), groups=12), rarest=200), USUAL),
+     "too few labelled rows to compare with version 3: wanted 500 rows, 20 of each class in 20 groups, "
+     "got -0.0500 [-0.0661, -0.0339] on 2000 rows, 200 of the rarest class in 12 groups"),
     (Action.ROLLBACK, decide_rollback(rollback(None, served=Served(4, 300, 60, 2.0), served_before=Served(3, 900, 9, 2.0)), USUAL),
      "production fails more often than version 3: 60 of 300 calls, version 3 9 of 900"),
     (Action.REJECT, decide_promotion(promotion(taken_back=TakenBack(3, 17)), USUAL),

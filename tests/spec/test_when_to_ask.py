@@ -59,6 +59,7 @@ TABLE = [
     Row("a slice with rows enough",                  promotion({**BETTER, **sliced(delta(0.0))}),              PROMOTE,  (KNOWN,),                   BORDERLINE),
     Row("a slice with rows just enough",             promotion({**BETTER, **sliced(delta(0.0), rows=200, rarest=20)}), PROMOTE, (KNOWN,),            BORDERLINE),
     Row("a slice with few rows",                     promotion({**BETTER, **sliced(delta(0.0), rows=199)}),    WAIT,     (CLEAR, BARELY),            BORDERLINE),
+    Row("a slice of few customers of a class",       promotion({**BETTER, **sliced(delta(0.0), groups=19)}),   WAIT,     (CLEAR, BARELY),            BORDERLINE),
     Row("a slice with few rows of a class",          promotion({**BETTER, **sliced(delta(0.0), rarest=19)}),   WAIT,     (CLEAR, BARELY),            BORDERLINE),
     Row("a slice with too few rows is no question",  promotion({**BETTER, **sliced(delta(0.0), rows=99)}),     REJECT,   (f"{SLICE} unknown",),      BORDERLINE),
     Row("a slice that is not protected",             promotion({**BETTER, **sliced(delta(0.0), rows=150, protected=False)}), PROMOTE, (CLEAR,),      BORDERLINE),

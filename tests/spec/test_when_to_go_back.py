@@ -53,6 +53,8 @@ TABLE = [
     Row("the same loss on all rows so far",   rollback(delta(-0.013, 0.006, rows=6000)),   ROLLBACK, (f"{WORSE} holds",)),
     Row("too few labelled rows",              rollback(delta(-0.05, rows=499)),            KEEP,     (f"{WORSE} unknown",)),
     Row("too few of the rarest class",        rollback(HARM, rarest=19),                   KEEP,     (f"{WORSE} unknown",)),
+    Row("of too few customers",               rollback(replace(HARM, groups=19), rarest=200), KEEP,  (f"{WORSE} unknown",)),
+    Row("of just enough customers",           rollback(replace(HARM, groups=20), rarest=200), ROLLBACK, (f"{WORSE} holds",)),
     Row("switched off",                       rollback(HARM),                              KEEP,     (f"{WORSE} holds", "rollback is enabled fails"), with_rollback(enabled=False)),
     # -- blanks
     Row("nothing to go back to",              rollback(HARM, {"previous": None}),          KEEP,     (f"{UNNAMED} holds", f"{THERE} fails")),

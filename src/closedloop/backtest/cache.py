@@ -70,7 +70,8 @@ class CachedCompute(Compute):
     ) -> ReadWindow:
         """As `Compute`; rows are identified by the source's `mark`, else by the source."""
         mark = getattr(source, "mark", None)
-        place = ("read", id(source) if mark is None else mark(name), name, index, not_yet)
+        rows = id(source) if mark is None else mark(name)
+        place = ("read", rows, name, index, not_yet, use_case.group)
 
         # The source and the statistics stay in the results, so that no other object gets their id.
         def read() -> tuple[ReadWindow, object]:

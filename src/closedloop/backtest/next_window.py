@@ -11,6 +11,8 @@ from closedloop.decisions.policy import PromotionPolicy
 from closedloop.metrics.auc import measure_auc, measure_delta
 from closedloop.metrics.deciding_measure import estimate_measure, influence_of
 from closedloop.training.candidates import LabelledWindow
+from closedloop.use_case.contract import UseCase
+from closedloop.windows.groups import number_groups
 
 
 def measure_answers(
@@ -27,10 +29,19 @@ def measure_answers(
 
 
 def measure_advantage(
-    candidate: LoadedVersion, before: LoadedVersion, rows: LabelledWindow, rules: PromotionPolicy
+    candidate: LoadedVersion, before: LoadedVersion, rows: LabelledWindow, use_case: UseCase
 ) -> Estimate | None:
     """A candidate minus the production that it met; None where it cannot be measured."""
-    if not len(rows.labels):
+    rules = use_case.policy.promotion
+    # A broken window may lack its groups, and nobody learns from it.
+    if not len(rows.labels) or use_case.group not in (None, *rows.frame):
         return None
     answers = [score_frame(model.scorer, rows.frame) for model in (candidate, before)]
-    return measure_delta(rows.labels, answers[0], answers[1], CONFIDENCE, influence_of(rules))
+    return measure_delta(
+        rows.labels,
+        answers[0],
+        answers[1],
+        CONFIDENCE,
+        influence_of(rules),
+        number_groups(use_case, rows.frame),
+    )

@@ -286,7 +286,9 @@ def _take_round(
         delta=step.delta,
         advantage=None
         if candidate is None
-        else measure_advantage(registry.load(candidate), registry.load(before), rows, rules),
+        else measure_advantage(
+            registry.load(candidate), registry.load(before), rows, past.use_case
+        ),
         promoted=live > known,
         rolled_back=live < before,
         quarantined=step.quarantined,

@@ -41,6 +41,13 @@ def add(app: typer.Typer, session: Session) -> None:
         key: Annotated[
             str | None, typer.Option("--key", help="The column that identifies a row.")
         ] = None,
+        group: Annotated[
+            str | None,
+            typer.Option(
+                "--group",
+                help="The column that says which rows belong together, such as a customer.",
+            ),
+        ] = None,
         window_column: Annotated[
             str | None,
             typer.Option("--window-column", help="The column with the time window of a row."),
@@ -119,6 +126,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 target,
                 out,
                 key=key,
+                group=group,
                 window_column=window_column,
                 positive=positive,
                 dialect=dialect,

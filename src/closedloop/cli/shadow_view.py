@@ -45,6 +45,9 @@ def tell_shadow(found: LiveComparison, measure: str) -> list[str]:
             f"rows, and another class on {found.flips:,}; the scores are {found.score_shift:.3f} "
             "apart (Kolmogorov-Smirnov, 0 to 1)"
         )
+    if found.unmeasured:
+        told.append(f"{found.labelled:,} of these rows have a label: {found.unmeasured}")
+        return told
     if found.delta is None or found.auc is None or found.production_auc is None:
         told.append(f"{found.labelled:,} of these rows have a label: too few to compare scores")
         return told

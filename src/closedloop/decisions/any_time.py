@@ -7,6 +7,7 @@ times at once: whoever looks more often errs no more.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log, sqrt
 from statistics import NormalDist
 
@@ -33,4 +34,4 @@ def hold_at_any_time(found: Estimate, confidence: float, narrowest_at: int) -> E
         return found
     widening = log(1 + sqrt(information + 1) / (2 * alpha)) * 2 * (1 + 1 / information)
     reach = error * sqrt(widening)
-    return Estimate(found.value, found.value - reach, found.value + reach, found.rows)
+    return replace(found, lower=found.value - reach, upper=found.value + reach)

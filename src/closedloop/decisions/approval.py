@@ -10,6 +10,7 @@ from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evaluation_rows import is_first_model
 from closedloop.decisions.evidence import Comparison, LoopState, PromotionEvidence, SliceDelta
 from closedloop.decisions.policy import Policy
+from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest
 
 EVERY_PROMOTION = "every promotion is approved by a person"
 
@@ -87,8 +88,8 @@ def _slice_checks(
 def _slice_check(part: SliceDelta, policy: Policy) -> Check:
     rules = policy.promotion
     rows, rarest = rules.approval_min_slice_rows, rules.approval_min_slice_rows_per_class
-    barely = part.rows < rows or part.rarest < rarest
-    counted = f"{part.rows} rows, {part.rarest} of the rarest class"
+    barely = part.rows < rows or not enough_of_rarest(part.rarest, part.groups, rarest)
+    counted = f"{part.rows} rows, {tell_rarest(part.rarest, part.groups)}"
     return make_check(
         f"slice {part.name} is only just known",
         barely,

@@ -91,13 +91,15 @@ class DriftReport:
 class Estimate:
     """A measured value with its confidence interval and the rows behind it.
 
-    More is better in everything estimated here.
+    More is better in everything estimated here. Where rows belong together, `groups` counts the
+    groups with a row of the rarest class; None where rows are independent.
     """
 
     value: float
     lower: float
     upper: float
     rows: int
+    groups: int | None = None
 
     def __str__(self) -> str:
         return f"{self.value:+.4f} [{self.lower:+.4f}, {self.upper:+.4f}] on {self.rows} rows"
@@ -122,7 +124,7 @@ class Scores:
     missing from the rows; `val_auc_error` is its standard error, None when unknown or when a class
     has fewer than two rows. `confusion` counts rows: actual class down, predicted class across, in
     the order of `classes`. `measured` is what decides where AUC does not;
-    `calibration_error` is None in evidence of older versions.
+    `calibration_error` is None in evidence of older versions. `groups` as in `Estimate`.
     """
 
     window: str
@@ -136,6 +138,7 @@ class Scores:
     val_auc_error: float | None = None
     measured: Measured | None = None
     calibration_error: float | None = None
+    groups: int | None = None
 
     @property
     def f1(self) -> float:
@@ -151,7 +154,8 @@ class SliceDelta:
     `delta` is None when a class has fewer than two rows in it.
 
     Its interval is corrected for the number of slices (`metrics.comparison.measure_slices`).
-    `rarest` counts the rows of the rarest class, 0 when a class is missing.
+    `rarest` counts the rows of the rarest class, 0 when a class is missing, and `groups` the groups
+    with such a row, as in `Estimate`.
     """
 
     name: str
@@ -159,6 +163,7 @@ class SliceDelta:
     rows: int
     rarest: int
     delta: Estimate | None
+    groups: int | None = None
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class PromotionPolicy:
     min_rows: int = 500
     """Labelled rows that the evaluation window needs."""
     min_rows_per_class: int = 30
-    """The same for each class."""
+    """The same for each class, and if there is a `group` also its least number of groups."""
     min_val_auc: float = 0.6
     """Lowest AUC that may be promoted, unless production is below it too, on a trusted window;
     never below 0.5."""
@@ -148,7 +148,7 @@ class PromotionPolicy:
     min_slice_rows: int = 100
     """A protected slice with fewer rows is unknown, and closes the gate."""
     min_slice_rows_per_class: int = 10
-    """The same for each class of the slice."""
+    """The same for each class of the slice, and if there is a `group` also of groups."""
     max_packaging_difference: float = 1e-5
     """Largest difference between probabilities of the served and the fitted model."""
     escalate_unscorable_production: bool = True

@@ -27,6 +27,7 @@ from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidenc
 from closedloop.decisions.floors import calibration_checks, measure_floors
 from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
+from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest, tell_wanted
 from closedloop.decisions.reference import reference_checks
 from closedloop.decisions.shadow import shadow_checks
 from closedloop.decisions.single_column import single_column_checks
@@ -90,10 +91,11 @@ def _size_check(comparison: Comparison, policy: Policy) -> Check:
     rarest = min((label.rows for label in scores.classes), default=0)
     return make_check(
         "enough evaluation rows",
-        scores.rows >= rules.min_rows and rarest >= rules.min_rows_per_class,
+        scores.rows >= rules.min_rows
+        and enough_of_rarest(rarest, scores.groups, rules.min_rows_per_class),
         Role.GATE,
-        f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class",
-        f"{scores.rows} rows, {rarest} of the rarest class",
+        f"{rules.min_rows} rows, {tell_wanted(rules.min_rows_per_class, scores.groups)}",
+        f"{scores.rows} rows, {tell_rarest(rarest, scores.groups)}",
         numbers=Numbers(scores.rows, rules.min_rows),
     )
 
@@ -189,7 +191,9 @@ def _slice_checks(
     checks = []
     for part in comparison.slices:
         delta = part.delta
-        enough = part.rows >= rules.min_slice_rows and part.rarest >= rules.min_slice_rows_per_class
+        enough = part.rows >= rules.min_slice_rows and enough_of_rarest(
+            part.rarest, part.groups, rules.min_slice_rows_per_class
+        )
         unharmed = delta.upper >= -rules.max_loss if enough and delta is not None else None
         shown = (
             "not measurable"
@@ -204,8 +208,8 @@ def _slice_checks(
                 unharmed,
                 Role.GATE if part.protected else Role.NOTE,
                 f"not significantly worse on at least {rules.min_slice_rows} rows, "
-                f"{rules.min_slice_rows_per_class} of each class",
-                f"{shown}; {part.rows} rows, {part.rarest} of the rarest class",
+                f"{tell_wanted(rules.min_slice_rows_per_class, part.groups)}",
+                f"{shown}; {part.rows} rows, {tell_rarest(part.rarest, part.groups)}",
                 summary=_tell_slice(part, unharmed, MEASURES[rules.measure].gain),
                 numbers=against(delta, -rules.max_loss),
             )
@@ -217,7 +221,7 @@ def _tell_slice(part: SliceDelta, unharmed: bool | None, measure: str) -> str:
     if unharmed is None:
         return (
             f"slice {part.name} has too few rows to judge: {part.rows} rows, "
-            f"{part.rarest} of the rarest class"
+            f"{tell_rarest(part.rarest, part.groups)}"
         )
     return "" if unharmed else f"worse in slice {part.name}: {measure} {part.delta}"
 

@@ -20,6 +20,7 @@ from closedloop.decisions.checks import (
 )
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.policy import Policy
+from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest, tell_wanted
 from closedloop.decisions.rollback_evidence import RollbackEvidence
 from closedloop.decisions.signals import signal_checks
 
@@ -90,9 +91,12 @@ def _quality_check(evidence: RollbackEvidence, policy: Policy, before: str) -> C
         )
     told = hold_at_any_time(delta, rules.confidence, rules.min_rows)
     rarest = evidence.rarest
-    if delta.rows < rules.min_rows or (rarest is not None and rarest < rules.min_rows_per_class):
-        got = f"{told}" + ("" if rarest is None else f", {rarest} of the rarest class")
-        enough = f"{rules.min_rows} rows, {rules.min_rows_per_class} of each class"
+    few_of_rarest = rarest is not None and not enough_of_rarest(
+        rarest, delta.groups, rules.min_rows_per_class
+    )
+    if delta.rows < rules.min_rows or few_of_rarest:
+        got = f"{told}" + ("" if rarest is None else f", {tell_rarest(rarest, delta.groups)}")
+        enough = f"{rules.min_rows} rows, {tell_wanted(rules.min_rows_per_class, delta.groups)}"
         few = f"too few labelled rows to compare with {before}: wanted {enough}, got {got}"
         return make_check(claim, None, Role.TRIGGER, wanted, got, summary=few)
     worse = told.upper < -rules.max_loss

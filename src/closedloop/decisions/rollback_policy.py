@@ -28,7 +28,7 @@ class RollbackPolicy:
     min_rows: int = 500
     """Labelled rows that the comparison needs, in all windows of the probation together."""
     min_rows_per_class: int = field(default=20, metadata=ADDED_LATER)
-    """The same for each class."""
+    """The same for each class, and if there is a `group` also its least number of groups."""
     min_signal_rows: int = field(default=100, metadata=ADDED_LATER)
     """Rows that a window needs for what is seen without labels."""
     max_same_share: float = field(default=0.99, metadata=ADDED_LATER)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from closedloop.errors import SourceError
-from closedloop.metrics.auc import count_rarest
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.deciding_measure import influence_of
 from closedloop.training.candidates import LabelledWindow
 from closedloop.turn.candidate import trainable_windows

@@ -19,6 +19,7 @@ from closedloop.metrics.threshold import choose_threshold
 from closedloop.training.recipes import HistoryKind, recipe_name
 from closedloop.turn.ports import Parts
 from closedloop.use_case.recipe import Recipe
+from closedloop.windows.groups import number_groups
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def measure_choice(
         first if first == last else f"{first} to {last}",
         rules,
         choose_threshold(labels, probabilities, use_case.decision, rules),
+        number_groups(use_case, *(fold.judged.frame for fold in folds)),
     )
     by_fold = tuple(
         measure(fold.judged.labels, each)[0] for fold, each in zip(folds, answers, strict=True)

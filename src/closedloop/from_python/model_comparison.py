@@ -25,6 +25,7 @@ from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.groups import number_groups
 from closedloop.windows.spelling import find_spellings, read_label
 
 WHERE = "compare"
@@ -97,7 +98,7 @@ def compare_models(
     judged = _find_labelled(history, window)
     ours, theirs = (_ask(history, model, judged.name) for model in (first, second))
     kept = keep_new_rows(history, judged, {*ours.trained, *theirs.trained})
-    rows, rules = kept.window, loop.use_case.policy.promotion
+    rows, use_case, rules = kept.window, loop.use_case, loop.use_case.policy.promotion
     if not len(rows.labels):
         raise SourceError(
             where=f"{WHERE}: {judged.name}",
@@ -110,9 +111,16 @@ def compare_models(
         window=rows.name,
         rows=len(rows.labels),
         measure=MEASURES[rules.measure].gain,
-        delta=measure_delta(rows.labels, mine, other, rules.confidence, influence_of(rules)),
-        first=_score(ours, rows, mine, loop.use_case),
-        second=_score(theirs, rows, other, loop.use_case),
+        delta=measure_delta(
+            rows.labels,
+            mine,
+            other,
+            rules.confidence,
+            influence_of(rules),
+            number_groups(use_case, rows.frame),
+        ),
+        first=_score(ours, rows, mine, use_case),
+        second=_score(theirs, rows, other, use_case),
         left_out=kept.repeated,
     )
 
@@ -140,7 +148,9 @@ def _score(model: _Asked, rows: LabelledWindow, answers: np.ndarray, use_case: U
         if model.facts
         else choose_threshold(rows.labels, answers, use_case.decision, rules)
     )
-    return score_model(rows.labels, answers, use_case.target.classes, rows.name, rules, threshold)
+    groups = number_groups(use_case, rows.frame)
+    classes = use_case.target.classes
+    return score_model(rows.labels, answers, classes, rows.name, rules, threshold, groups)
 
 
 def _find_labelled(history: History[Loop], window: str | None) -> LabelledWindow:

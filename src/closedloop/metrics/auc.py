@@ -7,20 +7,24 @@ one-versus-rest. More is better in everything that is estimated.
 The interval of an AUC is DeLong's (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837) in
 its influence form: each row gets a number psi that says how far it moves the AUC, all of them sum
 to 0, and the variance is sum(psi^2) / n^2. Two models on the same rows differ by the difference of
-their psi, and the macro average over classes is an average of psi, row by row.
+their psi, and the macro average over classes is an average of psi, row by row. Where rows belong
+together, `metrics.clustering` says what becomes of the variance: every function here that takes
+`groups` takes the number of each row's group, shape (n,), and None for rows that are independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from closedloop.decisions.evidence import Estimate
 from closedloop.errors import ModelError
+from closedloop.metrics.clustering import count_rarest, interval_of, standard_error
+from closedloop.windows.groups import Groups
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
@@ -61,28 +65,30 @@ def measure_auc(labels: Labels, probabilities: Probabilities) -> float | None:
     return auc_influence(labels, probabilities)[0]
 
 
-def measure_auc_error(labels: Labels, probabilities: Probabilities) -> float | None:
-    """Standard error of the ROC AUC; None when a class has fewer than two rows."""
+def measure_auc_error(
+    labels: Labels, probabilities: Probabilities, groups: Groups | None = None
+) -> float | None:
+    """Standard error of the ROC AUC; None when a class has fewer than two rows, or groups."""
     check_shapes(labels, probabilities)
-    if count_rarest(labels, probabilities.shape[1]) < 2:
+    if count_rarest(labels, probabilities.shape[1], groups) < 2:
         return None
-    return standard_error(auc_influence(labels, probabilities)[1])
+    return standard_error(auc_influence(labels, probabilities)[1], groups)
 
 
 def estimate_auc(
-    labels: Labels, probabilities: Probabilities, confidence: float
+    labels: Labels, probabilities: Probabilities, confidence: float, groups: Groups | None = None
 ) -> Estimate | None:
-    """ROC AUC with its interval, clipped to 0 to 1; None when a class has fewer than two rows.
+    """ROC AUC with its interval, clipped to 0 to 1.
 
-    Perfectly separated rows show no spread, so their interval has no width however few they are:
-    require enough rows.
+    None when a class has fewer than two rows, or is in fewer than two groups. Perfectly separated
+    rows show no spread, so their interval has no width however few they are: require enough rows.
     """
     check_shapes(labels, probabilities)
-    if count_rarest(labels, probabilities.shape[1]) < 2:
+    if count_rarest(labels, probabilities.shape[1], groups) < 2:
         return None
     auc, psi = auc_influence(labels, probabilities)
-    lower, upper = interval_of(auc, psi, confidence)
-    return Estimate(auc, max(0.0, lower), min(1.0, upper), len(labels))
+    found = interval_of(auc, psi, confidence, labels, groups)
+    return replace(found, lower=max(0.0, found.lower), upper=min(1.0, found.upper))
 
 
 def measure_delta(
@@ -91,13 +97,15 @@ def measure_delta(
     production: Probabilities,
     confidence: float,
     influence: Influence | None = None,
+    groups: Groups | None = None,
 ) -> Estimate | None:
     """Candidate minus production on the same rows, with its paired interval.
 
     In AUC, or in the measure that `influence` computes.
 
-    None when a class has fewer than two rows. The same probabilities twice give exactly 0 with an
-    interval of no width; swapping the two negates everything.
+    None when a class has fewer than two rows, or is in fewer than two groups. The same
+    probabilities twice give exactly 0 with an interval of no width; swapping the two negates
+    everything.
     """
     check_shapes(labels, candidate)
     check_shapes(labels, production)
@@ -108,17 +116,11 @@ def measure_delta(
             got=f"shapes {candidate.shape} and {production.shape}",
             then="retrain production on the current classes",
         )
-    if count_rarest(labels, candidate.shape[1]) < 2:
+    if count_rarest(labels, candidate.shape[1], groups) < 2:
         return None
     measure = influence or auc_influence
     (ours, psi_ours), (theirs, psi_theirs) = measure(labels, candidate), measure(labels, production)
-    value = ours - theirs
-    return Estimate(value, *interval_of(value, psi_ours - psi_theirs, confidence), len(labels))
-
-
-def count_rarest(labels: Labels, classes: int) -> int:
-    """Rows of the rarest class, 0 for an absent one."""
-    return int(np.bincount(labels, minlength=classes).min())
+    return interval_of(ours - theirs, psi_ours - psi_theirs, confidence, labels, groups)
 
 
 def positive_columns(classes: int) -> list[int]:
@@ -170,14 +172,3 @@ def _influence(
     psi = np.empty(len(scores))
     psi[order] = np.where(hit, np.repeat(of_hits, ties), np.repeat(of_misses, ties))
     return auc, psi
-
-
-def interval_of(value: float, psi: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """Lower and upper bound of a value whose rows move it by psi."""
-    reach = float(norm.ppf(0.5 + confidence / 2)) * standard_error(psi)
-    return value - reach, value + reach
-
-
-def standard_error(psi: NDArray[np.float64]) -> float:
-    """Standard error of a value whose rows move it by psi."""
-    return float(np.sqrt(np.square(psi).sum()) / len(psi))

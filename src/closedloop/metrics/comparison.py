@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from closedloop.decisions.evidence import Comparison, SliceDelta
 from closedloop.decisions.policy import PromotionPolicy
-from closedloop.metrics.auc import Influence, Labels, Probabilities, count_rarest, measure_delta
+from closedloop.metrics.auc import Influence, Labels, Probabilities, measure_delta
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.deciding_measure import influence_of
 from closedloop.metrics.scores import score_model
 from closedloop.use_case.contract import Slice
+from closedloop.windows.groups import Groups
 
 _USUAL = PromotionPolicy()
 
@@ -36,26 +38,30 @@ def compare(
     rules: PromotionPolicy = _USUAL,
     threshold: float | None = None,
     production_threshold: float | None = None,
+    groups: Groups | None = None,
 ) -> Comparison:
     """One candidate and production on the same rows; without production every delta is None.
 
     `rules` say in which measure they are compared. Each model answers with its own threshold.
+    `groups` are the numbers of the rows' groups, None for independent rows.
     """
     influence = influence_of(rules)
     return Comparison(
         recipe=recipe,
         window=window,
-        candidate=score_model(labels, candidate, classes, window, rules, threshold),
+        candidate=score_model(labels, candidate, classes, window, rules, threshold, groups),
         baseline_auc=baseline_auc,
         held_out=held_out,
         same_recipe=same_recipe,
         production=None
         if production is None
-        else score_model(labels, production, classes, window, rules, production_threshold),
+        else score_model(labels, production, classes, window, rules, production_threshold, groups),
         delta=None
         if production is None
-        else measure_delta(labels, candidate, production, confidence, influence),
-        slices=measure_slices(frame, slices, labels, candidate, production, confidence, influence),
+        else measure_delta(labels, candidate, production, confidence, influence, groups),
+        slices=measure_slices(
+            frame, slices, labels, candidate, production, confidence, influence, groups
+        ),
         history=history,
         threshold=threshold,
     )
@@ -80,6 +86,7 @@ def measure_slices(
     production: Probabilities | None,
     confidence: float,
     influence: Influence | None = None,
+    groups: Groups | None = None,
 ) -> tuple[SliceDelta, ...]:
     """Candidate minus production on every slice; without production every delta is None.
 
@@ -98,7 +105,7 @@ def measure_slices(
     for part in slices:
         family = sum(other.protected == part.protected for other in slices)
         rows = slice_rows(frame, part)
-        delta = None
+        delta, there = None, None if groups is None else groups[rows]
         if production is not None:
             delta = measure_delta(
                 labels[rows],
@@ -106,7 +113,12 @@ def measure_slices(
                 production[rows],
                 1 - (1 - confidence) / family,
                 influence,
+                there,
             )
-        rarest = count_rarest(labels[rows], candidate.shape[1])
-        found.append(SliceDelta(part.name, part.protected, int(rows.sum()), rarest, delta))
+        classes = candidate.shape[1]
+        rarest = count_rarest(labels[rows], classes)
+        in_groups = None if there is None else count_rarest(labels[rows], classes, there)
+        found.append(
+            SliceDelta(part.name, part.protected, int(rows.sum()), rarest, delta, in_groups)
+        )
     return tuple(found)

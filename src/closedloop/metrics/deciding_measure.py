@@ -27,12 +27,11 @@ from closedloop.metrics.auc import (
     Probabilities,
     auc_influence,
     check_shapes,
-    count_rarest,
-    interval_of,
     positive_columns,
-    standard_error,
 )
+from closedloop.metrics.clustering import count_rarest, interval_of, standard_error
 from closedloop.metrics.threshold import answer_classes, least_cost_threshold
+from closedloop.windows.groups import Groups
 
 # A certain and wrong answer costs 34.5 in log loss, not infinity.
 SMALLEST_PROBABILITY = 1e-15
@@ -54,27 +53,33 @@ def influence_of(rules: PromotionPolicy) -> Influence:
 
 
 def estimate_measure(
-    labels: Labels, probabilities: Probabilities, rules: PromotionPolicy
+    labels: Labels,
+    probabilities: Probabilities,
+    rules: PromotionPolicy,
+    groups: Groups | None = None,
 ) -> Estimate | None:
     """The measure with its interval, turned so that more is better.
 
-    None when a class has fewer than two rows.
+    None when a class has fewer than two rows, or is in fewer than two groups.
     """
     check_shapes(labels, probabilities)
-    if count_rarest(labels, probabilities.shape[1]) < 2:
+    if count_rarest(labels, probabilities.shape[1], groups) < 2:
         return None
     value, psi = influence_of(rules)(labels, probabilities)
-    return Estimate(value, *interval_of(value, psi, rules.confidence), len(labels))
+    return interval_of(value, psi, rules.confidence, labels, groups)
 
 
 def measure_candidate(
-    labels: Labels, probabilities: Probabilities, rules: PromotionPolicy
+    labels: Labels,
+    probabilities: Probabilities,
+    rules: PromotionPolicy,
+    groups: Groups | None = None,
 ) -> Measured | None:
     """What a version keeps of the measure; None when AUC decides or a class has too few rows."""
-    if rules.measure == "roc_auc" or count_rarest(labels, probabilities.shape[1]) < 2:
+    if rules.measure == "roc_auc" or count_rarest(labels, probabilities.shape[1], groups) < 2:
         return None
     value, psi = influence_of(rules)(labels, probabilities)
-    return Measured(rules.measure, value, standard_error(psi))
+    return Measured(rules.measure, value, standard_error(psi, groups))
 
 
 def log_losses(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:

@@ -20,9 +20,11 @@ from closedloop.metrics.auc import (
     measure_auc_error,
 )
 from closedloop.metrics.calibration_error import measure_calibration_error
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.deciding_measure import brier_losses, log_losses, measure_candidate
 from closedloop.metrics.threshold import answer_classes
 from closedloop.use_case.contract import GoldenCase
+from closedloop.windows.groups import Groups
 
 _USUAL = PromotionPolicy()
 
@@ -34,11 +36,13 @@ def score_model(
     window: str,
     rules: PromotionPolicy = _USUAL,
     threshold: float | None = None,
+    groups: Groups | None = None,
 ) -> Scores:
     """How one model did on one labelled window.
 
     The answer is the likeliest class, or the second of two from a `threshold` on. `rules` say which
-    measure decides. Raises ModelError when there is no row.
+    measure decides; `groups` are the numbers of the rows' groups, None for independent rows. Raises
+    ModelError when there is no row.
     """
     check_shapes(labels, probabilities)
     count, rows = len(classes), len(labels)
@@ -69,9 +73,10 @@ def score_model(
         brier=float(brier_losses(labels, probabilities).mean()),
         classes=tuple(per_class),
         confusion=tuple(tuple(int(cell) for cell in line) for line in confusion),
-        val_auc_error=measure_auc_error(labels, probabilities),
-        measured=measure_candidate(labels, probabilities, rules),
+        val_auc_error=measure_auc_error(labels, probabilities, groups),
+        measured=measure_candidate(labels, probabilities, rules, groups),
         calibration_error=measure_calibration_error(labels, probabilities),
+        groups=None if groups is None else count_rarest(labels, count, groups),
     )
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.decisions.single_column import ColumnAuc
-from closedloop.metrics.auc import Labels, count_rarest, measure_auc
+from closedloop.metrics.auc import Labels, measure_auc
+from closedloop.metrics.clustering import count_rarest
 from closedloop.use_case.contract import MISSING, UseCase
 
 # Fewer rows of a class separate by luck (docs/decisions.md).

@@ -21,6 +21,7 @@ from closedloop.shadow.columns import read_probabilities
 from closedloop.shadow.compare import count_flips, find_flips, measure_shift
 from closedloop.shadow.replay import read_rows
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.groups import number_groups
 from closedloop.windows.prepare import prepare
 from closedloop.windows.spelling import find_spellings, read_label
 
@@ -32,7 +33,8 @@ class LiveComparison:
     `failed` rows had no answer of the candidate. `flips` of the `compared` rows got another
     prediction. On the `labelled` ones, `auc` is the candidate's and `production_auc` that of the
     answers that were given; `delta` is their difference in the measure that decides. All three are
-    None while a class has fewer than two rows.
+    None while a class has fewer than two rows, or fewer than two groups have it; or for the reason
+    in `unmeasured`.
     """
 
     version: int
@@ -48,6 +50,7 @@ class LiveComparison:
     production_auc: Estimate | None
     delta: Estimate | None
     slice_deltas: tuple[SliceDelta, ...]
+    unmeasured: str = ""
 
 
 @dataclass
@@ -101,7 +104,16 @@ def compare_live(
         count_flips(flips, prepared, use_case.slices),
         int(known.sum()),
         *measured,
+        unmeasured=_tell_unmeasured(use_case),
     )
+
+
+def _tell_unmeasured(use_case: UseCase) -> str:
+    """Why no score can be compared: a request is recorded with its features and nothing else."""
+    group = use_case.group
+    if group is None or (group in use_case.columns and group not in use_case.unrecorded):
+        return ""
+    return f"requests do not say which rows are of one {group}, so no interval can be told"
 
 
 def _collect(
@@ -147,14 +159,14 @@ def _measure(
     use_case: UseCase,
     rules: PromotionPolicy,
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None, tuple[SliceDelta, ...]]:
-    if not len(labels):
+    if not len(labels) or _tell_unmeasured(use_case):
         return None, None, None, ()
-    influence = influence_of(rules)
+    influence, groups = influence_of(rules), number_groups(use_case, prepared)
     return (
-        estimate_auc(labels, ours, rules.confidence),
-        estimate_auc(labels, theirs, rules.confidence),
-        measure_delta(labels, ours, theirs, rules.confidence, influence),
+        estimate_auc(labels, ours, rules.confidence, groups),
+        estimate_auc(labels, theirs, rules.confidence, groups),
+        measure_delta(labels, ours, theirs, rules.confidence, influence, groups),
         measure_slices(
-            prepared, use_case.slices, labels, ours, theirs, rules.confidence, influence
+            prepared, use_case.slices, labels, ours, theirs, rules.confidence, influence, groups
         ),
     )

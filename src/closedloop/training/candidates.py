@@ -19,8 +19,9 @@ from closedloop.metrics.auc import measure_auc
 from closedloop.metrics.comparison import compare
 from closedloop.metrics.threshold import choose_threshold
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
-from closedloop.use_case.contract import UseCase
+from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.use_case.recipe import Recipe, find_recipe
+from closedloop.windows.groups import number_groups
 from closedloop.windows.order import held_out
 
 # In windows. A window before the newest counts a quarter, one three before it 1/64: enough that a
@@ -71,7 +72,8 @@ def labelled_rows(
 def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Split:
     """Evaluate on the newest labelled window and train on those before it.
 
-    A single window is split by a hash of its keys. Raises SourceError when no window has labels.
+    A single window is split by a hash of its keys, or of its groups, so that no group is on both
+    sides. Raises SourceError when no window has labels.
     """
     labelled = (window for window in windows if len(window.labels))
     usable = tuple(sorted(labelled, key=lambda window: window.index))
@@ -85,17 +87,23 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
     if len(usable) > 1:
         return Split(usable[:-1], usable[-1], held_out=False)
     only = usable[0]
-    keys = (
-        only.frame[use_case.key].astype(str)
-        if use_case.key in only.frame
-        else only.frame.index.astype(str)
-    )
-    judged = held_out(list(keys), use_case.training.holdout_share, use_case.training.seed)
+    keys = _names_to_split_by(only.frame, use_case)
+    judged = held_out(keys, use_case.training.holdout_share, use_case.training.seed)
     teaching, judging = (
         LabelledWindow(only.name, only.index, only.frame[part], only.labels[part], only.digest)
         for part in (~judged, judged)
     )
     return Split((teaching,), judging, held_out=True)
+
+
+def _names_to_split_by(frame: pd.DataFrame, use_case: UseCase) -> list[str]:
+    """The group of each row, and where it has none its key or its place."""
+    keys = frame[use_case.key] if use_case.key in frame else frame.index.to_series()
+    names = keys.astype(str)
+    if use_case.group in frame:
+        groups = frame[use_case.group]
+        names = names.where(groups.isna() | (groups == MISSING), groups.astype(str))
+    return list(names)
 
 
 def fit_recipe(
@@ -188,6 +196,7 @@ def compare_twins(
     the same rows; None without production, or when it could not be scored.
     """
     judged = split.evaluation
+    groups = number_groups(use_case, judged.frame)
     baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
     baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
     comparisons, predictions, scorers = [], {}, {}
@@ -226,6 +235,7 @@ def compare_twins(
                     use_case.policy.promotion,
                 ),
                 production_threshold=production_threshold,
+                groups=groups,
             )
         )
     return Twins(tuple(comparisons), predictions, scorers)

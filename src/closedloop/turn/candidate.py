@@ -43,6 +43,7 @@ from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
 from closedloop.turn.watched_columns import PREDICTION, TARGET
 from closedloop.windows.contract_check import measure_statistics
+from closedloop.windows.groups import number_groups
 from closedloop.windows.prepare import prepare
 
 REFERENCE_ROWS = 20_000
@@ -153,13 +154,17 @@ def _quarantined_now(
     """The evaluation window, if it is to be quarantined."""
     if production is None or split.held_out:
         return set()
+    use_case, judged = history.loop.use_case, split.evaluation
     realised = estimate_auc(
-        split.evaluation.labels, production, history.loop.use_case.policy.promotion.confidence
+        judged.labels,
+        production,
+        use_case.policy.promotion.confidence,
+        number_groups(use_case, judged.frame),
     )
     if realised is None:
         return set()
-    verdict = judge_labels(history, split.evaluation, realised)
-    return {split.evaluation.name} if verdict.action is Action.QUARANTINE else set()
+    verdict = judge_labels(history, judged, realised)
+    return {judged.name} if verdict.action is Action.QUARANTINE else set()
 
 
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:

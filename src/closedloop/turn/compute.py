@@ -139,5 +139,5 @@ def _tell_unknown_labels(
 
 
 def _find_unnamed(raw: pd.DataFrame, use_case: UseCase) -> tuple[str, ...]:
-    named = {*use_case.columns, use_case.key, use_case.target.column}
+    named = {*use_case.columns, use_case.key, use_case.group, use_case.target.column}
     return tuple(dict.fromkeys(str(name) for name in raw.columns if str(name) not in named))

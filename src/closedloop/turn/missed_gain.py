@@ -25,6 +25,7 @@ from closedloop.training.recipes import HistoryKind, parse_recipe, recipe_name
 from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
+from closedloop.windows.groups import number_groups
 from closedloop.windows.order import position
 
 # What the small models learn from, the second where production lost AUC.
@@ -73,8 +74,9 @@ def measure_gain(
 
     try:
         before, kinds = answer("all", known), HISTORIES if lost else HISTORIES[:1]
+        groups = number_groups(use_case, new.frame)
         found = [
-            measure_delta(new.labels, answer(kind, fresh), before, _ONE_ERROR, measure)
+            measure_delta(new.labels, answer(kind, fresh), before, _ONE_ERROR, measure, groups)
             for kind in kinds
         ]
     except ModelError:

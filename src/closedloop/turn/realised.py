@@ -17,7 +17,8 @@ from closedloop.decisions.evidence import (
 from closedloop.decisions.label_evidence import QuarantineEvidence
 from closedloop.decisions.quarantine import decide_quarantine
 from closedloop.decisions.rollback_evidence import AnswersSeen, RollbackEvidence
-from closedloop.metrics.auc import count_rarest, estimate_auc, measure_delta
+from closedloop.metrics.auc import estimate_auc, measure_delta
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.deciding_measure import estimate_measure, influence_of
 from closedloop.records.as_windows import corrected_since
 from closedloop.storage.details import RealisedFacts
@@ -27,6 +28,7 @@ from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.without_labels import estimated_before
+from closedloop.windows.groups import number_groups
 from closedloop.windows.order import position
 
 
@@ -158,8 +160,10 @@ def measure_realised(
     """
     new = keep_new_rows(history, judged, trained_windows(history))
     answers = history.answers(judged.name, labelled=True)[new.kept]
-    confidence = history.loop.use_case.policy.promotion.confidence
-    return new.window, estimate_auc(new.window.labels, answers, confidence)
+    use_case = history.loop.use_case
+    groups = number_groups(use_case, new.window.frame)
+    confidence = use_case.policy.promotion.confidence
+    return new.window, estimate_auc(new.window.labels, answers, confidence, groups)
 
 
 def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estimate | None:
@@ -168,7 +172,8 @@ def _measure_realised(history: History[Parts], judged: LabelledWindow) -> Estima
         return None
     new = keep_new_rows(history, judged, trained_windows(history))
     answers = history.answers(judged.name, labelled=True)[new.kept]
-    return estimate_measure(new.window.labels, answers, rules)
+    groups = number_groups(history.loop.use_case, new.window.frame)
+    return estimate_measure(new.window.labels, answers, rules, groups)
 
 
 def _compare_labelled(history: History[Parts], seen: RollbackEvidence) -> RollbackEvidence:
@@ -177,7 +182,7 @@ def _compare_labelled(history: History[Parts], seen: RollbackEvidence) -> Rollba
     if previous is None or history.bundle is None:
         return seen
     earlier = [*trained_windows(history), *previous.facts.trained_windows]
-    labels, ours, theirs, compared = [], [], [], []
+    labels, ours, theirs, compared, frames = [], [], [], [], []
     for name in names:
         # A row that several windows hold counts once.
         new = keep_new_rows(history, history.read(name).labelled, dict.fromkeys(earlier))
@@ -185,19 +190,22 @@ def _compare_labelled(history: History[Parts], seen: RollbackEvidence) -> Rollba
         if new.kept.any():
             compared.append(name)
             labels.append(new.window.labels)
+            frames.append(new.window.frame)
             ours.append(history.answers(name, labelled=True)[new.kept])
             theirs.append(score_frame(previous.scorer, new.window.frame))
     if not compared:
         return seen
-    policy, known = history.loop.use_case.policy, np.concatenate(labels)
+    use_case, known = history.loop.use_case, np.concatenate(labels)
+    policy, groups = use_case.policy, number_groups(use_case, *frames)
     delta = measure_delta(
         known,
         np.concatenate(ours),
         np.concatenate(theirs),
         policy.rollback.confidence,
         influence_of(policy.promotion),
+        groups,
     )
-    rarest = count_rarest(known, len(history.loop.use_case.target.classes))
+    rarest = count_rarest(known, len(use_case.target.classes))
     return replace(seen, delta=delta, compared=tuple(compared), rarest=rarest)
 
 

@@ -240,6 +240,7 @@ class UseCase:
     alerts: Alerts = field(default_factory=Alerts)
     housekeeping: Housekeeping = field(default_factory=Housekeeping)
     serving: Serving = Serving()
+    group: str | None = None
 
     @property
     def stored_content(self) -> dict[str, Any]:

@@ -71,7 +71,11 @@ def check_contract(
             )
         else:
             found.append(_check_categorical(name, column, prepared[name]))
-    found += [_check_key(raw, prepared, use_case.key), _check_labels(raw, prepared, use_case)]
+    found += [
+        _check_key(raw, prepared, use_case.key),
+        _check_group(raw, use_case),
+        _check_labels(raw, prepared, use_case),
+    ]
     return tuple(violation for violation in found if violation is not None)
 
 
@@ -201,6 +205,14 @@ def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Vi
         "every key once",
         f"{int(repeated.sum())} rows share a key, such as {prepared[key][repeated].iloc[0]!r}",
     )
+
+
+def _check_group(raw: pd.DataFrame, use_case: UseCase) -> Violation | None:
+    """A row without a value is a group of its own; a window without the column says nothing."""
+    group = use_case.group
+    if group is None or group in raw.columns or group in (use_case.key, *use_case.columns):
+        return None
+    return Violation(group, "missing", "a group column of this name", "none")
 
 
 def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) -> Violation | None:

@@ -26,12 +26,12 @@ from closedloop.windows.written_numbers import read_number
 
 
 def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
-    """Raw rows -> the features in the order of loop.toml, then key and target if they are there.
+    """Raw rows -> the features in the order of loop.toml, then key, group and target, if there.
 
     Numeric columns become float64, with NaN for null and for anything that is no finite number.
     Categorical columns become str in object columns: stripped, spelled as in `allowed`, MISSING for
-    null. The key becomes str, the target one of the classes or None. A feature that the frame lacks
-    is all null; `check_contract` reports it.
+    null. Key and group become str, the target one of the classes or None. A feature that the frame
+    lacks is all null; `check_contract` reports it.
     """
     columns: dict[str, Any] = {}
     for name, column in use_case.columns.items():
@@ -47,6 +47,9 @@ def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
             columns[name] = read_categories(select_column(frame, name), column.allowed)
     if use_case.key is not None and use_case.key in frame.columns:
         columns[use_case.key] = _texts(select_column(frame, use_case.key), spell)
+    group = use_case.group
+    if group is not None and group in frame.columns and group not in columns:
+        columns[group] = read_categories(select_column(frame, group))
     if use_case.target.column in frame.columns:
         columns[use_case.target.column] = _texts(
             select_column(frame, use_case.target.column),
@@ -106,9 +109,13 @@ def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDAr
 
 
 def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:
-    """sha256 over every cell of features, key and target, in row order: it sees every change."""
+    """sha256 over every cell of features, key, target and group, in row order.
+
+    It sees every change.
+    """
     content = hashlib.sha256()
-    for name in (*use_case.columns, use_case.key, use_case.target.column):
+    names = (*use_case.columns, use_case.key, use_case.target.column, use_case.group)
+    for name in dict.fromkeys(names):
         if name is None or name not in prepared.columns:
             continue
         content.update(f"\n{name}\n{len(prepared)}\n".encode())

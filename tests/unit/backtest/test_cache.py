@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +14,14 @@ import pytest
 
 from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.digests import digest_frame
+from closedloop.backtest.next_window import measure_advantage
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import StoreError
-from closedloop.training.candidates import LabelledWindow, labelled_rows
+from closedloop.training.candidates import LabelledWindow, labelled_rows, split_windows
 from closedloop.turn.compute import Compute
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import prepare
-from tests.unit.streams import make_frame, make_use_case
+from tests.unit.streams import Frames, make_frame, make_use_case
 
 
 @pytest.fixture
@@ -72,6 +75,54 @@ def test_whatever_changes_the_fit_is_another_fit(use_case: UseCase) -> None:
     assert compute.fits == before
     compute.fit("logistic/recent", (replace(given[0], index=-1), *given[1:]), use_case)
     assert compute.fits == before + 1
+
+
+def test_rows_with_other_groups_are_other_rows(tmp_path: Path) -> None:
+    """A window is read once for a group column, and again for another one or none; its digest, and
+    so the key of every decision, follows the groups. A first window that is parted by other groups
+    teaches other rows, which is another fit; groups alone are none."""
+    compute, frame = CachedCompute(), make_frame(0).assign(a=np.arange(300) // 3, b="one")
+    source: Any = Frames({"w0": frame})
+    reads = [
+        compute.read_window(source, "w0", 0, make_use_case(tmp_path, **group), None)
+        for group in ({}, {"group": "a"}, {"group": "b"}, {"group": "a"})
+    ]
+    assert [[name for name in "ab" if name in read.prepared] for read in reads] == [
+        [],
+        ["a"],
+        ["b"],
+        ["a"],
+    ]
+    assert len({read.facts.digest for read in reads}) == 3
+    assert reads[3] is reads[1]
+    plain, grouped = make_use_case(tmp_path), make_use_case(tmp_path, group="a")
+    for use_case, read in ((plain, reads[0]), (grouped, reads[1])):
+        compute.fit("logistic/all", (read.labelled,), use_case)
+    assert compute.fits == 1
+    for use_case, read in ((plain, reads[0]), (grouped, reads[1])):
+        compute.fit("logistic/all", split_windows((read.labelled,), use_case).history, use_case)
+    assert compute.fits == 3
+
+
+def test_the_next_window_is_compared_by_groups(use_case: UseCase, tmp_path: Path) -> None:
+    """A backtest's interval of a candidate's advantage counts groups; a broken next window without
+    the column has none, and the replay goes on."""
+    grouped = make_use_case(tmp_path, group="a")
+    frame = make_frame(9).assign(a=np.arange(300) // 10)
+    models: Any = [
+        SimpleNamespace(scorer=Compute().fit("logistic/all", (windows(use_case)[place],), use_case))
+        for place in (0, 1)
+    ]
+    found = [
+        measure_advantage(*models, labelled_rows("w9", 9, prepare(rows, case), "", case), case)
+        for rows, case in ((frame, use_case), (frame, grouped), (frame.drop(columns="a"), grouped))
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].groups is None
+    assert found[1].groups is not None
+    assert found[1].value == found[0].value
+    assert found[2] is None
 
 
 def test_a_second_run_fits_nothing(use_case: UseCase, tmp_path: Path) -> None:

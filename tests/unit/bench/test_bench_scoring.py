@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.scoring import LOSS_ROWS, SIZES, SLICES, main, parse
+from tests.bench.scoring import CUSTOMERS, LOSS_ROWS, SIZES, SLICES, main, parse
 
 
 def test_every_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """On a small window and with one comparison each, all four tables come out whole, with a line
+    """On a small window and with one comparison each, all five tables come out whole, with a line
     for every size asked for."""
     assert main(["--rows", "1000", "--repetitions", "1", "--comparisons", "1"]) == 0
     tables = capsys.readouterr().out.split("\n\n")
@@ -17,6 +17,7 @@ def test_every_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         len(SIZES),
         len(SLICES),
         2 * len(LOSS_ROWS),
+        4 * len(CUSTOMERS),
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from closedloop.cli.shadow_view import tell_shadow
 from closedloop.metrics.auc import measure_delta
 from closedloop.records.request import to_json
 from closedloop.records.shadow import AnsweredTwice, RecordedRequest
@@ -99,6 +101,34 @@ def test_labels_compare_both_on_the_same_rows(use_case: UseCase) -> None:
     assert found.production_auc is not None
     assert found.auc.value > found.production_auc.value
     assert [part.name for part in found.slice_deltas] == ["gold", "big"]
+
+
+def test_scores_are_compared_by_groups_that_requests_tell(use_case: UseCase) -> None:
+    """A group that is a feature on record is counted; one that is not leaves scores unknown with
+    the reason, instead of an interval that is too narrow. Predictions are compared all the same."""
+    draw = np.random.default_rng(3)
+    asked, truth = [], draw.integers(0, 2, 100)
+    for place in range(100):
+        middle = 0.5 + 0.2 * (truth[place] - 0.5) + draw.normal(0, 0.1)
+        scores = np.clip(middle + draw.normal(0, 0.02, 4), 0.01, 0.99)
+        names = dict.fromkeys(range(4), "yes" if truth[place] else "no")
+        both = [float(score) for score in scores]
+        twice = _twice(place, both, [score / 2 for score in both], names)
+        features = to_json({"spend": [float(place)] * 4, "plan": ["gold"] * 4})
+        asked.append(replace(twice, request=replace(twice.request, features=features)))
+    plain = compare_live(2, asked, use_case, lambda _version: None)
+    told = compare_live(2, asked, replace(use_case, group="spend"), lambda _version: None)
+    untold = compare_live(2, asked, replace(use_case, group="customer"), lambda _version: None)
+    assert plain.auc is not None
+    assert told.auc is not None
+    assert told.auc.groups == min(truth.sum(), 100 - truth.sum())
+    assert told.auc.upper - told.auc.lower > 1.2 * (plain.auc.upper - plain.auc.lower)
+    assert (untold.auc, untold.delta, untold.slice_deltas) == (None, None, ())
+    assert (untold.labelled, untold.flips) == (400, plain.flips)
+    assert tell_shadow(untold, "AUC")[-1] == (
+        "400 of these rows have a label: requests do not say which rows are of one customer, so no "
+        "interval can be told"
+    )
 
 
 def test_erased_rows_and_other_classes_are_left_out(use_case: UseCase) -> None:

@@ -206,6 +206,7 @@ def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
         changed(columns={"x": {"type": "numeric", "maximum": 9}}),
         changed(training={"seed": 8}),
         changed(source={"query": "SELECT 2", "windows": "*"}),
+        changed(group="customer"),
     ]
     assert {parse_use_case(content, tmp_path / "loop.toml").fingerprint for content in same} == {
         fingerprint
@@ -215,7 +216,7 @@ def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
             {parse_use_case(content, Path("loop.toml")).fingerprint for content in other}
             | {fingerprint}
         )
-        == 5
+        == 6
     )
 
 

@@ -50,6 +50,7 @@ def describe_table(
     name: str,
     target: str,
     key: str | None = None,
+    group: str | None = None,
     source: Source,
     remarks: Sequence[str] = (),
     out: Path,
@@ -60,12 +61,12 @@ def describe_table(
 
     `source` says how the rows were read, `remarks` what a reader should know about that; everything
     else is guessed from them. A `time_column` holds the names of windows here; without it and
-    `window_column`, `windows` are those of the rows, or the whole table is one window. Raises
-    UseCaseError when a named column is missing, the target does not have 2 to 20 classes, the key
-    repeats within a window, or no feature is left.
+    `window_column`, `windows` are those of the rows, or the whole table is one window. A
+    `group` is no feature. Raises UseCaseError when a named column is missing, the target does not
+    have 2 to 20 classes, the key repeats within a window, or no feature is left.
     """
     window_column = source.window_column or source.time_column
-    for column in (target, key, window_column):
+    for column in (target, key, group, window_column):
         check_column_exists(frame, column, path)
     if window_column is not None:
         windows = read_windows(frame[window_column], path, window_column)
@@ -74,7 +75,7 @@ def describe_table(
     columns = {
         str(column): select_column(frame, column).reset_index(drop=True)
         for column in dict.fromkeys(frame.columns)
-        if column not in (target, key, window_column)
+        if column not in (target, key, group, window_column)
     }
     texts = {column: read_texts(values) for column, values in columns.items()}
     numbers = {column: find_numbers(values, texts[column]) for column, values in columns.items()}
@@ -84,7 +85,7 @@ def describe_table(
     classes = read_classes(frame[target], path, target, null_words, positive)
     labels = pd.Series(read_categories(frame[target], classes.names))
     key = checked_key(frame, key, windows, path) or guess_key(
-        frame, windows, exclude={target, window_column}
+        frame, windows, exclude={target, group, window_column}
     )
     around = Surroundings(windows, labels == classes.names[-1], texts, null_words)
     features = [
@@ -104,9 +105,10 @@ def describe_table(
             then="add columns to predict from",
         )
     keys = select_column(frame, key) if key else None
-    minimums = find_minimums(labels, windows, classes.names, keys)
+    groups = pd.Series(read_categories(select_column(frame, group))) if group else None
+    minimums = find_minimums(labels, windows, classes.names, keys, groups)
     parts = [
-        _head(name, path, key),
+        _head(name, path, key, group),
         describe_source(path, out, source, remarks),
         _target(target, classes),
         _columns(features),
@@ -135,7 +137,7 @@ def key_of(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quote(name)
 
 
-def _head(name: str, path: Path, key: str | None) -> str:
+def _head(name: str, path: Path, key: str | None, group: str | None) -> str:
     lines = [
         f"# Guessed from {path.name.encode('unicode_escape').decode()}: check every line, "
         "you know the data better.",
@@ -146,6 +148,9 @@ def _head(name: str, path: Path, key: str | None) -> str:
         if key
         else '# key = "COLUMN"  # unique within a window; links labels to predictions (no '
         "column looked like a key)",
+        f"group = {quote(group)}  # rows with the same value belong together, such as a customer's"
+        if group
+        else '# group = "COLUMN"  # if the same customer appears on several rows: who it is',
         '# golden = "golden.json"  # cases every model must get right before it is promoted',
     ]
     return "\n".join(lines) + "\n"

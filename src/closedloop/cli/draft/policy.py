@@ -12,6 +12,7 @@ import pandas as pd
 
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING, Training
+from closedloop.windows.groups import number_values
 from closedloop.windows.order import held_out
 from closedloop.windows.spelling import spell
 from closedloop.windows.time_names import in_time_order
@@ -45,19 +46,23 @@ def find_minimums(
     windows: pd.Series[str],
     classes: Sequence[str],
     key: pd.Series[str] | None,
+    groups: pd.Series[str] | None = None,
 ) -> Minimums:
     """Minimums that three of four windows meet, and the held-out part of the first one, too.
 
     The held-out part is the one that will judge a first model: `key` decides it, without one the
-    place of a row. All series have one value for each row of the table. Raises UseCaseError when no
-    row has both a label and a window.
+    place of a row. With `groups` they decide it, and of a class groups are counted, not rows. All
+    series have one value for each row of the table. Raises UseCaseError when no row has both a
+    label and a window.
     """
     labels, windows = labels.reset_index(drop=True), windows.reset_index(drop=True)
     known = _find_judgeable(labels, windows, classes)
-    counts = pd.crosstab(windows[known], labels[known]).reindex(columns=list(classes), fill_value=0)
-    first = _first_whole_window(counts.sum(axis=1))
-    judging, keys = labels[known & (windows == first)], _read_keys(windows == first, key)
-    totals, rarest = counts.sum(axis=1).to_numpy(), counts.min(axis=1).to_numpy()
+    units = np.arange(len(labels)) if groups is None else number_values(groups)
+    rows = pd.DataFrame({"window": windows, "label": labels, "unit": units})[known]
+    counts = _count(rows.drop_duplicates(), classes)
+    totals, rarest = rows.groupby("window").size(), counts.min(axis=1).to_numpy()
+    first = _first_whole_window(totals)
+    judging, keys = rows[rows["window"] == first], _read_keys(windows == first, key, groups)
     usual = float(np.quantile(rarest, 0.25))
     share, part, there = max(
         (_hold_out(judging, keys, classes, share, usual) for share in (_USUAL_SHARE, _LARGE_SHARE)),
@@ -65,13 +70,15 @@ def find_minimums(
     )
     each = next((many for many in (_AMPLE_OF_A_CLASS, ENOUGH_OF_A_CLASS) if there >= many), there)
     each = max(1, each)
-    smallest = min(len(judging), int(np.quantile(totals, 0.25)))
+    smallest = min(len(judging), int(np.quantile(totals.to_numpy(), 0.25)))
     judged = max(1, min(500, max(int(smallest * 0.15), each * len(classes)), part))
-    found = Minimums(int(np.median(totals)), judged, each, share)
+    found = Minimums(int(np.median(totals.to_numpy())), judged, each, share)
     if there >= ENOUGH_OF_A_CLASS:
         return found
     of_all = counts.to_numpy().sum(axis=0)
-    note = _tell_too_small(found, len(totals), int(np.median(rarest)), of_all.min() / of_all.sum())
+    what = "rows" if groups is None else "groups"
+    there_are = int(np.median(rarest))
+    note = _tell_too_small(found, len(totals), there_are, of_all.min() / len(rows), what)
     missing = "" if there else ". Where a class has no row at all, nothing can be promoted"
     return replace(found, note=note + missing)
 
@@ -90,22 +97,36 @@ def _find_judgeable(
     return known
 
 
+def _count(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """How often each class is in each window."""
+    found = pd.crosstab(rows["window"], rows["label"])
+    return found.reindex(columns=list(classes), fill_value=0)
+
+
 def _first_whole_window(totals: pd.Series[int]) -> str:
     """The first window that is no fragment: that has half as many labels as the median one."""
     ordered = in_time_order(map(str, totals.index))
     return next(name for name in ordered if totals[name] >= totals.median() / 2)
 
 
-def _read_keys(rows: pd.Series[bool], key: pd.Series[str] | None) -> pd.Series[str]:
-    """What the held-out part is drawn by, as training reads it: keys or places in the window."""
+def _read_keys(
+    rows: pd.Series[bool], key: pd.Series[str] | None, groups: pd.Series[str] | None
+) -> pd.Series[str]:
+    """What the held-out part is drawn by, as training reads it: groups, keys or places."""
     places = np.flatnonzero(rows)
-    if key is None:
-        return pd.Series([str(place) for place in range(len(places))], index=places)
-    return pd.Series([spell(value) for value in key.to_numpy()[places]], index=places)
+    keys = (
+        [str(place) for place in range(len(places))]
+        if key is None
+        else [spell(value) for value in key.to_numpy()[places]]
+    )
+    if groups is not None:
+        told = groups.to_numpy()[places]
+        keys = [own if group == MISSING else group for own, group in zip(keys, told, strict=True)]
+    return pd.Series(keys, index=places)
 
 
 def _hold_out(
-    labels: pd.Series[str],
+    judging: pd.DataFrame,
     keys: pd.Series[str],
     classes: Sequence[str],
     share: float,
@@ -115,19 +136,20 @@ def _hold_out(
 
     That is no more than the share promises of the `usual` window: a draw with more is luck.
     """
-    part = labels[held_out(list(keys[labels.index]), share, Training().seed)]
-    there = int(part.value_counts().reindex(list(classes), fill_value=0).min())
+    part = judging[held_out(list(keys[judging.index]), share, Training().seed)]
+    there = int(_count(part.drop_duplicates(), classes).to_numpy().min(initial=len(part)))
     return share, len(part), min(there, int(share * usual))
 
 
-def _tell_too_small(found: Minimums, windows: int, of_rarest: int, share: float) -> str:
+def _tell_too_small(found: Minimums, windows: int, of_rarest: int, share: float, what: str) -> str:
     needed = _round_up(_OF_A_CLASS_IN_A_WINDOW / share)
     factor = needed / found.rows
     times = f"{round(factor, 1):g}" if factor < 10 else f"{math.ceil(factor):,}"
+    counted = f"{of_rarest:,} groups" if what == "groups" else f"{of_rarest:,}"
     return (
-        f"windows of {found.rows:,} labelled rows, {of_rarest:,} of the rarest class, are too "
+        f"windows of {found.rows:,} labelled rows, {counted} of the rarest class, are too "
         "small to judge a model reliably: a part of the first window judges the first model, and "
-        f"needs {ENOUGH_OF_A_CLASS} rows of each class. The minimums are less than that "
+        f"needs {ENOUGH_OF_A_CLASS} {what} of each class. The minimums are less than that "
         f"({found.judged:,} rows, {found.of_each_class} of each class). Windows of about "
         f"{needed:,} labelled rows would do, {times} times as {'long' if windows > 1 else 'many'}"
     )

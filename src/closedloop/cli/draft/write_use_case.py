@@ -37,6 +37,7 @@ class Asked:
     target: str
     out: Path
     key: str | None = None
+    group: str | None = None
     window_column: str | None = None
     positive: str | None = None
     dialect: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Asked:
     @property
     def named(self) -> list[str]:
         """Columns that the table should have."""
-        named = (self.target, self.key, self.window_column, self.times.column)
+        named = (self.target, self.key, self.group, self.window_column, self.times.column)
         return [column for column in named if column]
 
 
@@ -82,6 +83,7 @@ def write_use_case(tables: Sequence[Path | str], asked: Asked) -> tuple[UseCase,
         name=asked.name or read.name,
         target=asked.target,
         key=asked.key,
+        group=asked.group,
         source=source,
         remarks=read.remarks,
         out=out,

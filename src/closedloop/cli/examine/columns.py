@@ -29,7 +29,8 @@ def describe_columns(loop: Loop) -> str:
     names, use_case = loop.source.windows(), loop.use_case
     newest, known = loop.source.read(names[-1]), use_case.columns
     _refuse_lost_windows(loop, names, newest)
-    named, left_out = {*known, use_case.key, use_case.target.column}, read_left_out(use_case)
+    named = {*known, use_case.key, use_case.group, use_case.target.column}
+    left_out = read_left_out(use_case)
     new = [
         str(name)
         for name in newest.columns

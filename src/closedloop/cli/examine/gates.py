@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
+import numpy as np
+
 from closedloop.errors import ClosedLoopError
-from closedloop.metrics.auc import count_rarest
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.comparison import slice_rows
 from closedloop.training.candidates import LabelledWindow, split_windows
 from closedloop.turn.open import Loop
+from closedloop.use_case.contract import UseCase
+from closedloop.windows.groups import number_groups
 from closedloop.windows.order import columns_not_yet, mature
 
 _NEWEST = 5  # windows whose median is the usual one, together with the first
@@ -88,14 +92,25 @@ def _of_the_first_model(loop: Loop, first: LabelledWindow) -> list[_Unmet]:
     use_case, rules = loop.use_case, loop.use_case.policy.promotion
     if _has_production(loop):
         return []
-    judged = split_windows((first,), use_case).evaluation.labels
-    rarest = count_rarest(judged, len(use_case.target.classes))
+    judged = split_windows((first,), use_case).evaluation
     return _compare(
         f"{_HELD_OUT} of {first.name}, which judges a first model, has",
         "policy.promotion",
-        ("min_rows", rules.min_rows, len(judged)),
-        ("min_rows_per_class", rules.min_rows_per_class, rarest),
+        ("min_rows", rules.min_rows, len(judged.labels)),
+        ("min_rows_per_class", rules.min_rows_per_class, _count_rarest(use_case, judged)),
+        rarest=_of_rarest(use_case),
     )
+
+
+def _count_rarest(use_case: UseCase, *windows: LabelledWindow) -> int:
+    """What these windows together have of the rarest class: rows, or groups where there are any."""
+    labels = np.concatenate([window.labels for window in windows])
+    groups = number_groups(use_case, *(window.frame for window in windows))
+    return count_rarest(labels, len(use_case.target.classes), groups)
+
+
+def _of_rarest(use_case: UseCase) -> str:
+    return " of the rarest class" if use_case.group is None else " groups of the rarest class"
 
 
 def _has_production(loop: Loop) -> bool:
@@ -106,14 +121,17 @@ def _has_production(loop: Loop) -> bool:
 
 
 def _of_later_windows(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Unmet]:
-    policy, classes = loop.use_case.policy, len(loop.use_case.target.classes)
+    use_case, policy = loop.use_case, loop.use_case.policy
     rules, rows = policy.retraining, int(median(len(window.labels) for window in windows))
-    rarest = int(median(count_rarest(window.labels, classes) for window in windows))
+    told, classes = _of_rarest(use_case), len(use_case.target.classes)
+    labels = int(median(count_rarest(window.labels, classes) for window in windows))
+    rarest = int(median(_count_rarest(use_case, window) for window in windows))
     unmet = _compare(
         "the usual window has",
         "policy.promotion",
         ("min_rows", policy.promotion.min_rows, rows),
         ("min_rows_per_class", policy.promotion.min_rows_per_class, rarest),
+        rarest=told,
     )
     if rules.age_trigger:
         age = rules.max_age_windows
@@ -121,15 +139,20 @@ def _of_later_windows(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Un
             f"the {age} windows after which age asks for a retraining have",
             "policy.retraining",
             ("min_new_labels", rules.min_new_labels, age * rows),
-            ("min_new_labels_per_class", rules.min_new_labels_per_class, age * rarest),
+            ("min_new_labels_per_class", rules.min_new_labels_per_class, age * labels),
         )
     if policy.rollback.enabled:
         watched = policy.rollback.probation_windows
+        # The same groups may come in each window, the same rows do not.
+        seen = watched * rarest
+        if use_case.group is not None:
+            seen = min(seen, _count_rarest(use_case, *windows[-watched:]))
         unmet += _compare(
             f"the {watched} windows of a probation together have",
             "policy.rollback",
             ("min_rows", policy.rollback.min_rows, watched * rows),
-            ("min_rows_per_class", policy.rollback.min_rows_per_class, watched * rarest),
+            ("min_rows_per_class", policy.rollback.min_rows_per_class, seen),
+            rarest=told,
         )
     return unmet + _of_slices(loop, windows)
 
@@ -140,24 +163,32 @@ def _of_slices(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Unmet]:
     for part in use_case.slices:
         if not part.protected:
             continue
-        found = [window.labels[slice_rows(window.frame, part)] for window in windows]
-        rarest = int(median(count_rarest(rows, len(use_case.target.classes)) for rows in found))
+        inside = [(window, slice_rows(window.frame, part)) for window in windows]
+        found = [
+            replace(window, frame=window.frame[rows], labels=window.labels[rows])
+            for window, rows in inside
+        ]
+        rarest = int(median(_count_rarest(use_case, window) for window in found))
         unmet += _compare(
             f"the protected slice {part.name} of the usual window has",
             "policy.promotion",
-            ("min_slice_rows", rules.min_slice_rows, int(median(map(len, found)))),
+            (
+                "min_slice_rows",
+                rules.min_slice_rows,
+                int(median(len(window.labels) for window in found)),
+            ),
             ("min_slice_rows_per_class", rules.min_slice_rows_per_class, rarest),
+            rarest=_of_rarest(use_case),
         )
     return unmet
 
 
-def _compare(where: str, table: str, *limits: tuple[str, int, int]) -> list[_Unmet]:
+def _compare(
+    where: str, table: str, *limits: tuple[str, int, int], rarest: str = " of the rarest class"
+) -> list[_Unmet]:
+    what = {True: rarest, False: " labelled rows"}
     return [
-        _Unmet(table, name, limit, there, f"{where} {there}{_what(name)}")
+        _Unmet(table, name, limit, there, f"{where} {there}{what[name.endswith('_per_class')]}")
         for name, limit, there in limits
         if there < limit
     ]
-
-
-def _what(name: str) -> str:
-    return " of the rarest class" if name.endswith("_per_class") else " labelled rows"
