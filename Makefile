@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-explaining bench-loop bench-probation reference pictures recording notebook docs clean
+	bench-reading bench-scoring bench-explaining bench-loop bench-probation bench-references reference pictures recording notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ bench-loop: install ## Replay real streams under every policy; CLOSEDLOOP_STREAM
 
 bench-probation: install ## Count the promotions of shuffled streams that probation takes back; quick: ARGS="--promotions 10".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.probation $(ARGS)
+
+bench-references: install ## Count windows over the drift limit by what they are compared with; quick: ARGS="--seeds 1 --rows 200 --pairs 10".
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.references $(ARGS)
 
 reference: install ## Write the reference pages of docs/ anew from the code.
 	@$(BIN)/python -m docs.make_reference

@@ -13,7 +13,7 @@ from api.page.charts.svg import say_number
 from api.page.missing import NotThere
 from closedloop.turn.distributions import Distribution
 from closedloop.turn.open import Loop
-from closedloop.views.drift import ColumnFacts, find_column, nearness, read_drift_table
+from closedloop.views.drift import ColumnFacts, DriftTurn, find_column, nearness, read_drift_table
 
 # From which distance, in units of the limit, a cell has which shade.
 _SHADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)
@@ -55,7 +55,7 @@ def gather_column(loop: Loop, asked: Mapping[str, str]) -> dict[str, Any]:
         )
         if drift
         else "",
-        "chart": draw_distribution(found.distribution, found.turns[found.place].window),
+        "chart": draw_distribution(found.distribution, found.turns[found.place]),
         "shown_rows": [
             (name, f"{before:.1%}", f"{now:.1%}")
             for name, before, now in list_shares(found.distribution)
@@ -76,11 +76,11 @@ def link_to(column: str, window: str | None = None) -> str:
     return f"/drift/column?{urlencode(asked)}"
 
 
-def draw_distribution(found: Distribution | None, window: str) -> str:
+def draw_distribution(found: Distribution | None, turn: DriftTurn) -> str:
     """The two distributions of a column; empty where they were not kept."""
     if found is None:
         return ""
-    names = ("reference", window)
+    names = (turn.reference or "reference", turn.window)
     shares = (found.reference.shares, found.current.shares)
     title = "How the values are distributed"
     if found.edges:

@@ -136,7 +136,7 @@ def test_many_classes_go_through_everything(
 def watched(loop: Loop, window: str) -> set[str]:
     """The columns that drift is measured on in a window."""
     from closedloop.turn.history import History
-    from closedloop.turn.observe import measure_window_drift
+    from closedloop.turn.window_drift import measure_window_drift
 
     history = History(loop, window)
     report, _ = measure_window_drift(history, history.read(window), with_html=False)

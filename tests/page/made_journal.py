@@ -30,11 +30,18 @@ from closedloop.turn.open import Loop
 
 
 def write_turns(
-    loop: Loop, windows: Sequence[str], columns: Sequence[str], *, kept: int, value: str = "a"
+    loop: Loop,
+    windows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    kept: int,
+    value: str = "a",
+    reference: str | None = None,
 ) -> None:
     """A decision about each window; the newest `kept` of them have a run with every column.
 
-    Columns are numbers and categories in turn; `value` is a category that is new in each window.
+    Columns are numbers and categories in turn; `value` is a category that is new in each window,
+    `reference` the window that all were compared with.
     """
     for place, window in enumerate(windows):
         facts = RunFacts()
@@ -58,7 +65,7 @@ def write_turns(
             details=TurnDetails(
                 1,
                 WindowFacts(1000, 900, "d" * 64),
-                DriftFacts(0.2, tuple(columns[:20]), False, False),
+                DriftFacts(0.2, tuple(columns[:20]), False, False, reference),
                 RealisedFacts(window, 0.8, None, None, 0.78, 0.82, 900),
                 run=facts,
             ),

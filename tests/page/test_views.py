@@ -100,10 +100,28 @@ def test_a_real_loop_is_shown_from_its_journal_and_its_runs(
     loop.engine.dispose()
 
 
+@pytest.mark.parametrize("reference", [None, "2024-07"])
+def test_a_window_says_what_it_was_compared_with(place: Place, reference: str | None) -> None:
+    """The heat map names it below each window, and the column above both distributions; nothing
+    more is said of the training rows than before."""
+    write_turns(place.loop, ["2025-07"], ["plan", "spend"], kept=1, reference=reference)
+    visitor = place.visitor()
+    table, column = read(visitor, "/drift"), read(visitor, "/drift/column?name=spend")
+    if reference is None:
+        assert "compared with" not in table
+        assert "compared with the rows that production was trained on" in column
+    else:
+        assert "compared with" in table
+        assert "2024-07" in table
+        assert "compared with 2024-07" in column
+        assert '<th scope="col">2024-07</th>' in column
+        assert "2024-07 as a line" in column
+
+
 def test_names_from_outside_are_shown_as_text_and_cut(place: Place) -> None:
     """A tag, a turned direction, an escape and 10,000 characters in a window, a column and a
     category neither act nor fill the page."""
-    write_turns(place.loop, [HOSTILE], [HOSTILE, "n"], kept=1, value=HOSTILE)
+    write_turns(place.loop, [HOSTILE], [HOSTILE, "n"], kept=1, value=HOSTILE, reference=HOSTILE)
     visitor = place.visitor()
     column = f"/drift/column?name={quote(HOSTILE)}"
     for path in (*VIEWS, "/decisions/1", column, "/drift/column?name=n"):

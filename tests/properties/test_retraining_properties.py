@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from closedloop.decisions.auc_loss import loss_over_limit
 from closedloop.decisions.checks import Action
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence, Window
 from closedloop.decisions.policy import Policy, RetrainingPolicy
 from closedloop.decisions.retraining import decide_retraining, drift_over_limit
@@ -38,7 +39,10 @@ class Lived:
 
 
 def play(
-    stream: list[Step], rules: RetrainingPolicy, state: LoopState | None = None
+    stream: list[Step],
+    rules: RetrainingPolicy,
+    state: LoopState | None = None,
+    drift_rules: DriftPolicy | None = None,
 ) -> list[Lived]:
     """Each step moves on by that many windows (0: the same again; less: an older one), and may end
     in a promotion.
@@ -48,7 +52,8 @@ def play(
     """
     lived: list[Lived] = []
     looks: dict[int, tuple[bool | None, bool | None]] = {}
-    state, at, policy = state or LoopState(), 0, Policy(retraining=rules)
+    state, at = state or LoopState(), 0
+    policy = Policy(retraining=rules, drift=drift_rules or DriftPolicy())
     for move, seen, good in stream:
         at = max(0, at + move)
         drift = [
@@ -183,11 +188,17 @@ DRIFT_ALONE = RetrainingPolicy(
 LIVE = LoopState(production=1, trained_through=0, expected_auc=0.8)
 
 
-def live_through(looks: list[tuple[str, bool]], rules: RetrainingPolicy) -> list[Lived]:
+def live_through(
+    looks: list[tuple[str, bool]], rules: RetrainingPolicy, reference: str = "training"
+) -> list[Lived]:
     """A stream of which nothing but drift can ask for a training; the second of each pair: would
     its candidate be promoted?"""
     window = Window("month_000", 0, 2000, 2000, (("stays", 1800), ("leaves", 200)), "d" * 64)
-    drift = {OVER: drifted(0.9, 0.9), BELOW: drifted(0.0, 0.0)}
+    before = None if reference == "training" else "last year"
+    drift = {
+        look: replace(report, reference_window=before)
+        for look, report in ((OVER, drifted(0.9, 0.9)), (BELOW, drifted(0.0, 0.0)))
+    }
     usual = RetrainingEvidence(window, LIVE, new_labels=window.labels_per_class)
     stream = [
         (
@@ -199,7 +210,7 @@ def live_through(looks: list[tuple[str, bool]], rules: RetrainingPolicy) -> list
         )
         for look, good in looks
     ]
-    return play(stream, rules, LIVE)
+    return play(stream, rules, LIVE, DriftPolicy(reference=reference))
 
 
 @given(
@@ -231,5 +242,21 @@ def test_drift_trains_once_an_episode(looks: list[tuple[str, bool]], cooldown: i
         assert step.trained == (look == OVER and not tried and step.index - last > cooldown)
         if step.trained:
             tried, last = not good, step.index
+        elif look == BELOW:
+            tried = False
+
+
+@given(drifts, st.integers(0, 3))
+def test_drift_from_last_year_trains_once_an_episode(
+    looks: list[tuple[str, bool]], cooldown: int
+) -> None:
+    """A promotion does not move last year's rows: what production has learned from trains nothing
+    again until a window is as it was a year ago."""
+    tried, last = False, -10
+    once = replace(DRIFT_ALONE, once_an_episode=True, cooldown_windows=cooldown)
+    for (look, _), step in zip(looks, live_through(looks, once, "season:12"), strict=True):
+        assert step.trained == (look == OVER and not tried and step.index - last > cooldown)
+        if step.trained:
+            tried, last = True, step.index
         elif look == BELOW:
             tried = False

@@ -42,6 +42,18 @@ def test_an_episode_holds_up_nothing_but_drift(
         assert decide_retraining(evidence, once).action is Action.RETRAIN
 
 
+@given(retraining_evidence(), policies, st.sampled_from(["previous", "season:12"]))
+def test_a_reference_that_stays_never_trains_more(
+    evidence: RetrainingEvidence, policy: Policy, reference: str
+) -> None:
+    """On the same evidence, a window as the reference trains only where training rows would."""
+    assert evidence.drift is None or evidence.drift.reference_window is None
+    seen = evidence.drift and replace(evidence.drift, reference_window="last year")
+    other = replace(policy, drift=replace(policy.drift, reference=reference))
+    if decide_retraining(replace(evidence, drift=seen), other).action is Action.RETRAIN:
+        assert decide_retraining(evidence, policy).action is Action.RETRAIN
+
+
 @given(retraining_evidence(broken=True), policies)
 def test_a_broken_window_never_retrains(evidence: RetrainingEvidence, policy: Policy) -> None:
     """Whatever else is true of it, a window that breaks the contract goes to a person, even when

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from closedloop.decisions.checks import Action, Decision, Outcome, Role
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.evidence import (
     ClassScores,
     ColumnDrift,
@@ -224,6 +225,11 @@ def witness(before: float, now: float, chance: float = 0.02, **changes: Any) -> 
 
 def with_retraining(**numbers: Any) -> Policy:
     return Policy(retraining=RetrainingPolicy(**numbers))
+
+
+def compared_with(reference: str) -> Policy:
+    """What a window is compared with: "training", "previous" or "season:N"."""
+    return Policy(drift=DriftPolicy(reference=reference))
 
 
 def with_promotion(**numbers: Any) -> Policy:

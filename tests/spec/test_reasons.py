@@ -21,6 +21,7 @@ from tests.spec.examples import (
     BROKEN,
     alone,
     auc,
+    compared_with,
     delta,
     drifted,
     first_model,
@@ -40,6 +41,8 @@ from tests.spec.examples import (
 USUAL = Policy()
 LOG_LOSS = Measured("log_loss", -0.30, 0.005)
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
+SEASON = compared_with("season:8")
+LAST_YEAR = replace(DRIFTING, reference="month_002", reference_window="month_002")
 
 # fmt: off
 TABLE = [
@@ -52,6 +55,10 @@ TABLE = [
      "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but the last retraining was 1 window ago, cooldown 1"),
     (Action.KEEP, decide_retraining(retraining({"drifting_since": 7, "promoted_at": 5}, drift=DRIFTING), USUAL),
      "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but a retraining for this drift 2 windows ago brought no better model"),
+    (Action.RETRAIN, decide_retraining(retraining(drift=LAST_YEAR), SEASON),
+     "drift_share 0.50 against month_002 is over its limit 0.30 (column_0, column_1)"),
+    (Action.KEEP, decide_retraining(retraining({"drifting_since": 7}, drift=LAST_YEAR), SEASON),
+     "drift_share 0.50 against month_002 is over its limit 0.30 (column_0, column_1), but production learned from this drift 2 windows ago"),
     (Action.KEEP, decide_retraining(retraining(drift=DRIFTING, new_labels=()), USUAL),
      "drift_share 0.50 is over its limit 0.30 (column_0, column_1), but enough new labels: wanted 500 labelled rows newer than production, "
      "got 0; enough new labels of each class: wanted 30 of each, got 0 of the rarest"),

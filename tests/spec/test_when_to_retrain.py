@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from closedloop.decisions.checks import Action
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.gain import MISSED
+from closedloop.decisions.policy import RetrainingPolicy
 from closedloop.decisions.retraining import decide_retraining
 from tests.spec.examples import (
     BROKEN,
@@ -14,6 +17,7 @@ from tests.spec.examples import (
     WINDOW,
     Row,
     auc,
+    compared_with,
     drifted,
     gain,
     labels,
@@ -38,6 +42,11 @@ MANY_NEW = "enough rows are new"
 DRIFTING = drifted(0.5, 0.4, 0.0, 0.0)
 ONCE, ONCE_AN_EPISODE = "no retraining yet for this drift", with_retraining(once_an_episode=True)
 IN_VAIN = {"drifting_since": 6, "trained_at": (8,), "promoted_at": 5}
+# Months of a season that is as long as this one, of the window before, and of a season that has no such month yet.
+SEASON, PREVIOUS = compared_with("season:8"), compared_with("previous")
+LAST_YEAR = replace(DRIFTING, reference="month_002", reference_window="month_002")
+NOT_YET = replace(DRIFTING, reference="version 4", note="there is no window 8 places before it")
+LEARNED = {"drifting_since": 6, "trained_at": (8,), "promoted_at": 8, "trained_through": 7}
 TWO_OF_THREE = with_retraining(needed_windows=2, memory_windows=3)
 
 # fmt: off
@@ -122,6 +131,15 @@ TABLE = [
     Row("tried in vain, and now AUC is lost",          retraining(IN_VAIN, drift=DRIFTING, realised_auc=auc(0.7)), RETRAIN, (f"{DRIFT} holds", f"{LOSS} holds"), ONCE_AN_EPISODE),
     Row("tried in vain, and now production is old",    retraining({**IN_VAIN, "trained_through": 5}, drift=DRIFTING), RETRAIN, (f"{DRIFT} holds", f"{OLD} holds"), ONCE_AN_EPISODE),
     Row("tried in vain, and a person asks",            retraining(IN_VAIN, drift=DRIFTING, requested=True), RETRAIN, (f"{DRIFT} holds", "requested by a person holds"), ONCE_AN_EPISODE),
+    # -- the same, where windows are compared with last year's: a promotion does not move those
+    Row("production learned from this drift",          retraining(LEARNED, drift=LAST_YEAR),          KEEP,     (f"{DRIFT} holds", f"{ONCE} fails"), SEASON),
+    Row("the same, and now AUC is lost",               retraining(LEARNED, drift=LAST_YEAR, realised_auc=auc(0.7)), RETRAIN, (f"{DRIFT} holds", f"{LOSS} holds"), SEASON),
+    Row("promoted, but from older rows alone",         retraining({**LEARNED, "drifting_since": 8}, drift=LAST_YEAR), RETRAIN, (f"{DRIFT} holds",), SEASON),
+    Row("the drift from last year was gone between",   retraining({**LEARNED, "drifting_since": 9}, drift=LAST_YEAR), RETRAIN, (f"{DRIFT} holds",), SEASON),
+    Row("a training for a season promoted nothing",    retraining({**IN_VAIN, "trained_through": 7}, drift=LAST_YEAR), KEEP, (f"{DRIFT} holds", f"{ONCE} fails"), SEASON),
+    Row("learned, and it may try again",               retraining(LEARNED, drift=LAST_YEAR),          RETRAIN,  (f"{DRIFT} holds",), replace(SEASON, retraining=RetrainingPolicy(once_an_episode=False))),
+    Row("no month of last year yet: training rows",    retraining(LEARNED, drift=NOT_YET),            RETRAIN,  (f"{DRIFT} holds",), SEASON),
+    Row("promoted, and the next month changed again",  retraining(LEARNED, drift=LAST_YEAR),          RETRAIN,  (f"{DRIFT} holds",), PREVIOUS),
     # -- a person goes over cooldown and budget, never over missing labels or broken data
     Row("a person asks within the cooldown",           retraining({"trained_at": (3, 5, 6, 10)}, requested=True), RETRAIN, ("requested by a person holds",)),
     Row("a person asks without new labels",            retraining(requested=True, new_labels=()),     KEEP,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -57,7 +58,7 @@ class CachedCompute(Compute):
         self._lock = threading.Lock()
         self._locks: dict[Any, threading.Lock] = {}
         self._results: dict[Any, Any] = {}
-        self._digests: dict[Any, tuple[pd.DataFrame, str]] = {}
+        self._digests: dict[Any, tuple[weakref.ref[pd.DataFrame], str]] = {}
 
     def read_window(
         self,
@@ -195,9 +196,11 @@ class CachedCompute(Compute):
     ) -> tuple[DriftReport, str | None]:
         """As `Compute`, without a page. The names in the report are those of this call."""
         names = {"reference": options["reference_name"], "current": options["current_name"]}
+        rules = asdict(options["policy"])
+        rules.pop("reference")  # it has chosen the rows, which count by what is in them
         described = {
             **options,
-            "policy": asdict(options["policy"]),
+            "policy": rules,
             "ignore_nulls": sorted(options["ignore_nulls"]),
         }
         for without_effect in ("reference_name", "current_name", "max_drift_share"):
@@ -239,12 +242,16 @@ class CachedCompute(Compute):
             return cast(T, self._results[key])
 
     def _digest(self, frame: pd.DataFrame, use_case: UseCase | None = None) -> str:
-        """Of a frame, or of its features; the frame stays here, so that no other gets its id."""
+        """Of a frame, or of its features.
+
+        A frame that is gone is not taken for another that got its id; nor is it kept alive, for the
+        reference of a turn may be the rows of any window.
+        """
         columns = None if use_case is None else tuple(use_case.columns)
         known = self._digests.get((id(frame), columns))
-        if known is None:
+        if known is None or known[0]() is not frame:
             digest = digest_frame(frame if columns is None else frame[list(columns)])
-            known = self._digests[id(frame), columns] = frame, digest
+            known = self._digests[id(frame), columns] = weakref.ref(frame), digest
         return known[1]
 
 

@@ -44,8 +44,8 @@ from closedloop.turn.candidate import (
 )
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
-from closedloop.turn.observe import measure_window_drift
 from closedloop.turn.take_turn import retrain, take_turn
+from closedloop.turn.window_drift import measure_window_drift
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 

@@ -29,7 +29,7 @@ from closedloop.decisions.retraining import drift_over_limit
 from closedloop.errors import UseCaseError
 from closedloop.metrics.auc import measure_auc
 from closedloop.turn.history import History
-from closedloop.turn.observe import measure_window_drift
+from closedloop.turn.window_drift import measure_window_drift
 
 VIOLATIONS, LAST_WINDOWS = 2, 5
 # The gate of `bootstrap-gate`.

@@ -16,8 +16,8 @@ from closedloop.errors import SourceError
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import recipe_name
 from closedloop.turn.history import History
-from closedloop.turn.observe import watched_frame
 from closedloop.turn.watched_columns import PREDICTION
+from closedloop.turn.window_drift import watched_frame
 from closedloop.use_case.contract import UseCase
 
 # Policies without gates check no contract either.

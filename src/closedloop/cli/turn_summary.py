@@ -52,6 +52,7 @@ class TurnSummary:
     drift_share: float | None = None
     max_drift_share: float | None = None
     drifted_columns: tuple[str, ...] = ()
+    drift_reference: str | None = None
     realised_auc: float | None = None
     realised_on: str | None = None
     auc_at_promotion: float | None = None
@@ -89,6 +90,7 @@ def summarise(loop: Loop, entries: Sequence[Entry]) -> TurnSummary:
         drift_share=drift.drift_share,
         max_drift_share=loop.use_case.policy.retraining.max_drift_share,
         drifted_columns=drift.drifted_columns,
+        drift_reference=drift.drift_reference,
         realised_auc=realised.realised_auc,
         realised_on=realised.realised_on,
         auc_at_promotion=None if before is None else aucs.get(before),
@@ -141,7 +143,10 @@ def _tell_drift(found: TurnSummary) -> str:
     if found.drift_share is None:
         return "not measured"
     columns = f" ({', '.join(found.drifted_columns)})" if found.drifted_columns else ""
-    return f"drift_share {found.drift_share:.2f}, limit {found.max_drift_share:.2f}{columns}"
+    against = f" against {found.drift_reference}" if found.drift_reference else ""
+    return (
+        f"drift_share {found.drift_share:.2f}{against}, limit {found.max_drift_share:.2f}{columns}"
+    )
 
 
 def _tell_quality(found: TurnSummary) -> str:

@@ -68,13 +68,19 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The reference window held against the current one, column by column."""
+    """The reference held against the current window, column by column.
+
+    `reference` names it, and `reference_window` is the window that it is: None for the rows that
+    production was trained on. `note` says why it is those where the policy asks for a window.
+    """
 
     reference: str
     current: str
     reference_rows: int
     current_rows: int
     columns: tuple[ColumnDrift, ...]
+    reference_window: str | None = None
+    note: str = ""
 
     @property
     def drift_share(self) -> float | None:

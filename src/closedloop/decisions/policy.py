@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.limits import check_between as _between
 from closedloop.decisions.registry_policy import RegistryPolicy
@@ -20,30 +21,6 @@ from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.shadow_policy import ShadowPolicy
 
 ApprovalName = Literal["never", "always", "borderline"]
-
-
-@dataclass(frozen=True)
-class DriftPolicy:
-    """How column limits are set.
-
-    A limit is the larger of Evidently's default distance and what same-sized random parts of the
-    reference show between themselves, at `false_alarm_rate` over all columns together.
-    """
-
-    min_distance: float = 0.1
-    """A column's limit is at least this distance, which is Evidently's default."""
-    false_alarm_rate: float = 0.01
-    """Share of windows without drift in which any column may seem to drift."""
-    sample_rows: int = 5000
-    """Rows of each side that are measured."""
-    resamples: int = 100
-    """Random parts of the reference that are drawn to set the limits."""
-
-    def __post_init__(self) -> None:
-        _between("min_distance", self.min_distance, 0.001, 10)
-        _between("false_alarm_rate", self.false_alarm_rate, 0.0001, 0.5)
-        _between("sample_rows", self.sample_rows, 100, 1_000_000)
-        _between("resamples", self.resamples, 20, 10_000)
 
 
 @dataclass(frozen=True)
@@ -230,7 +207,7 @@ class Policy:
     """All numbers together. Policies with the same numbers have the same fingerprint."""
 
     drift: DriftPolicy = field(default_factory=DriftPolicy)
-    """When a column has drifted."""
+    """What a window is compared with, and when a column has drifted."""
     retraining: RetrainingPolicy = field(default_factory=RetrainingPolicy)
     """When to train."""
     promotion: PromotionPolicy = field(default_factory=PromotionPolicy)

@@ -23,6 +23,7 @@ from closedloop.decisions.checks import (
     make_check,
 )
 from closedloop.decisions.deciding_measure import MEASURES
+from closedloop.decisions.drift_policy import TRAINING
 from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
 from closedloop.decisions.gain import add_up, gain_check
@@ -49,17 +50,21 @@ def _remembered(marks: tuple[bool, ...], now: bool | None, policy: Policy) -> bo
     return now and sum(recent) >= policy.retraining.needed_windows
 
 
-def tried_in_episode(state: LoopState) -> int | None:
-    """Index of the newest retraining of this drift episode that changed nothing; None without one.
+def tried_in_episode(state: LoopState, *, seasonal: bool = False) -> int | None:
+    """Index of the newest retraining of this drift episode that may be its last; None without one.
 
-    It left production, and so the reference, as it was.
-
-    An episode is a run of windows whose drift_share is over its limit; a promotion moves the
-    reference and begins a new one.
+    An episode is a run of windows whose drift_share is over its limit. A retraining that promoted
+    nothing left production as it was, and the next would see the same. A promotion begins a new
+    episode, because it moves the reference, or because the next window shows a change of its own.
+    Last year's rows stay where they are (`seasonal`), so the same drift goes on after a promotion:
+    the new production has learned from it, unless all its rows are older.
     """
     if state.drifting_since is None:
         return None
     moved = -1 if state.promoted_at is None else state.promoted_at
+    learned = -1 if state.trained_through is None else state.trained_through
+    if seasonal and learned >= state.drifting_since:
+        moved = -1
     return max(
         (index for index in state.trained_at if index >= state.drifting_since and index > moved),
         default=None,
@@ -178,6 +183,7 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     share = evidence.drift.drift_share if evidence.drift else None
     names = ", ".join(evidence.drift.drifted_columns[:5]) if evidence.drift else ""
     columns = f" ({names})" if names else ""
+    against = _tell_reference(evidence, policy)
     over = _remembered(evidence.state.drift_marks, drift_over_limit(evidence, policy), policy)
     return make_check(
         DRIFT_OVER,
@@ -186,10 +192,19 @@ def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
         f"over {limit}",
         "not measured"
         if share is None
-        else f"{share:.2f}{columns}{tell_too_few(evidence.window.rows, policy)}",
-        summary=f"drift_share {share:.2f} is over its limit {limit}{columns}" if over else "",
+        else f"{share:.2f}{against}{columns}{tell_too_few(evidence.window.rows, policy)}",
+        summary=f"drift_share {share:.2f}{against} is over its limit {limit}{columns}"
+        if over
+        else "",
         numbers=Numbers(share, policy.retraining.max_drift_share),
     )
+
+
+def _tell_reference(evidence: RetrainingEvidence, policy: Policy) -> str:
+    """What the window was compared with, where that is a choice; empty for the training rows."""
+    if evidence.drift is None or policy.drift.reference == TRAINING:
+        return ""
+    return f" against {evidence.drift.reference}"
 
 
 def _loss_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
@@ -245,21 +260,28 @@ def _guard_checks(
     asking = [check.claim for check in triggers if check.outcome is Outcome.HOLDS]
     checks = []
     if policy.retraining.once_an_episode and asking == [DRIFT_OVER]:
-        checks.append(_episode_check(evidence))
+        checks.append(_episode_check(evidence, policy))
     checks += label_checks(evidence, policy)
     return checks if evidence.requested else checks + cost_checks(evidence, policy)
 
 
-def _episode_check(evidence: RetrainingEvidence) -> Check:
-    tried = tried_in_episode(evidence.state)
+def _episode_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
+    state, drift = evidence.state, evidence.drift
+    found = drift is not None and drift.reference_window is not None
+    tried = tried_in_episode(state, seasonal=found and policy.drift.season is not None)
     ago = "" if tried is None else windows_ago(evidence.window.index - tried)
+    learned = tried is not None and state.promoted_at is not None and tried <= state.promoted_at
+    came_of_it = "production learned from it" if learned else "production stayed"
+    told = (
+        f"production learned from this drift {ago}"
+        if learned
+        else f"a retraining for this drift {ago} brought no better model"
+    )
     return make_check(
         "no retraining yet for this drift",
         tried is None,
         Role.GUARD,
         "one retraining per drift episode",
-        "none yet" if tried is None else f"one {ago}, and production stayed",
-        summary=""
-        if tried is None
-        else f"a retraining for this drift {ago} brought no better model",
+        "none yet" if tried is None else f"one {ago}, and {came_of_it}",
+        summary="" if tried is None else told,
     )

@@ -26,9 +26,9 @@ from closedloop.settings import Settings
 from closedloop.storage.entry import Entry
 from closedloop.storage.home import choose_umask, making_files
 from closedloop.turn.history import History
-from closedloop.turn.observe import compare_watched, measure_window_drift, watched_frame
 from closedloop.turn.open import Loop, open_loop
 from closedloop.turn.try_recipe import TriedRecipe, try_recipe
+from closedloop.turn.window_drift import compare_watched, measure_window_drift, watched_frame
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, refuse_incomplete
 from closedloop.windows.prepare import prepare
@@ -110,7 +110,8 @@ class ReadOnlyLoop:
     def drift(self, window: str | None = None, reference: str | None = None) -> pd.DataFrame:
         """A row for each watched column: how far a window is from a reference, and the limit.
 
-        Without `reference` it is that of production, as in a turn, with production's predictions.
+        Without `reference` it is that of a turn, as `[policy.drift]` says, with production's
+        predictions.
         With the name of a window it is the rows of that window, without predictions: a model is
         too sure of rows that it was trained on. `drifted` is null where nothing could be measured;
         its mean is the drift_share. Raises RegistryError without reference and production, and
@@ -120,7 +121,9 @@ class ReadOnlyLoop:
         if reference is not None:
             names = (reference, history.window)
             before, now = (watched_frame(self.window(name), None, history) for name in names)
-            report, _ = compare_watched(self._loop, before, now, names, with_html=False)
+            report, _ = compare_watched(
+                self._loop, before, now, names, with_html=False, limits_from_both=True
+            )
         elif history.bundle is not None:
             read = history.read(history.window)
             report, _ = measure_window_drift(history, read, with_html=False)

@@ -16,9 +16,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
-from closedloop.decisions.policy import DriftPolicy
-from closedloop.metrics.drift_comparisons import WASSERSTEIN, ColumnComparison, compare_column
+from closedloop.metrics.drift_comparisons import (
+    WASSERSTEIN,
+    ColumnComparison,
+    Draws,
+    compare_column,
+)
 from closedloop.metrics.drift_limits import LARGEST_JENSENSHANNON, calibrate_limit
 from closedloop.metrics.evidently_report import fill_in_scores
 
@@ -36,14 +41,17 @@ def measure_drift(
     with_html: bool = True,
     ignore_nulls: frozenset[str] = frozenset(),
     max_drift_share: float = 0.5,
+    limits_from_both: bool = False,
 ) -> tuple[DriftReport, str | None]:
     """Compare the current window with the reference; columns as in `numeric`, then `categorical`.
 
-    `ignore_nulls` names columns whose nulls mean nothing: such rows are left out of the column. A
-    column that cannot be measured has score None and a note; no column stops the others. The second
-    value is Evidently's page about the values of the columns (about 5 MB; None without `with_html`,
-    or when there is nothing to draw); `max_drift_share` only sets the limit in its headline. The
-    report's row counts are those of the frames given, not of the sample.
+    Limits are drawn from the reference, or with `limits_from_both` from the rows of both sides: a
+    reference of one window needs that. `ignore_nulls` names columns whose nulls mean nothing: such
+    rows are left out of the column. A column that cannot be measured has score None and a note; no
+    column stops the others. The second value is Evidently's page about the values of the columns
+    (about 5 MB; None without `with_html`, or when there is nothing to draw); `max_drift_share` only
+    sets the limit in its headline. The report's row counts are those of the frames given, not of
+    the sample.
     """
     sides = (
         _sample(reference, policy.sample_rows, [seed, 0]),
@@ -53,8 +61,9 @@ def measure_drift(
     for column in (*numeric, *categorical):
         # A generator for each column, so that a column's limit depends on no other column.
         rng = np.random.default_rng([seed, zlib.crc32(column.encode())])
+        draws = Draws(policy.resamples, rng, limits_from_both)
         comparisons += compare_column(
-            column, sides, column in numeric, column not in ignore_nulls, policy.resamples, rng
+            column, sides, column in numeric, column not in ignore_nulls, draws
         )
     asked = sum(1 for comparison in comparisons if comparison.noise.size)
     rate = policy.false_alarm_rate / max(asked, 1)

@@ -48,13 +48,35 @@ class ColumnComparison:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How distances without drift are drawn: how many, and from the rows of which side.
+
+    From those of the reference, or with `both` from those of both sides together.
+    """
+
+    resamples: int
+    rng: np.random.Generator
+    both: bool = False
+
+    def draw_numbers(self, before: Floats, now: Floats) -> Floats:
+        """Distances of numbers, shape (resamples,)."""
+        values = np.concatenate([before, now]) if self.both else before
+        return draw_wasserstein_noise(values, (len(before), len(now)), self.resamples, self.rng)
+
+    def draw_categories(self, before: pd.Series[Any], now: pd.Series[Any]) -> Floats:
+        """Distances of categories, from the rows of each; shape (resamples,)."""
+        counts = before.add(now, fill_value=0) if self.both else before
+        sizes = int(before.sum()), int(now.sum())
+        return draw_jensenshannon_noise(counts.to_numpy(), sizes, self.resamples, self.rng)
+
+
 def compare_column(
     column: str,
     sides: tuple[pd.DataFrame, pd.DataFrame],
     is_numeric: bool,
     with_nulls: bool,
-    resamples: int,
-    rng: np.random.Generator,
+    draws: Draws,
 ) -> list[ColumnComparison]:
     """The comparisons of a column in (reference, current); one without noise when there is none."""
     for name, side in zip(_SIDES, sides, strict=True):
@@ -63,16 +85,14 @@ def compare_column(
             return [_unmeasured(column, f"no {missing} in {name}")]
     if is_numeric:
         reference, current = (_numbers(side[column]) for side in sides)
-        return _compare_numbers(column, reference, current, with_nulls, resamples, rng)
+        return _compare_numbers(column, reference, current, with_nulls, draws)
     reference, current = (_categories(side[column], with_nulls) for side in sides)
     empty = [
         name for name, side in zip(_SIDES, (reference, current), strict=True) if not side.count()
     ]
     if empty:
         return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
-    noise = draw_jensenshannon_noise(
-        reference.value_counts().to_numpy(), int(current.count()), resamples, rng
-    )
+    noise = draws.draw_categories(reference.value_counts(), current.value_counts())
     return [ColumnComparison(column, JENSENSHANNON, noise, reference=reference, current=current)]
 
 
@@ -96,8 +116,7 @@ def _compare_numbers(
     reference: pd.Series[Any],
     current: pd.Series[Any],
     with_nulls: bool,
-    resamples: int,
-    rng: np.random.Generator,
+    draws: Draws,
 ) -> list[ColumnComparison]:
     before, now = reference.dropna().to_numpy(), current.dropna().to_numpy()
     found = []
@@ -105,9 +124,7 @@ def _compare_numbers(
     if len(empty) == 2 or (empty and not with_nulls):
         return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
     if with_nulls and len(before) + len(now) < len(reference) + len(current):
-        null_share = _compare_shares(
-            column, NULL_SHARE, reference.isna(), current.isna(), resamples, rng
-        )
+        null_share = _compare_shares(column, NULL_SHARE, reference.isna(), current.isna(), draws)
         found.append(replace(null_share, note=f"no values in {empty[0]}" if empty else ""))
     if empty:
         return found
@@ -116,7 +133,7 @@ def _compare_numbers(
     if high - low <= tolerance:  # no spread to measure a distance in: is the value still the same?
         constant = np.ones(len(before), dtype=bool)
         unchanged = np.abs(now - low) <= 2 * tolerance
-        same = _compare_shares(column, SAME_SHARE, constant, unchanged, resamples, rng)
+        same = _compare_shares(column, SAME_SHARE, constant, unchanged, draws)
         return [*found, replace(same, note=f"the reference is always {low:g}")]
     with np.errstate(over="ignore"):
         spread = float(np.std(before))
@@ -125,9 +142,10 @@ def _compare_numbers(
     note = ""
     if spread < SMALLEST_SPREAD:
         # The distance does not depend on the unit, but Evidently's smallest divisor does.
-        before, reference, current = before / spread, reference / spread, current / spread
+        before, now = before / spread, now / spread
+        reference, current = reference / spread, current / spread
         note = f"measured in units of {spread:g}"
-    noise = draw_wasserstein_noise(before, len(now), resamples, rng)
+    noise = draws.draw_numbers(before, now)
     return [
         *found,
         ColumnComparison(
@@ -137,11 +155,11 @@ def _compare_numbers(
 
 
 def _compare_shares(
-    column: str, method: str, before: Any, now: Any, resamples: int, rng: np.random.Generator
+    column: str, method: str, before: Any, now: Any, draws: Draws
 ) -> ColumnComparison:
     """How far apart are the shares of rows for which a claim is true?"""
     shares = [np.array([side.mean(), 1 - side.mean()]) for side in (before, now)]
-    counts = np.array([before.sum(), len(before) - before.sum()])
-    noise = draw_jensenshannon_noise(counts, len(now), resamples, rng)
+    counts = [pd.Series([side.sum(), len(side) - side.sum()]) for side in (before, now)]
+    noise = draws.draw_categories(counts[0], counts[1])
     score = float(measure_jensenshannon(*shares))
     return ColumnComparison(column, method, noise, score=score)

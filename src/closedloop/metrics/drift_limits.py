@@ -6,7 +6,9 @@ and what undrifted windows of these sizes would show:
 
 - Noise: both sides are drawn again and again, with replacement, from the reference column, as many
   rows as each side has values (a bootstrap; it works whichever side is larger), and the distance is
-  measured every time.
+  measured every time. Where the reference is a window, they are drawn from the rows of both sides:
+  it has fewer rows than a model was trained on, and a rare value that it did not draw would seem to
+  be drift (as in a permutation test: Efron and Tibshirani 1993, An Introduction to the Bootstrap).
 - Limit: a gamma law with the mean and variance of the squared distances, read at
   `false_alarm_rate` over the number of comparisons (Bonferroni). Both distances behave like the
   length of a Gaussian vector, whose square is nearly gamma (Satterthwaite 1946, Biometrics Bulletin
@@ -54,9 +56,9 @@ def measure_jensenshannon(reference: Floats, current: Floats) -> Floats:
 
 
 def draw_wasserstein_noise(
-    values: Floats, rows: int, resamples: int, rng: np.random.Generator
+    values: Floats, sizes: tuple[int, int], resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Distances between `len(values)` and `rows` draws from the same values, shape (resamples,)."""
+    """Distances between so many and so many draws from the same values, shape (resamples,)."""
     # Counting is faster than sorting each draw.
     distinct, place = np.unique(values, return_inverse=True)
 
@@ -66,24 +68,24 @@ def draw_wasserstein_noise(
         )
 
     return np.array(
-        [measure_wasserstein(distinct, shares(len(values)), shares(rows)) for _ in range(resamples)]
+        [measure_wasserstein(distinct, *(shares(size) for size in sizes)) for _ in range(resamples)]
     )
 
 
 def draw_jensenshannon_noise(
-    counts: NDArray[Any], rows: int, resamples: int, rng: np.random.Generator
+    counts: NDArray[Any], sizes: tuple[int, int], resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Distances between `counts.sum()` and `rows` draws from the same categories, (resamples,).
+    """Distances between so many and so many draws from the same categories, (resamples,).
 
-    Some rows will be of categories that the reference has not shown yet: as many as it showed just
-    once (Good 1953, Biometrika 40:237), at least half a row. Such a row has no match on the other
-    side.
+    Some rows will be of categories that the `counts` have not shown yet: as many as they showed
+    just once (Good 1953, Biometrika 40:237), at least half a row. Such a row has no match on the
+    other side.
     """
-    seen = int(counts.sum())
+    seen, (before, rows) = int(counts.sum()), sizes
     new = min(1.0, max(float((counts == 1).sum()), 0.5) / seen)
     chances = np.append(counts / seen * (1 - new), new)
     reference, current = (
-        rng.multinomial(seen, chances, resamples) / seen,
+        rng.multinomial(before, chances, resamples) / before,
         rng.multinomial(rows, chances, resamples) / rows,
     )
     nothing = np.zeros((resamples, 1))

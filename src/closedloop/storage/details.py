@@ -30,12 +30,16 @@ class WindowFacts:
 
 @dataclass(frozen=True)
 class DriftFacts:
-    """What was measured of drift, and whether a limit was passed; None where it is unknown."""
+    """What was measured of drift, and whether a limit was passed; None where it is unknown.
+
+    `drift_reference` is the window that it was measured against, None for the training rows.
+    """
 
     drift_share: float | None = None
     drifted_columns: tuple[str, ...] = ()
     drift_over: bool | None = None
     loss_over: bool | None = None
+    drift_reference: str | None = None
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,10 @@ from closedloop.turn.history import History
 from closedloop.turn.judged_production import find_production, find_unchanged_recipe
 from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
-from closedloop.turn.observe import watched_frame
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
 from closedloop.turn.watched_columns import PREDICTION, TARGET
+from closedloop.turn.window_drift import watched_frame
 from closedloop.windows.contract_check import measure_statistics
 from closedloop.windows.groups import number_groups
 from closedloop.windows.prepare import prepare

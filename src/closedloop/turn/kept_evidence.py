@@ -15,9 +15,10 @@ from closedloop.turn.distributions import (
     write_distributions,
 )
 from closedloop.turn.history import History
-from closedloop.turn.observe import Observation, watched_frame
+from closedloop.turn.observe import Observation
 from closedloop.turn.open import Loop
 from closedloop.turn.watched_columns import PREDICTION
+from closedloop.turn.window_drift import find_reference, watched_frame
 
 TURN_EVIDENCE_FILE = "evidence.json"
 
@@ -59,7 +60,6 @@ def summarise_watched(history: History[Loop], drift: DriftReport) -> Distributio
 
     Needs a production model that loads.
     """
-    assert history.bundle is not None
     use_case = history.loop.use_case
     read = history.read(history.window)
     current = watched_frame(read.prepared, history.answers(history.window), history)
@@ -68,7 +68,7 @@ def summarise_watched(history: History[Loop], drift: DriftReport) -> Distributio
         column.column: (column.score or 0.0) / (column.limit or 1.0) for column in drift.columns
     }
     return summarise(
-        history.bundle.reference(),
+        find_reference(history, history.window).rows,
         current,
         sorted(nearness, key=lambda name: -nearness[name]),
         numeric,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from closedloop.decisions.auc_loss import loss_over_limit
 from closedloop.decisions.checks import Action, Decision
-from closedloop.decisions.evidence import (
-    DriftReport,
-    RetrainingEvidence,
-)
+from closedloop.decisions.evidence import RetrainingEvidence
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.retraining import drift_over_limit
 from closedloop.decisions.rollback_evidence import RollbackEvidence
@@ -28,10 +23,9 @@ from closedloop.turn.new_columns import find_new_columns
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import Realised, judge_production, watch_promotion
-from closedloop.turn.watched_columns import PREDICTION, TARGET
+from closedloop.turn.window_drift import measure_window_drift
 from closedloop.turn.without_labels import estimate_without_labels
 from closedloop.turn.witness import hear_witness
-from closedloop.use_case.contract import UseCase
 
 
 @dataclass(frozen=True)
@@ -100,13 +94,15 @@ def observe_window(history: History[Parts]) -> Observation:
     if suspect is None and all(decision.action is not Action.RELEASE for decision in heard):
         lost = loss_over_limit(evidence, policy) is True
         evidence = replace(evidence, gain=measure_gain(history, realised.judged, lost=lost))
+    notes = (drift.note,) if drift and drift.note else ()
     details = TurnDetails(
-        window=describe_window(window, history.moved),
+        window=describe_window(window, (*history.moved, *notes)),
         drift=DriftFacts(
             drift_share=drift.drift_share if drift else None,
             drifted_columns=drift.drifted_columns if drift else (),
             drift_over=drift_over_limit(evidence, policy),
             loss_over=loss_over_limit(evidence, policy),
+            drift_reference=drift.reference_window if drift else None,
         ),
         realised=realised.facts,
         estimate=_estimate(history, realised),
@@ -166,76 +162,3 @@ def describe_window(window: ReadWindow, told: Sequence[str] = ()) -> WindowFacts
         (*told, *window.notes),
         window.unnamed_columns,
     )
-
-
-def measure_window_drift(
-    history: History[Parts], window: ReadWindow, **options: Any
-) -> tuple[DriftReport, str | None]:
-    """The window compared with production's reference: features, predictions and target.
-
-    Needs a production model that loads. `options` are further ones of `measure_drift`.
-    """
-    assert history.bundle is not None
-    live = history.production.version if history.production else "?"
-    current = watched_frame(window.prepared, history.answers(window.facts.name), history)
-    names = (f"version {live}", window.facts.name)
-    return compare_watched(history.loop, history.bundle.reference(), current, names, **options)
-
-
-def compare_watched(
-    loop: Parts,
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    names: tuple[str, str],
-    **options: Any,
-) -> tuple[DriftReport, str | None]:
-    """Two frames of `watched_frame` compared, by the limits of loop.toml.
-
-    Predictions and target count where both sides have them. `names` are those of the two sides,
-    `options` are further ones of `measure_drift`.
-    """
-    use_case = loop.use_case
-    numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
-    categorical = [name for name in use_case.categorical if use_case.columns[name].watch]
-    known = [name for name in reference if name in current and current[name].notna().any()]
-    if PREDICTION in known:
-        (numeric if len(use_case.target.classes) == 2 else categorical).append(PREDICTION)
-    if TARGET in known:
-        categorical.append(TARGET)
-    return loop.compute.measure_drift(
-        reference,
-        current,
-        numeric=tuple(numeric),
-        categorical=tuple(categorical),
-        policy=use_case.policy.drift,
-        reference_name=names[0],
-        current_name=names[1],
-        seed=use_case.training.seed,
-        ignore_nulls=frozenset({PREDICTION, TARGET, *_often_absent(use_case)}),
-        max_drift_share=use_case.policy.retraining.max_drift_share,
-        **options,
-    )
-
-
-def _often_absent(use_case: UseCase) -> list[str]:
-    """Columns that whole windows lack: their nulls say which windows are compared, not drift."""
-    return [name for name, column in use_case.columns.items() if column.since or column.optional]
-
-
-def watched_frame(
-    prepared: pd.DataFrame, probabilities: np.ndarray | None, history: History[Parts]
-) -> pd.DataFrame:
-    """The columns that drift is measured on.
-
-    Features, production's prediction (the probability of the second of two classes, else the
-    likeliest class) and the target; missing where they are not known.
-    """
-    use_case = history.loop.use_case
-    frame = prepared[list(use_case.columns)].copy()
-    classes = np.asarray(use_case.target.classes, dtype=object)
-    if len(classes) == 2:
-        frame[PREDICTION] = np.nan if probabilities is None else probabilities[:, 1]
-    else:
-        frame[PREDICTION] = None if probabilities is None else classes[probabilities.argmax(axis=1)]
-    frame[TARGET] = prepared.get(use_case.target.column)
-    return frame

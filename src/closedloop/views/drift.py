@@ -23,12 +23,16 @@ MOST_WINDOWS, MOST_ROWS = 24, 100
 
 @dataclass(frozen=True)
 class DriftTurn:
-    """A window whose drift was measured, in the turn with this decision."""
+    """A window whose drift was measured, in the turn with this decision.
+
+    `reference` is the window that it was compared with, None for production's training rows.
+    """
 
     window: str
     decision: int
     production: int | None
     run: str
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ def find_turns(entries: Iterable[Entry]) -> tuple[DriftTurn, ...]:
     for entry in entries:
         turn, window = entry.turn, entry.decision.window
         if turn.drift is not None and turn.run is not None and turn.run.run:
-            found[window] = DriftTurn(window, entry.id, entry.production, turn.run.run)
+            found[window] = DriftTurn(
+                window, entry.id, entry.production, turn.run.run, turn.drift.drift_reference
+            )
     return tuple(found.values())[-MOST_WINDOWS:]
 
 

@@ -3,6 +3,8 @@ again, in this run or in the next."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,8 @@ from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.digests import digest_frame
 from closedloop.backtest.next_window import measure_advantage
 from closedloop.bundle.frames import score_frame
+from closedloop.decisions.drift_policy import DriftPolicy
+from closedloop.decisions.evidence import DriftReport
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow, labelled_rows, split_windows
 from closedloop.turn.compute import Compute
@@ -164,6 +168,48 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(StoreError, match="delete it"):
         CachedCompute(tmp_path / "cache")
+
+
+def test_drift_is_known_by_its_rows_and_no_reference_is_kept(
+    use_case: UseCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which reference was asked for makes no difference to the same rows, how limits are drawn
+    does; rows that nobody needs are let go, and others in their place are other rows."""
+    measured = []
+
+    def count(*sides: pd.DataFrame, **options: Any) -> tuple[DriftReport, None]:
+        measured.append(sides)
+        return DriftReport("", "", len(sides[0]), len(sides[1]), ()), None
+
+    monkeypatch.setattr("closedloop.metrics.drift.measure_drift", count)
+    compute, current = CachedCompute(), make_frame(1)
+    asked: dict[str, Any] = {
+        "policy": DriftPolicy(),
+        "current_name": "w1",
+        "ignore_nulls": frozenset(),
+        "limits_from_both": False,
+    }
+
+    def ask(frame: pd.DataFrame, **changes: Any) -> str:
+        found = compute.measure_drift(
+            frame, current, **{**asked, "reference_name": "w0", **changes}
+        )
+        return found[0].reference
+
+    frame = make_frame(0)
+    assert ask(frame) == "w0"
+    assert ask(frame, policy=DriftPolicy(reference="season:12"), reference_name="last") == "last"
+    assert len(measured) == 1
+    ask(frame, limits_from_both=True)
+    assert len(measured) == 2
+    measured.clear()
+    gone = weakref.ref(frame)
+    del frame
+    gc.collect()
+    assert gone() is None
+    for seed in range(2, 12):
+        ask(make_frame(seed))
+    assert len(measured) == 10
 
 
 def test_every_cell_counts_and_the_index_does_not() -> None:

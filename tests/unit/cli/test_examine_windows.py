@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from closedloop.cli.examine.windows import find_missing, window_checks
+from closedloop.cli.examine.windows import window_checks
 from closedloop.errors import SourceError
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop
@@ -87,24 +87,3 @@ def test_a_copy_under_a_name_of_its_own_is_told(tmp_path: Path, key: str | None)
     month(1).sample(frac=1, random_state=1).to_csv(tmp_path / "2026-02.csv", index=False)
     month(3).to_csv(tmp_path / "2026-03.csv", index=False)
     assert "got 2026-02, with the rows of 2026-01: move one" in examine(tmp_path, key)["copies"]
-
-
-@pytest.mark.parametrize(
-    ("names", "missing"),
-    [
-        (["2025-11", "2025-12", "2026-02", "2026-03"], ("2026-01",)),
-        (["11/2025", "12/2025", "02/2026", "03/2026"], ("2026-01",)),
-        (["Q1 2025", "Q2 2025", "Q4 2025", "Q1 2026"], ("2025-Q3",)),
-        (["2026-W01", "2026-W02", "2026-W04", "2026-W05"], ("2026-01-12",)),
-        ([f"2026-03-{day:02}" for day in (1, 2, 3, 5, 6)], ("2026-03-04",)),
-        ([f"2026-03-01T{hour:02}" for hour in (1, 2, 4, 5)], ("2026-03-01T03:00",)),
-        (["2023", "2024", "2025", "2026"], ()),
-        # A Wednesday among Mondays to Fridays; names that keep no rhythm or are no dates.
-        ([f"2026-03-{day:02}" for day in (2, 3, 4, 5, 6, 9, 10, 12, 13)], ("2026-03-11",)),
-        (["2026-01", "2026-02", "2026-09"], ()),
-        (["w1", "w2", "w4", "w5"], ()),
-    ],
-)
-def test_a_gap_between_names_of_one_period(names: list[str], missing: tuple[str, ...]) -> None:
-    """Months, quarters, weeks, days and hours; weekends are none."""
-    assert find_missing(names) == missing

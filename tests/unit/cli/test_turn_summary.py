@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def test_a_turn_that_changes_nothing_says_what_it_found(loop: Loop) -> None:
         "production": 1,
     }
     assert expected.items() <= found.as_json().items()
+
+
+def test_drift_against_a_window_names_it(loop: Loop) -> None:
+    """A window that was compared with another, not with the training rows, says with which."""
+    drift = replace(LOOKED.drift or DriftFacts(), drift_reference="2025-04")
+    seen = replace(entry(KEEP), details=replace(LOOKED, drift=drift))
+    found = summarise(loop, [seen])
+    assert tell(found)["drift"] == "drift_share 0.12 against 2025-04, limit 0.30 (fee)"
+    assert found.as_json()["drift_reference"] == "2025-04"
 
 
 def test_a_promotion_says_what_the_candidate_did(loop: Loop) -> None:

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.policy import (
-    DriftPolicy,
     Policy,
     PromotionPolicy,
     QuarantinePolicy,
@@ -101,6 +101,34 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
         changed += 1
     assert changed > 30
     assert len(prints) == changed + 1
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("season:1", "season:0", "season:-12", "season:1001", "season:1000000000", "season:1e9"),
+        *("season:abc", "season:", "season", "season:12.0", "season: 12", "season:012"),
+        *("season:\u0661\u0662", "Season:12", "season:12\n", "", "last year", "previous:1"),
+    ],
+)
+def test_a_reference_that_is_none_is_refused(reference: str) -> None:
+    """A season has 2 to 1,000 windows, as a plain number; the refusal says what there is."""
+    wanted = r'^reference must be "training", "previous" or "season:N" .* 2 to 1000, got "'
+    with pytest.raises(ValueError, match=wanted):
+        DriftPolicy(reference=reference)
+
+
+def test_a_season_knows_its_windows() -> None:
+    """The number behind the colon; other references are no season, and the default is none."""
+    found = {
+        reference: DriftPolicy(reference=reference).season
+        for reference in ("training", "previous", "season:2", "season:12", "season:1000")
+    }
+    assert list(found.values()) == [None, None, 2, 12, 1000]
+    assert DriftPolicy().reference == "training"
+    references = {Policy(drift=DriftPolicy(reference=name)).fingerprint for name in found}
+    assert len(references) == len(found)
+    assert Policy().fingerprint in references
 
 
 def test_limits_of_a_loss_may_be_larger_than_one() -> None:

@@ -26,7 +26,7 @@ from closedloop.bundle.frames import score_frame
 from closedloop.errors import ModelError, RegistryError, SourceError, UseCaseError
 from closedloop.from_python.read_only_loop import ReadOnlyLoop
 from closedloop.turn.history import History
-from closedloop.turn.observe import measure_window_drift
+from closedloop.turn.window_drift import measure_window_drift
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
 pytestmark = pytest.mark.slow

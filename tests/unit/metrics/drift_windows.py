@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.evidence import ColumnDrift, DriftReport
-from closedloop.decisions.policy import DriftPolicy
 from closedloop.metrics.drift import measure_drift
 
 NAN = float("nan")

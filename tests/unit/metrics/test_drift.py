@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from closedloop.decisions.policy import DriftPolicy
+from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.metrics.drift_limits import calibrate_limit
 from tests.unit.metrics.drift_windows import (
     measure,

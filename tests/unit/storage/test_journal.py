@@ -180,6 +180,7 @@ def test_an_entry_as_json_can_be_printed(journal: Journal) -> None:
         "drift_over": True,
         "bundle": None,
         "loss_over": None,
+        "drift_reference": None,
     }
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -17,17 +14,16 @@ from closedloop.errors import SourceError, name_some
 from closedloop.turn.open import Loop
 from closedloop.windows.copied_names import find_copies
 from closedloop.windows.files_source import FilesSource
+from closedloop.windows.missing import find_missing
 from closedloop.windows.new_rows_source import NewRowsSource
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
 from closedloop.windows.sources import UnreadableWindow
-from closedloop.windows.time_words import CONVENTIONS, read_time
 
 # So many are read: a long history takes longer than people wait for the doctor.
 _WINDOWS = 24
 _SHOWN = 5
 _SMALL = 0.1  # of the usual size
-_DAY, _SATURDAY, _LONGEST = 86_400, 5, 10
 _SAME = 0.9  # of the rows of both windows
 _MOVE = "move one of each two out of the folder, or narrow `windows` in [source]"
 
@@ -141,47 +137,3 @@ class _Survey:
             if folder.is_dir()
             for path in folder.iterdir()
         )
-
-
-def find_missing(names: Sequence[str]) -> tuple[str, ...]:
-    """The periods that are missing between names of one period: hours, days, weeks, months.
-
-    None, when more than a third are: then the names keep no rhythm. Weekends are not missing where
-    no name is of one.
-    """
-    starts = _read_starts(names)
-    if len(starts) < 3:
-        return ()
-    monthly = all(start.day == 1 and start.hour == 0 for start in starts)
-    places = [
-        12 * start.year + start.month - 1 if monthly else int(start.timestamp()) for start in starts
-    ]
-    step = math.gcd(*(later - earlier for earlier, later in pairwise(places)))
-    if (places[-1] - places[0]) // step > _LONGEST * len(places):
-        return ()
-    missing = sorted(set(range(places[0], places[-1], step)) - set(places))
-    if step == _DAY and all(start.weekday() < _SATURDAY for start in starts):
-        missing = [day for day in missing if datetime.fromtimestamp(day, UTC).weekday() < _SATURDAY]
-    if 2 * len(missing) > len(places):
-        return ()
-    return tuple(_name_month(place, step) if monthly else _name_moment(place) for place in missing)
-
-
-def _read_starts(names: Sequence[str]) -> list[datetime]:
-    """The first moment of each period, oldest first; none when the names are no dates."""
-    for convention in CONVENTIONS:
-        found = [read_time(name, convention) for name in names]
-        if found and all(reading is not None and not reading.cycle for reading in found):
-            moments = {reading.wall for reading in found if reading is not None}
-            return [datetime.fromtimestamp(moment, UTC) for moment in sorted(moments)]
-    return []
-
-
-def _name_month(place: int, step: int) -> str:
-    year, month = divmod(place, 12)
-    return f"{year}-Q{month // 3 + 1}" if step == 3 else f"{year}-{month + 1:02}"
-
-
-def _name_moment(place: int) -> str:
-    moment = datetime.fromtimestamp(place, UTC)
-    return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%dT%H:%M}"
