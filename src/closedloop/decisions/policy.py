@@ -15,6 +15,7 @@ from typing import Literal
 from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName, check_cost
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.limits import check_between as _between
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.shadow_policy import ShadowPolicy
@@ -185,28 +186,6 @@ class PromotionPolicy:
             "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
         )
         check_cost(self.cost, needed=self.measure == "cost")
-
-
-@dataclass(frozen=True)
-class QuarantinePolicy:
-    """Which labelled windows are kept out of training: their labels look wrong rather than new.
-
-    Production's AUC is significantly more than `max_auc_drop` below the worst of its last
-    `memory_windows` windows, or the odds of a class are more than `max_odds_ratio` times higher or
-    lower than in each of them.
-    """
-
-    max_auc_drop: float = 0.10
-    """AUC that a window may lie below production's worst recent AUC."""
-    max_odds_ratio: float = 8.0
-    """Factor by which the odds of a class may change, up or down."""
-    memory_windows: int = 3
-    """Recent windows that both are compared with."""
-
-    def __post_init__(self) -> None:
-        _between("max_auc_drop", self.max_auc_drop, 0, 1)
-        _between("max_odds_ratio", self.max_odds_ratio, 1, 1e9)
-        _between("memory_windows", self.memory_windows, 1, 1_000)
 
 
 @dataclass(frozen=True)

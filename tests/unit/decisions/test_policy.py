@@ -10,9 +10,9 @@ from closedloop.decisions.policy import (
     DriftPolicy,
     Policy,
     PromotionPolicy,
-    QuarantinePolicy,
     RetrainingPolicy,
 )
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from closedloop.decisions.rollback_policy import RollbackPolicy
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
