@@ -168,7 +168,8 @@ class Comparison:
     used (first model only). `delta` is the candidate minus production in the measure that decides;
     None without a production model or when it could not be scored. `history` says how the candidate
     weighs its training rows: `all` the same, or `recent` ones more. `threshold` is the candidate's,
-    None where the likeliest class is the answer.
+    None where the likeliest class is the answer. `window` is the newest that judged, `judged_with`
+    are older ones, oldest first, where one alone had too few rows of a class.
     """
 
     recipe: str
@@ -182,6 +183,12 @@ class Comparison:
     slices: tuple[SliceDelta, ...]
     history: str = "all"
     threshold: float | None = None
+    judged_with: tuple[str, ...] = ()
+
+    @property
+    def judged_on(self) -> str:
+        """The window that judged, or the first and the last of several."""
+        return f"{self.judged_with[0]} to {self.window}" if self.judged_with else self.window
 
 
 @dataclass(frozen=True)

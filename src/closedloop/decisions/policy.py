@@ -161,6 +161,8 @@ class PromotionPolicy:
     """`borderline`: a person is asked when a protected slice has fewer rows."""
     approval_min_slice_rows_per_class: int = field(default=20, metadata=ADDED_LATER)
     """The same for each class of the slice."""
+    max_evaluation_windows: int = field(default=1, metadata=ADDED_LATER)
+    """Newest labelled windows that judge together where fewer have not enough rows of a class."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -185,6 +187,7 @@ class PromotionPolicy:
         _between(
             "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
         )
+        _between("max_evaluation_windows", self.max_evaluation_windows, 1, 1_000)
         check_cost(self.cost, needed=self.measure == "cost")
 
 

@@ -158,14 +158,15 @@ def _shares_check(evidence: QuarantineEvidence, policy: Policy) -> Check:
     earlier = evidence.earlier_label_counts[-memory:]
     surely = _largest_shift(counts, earlier, errors)
     far = surely > limit if earlier else None
-    got = f"{_largest_shift(counts, earlier):.1f} times, surely {surely:.1f}"
+    counted = f"{_largest_shift(counts, earlier):.1f} times"
     return make_check(
         "class shares are far from the windows before",
         far,
         Role.TRIGGER,
         f"odds of a class surely more than {limit:g} times higher or lower",
-        got if earlier else "no labelled window before",
-        summary=f"the odds of a class changed {got}, against the windows before (limit {limit:g})"
+        f"{counted}, surely {surely:.1f}" if earlier else "no labelled window before",
+        summary=f"the odds of a class changed {counted} against the windows "
+        f"before (limit {limit:g})"
         if far
         else "",
     )

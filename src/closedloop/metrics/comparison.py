@@ -36,6 +36,7 @@ def compare(
     rules: PromotionPolicy = _USUAL,
     threshold: float | None = None,
     production_threshold: float | None = None,
+    judged_with: tuple[str, ...] = (),
 ) -> Comparison:
     """One candidate and production on the same rows; without production every delta is None.
 
@@ -58,6 +59,7 @@ def compare(
         slices=measure_slices(frame, slices, labels, candidate, production, confidence, influence),
         history=history,
         threshold=threshold,
+        judged_with=judged_with,
     )
 
 

@@ -6,7 +6,8 @@ The flows and the backtest use the same functions: frames in, comparisons and fi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -40,14 +41,25 @@ class LabelledWindow:
 
 @dataclass(frozen=True)
 class Split:
-    """The windows that twins are fitted on and the rows that they are scored on.
+    """The windows that twins are fitted on and those that judge them, both oldest first.
 
     `held_out` when both come from the same window.
     """
 
     history: tuple[LabelledWindow, ...]
-    evaluation: LabelledWindow
+    judges: tuple[LabelledWindow, ...]
     held_out: bool
+
+    @cached_property
+    def evaluation(self) -> LabelledWindow:
+        """The rows that judge, under the name of the newest window."""
+        if len(self.judges) == 1:
+            return self.judges[0]
+        return replace(
+            self.judges[-1],
+            frame=pd.concat([window.frame for window in self.judges], ignore_index=True),
+            labels=np.concatenate([window.labels for window in self.judges]),
+        )
 
 
 def labelled_rows(
@@ -64,10 +76,15 @@ def labelled_rows(
     )
 
 
-def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Split:
+def split_windows(
+    windows: tuple[LabelledWindow, ...], use_case: UseCase, known_through: int | None = None
+) -> Split:
     """Evaluate on the newest labelled window and train on those before it.
 
-    A single window is split by a hash of its keys. Raises SourceError when no window has labels.
+    Where it has too few rows of a class, the windows before it judge with it, as few as have enough
+    and at most `max_evaluation_windows`: none up to `known_through`, the newest that production
+    was trained on. A single window is split by a hash of its keys. Raises SourceError when no
+    window has labels.
     """
     labelled = (window for window in windows if len(window.labels))
     usable = tuple(sorted(labelled, key=lambda window: window.index))
@@ -79,7 +96,8 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
             then="wait for labels, or check the target column of the source's query",
         )
     if len(usable) > 1:
-        return Split(usable[:-1], usable[-1], held_out=False)
+        first = len(usable) - _count_judges(usable, use_case, known_through)
+        return Split(usable[:first], usable[first:], held_out=False)
     only = usable[0]
     keys = (
         only.frame[use_case.key].astype(str)
@@ -91,7 +109,25 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
         LabelledWindow(only.name, only.index, only.frame[part], only.labels[part], only.digest)
         for part in (~judged, judged)
     )
-    return Split((teaching,), judging, held_out=True)
+    return Split((teaching,), (judging,), held_out=True)
+
+
+def _count_judges(
+    windows: tuple[LabelledWindow, ...], use_case: UseCase, known_through: int | None
+) -> int:
+    """How many of the newest windows judge; the oldest of all is there to learn from."""
+    rules, classes = use_case.policy.promotion, len(use_case.target.classes)
+    rows = np.zeros(classes, dtype=int)
+    judging = 0
+    for window in reversed(windows[1:]):
+        known = known_through is not None and window.index <= known_through
+        if judging == rules.max_evaluation_windows or (judging and known):
+            break
+        rows += np.bincount(window.labels, minlength=classes)
+        judging += 1
+        if rows.sum() >= rules.min_rows and rows.min() >= rules.min_rows_per_class:
+            break
+    return judging
 
 
 def fit_recipe(
@@ -194,6 +230,7 @@ def compare_twins(
                 recipe=recipe,
                 history=history,
                 window=judged.name,
+                judged_with=tuple(window.name for window in split.judges[:-1]),
                 frame=judged.frame,
                 labels=judged.labels,
                 classes=use_case.target.classes,

@@ -82,7 +82,7 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
                 not value
                 if isinstance(value, bool)
                 else value + 1
-                if field.name in ("memory_windows", "cooldown_windows")
+                if field.name in ("memory_windows", "cooldown_windows", "max_evaluation_windows")
                 else None
             )
             if other is None:
