@@ -43,7 +43,8 @@ class LabelledWindow:
 class Split:
     """The windows that twins are fitted on and those that judge them, both oldest first.
 
-    `held_out` when both come from the same window.
+    Each window that judges is scored by twins fitted on all before it, so also on older ones that
+    judge. `held_out` when both come from the same window.
     """
 
     history: tuple[LabelledWindow, ...]
@@ -181,7 +182,10 @@ FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
 
 @dataclass(frozen=True)
 class Twins:
-    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows."""
+    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows.
+
+    `scorers` are the twins of the newest window that judged.
+    """
 
     comparisons: tuple[Comparison, ...]
     predictions: dict[str, np.ndarray]
@@ -207,24 +211,23 @@ def compare_twins(
 ) -> Twins:
     """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
-    A twin is fitted on the windows before them. `production` holds production's probabilities on
-    the same rows; None without production, or when it could not be scored.
+    A twin is fitted on the windows before those that it scores. `production` holds production's
+    probabilities on the same rows; None without production, or when it could not be scored.
     """
     judged = split.evaluation
-    baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
-    baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
+    _, guesses = _ask_twins(recipe_name("baseline", "all"), split, use_case, fit_twin)
+    baseline_auc = measure_auc(judged.labels, guesses)
     comparisons, predictions, scorers = [], {}, {}
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
         if (
-            len(split.history) == 1
+            len(split.history) == len(split.judges) == 1
             and history == "recent"
             and recipe_name(learner, "all") in predictions
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        scorers[recipe] = fit_twin(recipe, split.history, use_case)
-        predictions[recipe] = score_frame(scorers[recipe], judged.frame)
+        scorers[recipe], predictions[recipe] = _ask_twins(recipe, split, use_case, fit_twin)
         comparisons.append(
             compare(
                 recipe=recipe,
@@ -253,3 +256,14 @@ def compare_twins(
             )
         )
     return Twins(tuple(comparisons), predictions, scorers)
+
+
+def _ask_twins(
+    recipe: str, split: Split, use_case: UseCase, fit_twin: FitRecipe
+) -> tuple[PipelineScorer, np.ndarray]:
+    """The newest twin, and probabilities for each window that judges by one fitted before it."""
+    answers = []
+    for place, judge in enumerate(split.judges):
+        scorer = fit_twin(recipe, (*split.history, *split.judges[:place]), use_case)
+        answers.append(score_frame(scorer, judge.frame))
+    return scorer, np.concatenate(answers)

@@ -65,55 +65,6 @@ def test_the_newest_labelled_window_judges_and_older_ones_teach(use_case: UseCas
     assert not split.held_out
 
 
-@pytest.mark.parametrize(
-    ("of_each", "most", "known_through", "judges"),
-    [
-        (30, 9, None, ["w3"]),
-        (250, 9, None, ["w2", "w3"]),
-        (250, 1, None, ["w3"]),
-        (999, 2, None, ["w2", "w3"]),
-        (999, 9, None, ["w1", "w2", "w3"]),
-        (250, 9, 1, ["w2", "w3"]),
-        (250, 9, 2, ["w3"]),
-        (250, 9, 3, ["w3"]),
-    ],
-    ids=[
-        "one is enough",
-        "two are",
-        "not more than allowed",
-        "as many as allowed",
-        "one to learn from",
-        "new to production",
-        "production knows the older one",
-        "production knows both",
-    ],
-)
-def test_newest_windows_judge_together_where_one_has_too_few(
-    use_case: UseCase, of_each: int, most: int, known_through: int | None, judges: list[str]
-) -> None:
-    """As few as have enough rows of each class, at most `max_evaluation_windows`, and of several
-    only those that production has not learnt from."""
-    windows = make_windows(use_case)
-    assert {150 < np.bincount(window.labels).min() < 250 for window in windows} == {True}
-    rules = replace(
-        use_case.policy.promotion,
-        min_rows=1,
-        min_rows_per_class=of_each,
-        max_evaluation_windows=most,
-    )
-    patient = replace(use_case, policy=replace(use_case.policy, promotion=rules))
-    split = split_windows(windows, patient, known_through)
-    assert [window.name for window in split.judges] == judges
-    together = split.history + split.judges
-    assert [window.name for window in together] == ["w0", "w1", "w2", "w3"]
-    assert (split.evaluation.name, split.evaluation.index) == ("w3", 3)
-    rows = sum(len(window.labels) for window in split.judges)
-    assert len(split.evaluation.frame) == len(split.evaluation.labels) == rows
-    (twin, *_) = compare_twins(split, None, None, patient).comparisons
-    assert (*twin.judged_with, twin.window) == tuple(judges)
-    assert twin.candidate.rows == rows
-
-
 def test_no_labels_anywhere_is_an_error_that_says_so(use_case: UseCase) -> None:
     """Without a labelled window there is nothing to learn from."""
     unlabelled = labelled_rows("w", 0, prepared(1).drop(columns="left"), "d", use_case)
