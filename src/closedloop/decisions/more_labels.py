@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 
 from closedloop.decisions.evidence import Estimate
 
 # Beyond so many times the labels there are, a difference is too small to wait for.
 _MOST_TIMES = 100
+# Wider intervals, in differences, are as good as endless, and their square must be a number.
+_MOST_REACH = 1e6
 
 
 def rows_that_settle(found: Estimate, difference: float) -> int | None:
@@ -17,9 +19,9 @@ def rows_that_settle(found: Estimate, difference: float) -> int | None:
     rows. None where that is unknown, because nothing differs or spreads.
     """
     reach = (found.upper - found.lower) / 2
-    if not (reach and difference):
+    if not (0 < reach < inf and difference):
         return None
-    return ceil(found.rows * (reach / abs(difference)) ** 2)
+    return ceil(found.rows * min(reach / abs(difference), _MOST_REACH) ** 2)
 
 
 def tell_what_settles(found: Estimate, limit: float, smallest: float, rarest: int) -> str:

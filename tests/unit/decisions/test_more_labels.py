@@ -51,6 +51,7 @@ def test_nothing_settles_what_does_not_differ_or_spread() -> None:
         (0.005, 0.01, 0.002, 0.002, "about 23,000 labelled rows, 230 of the rarest class"),
         (0.02, 0.01, 0.0, 0.0, ""),
         (-0.02, 0.01, 0.0, 0.0, ""),
+        (5e-324, 0.01, 0.0, 0.0, "even 100 times these labels would not tell"),
         (0.00001, 0.01, 0.0, 0.0, "even 100 times these labels would not tell"),
         (0.0, 0.0, 0.0, 0.0, ""),
     ],
