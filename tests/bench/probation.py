@@ -21,7 +21,7 @@ from closedloop.backtest.cache import CachedCompute
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, fit_first, replay
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.decisions.policy import Policy
 from tests.bench.replay_streams import (
     FIRST_WINDOWS,

@@ -23,7 +23,7 @@ from closedloop.backtest.figures import PolicyFigures, measure_policies
 from closedloop.backtest.policies import Brain, Every
 from closedloop.backtest.replay import Past, fit_first, replay
 from closedloop.decisions.drift_policy import DriftPolicy
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.metrics.drift import measure_drift
 from tests.bench.replay_streams import ROOT, add_streams_option, make_past
 

@@ -10,13 +10,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.checks import Action, Decision, Kind, Numbers, Role, make_check
-from closedloop.decisions.evidence import (
-    ColumnDrift,
-    DriftReport,
-    LoopState,
-    RetrainingEvidence,
-    Window,
-)
+from closedloop.decisions.drift_report import ColumnDrift, DriftReport
+from closedloop.decisions.evidence import LoopState, RetrainingEvidence, Window
 from closedloop.storage.details import (
     DriftFacts,
     RealisedFacts,

@@ -7,11 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from closedloop.decisions.drift_report import ColumnDrift, DriftReport
 from closedloop.decisions.evidence import (
     ClassScores,
-    ColumnDrift,
     Comparison,
-    DriftReport,
     Estimate,
     GoldenResult,
     LoopState,

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.decisions.checks import Action
-from closedloop.decisions.policy import Policy, QuarantinePolicy
+from closedloop.decisions.policy import Policy
 from closedloop.decisions.promotion import decide_promotion
 from closedloop.decisions.quarantine import decide_quarantine
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from closedloop.decisions.retraining import decide_retraining
 from closedloop.decisions.rollback import decide_rollback
 from closedloop.decisions.rollback_evidence import RollbackEvidence
@@ -121,3 +122,39 @@ def test_shares_that_stay_have_not_shifted(counts: list[int], windows: int, odds
     for before in ((tuple(counts),) * windows, ()):
         evidence = quarantine(0.80, label_counts=tuple(counts), earlier_label_counts=before)
         assert decide_quarantine(evidence, policy).action is Action.KEEP
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(0, 0.3),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.2)), max_size=5),
+    st.floats(0, 0.2),
+    COUNTS,
+    COUNTS,
+)
+def test_doubt_never_keeps_a_window_out(
+    auc: float,
+    chance: float,
+    earlier: list[tuple[float, float]],
+    error: float,
+    counts: list[int],
+    before: list[int],
+) -> None:
+    """A window that was trusted while all before it was certain is trusted when that has errors of
+    its own, and a shift of shares that a third of the rows prove is proved by all of them."""
+    sure = quarantine(auc, chance, earlier_aucs=tuple(value for value, _ in earlier))
+    unsure = replace(
+        sure, earlier_errors=tuple(each for _, each in earlier), expected_auc_error=error
+    )
+    if decide_quarantine(sure, Policy()).action is Action.KEEP:
+        assert decide_quarantine(unsure, Policy()).action is Action.KEEP
+    few, many = (
+        quarantine(
+            0.80,
+            label_counts=tuple(times * rows for rows in counts),
+            earlier_label_counts=(tuple(times * rows for rows in [*before, 0, 0][: len(counts)]),),
+        )
+        for times in (1, 3)
+    )
+    if decide_quarantine(few, Policy()).action is Action.QUARANTINE:
+        assert decide_quarantine(many, Policy()).action is Action.QUARANTINE

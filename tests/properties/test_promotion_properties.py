@@ -125,6 +125,7 @@ STRICTER = {
     "escalate_unscorable_production": lambda value, by: value or by > 0.5,
     "max_repeated_share": lambda value, by: value * (1 - by),
     "max_single_column_auc": lambda value, by: value * (1 - by),
+    "max_evaluation_windows": lambda value, by: value,  # which rows judge, before the gates
     "approval": lambda value, by: ASKING[max(ASKING.index(value), round(2 * by))],
     "approval_windows": lambda value, by: value,  # how long, after the gates
     "approval_min_delta": lambda value, by: min(1.0, value + by),

@@ -10,11 +10,10 @@ from typing import Any
 
 from closedloop.decisions.checks import Action, Decision, Outcome, Role
 from closedloop.decisions.drift_policy import DriftPolicy
+from closedloop.decisions.drift_report import ColumnDrift, DriftReport
 from closedloop.decisions.evidence import (
     ClassScores,
-    ColumnDrift,
     Comparison,
-    DriftReport,
     Estimate,
     GoldenResult,
     LoopState,

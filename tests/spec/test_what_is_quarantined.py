@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from closedloop.decisions.checks import Action, Outcome
-from closedloop.decisions.policy import Policy, QuarantinePolicy
+from closedloop.decisions.policy import Policy
 from closedloop.decisions.quarantine import decide_quarantine
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from tests.spec.examples import quarantine
 
 USUAL, EIGHTH, NONE = (
@@ -35,6 +36,19 @@ TABLE = [
     ("a memory of one window",                       0.60,  0, (0.60, 0.80),               0.60,  SHORT,  True),
     ("a drop of nothing is believed",                0.79,  0, (0.80, 0.80, 0.80),         0.80,  NONE,   True),
 ]
+ERRORS = [
+    # situation                                      AUC    +- earlier                       errors       promoted with  error  quarantined
+    ("older journals kept no error",                 0.60,  0, (0.80, 0.80, 0.80),           (),                   0.80,  None,  True),
+    ("each window before was measured on few rows",  0.60,  0, (0.80, 0.80, 0.80),           (0.06, 0.06, 0.06),   0.80,  None,  False),
+    ("far enough below what was measured on few",    0.55,  0, (0.80, 0.80, 0.80),           (0.06, 0.06, 0.06),   0.80,  None,  True),
+    ("one of them may have been as low",             0.60,  0, (0.80, 0.80, 0.80),           (0.01, 0.01, 0.06),   0.80,  None,  False),
+    ("the worst of them is sure, a better one not",  0.60,  0, (0.90, 0.80, 0.90),           (0.12, 0.01, 0.01),   0.80,  None,  False),
+    ("an error of long ago does not count",          0.60,  0, (0.80, 0.80, 0.80, 0.80),     (0.3, 0.01, 0.01, 0.01), 0.80, None, True),
+    ("an error that older turns did not keep is 0",  0.60,  0, (0.80, 0.80, 0.80),           (0.01,),              0.80,  None,  True),
+    ("the val_auc of the promotion has one, too",    0.60,  0, (),                           (),                   0.80,  0.06,  False),
+    ("both have one, together more than either",     0.60,  0.08, (0.80, 0.80, 0.80),        (0.04, 0.04, 0.04),   0.80,  None,  False),
+    ("as is, its own would not have been enough",    0.60,  0.08, (0.80, 0.80, 0.80),        (),                   0.80,  None,  True),
+]
 SHARES = [
     # situation                                      rows by class   earlier, oldest first               policy  shifted
     ("as ever",                                      (900, 100),     ((910, 90), (880, 120)),            USUAL,  False),
@@ -46,6 +60,10 @@ SHARES = [
     ("one class of three came from nowhere",         (450, 450, 100), ((500, 500, 0), (500, 500, 0)),    USUAL,  True),
     ("three rows of a new class",                    (500, 497, 3),  ((500, 500, 0), (500, 500, 0)),     USUAL,  False),
     ("no earlier window: nothing is known",          (50, 950),      (),                                 USUAL,  False),
+    ("no positive after five in 300: by chance",     (300, 0),       ((295, 5),),                        USUAL,  False),
+    ("ten times the odds of three in 300: by chance", (273, 27),    ((297, 3),),                        USUAL,  False),
+    ("as much in 30,000 rows is certain",            (27300, 2700),  ((29700, 300),),                    USUAL,  True),
+    ("classes swapped, three positives before",      (3, 297),       ((297, 3),),                        USUAL,  True),
 ]
 # fmt: on
 
@@ -69,6 +87,33 @@ def test_what_is_quarantined(
     decision = decide_quarantine(evidence, Policy(quarantine=policy))
     assert (decision.action is Action.QUARANTINE) is wanted, situation
     assert (decision.checks[0].outcome is Outcome.HOLDS) is wanted, situation
+
+
+@pytest.mark.parametrize(
+    ("situation", "auc", "chance", "earlier", "errors", "expected", "error", "wanted"),
+    ERRORS,
+    ids=[row[0] for row in ERRORS],
+)
+def test_windows_before_have_errors_of_chance_too(
+    situation: str,
+    auc: float,
+    chance: float,
+    earlier: tuple[float, ...],
+    errors: tuple[float, ...],
+    expected: float | None,
+    error: float | None,
+    wanted: bool,
+) -> None:
+    """An AUC is far below others only beyond what both errors together explain, as the table says."""
+    evidence = quarantine(
+        auc,
+        chance,
+        earlier_aucs=earlier,
+        earlier_errors=errors,
+        expected_auc=expected,
+        expected_auc_error=error,
+    )
+    assert (decide_quarantine(evidence, Policy()).action is Action.QUARANTINE) is wanted, situation
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ of the libraries and the code that computes it. Probabilities and drift reports 
 pipeline whose answers are all there is not fitted again.
 
 The disk belongs to `joblib.Memory`, which writes pickles, and a pickle can run code when it is
-read. That is accepted here and nowhere else, because these files never travel: they lie in
-CLOSEDLOOP_HOME, in a folder that only this user can enter, and whoever can write there can change
-loop.toml just as well. Models do travel, so they are stored with skops.
+read. That is accepted here alone, because these files never travel: they lie in CLOSEDLOOP_HOME,
+where whoever can write can change loop.toml as well. Models travel, so they are kept with skops.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from closedloop.backtest.digests import digest_code, digest_frame, library_versions
 from closedloop.bundle.frames import unpack_frame
 from closedloop.bundle.skops_model import PipelineScorer
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
@@ -110,7 +109,7 @@ class CachedCompute(Compute):
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
         """As `Compute`, once for the same rows."""
         rows = ("marks", window.name, window.digest, len(window.labels), tuple(use_case.columns))
-        return self.once(rows, lambda: super(CachedCompute, self).mark_rows(window, use_case))
+        return self.once(rows, partial(super().mark_rows, window, use_case))
 
     def fit(
         self, recipe: str, windows: tuple[LabelledWindow, ...], use_case: UseCase
@@ -216,7 +215,7 @@ class CachedCompute(Compute):
                 "metrics/drift_comparisons",
                 "metrics/drift_limits",
                 "metrics/evidently_report",
-                "decisions/evidence",
+                "decisions/drift_report",
             ),
         )
 

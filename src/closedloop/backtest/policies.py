@@ -40,10 +40,10 @@ from closedloop.turn.candidate import (
     describe_candidate,
     fit_candidate,
     make_evidence,
-    make_reference,
 )
 from closedloop.turn.carry_out import carry_out
 from closedloop.turn.history import History
+from closedloop.turn.reference_rows import make_reference
 from closedloop.turn.take_turn import retrain, take_turn
 from closedloop.turn.window_drift import measure_window_drift
 from closedloop.use_case.contract import UseCase

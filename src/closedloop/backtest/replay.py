@@ -26,8 +26,9 @@ from closedloop.errors import ModelError, SourceError
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.training.candidates import LabelledWindow
-from closedloop.turn.candidate import describe_candidate, fit_candidate, make_reference
+from closedloop.turn.candidate import describe_candidate, fit_candidate
 from closedloop.turn.history import History
+from closedloop.turn.reference_rows import make_reference
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.order import mature, up_to
 from closedloop.windows.sources import WindowSource

@@ -180,7 +180,7 @@ def show_scores(console: Console, comparison: Comparison, confidence: float) -> 
     if live is not None:
         auc += f", of production {tell_auc(live, confidence)}"
     console.print(
-        f"\nscores on {scores.rows:,} rows of {plain(comparison.window)}: {auc}", highlight=False
+        f"\nscores on {scores.rows:,} rows of {plain(comparison.judged_on)}: {auc}", highlight=False
     )
     table = Table(*CLASS_HEAD, box=None, pad_edge=False)
     for cells in tell_classes(comparison):

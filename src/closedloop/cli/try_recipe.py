@@ -69,7 +69,7 @@ def _show(session: Session, loop: Loop, recipe: str, found: TriedRecipe) -> None
         table.add_row("production", _number(auc), "", "", f"{chosen.production.log_loss:.4f}", "")
     console = session.console
     console.print(
-        f"{plain(recipe)} on {chosen.candidate.rows} rows of {plain(chosen.window)}; {against}"
+        f"{plain(recipe)} on {chosen.candidate.rows} rows of {plain(chosen.judged_on)}; {against}"
     )
     console.print(table)
     console.print(

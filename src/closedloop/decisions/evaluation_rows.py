@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from closedloop.decisions.checks import Check, Role, make_check
+from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.evidence import Comparison, PromotionEvidence
-from closedloop.decisions.policy import Policy
+from closedloop.decisions.more_labels import windows_to_come
+from closedloop.decisions.policy import Policy, PromotionPolicy
+from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest, tell_wanted
 from closedloop.decisions.repeated_rows import RepeatedRows
 
 ENOUGH_NEW = "enough rows are new"
@@ -21,6 +23,44 @@ def is_first_model(evidence: PromotionEvidence, comparison: Comparison) -> bool:
         and comparison.production is None
         and not evidence.production_error
     )
+
+
+def size_check(comparison: Comparison, policy: Policy) -> Check:
+    """Enough rows of each class to judge by; where not, when there will be."""
+    rules, scores = policy.promotion, comparison.candidate
+    rarest = min((label.rows for label in scores.classes), default=0)
+    counted = rarest if scores.groups is None else min(rarest, scores.groups)
+    missing = _tell_missing(comparison, counted, rules)
+    return make_check(
+        "enough evaluation rows",
+        scores.rows >= rules.min_rows
+        and enough_of_rarest(rarest, scores.groups, rules.min_rows_per_class),
+        Role.GATE,
+        f"{rules.min_rows} rows, {tell_wanted(rules.min_rows_per_class, scores.groups)}",
+        f"{scores.rows} rows, {tell_rarest(rarest, scores.groups)}{missing}",
+        numbers=Numbers(scores.rows, rules.min_rows),
+    )
+
+
+def _tell_missing(comparison: Comparison, rarest: int, rules: PromotionPolicy) -> str:
+    """How many more windows would have enough at the rate of those that judged."""
+    windows = len(comparison.judged_with) + 1
+    missing = (
+        windows_to_come(comparison.candidate.rows, rules.min_rows, windows),
+        windows_to_come(rarest, rules.min_rows_per_class, windows),
+    )
+    if missing == (0, 0):
+        return ""
+    if comparison.held_out:
+        return f" in a held-out part of {comparison.window}; newer windows judge whole"
+    where = f" in {windows} windows" if windows > 1 else ""
+    if missing[0] is None or missing[1] is None:
+        return where
+    more = max(missing[0], missing[1])
+    told = f"{where}: about {more} more window{'' if more == 1 else 's'} would do"
+    if windows + more <= rules.max_evaluation_windows:
+        return told
+    return f"{told}, with max_evaluation_windows = {windows + more} in [policy.promotion]"
 
 
 def rows_checks(evidence: PromotionEvidence, comparison: Comparison) -> list[Check]:

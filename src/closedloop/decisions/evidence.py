@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closedloop.decisions.deciding_measure import Measured
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.decisions.gain_evidence import Gain
 from closedloop.decisions.repeated_rows import RepeatedRows
 from closedloop.decisions.shadow import ShadowReplay
@@ -41,56 +42,6 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.column}: {self.rule}: wanted {self.wanted}, got {self.got}"
-
-
-@dataclass(frozen=True)
-class ColumnDrift:
-    """One watched column held against the reference.
-
-    A distance (0 is no drift) and the limit it may not reach.
-
-    `score` is None when the column could not be measured; `note` then says why.
-    """
-
-    column: str
-    method: str
-    score: float | None
-    limit: float | None
-    note: str = ""
-
-    @property
-    def drifted(self) -> bool | None:
-        """True when the distance reached its limit; None when it could not be measured."""
-        if self.score is None or self.limit is None:
-            return None
-        return self.score >= self.limit
-
-
-@dataclass(frozen=True)
-class DriftReport:
-    """The reference held against the current window, column by column.
-
-    `reference` names it, and `reference_window` is the window that it is: None for the rows that
-    production was trained on. `note` says why it is those where the policy asks for a window.
-    """
-
-    reference: str
-    current: str
-    reference_rows: int
-    current_rows: int
-    columns: tuple[ColumnDrift, ...]
-    reference_window: str | None = None
-    note: str = ""
-
-    @property
-    def drift_share(self) -> float | None:
-        """Share of watched columns that drifted, 0 to 1; None when none could be measured."""
-        verdicts = [column.drifted for column in self.columns if column.drifted is not None]
-        return sum(verdicts) / len(verdicts) if verdicts else None
-
-    @property
-    def drifted_columns(self) -> tuple[str, ...]:
-        return tuple(column.column for column in self.columns if column.drifted)
 
 
 @dataclass(frozen=True)
@@ -180,7 +131,8 @@ class Comparison:
     used (first model only). `delta` is the candidate minus production in the measure that decides;
     None without a production model or when it could not be scored. `history` says how the candidate
     weighs its training rows: `all` the same, or `recent` ones more. `threshold` is the candidate's,
-    None where the likeliest class is the answer.
+    None where the likeliest class is the answer. `window` is the newest that judged, `judged_with`
+    are older ones, oldest first, where one alone had too few rows of a class.
     """
 
     recipe: str
@@ -194,6 +146,12 @@ class Comparison:
     slices: tuple[SliceDelta, ...]
     history: str = "all"
     threshold: float | None = None
+    judged_with: tuple[str, ...] = ()
+
+    @property
+    def judged_on(self) -> str:
+        """The window that judged, or the first and the last of several."""
+        return f"{self.judged_with[0]} to {self.window}" if self.judged_with else self.window
 
 
 @dataclass(frozen=True)

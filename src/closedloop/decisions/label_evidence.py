@@ -13,8 +13,10 @@ class QuarantineEvidence:
 
     A labelled window that production was not trained on, and the windows before it, oldest first.
 
-    `expected_auc` is the val_auc that production was promoted with. `label_counts` are rows by
-    class. `trusted_by` names the decision that released the window before; empty without one.
+    `expected_auc` is the val_auc that production was promoted with. `earlier_errors` and
+    `expected_auc_error` are standard errors, 0 or None where older versions did not keep them.
+    `label_counts` are rows by class. `trusted_by` names the decision that released the window
+    before; empty without one.
     """
 
     window: str
@@ -25,6 +27,8 @@ class QuarantineEvidence:
     label_counts: tuple[int, ...]
     earlier_label_counts: tuple[tuple[int, ...], ...]
     trusted_by: str = ""
+    earlier_errors: tuple[float, ...] = ()
+    expected_auc_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def note_threshold(comparison: Comparison) -> list[Check]:
             Role.NOTE,
             "chosen or fixed under [decision]",
             f"{comparison.threshold:.4f}, precision {positive.precision:.3f} and recall "
-            f"{positive.recall:.3f} on {comparison.window}",
+            f"{positive.recall:.3f} on {comparison.judged_on}",
         )
     ]
 

@@ -16,6 +16,7 @@ from closedloop.decisions.deciding_measure import MEASURES, ROC_AUC, MeasureName
 from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.fingerprint import ADDED_LATER, describe
 from closedloop.decisions.limits import check_between as _between
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from closedloop.decisions.registry_policy import RegistryPolicy
 from closedloop.decisions.rollback_policy import RollbackPolicy
 from closedloop.decisions.shadow_policy import ShadowPolicy
@@ -152,6 +153,8 @@ class PromotionPolicy:
     """`borderline`: a person is asked when a protected slice has fewer rows."""
     approval_min_slice_rows_per_class: int = field(default=20, metadata=ADDED_LATER)
     """The same for each class of the slice."""
+    max_evaluation_windows: int = field(default=1, metadata=ADDED_LATER)
+    """Newest labelled windows that judge together where fewer have not enough rows of a class."""
 
     def __post_init__(self) -> None:
         _between("confidence", self.confidence, 0.5, 0.9999)
@@ -177,29 +180,8 @@ class PromotionPolicy:
         _between(
             "approval_min_slice_rows_per_class", self.approval_min_slice_rows_per_class, 1, 1e9
         )
+        _between("max_evaluation_windows", self.max_evaluation_windows, 1, 1_000)
         check_cost(self.cost, needed=self.measure == "cost")
-
-
-@dataclass(frozen=True)
-class QuarantinePolicy:
-    """Which labelled windows are kept out of training: their labels look wrong rather than new.
-
-    Production's AUC is significantly more than `max_auc_drop` below the worst of its last
-    `memory_windows` windows, or the odds of a class are more than `max_odds_ratio` times higher or
-    lower than in each of them.
-    """
-
-    max_auc_drop: float = 0.10
-    """AUC that a window may lie below production's worst recent AUC."""
-    max_odds_ratio: float = 8.0
-    """Factor by which the odds of a class may change, up or down."""
-    memory_windows: int = 3
-    """Recent windows that both are compared with."""
-
-    def __post_init__(self) -> None:
-        _between("max_auc_drop", self.max_auc_drop, 0, 1)
-        _between("max_odds_ratio", self.max_odds_ratio, 1, 1e9)
-        _between("memory_windows", self.memory_windows, 1, 1_000)
 
 
 @dataclass(frozen=True)

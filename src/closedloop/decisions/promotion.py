@@ -22,9 +22,11 @@ from closedloop.decisions.evaluation_rows import (
     learnt_checks,
     repeated_checks,
     rows_checks,
+    size_check,
 )
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.floors import calibration_checks, measure_floors
+from closedloop.decisions.more_labels import tell_what_settles
 from closedloop.decisions.notes import note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest, tell_wanted
@@ -57,7 +59,7 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     )
     floors = measure_floors(evidence, evidence.comparison, policy)
     checks = (
-        _size_check(evidence.comparison, policy),
+        size_check(evidence.comparison, policy),
         *(floor.check for floor in floors),
         *calibration_checks(evidence.comparison, policy),
         *asking,
@@ -86,22 +88,8 @@ def decide_promotion(evidence: PromotionEvidence, policy: Policy) -> Decision:
     return Decision(Kind.PROMOTION, action, evidence.window.name, checks, evidence.version)
 
 
-def _size_check(comparison: Comparison, policy: Policy) -> Check:
-    rules, scores = policy.promotion, comparison.candidate
-    rarest = min((label.rows for label in scores.classes), default=0)
-    return make_check(
-        "enough evaluation rows",
-        scores.rows >= rules.min_rows
-        and enough_of_rarest(rarest, scores.groups, rules.min_rows_per_class),
-        Role.GATE,
-        f"{rules.min_rows} rows, {tell_wanted(rules.min_rows_per_class, scores.groups)}",
-        f"{scores.rows} rows, {tell_rarest(rarest, scores.groups)}",
-        numbers=Numbers(scores.rows, rules.min_rows),
-    )
-
-
 def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> Check:
-    claim = f"delta on {comparison.window}"
+    claim = f"delta on {comparison.judged_on}"
     if is_first_model(evidence, comparison):
         return make_check(
             claim,
@@ -131,7 +119,7 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
         allowed,
         Role.GATE,
         _wanted_delta(evidence, comparison, policy),
-        "unknown" if delta is None else str(delta),
+        "unknown" if delta is None else _show_delta(comparison, delta, policy),
         summary="" if delta is None else _tell_delta(evidence, comparison, delta, policy),
         headline=True,
         numbers=_delta_numbers(comparison, policy),
@@ -139,9 +127,20 @@ def _delta_check(evidence: PromotionEvidence, comparison: Comparison, policy: Po
 
 
 def _delta_numbers(comparison: Comparison, policy: Policy) -> Numbers:
+    return against(comparison.delta, _delta_limit(comparison, policy))
+
+
+def _delta_limit(comparison: Comparison, policy: Policy) -> float:
     rules = policy.promotion
-    limit = -rules.max_loss if comparison.same_recipe else rules.min_delta
-    return against(comparison.delta, limit)
+    return -rules.max_loss if comparison.same_recipe else rules.min_delta
+
+
+def _show_delta(comparison: Comparison, delta: Estimate, policy: Policy) -> str:
+    """The difference, and where it is undecided the labels that would settle it."""
+    limit, smallest = _delta_limit(comparison, policy), policy.promotion.min_delta
+    rarest = min((label.rows for label in comparison.candidate.classes), default=0)
+    told = tell_what_settles(delta, limit, smallest, rarest)
+    return f"{delta}; {told}" if told else str(delta)
 
 
 def _wanted_delta(evidence: PromotionEvidence, comparison: Comparison, policy: Policy) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from closedloop.decisions.approval import waiting_checks
 from closedloop.decisions.checks import Check, Numbers, Role, make_check
 from closedloop.decisions.evidence import RetrainingEvidence
+from closedloop.decisions.more_labels import windows_to_come
 from closedloop.decisions.policy import Policy
 
 
@@ -26,10 +27,18 @@ def label_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:
             rarest >= rules.min_new_labels_per_class,
             Role.GUARD,
             f"{rules.min_new_labels_per_class} of each",
-            f"{rarest} of the rarest",
+            f"{rarest} of the rarest{_tell_when(evidence, rarest, rules.min_new_labels_per_class)}",
             numbers=Numbers(rarest, rules.min_new_labels_per_class),
         ),
     ]
+
+
+def _tell_when(evidence: RetrainingEvidence, rarest: int, wanted: int) -> str:
+    """In how many windows there will be enough, at the rate since production was trained."""
+    through = evidence.state.trained_through
+    windows = evidence.window.index - (-1 if through is None else through)
+    more = windows_to_come(rarest, wanted, windows)
+    return f", about {more} more window{'' if more == 1 else 's'} would do" if more else ""
 
 
 def cost_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]:

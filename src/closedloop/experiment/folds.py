@@ -10,7 +10,7 @@ from closedloop.errors import SourceError
 from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.deciding_measure import influence_of
 from closedloop.training.candidates import LabelledWindow
-from closedloop.turn.candidate import trainable_windows
+from closedloop.turn.candidate import choose_split, trainable_windows
 from closedloop.turn.history import History
 from closedloop.turn.new_rows import keep_new_rows, trained_windows
 from closedloop.turn.ports import Parts
@@ -31,7 +31,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Folds:
-    """Oldest first. `left` is the newest labelled window, which judges candidates at the gate.
+    """Oldest first. `left` names the newest labelled windows, which judge candidates at the gate.
 
     It is None when there is no other window to score on.
     """
@@ -54,8 +54,8 @@ class Folds:
 def make_folds(history: History[Parts], most: int) -> Folds:
     """The newest windows to score on, at most so many; each recipe is fitted on all before them.
 
-    The newest labelled window is left out where another can be taken: there a training judges the
-    winner, and rows that chose it would flatter it. Raises SourceError when none remains.
+    The windows on which a training judges the winner are left out where another can be taken: rows
+    that chose it would flatter it. Raises SourceError when none remains.
     """
     windows = trainable_windows(history)
     if len(windows) < 2:
@@ -66,9 +66,10 @@ def make_folds(history: History[Parts], most: int) -> Folds:
             then="wait for the labels of another window, or look with: closedloop doctor",
         )
     found = [_make_fold(history, windows, place) for place in range(1, len(windows))]
-    *earlier, newest = found
+    judges = choose_split(history, windows).judges
+    earlier, newest = found[: -len(judges)], found[-1]
     usable = [fold for fold in earlier if fold is not None]
-    left = windows[-1].name if usable else None
+    left = " to ".join(dict.fromkeys((judges[0].name, judges[-1].name))) if usable else None
     if not usable and newest is not None:
         usable = [newest]
     if not usable:

@@ -19,7 +19,8 @@ import pandas as pd
 from closedloop.backtest.policies import DEFAULT
 from closedloop.backtest.run import Backtest, open_past, run_backtest
 from closedloop.bundle.scored_rows import score_rows
-from closedloop.decisions.evidence import ColumnDrift, Violation
+from closedloop.decisions.drift_report import ColumnDrift
+from closedloop.decisions.evidence import Violation
 from closedloop.errors import ModelError
 from closedloop.from_python.model_comparison import Classifier, ModelComparison, compare_models
 from closedloop.settings import Settings

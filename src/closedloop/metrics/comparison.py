@@ -39,6 +39,7 @@ def compare(
     threshold: float | None = None,
     production_threshold: float | None = None,
     groups: Groups | None = None,
+    judged_with: tuple[str, ...] = (),
 ) -> Comparison:
     """One candidate and production on the same rows; without production every delta is None.
 
@@ -64,6 +65,7 @@ def compare(
         ),
         history=history,
         threshold=threshold,
+        judged_with=judged_with,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.drift_policy import DriftPolicy
-from closedloop.decisions.evidence import ColumnDrift, DriftReport
+from closedloop.decisions.drift_report import ColumnDrift, DriftReport
 from closedloop.metrics.drift_comparisons import (
     WASSERSTEIN,
     ColumnComparison,

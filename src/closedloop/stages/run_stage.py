@@ -26,6 +26,7 @@ from closedloop.stages.prepared_rows import (
 from closedloop.storage.engine import open_engine
 from closedloop.storage.entry import Entry
 from closedloop.storage.journal import Journal
+from closedloop.training.candidates import split_windows
 from closedloop.turn.begin_anew import open_training
 from closedloop.turn.candidate import fit_candidate
 from closedloop.turn.card import carry_out_with_card
@@ -69,14 +70,14 @@ def prepare_rows(loop: Loop, folder: Path) -> None:
         write_generated(loop.use_case, loop.settings.data, generate_windows(generator))
     with _alone(loop, loop.source, loop.compute) as history:
         reads = [history.read(name) for name in history.names]
-        teaching = [
-            read.facts.name
+        teaching = tuple(
+            read.labelled
             for read in reads
             if read.facts.name in history.due and read.facts.labelled_rows and not read.violations
-        ]
-        uses: dict[str, Use] = dict.fromkeys(teaching, "training")
-        for newest in teaching[-1:]:
-            uses[newest] = "evaluation" if len(teaching) > 1 else "training and evaluation"
+        )
+        uses: dict[str, Use] = {window.name: "training" for window in teaching}
+        for judge in split_windows(teaching, loop.use_case).judges if teaching else ():
+            uses[judge.name] = "evaluation" if len(teaching) > 1 else "training and evaluation"
         write_rows(reads, uses, loop.use_case, folder / ROWS)
 
 

@@ -6,7 +6,8 @@ The flows and the backtest use the same functions: frames in, comparisons and fi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.evidence import Comparison
 from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_auc
+from closedloop.metrics.clustering import count_rarest
 from closedloop.metrics.comparison import compare
 from closedloop.metrics.threshold import choose_threshold
 from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
@@ -45,14 +47,26 @@ class LabelledWindow:
 
 @dataclass(frozen=True)
 class Split:
-    """The windows that twins are fitted on and the rows that they are scored on.
+    """The windows that twins are fitted on and those that judge them, both oldest first.
 
-    `held_out` when both come from the same window.
+    Each window that judges is scored by twins fitted on all before it, so also on older ones that
+    judge. `held_out` when both come from the same window.
     """
 
     history: tuple[LabelledWindow, ...]
-    evaluation: LabelledWindow
+    judges: tuple[LabelledWindow, ...]
     held_out: bool
+
+    @cached_property
+    def evaluation(self) -> LabelledWindow:
+        """The rows that judge, under the name of the newest window."""
+        if len(self.judges) == 1:
+            return self.judges[0]
+        return replace(
+            self.judges[-1],
+            frame=pd.concat([window.frame for window in self.judges], ignore_index=True),
+            labels=np.concatenate([window.labels for window in self.judges]),
+        )
 
 
 def labelled_rows(
@@ -69,11 +83,15 @@ def labelled_rows(
     )
 
 
-def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Split:
+def split_windows(
+    windows: tuple[LabelledWindow, ...], use_case: UseCase, known_through: int | None = None
+) -> Split:
     """Evaluate on the newest labelled window and train on those before it.
 
-    A single window is split by a hash of its keys, or of its groups, so that no group is on both
-    sides. Raises SourceError when no window has labels.
+    Where it has too few rows of a class, the windows before it judge with it, as few as have enough
+    and at most `max_evaluation_windows`: none up to `known_through`, the newest that production
+    was trained on. A single window is split by a hash of its keys, or of its groups, so that no
+    group is on both sides. Raises SourceError when no window has labels.
     """
     labelled = (window for window in windows if len(window.labels))
     usable = tuple(sorted(labelled, key=lambda window: window.index))
@@ -85,7 +103,8 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
             then="wait for labels, or check the target column of the source's query",
         )
     if len(usable) > 1:
-        return Split(usable[:-1], usable[-1], held_out=False)
+        first = len(usable) - _count_judges(usable, use_case, known_through)
+        return Split(usable[:first], usable[first:], held_out=False)
     only = usable[0]
     keys = _names_to_split_by(only.frame, use_case)
     judged = held_out(keys, use_case.training.holdout_share, use_case.training.seed)
@@ -93,7 +112,26 @@ def split_windows(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> Spl
         LabelledWindow(only.name, only.index, only.frame[part], only.labels[part], only.digest)
         for part in (~judged, judged)
     )
-    return Split((teaching,), judging, held_out=True)
+    return Split((teaching,), (judging,), held_out=True)
+
+
+def _count_judges(
+    windows: tuple[LabelledWindow, ...], use_case: UseCase, known_through: int | None
+) -> int:
+    """How many of the newest windows judge; the oldest of all is there to learn from."""
+    rules, classes = use_case.policy.promotion, len(use_case.target.classes)
+    judging: list[LabelledWindow] = []
+    for window in reversed(windows[1:]):
+        known = known_through is not None and window.index <= known_through
+        if len(judging) == rules.max_evaluation_windows or (judging and known):
+            break
+        judging.append(window)
+        labels = np.concatenate([judge.labels for judge in judging])
+        groups = number_groups(use_case, *(judge.frame for judge in judging))
+        rarest = count_rarest(labels, classes, groups)
+        if len(labels) >= rules.min_rows and rarest >= rules.min_rows_per_class:
+            break
+    return len(judging)
 
 
 def _names_to_split_by(frame: pd.DataFrame, use_case: UseCase) -> list[str]:
@@ -166,7 +204,10 @@ FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
 
 @dataclass(frozen=True)
 class Twins:
-    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows."""
+    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows.
+
+    `scorers` are the twins of the newest window that judged.
+    """
 
     comparisons: tuple[Comparison, ...]
     predictions: dict[str, np.ndarray]
@@ -192,30 +233,30 @@ def compare_twins(
 ) -> Twins:
     """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
 
-    A twin is fitted on the windows before them. `production` holds production's probabilities on
-    the same rows; None without production, or when it could not be scored.
+    A twin is fitted on the windows before those that it scores. `production` holds production's
+    probabilities on the same rows; None without production, or when it could not be scored.
     """
     judged = split.evaluation
     groups = number_groups(use_case, judged.frame)
-    baseline = fit_twin(recipe_name("baseline", "all"), split.history, use_case)
-    baseline_auc = measure_auc(judged.labels, score_frame(baseline, judged.frame))
+    _, guesses = _ask_twins(recipe_name("baseline", "all"), split, use_case, fit_twin)
+    baseline_auc = measure_auc(judged.labels, guesses)
     comparisons, predictions, scorers = [], {}, {}
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
         if (
-            len(split.history) == 1
+            len(split.history) == len(split.judges) == 1
             and history != "all"
             and recipe_name(learner, "all") in predictions
         ):
             # One window has one age: weighing it changes nothing.
             continue
-        scorers[recipe] = fit_twin(recipe, split.history, use_case)
-        predictions[recipe] = score_frame(scorers[recipe], judged.frame)
+        scorers[recipe], predictions[recipe] = _ask_twins(recipe, split, use_case, fit_twin)
         comparisons.append(
             compare(
                 recipe=recipe,
                 history=history,
                 window=judged.name,
+                judged_with=tuple(window.name for window in split.judges[:-1]),
                 frame=judged.frame,
                 labels=judged.labels,
                 classes=use_case.target.classes,
@@ -239,3 +280,14 @@ def compare_twins(
             )
         )
     return Twins(tuple(comparisons), predictions, scorers)
+
+
+def _ask_twins(
+    recipe: str, split: Split, use_case: UseCase, fit_twin: FitRecipe
+) -> tuple[PipelineScorer, np.ndarray]:
+    """The newest twin, and probabilities for each window that judges by one fitted before it."""
+    answers = []
+    for place, judge in enumerate(split.judges):
+        scorer = fit_twin(recipe, (*split.history, *split.judges[:place]), use_case)
+        answers.append(score_frame(scorer, judge.frame))
+    return scorer, np.concatenate(answers)

@@ -40,13 +40,9 @@ from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
-from closedloop.turn.watched_columns import PREDICTION, TARGET
-from closedloop.turn.window_drift import watched_frame
 from closedloop.windows.contract_check import measure_statistics
 from closedloop.windows.groups import number_groups
 from closedloop.windows.prepare import prepare
-
-REFERENCE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     """
     use_case, windows = history.loop.use_case, trainable_windows(history)
     require_windows(history, windows)
-    split, repeated = _leave_repeated_out(history, split_windows(windows, use_case))
+    split, repeated = _leave_repeated_out(history, choose_split(history, windows))
     production_scorer, error = find_production(history, split)
     production = (
         None
@@ -127,14 +123,27 @@ def fit_candidate(history: History[Parts]) -> Candidate:
 def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, RepeatedRows | None]:
     """Evaluation rows that neither a twin nor production was trained on, and how many were.
 
-    A held-out part shares no row with the rest of its window.
+    Counted in the window with most of them. A held-out part shares no row with the rest of its
+    window.
     """
     if split.held_out:
         return split, None
     earlier = [window.name for window in split.history]
     earlier += [name for name in trained_windows(history) if name not in earlier]
-    new = keep_judging_rows(history, split.evaluation, earlier)
-    return replace(split, evaluation=new.window), new.repeated
+    found = []
+    for window in split.judges:
+        found.append(keep_judging_rows(history, window, earlier))
+        earlier.append(window.name)
+    repeated = [new.repeated for new in found if new.repeated is not None]
+    most = max(repeated, key=lambda each: each.rows / each.of, default=None)
+    return replace(split, judges=tuple(new.window for new in found)), most
+
+
+def choose_split(history: History[Parts], windows: tuple[LabelledWindow, ...]) -> Split:
+    """The newest windows judge, of several only those that production was not trained on."""
+    live = history.production
+    known_through = history.place(live.trained_through) if live else None
+    return split_windows(windows, history.loop.use_case, known_through)
 
 
 def trainable_windows(history: History[Parts]) -> tuple[LabelledWindow, ...]:
@@ -151,20 +160,20 @@ def trainable_windows(history: History[Parts]) -> tuple[LabelledWindow, ...]:
 def _quarantined_now(
     history: History[Parts], split: Split, production: np.ndarray | None
 ) -> set[str]:
-    """The evaluation window, if it is to be quarantined."""
+    """The newest evaluation window, if it is to be quarantined."""
     if production is None or split.held_out:
         return set()
-    use_case, judged = history.loop.use_case, split.evaluation
+    newest, use_case = split.judges[-1], history.loop.use_case
     realised = estimate_auc(
-        judged.labels,
-        production,
+        newest.labels,
+        production[-len(newest.labels) :],
         use_case.policy.promotion.confidence,
-        number_groups(use_case, judged.frame),
+        number_groups(use_case, newest.frame),
     )
     if realised is None:
         return set()
-    verdict = judge_labels(history, judged, realised)
-    return {judged.name} if verdict.action is Action.QUARANTINE else set()
+    verdict = judge_labels(history, newest, realised)
+    return {newest.name} if verdict.action is Action.QUARANTINE else set()
 
 
 def describe_candidate(history: History[Parts], candidate: Candidate) -> Facts:
@@ -257,24 +266,3 @@ def _check_golden(history: History[Parts], scorer: Scorer) -> tuple[GoldenResult
         return ()
     rows = prepare(pd.DataFrame([case.row for case in use_case.golden]), use_case)
     return check_golden(use_case.golden, score_frame(scorer, rows), use_case.target.classes)
-
-
-def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFrame:
-    """A bounded sample of the training rows.
-
-    Predictions are the twin's, on the evaluation rows that it had not seen: a model is too sure of
-    its own training rows to compare them with its predictions on new ones.
-    """
-    parts, judged = [], candidate.split.evaluation
-    for window in candidate.refitted:
-        frame = watched_frame(window.frame, None, history)
-        if window.name == judged.name:
-            seen = watched_frame(judged.frame, candidate.honest_predictions, history)
-            frame.loc[frame.index.isin(seen.index), PREDICTION] = seen[PREDICTION].to_numpy()
-        parts.append(frame)
-    whole = pd.concat(parts, ignore_index=True)
-    if len(whole) > REFERENCE_ROWS:
-        whole = whole.sample(
-            REFERENCE_ROWS, random_state=history.loop.use_case.training.seed
-        ).reset_index(drop=True)
-    return whole.drop(columns=[TARGET]) if whole[TARGET].isna().all() else whole

@@ -143,7 +143,8 @@ def tell_scores(comparison: Comparison | None, use_case: UseCase | None) -> list
         rows.append((name, *(f"{getattr(scores, name):.4f}" for scores in both)))
     head = ("score", "this version", "production")
     lines = (
-        f"on {comparison.candidate.rows:,} rows of {comparison.window}, confidence {confidence:g}",
+        f"on {comparison.candidate.rows:,} rows of {comparison.judged_on}, "
+        f"confidence {confidence:g}",
         f"delta of {measure.gain}: {delta}",
         f"a model without columns reaches an AUC of {comparison.baseline_auc:.4f}",
     )

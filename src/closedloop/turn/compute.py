@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from closedloop.bundle.skops_model import PipelineScorer
-from closedloop.decisions.evidence import DriftReport, Estimate, Violation, Window
+from closedloop.decisions.drift_report import DriftReport
+from closedloop.decisions.evidence import Estimate, Violation, Window
 from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows, learnt_windows
 from closedloop.training.samples import sample_windows
 from closedloop.use_case.contract import UseCase

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.registry.runs import HAS_FILE, REPORT
 from closedloop.storage.details import RunFacts
 from closedloop.turn.distributions import (

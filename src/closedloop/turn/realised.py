@@ -4,6 +4,7 @@ version that it replaced."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -100,12 +101,15 @@ def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Esti
     """Whether a window, on which production realised this AUC, is quarantined."""
     use_case, live = history.loop.use_case, history.production
     classes, standing = len(use_case.target.classes), history.standings.get(judged.name)
+    before = realised_before(history, judged.name)
     evidence = QuarantineEvidence(
         window=judged.name,
         production=live.version if live else None,
         realised_auc=realised,
-        earlier_aucs=realised_before(history, judged.name),
+        earlier_aucs=tuple(auc for auc, _ in before),
+        earlier_errors=tuple(error for _, error in before),
         expected_auc=live.val_auc if live else None,
+        expected_auc_error=live.val_auc_error if live else None,
         label_counts=count_labels(judged, classes),
         earlier_label_counts=count_earlier_labels(history, judged),
         trusted_by="" if standing is None or standing.out else standing.decided_by,
@@ -113,23 +117,28 @@ def judge_labels(history: History[Parts], judged: LabelledWindow, realised: Esti
     return decide_quarantine(evidence, use_case.policy)
 
 
-def realised_before(history: History[Parts], name: str) -> tuple[float, ...]:
+def realised_before(history: History[Parts], name: str) -> tuple[tuple[float, float], ...]:
     """Production's AUC on each judged window before this one, oldest first, as written down.
 
-    A window whose labels were corrected since is measured anew, with the version that is live now;
-    it is left out where all of its rows are old to that version.
+    Each with its standard error, 0 where older versions did not keep it. A window whose labels were
+    corrected since is measured anew, with the version that is live now; it is left out where all of
+    its rows are old to that version.
     """
-    measured: list[float] = []
+    measured: list[tuple[float, float]] = []
+    confidence = history.loop.use_case.policy.promotion.confidence
+    times = NormalDist().inv_cdf(0.5 + confidence / 2)
     for entry in history.judged_before(name):
         facts = entry.turn.realised
         if facts is None or facts.realised_on is None or facts.realised_auc is None:
             continue
         if not corrected_since(history.loop.source, facts.realised_on, entry.at):
-            measured.append(facts.realised_auc)
+            lower = facts.realised_lower
+            reach = 0.0 if lower is None else facts.realised_auc - lower
+            measured.append((facts.realised_auc, reach / times))
             continue
         _, auc = measure_realised(history, history.read(facts.realised_on).labelled)
         if auc is not None:
-            measured.append(auc.value)
+            measured.append((auc.value, (auc.value - auc.lower) / times))
     return tuple(measured)
 
 

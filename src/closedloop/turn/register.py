@@ -34,12 +34,12 @@ from closedloop.turn.candidate import (
     describe_candidate,
     fit_candidate,
     make_evidence,
-    make_reference,
 )
 from closedloop.turn.card_facts import CARD_FACTS_FILE, write_training_facts
 from closedloop.turn.history import History
 from closedloop.turn.open import Loop, read_git_revision
 from closedloop.turn.origin import describe_origin
+from closedloop.turn.reference_rows import make_reference
 from closedloop.turn.run_metrics import describe_comparison
 from closedloop.turn.shadow_replay import replay_recorded
 from closedloop.use_case.contract import UseCase
@@ -212,7 +212,7 @@ def _register(
         parameters={
             "recipe": chosen.recipe,
             "windows": ",".join(facts.trained_windows),
-            "evaluation_window": chosen.window,
+            "evaluation_window": chosen.judged_on,
             "rows": facts.rows,
             "seed": use_case.training.seed,
             "policy": use_case.policy.fingerprint,

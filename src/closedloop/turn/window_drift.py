@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from closedloop.decisions.drift_policy import TRAINING
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.turn.compute import ReadWindow
 from closedloop.turn.history import History
 from closedloop.turn.new_rows import trained_windows

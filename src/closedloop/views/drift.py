@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from closedloop.decisions.evidence import ColumnDrift
+from closedloop.decisions.drift_report import ColumnDrift
 from closedloop.errors import RegistryError
 from closedloop.metrics.importance import Importance
 from closedloop.registry.versions import PRODUCTION

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-from closedloop.decisions.evidence import ColumnDrift, PromotionEvidence
+from closedloop.decisions.drift_report import ColumnDrift
+from closedloop.decisions.evidence import PromotionEvidence
 from closedloop.errors import RegistryError
 from closedloop.json_text import read_json
 from closedloop.metrics.importance import Importance

@@ -192,7 +192,7 @@ def _tell_auc(side: VersionSide) -> str:
 def _tell_rows(comparison: Comparison | None) -> str:
     if comparison is None:
         return ""
-    return f"{comparison.candidate.rows:,} rows of {comparison.window}"
+    return f"{comparison.candidate.rows:,} rows of {comparison.judged_on}"
 
 
 def _tell_realised(point: RealisedPoint | None) -> str:

@@ -19,7 +19,7 @@ from closedloop.backtest.digests import digest_frame
 from closedloop.backtest.next_window import measure_advantage
 from closedloop.bundle.frames import score_frame
 from closedloop.decisions.drift_policy import DriftPolicy
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.errors import StoreError
 from closedloop.training.candidates import LabelledWindow, labelled_rows, split_windows
 from closedloop.turn.compute import Compute

@@ -216,6 +216,13 @@ GOLD = {"name": "gold", "column": "plan", "values": ["gold"], "protected": True}
         ),
         ({"promotion": {"min_slice_rows": 30}, "slices": [{**GOLD, "protected": False}]}, "", ""),
         ({"promotion": {"min_rows": 10}, "training": {"holdout_share": 0.5}}, "", ""),
+        ({"promotion": {"min_rows_per_class": 15, "max_evaluation_windows": 2}}, "", ""),
+        (
+            {"promotion": {"min_rows_per_class": 30, "max_evaluation_windows": 2}},
+            "min_rows_per_class = 30 in [policy.promotion], where the 2 windows that may judge "
+            "together have 18 of the rarest class",
+            "write min_rows_per_class = 18 in [policy.promotion]; or make windows longer: ",
+        ),
         ({}, "", ""),
     ],
 )

@@ -10,9 +10,9 @@ from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.decisions.policy import (
     Policy,
     PromotionPolicy,
-    QuarantinePolicy,
     RetrainingPolicy,
 )
+from closedloop.decisions.quarantine_policy import QuarantinePolicy
 from closedloop.decisions.rollback_policy import RollbackPolicy
 
 KINDS = [DriftPolicy, RetrainingPolicy, PromotionPolicy, RollbackPolicy, QuarantinePolicy]
@@ -82,7 +82,7 @@ def test_any_changed_number_changes_the_fingerprint() -> None:
                 not value
                 if isinstance(value, bool)
                 else value + 1
-                if field.name in ("memory_windows", "cooldown_windows")
+                if field.name in ("memory_windows", "cooldown_windows", "max_evaluation_windows")
                 else None
             )
             if other is None:

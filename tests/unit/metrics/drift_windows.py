@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from closedloop.decisions.drift_policy import DriftPolicy
-from closedloop.decisions.evidence import ColumnDrift, DriftReport
+from closedloop.decisions.drift_report import ColumnDrift, DriftReport
 from closedloop.metrics.drift import measure_drift
 
 NAN = float("nan")

@@ -113,7 +113,7 @@ def test_evaluation_labels_reach_no_twin(use_case: UseCase, one_window: bool, re
     split = split_windows(make_windows(use_case, 1 if one_window else 4), use_case)
     clean = compare_twins(split, None, None, use_case)
     spoilt = compare_twins(
-        replace(split, evaluation=poisoned(split.evaluation)), None, None, use_case
+        replace(split, judges=(poisoned(split.evaluation),)), None, None, use_case
     )
     for recipe, answers in clean.predictions.items():
         assert np.array_equal(answers, spoilt.predictions[recipe])
@@ -131,7 +131,7 @@ def test_evaluation_rows_reach_no_twin(use_case: UseCase) -> None:
     absurd.loc[absurd.index[:100], "plan"] = "never seen"
     clean = compare_twins(split, None, None, use_case)
     spoilt = compare_twins(
-        replace(split, evaluation=replace(split.evaluation, frame=absurd)), None, None, use_case
+        replace(split, judges=(replace(split.evaluation, frame=absurd),)), None, None, use_case
     )
     for recipe, answers in clean.predictions.items():
         assert np.array_equal(answers[100:], spoilt.predictions[recipe][100:])

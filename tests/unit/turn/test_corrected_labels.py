@@ -49,7 +49,7 @@ def test_what_production_realised_is_measured_anew(
         Decision(Kind.RETRAINING, Action.KEEP, DAYS[0], ()),
         details=TurnDetails(1, realised=RealisedFacts(DAYS[0], 0.987, quarantined=False)),
     )
-    assert realised_before(History(loop, DAYS[1]), DAYS[1]) == (0.987,)
+    assert realised_before(History(loop, DAYS[1]), DAYS[1]) == ((0.987, 0.0),)
     assert count_corrections(loop, [written]) == {}
 
     known = loop.records.read(loop.use_case, until=FIRST_DAY + timedelta(hours=1))["left"]
@@ -58,6 +58,7 @@ def test_what_production_realised_is_measured_anew(
         for label, id in zip(known, requests[0].ids, strict=True)
     ]
     loop.records.label_many(flipped[: len(flipped) // 2])
-    (anew,) = realised_before(History(loop, DAYS[1]), DAYS[1])
+    ((anew, error),) = realised_before(History(loop, DAYS[1]), DAYS[1])
     assert 0.3 < anew < 0.7
+    assert 0.01 < error < 0.1
     assert count_corrections(loop, [written]) == {written.id: len(flipped) // 2}

@@ -87,7 +87,7 @@ def test_production_trained_on_a_single_window_is_judged_on_its_held_out_part_by
     twin without the judging rows answers."""
     split = split_windows(make_windows(use_case, 1), use_case)
     answers, _ = ask(split, use_case, "w0", NeverAsked())
-    turned = replace(split, evaluation=poisoned(split.evaluation))
+    turned = replace(split, judges=(poisoned(split.evaluation),))
     clean, _ = ask(turned, use_case, "w0", NeverAsked())
     assert np.array_equal(answers, clean)
 

@@ -13,8 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 from scipy.stats import binomtest
 
+from closedloop.cli.draft.write_use_case import Asked, write_use_case
 from closedloop.cli.service import build_service
 from closedloop.decisions.checks import Action
+from closedloop.experiment.folds import make_folds
+from closedloop.turn.history import History
+from closedloop.turn.watched_columns import PREDICTION
 from tests.turned_loop import TurnedLoop, make_month, write_loop
 
 pytestmark = pytest.mark.slow
@@ -87,3 +91,43 @@ def test_the_service_keeps_the_recall_that_was_promised(
     left = (unseen["left"] == "yes").to_numpy()
     recall = float((np.array(answers) == "yes")[left].mean())
     assert 0.3 < promised.low <= recall <= promised.high < 0.9, (promised, recall)
+
+
+def test_a_table_of_few_positives_reaches_a_second_promotion(
+    tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
+) -> None:
+    """Months of 1,500 rows with 15 positives, described by `init` and not edited: two months judge
+    together, too few say how many are missing, a search leaves both to the gate, and the second
+    promotion is judged on months that the first model has not seen."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for month in range(1, 7):
+        table = make_rare_month(month).tail(1500)
+        table.to_csv(folder / f"2026-0{month}.csv", index=False)
+    asked = Asked(target="left", out=folder, key="customer", name="shop")
+    use_case, notes = write_use_case([folder], asked)
+    assert any("about 2 newest windows judge together, 20 rows of it" in note for note in notes)
+    assert use_case.policy.promotion.max_evaluation_windows == 4
+    make_mlflow_tables(folder / "home")
+    turned = TurnedLoop(folder)
+
+    early = turned.train("2026-02").decision
+    assert early.action is Action.REJECT
+    assert re.search(r"got 1500 rows, 1\d of the rarest class: about 1 more window", early.reason)
+    first = turned.train("2026-03").decision
+    assert (first.action, first.version) == (Action.PROMOTE, 2), first.reason
+    history = History(turned.open(), "2026-05")
+    assert make_folds(history, 2).left == "2026-04 to 2026-05"
+    second = turned.train("2026-05").decision
+    assert (second.action, second.version) == (Action.PROMOTE, 3), second.reason
+    (delta,) = [check for check in second.checks if check.claim.startswith("delta on ")]
+    assert delta.claim == "delta on 2026-04 to 2026-05"
+    assert re.search(r"\[-0\.\d+, \+0\.\d+\] on 3000 rows; .* labels", delta.got), delta.got
+
+    bundle = turned.open().registry.load(3)
+    assert bundle.facts.evaluation_window == "2026-05"
+    reference = bundle.reference()
+    known = reference[PREDICTION].notna()
+    # Only rows that a twin had not seen have a prediction: those of the months that judged.
+    assert known.sum() == 3000
+    assert reference.loc[known, PREDICTION].corr(reference.loc[known, "spend"]) < -0.5

@@ -16,7 +16,7 @@ from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, ReplayParts, Stream, fit_first, replay
 from closedloop.decisions.checks import Action, Decision, Kind
-from closedloop.decisions.evidence import DriftReport
+from closedloop.decisions.drift_report import DriftReport
 from closedloop.storage.details import TurnDetails
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

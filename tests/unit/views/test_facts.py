@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from closedloop.decisions.checks import Action, Decision, Kind, Role, make_check
-from closedloop.decisions.evidence import ColumnDrift, LoopState
+from closedloop.decisions.drift_report import ColumnDrift
+from closedloop.decisions.evidence import LoopState
 from closedloop.decisions.policy import Policy
 from closedloop.metrics.importance import ColumnImportance, Importance
 from closedloop.storage.details import DriftFacts, PromotionDetails, RealisedFacts, TurnDetails

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from closedloop.decisions.policy import PromotionPolicy
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import MISSING, Training
 from closedloop.windows.groups import number_values
@@ -25,13 +27,19 @@ _OF_A_CLASS_IN_A_WINDOW = 55
 # Below this the usual `min_rows` of a retraining would leave out most windows.
 _SMALL_WINDOW = 100
 _USUAL_SHARE, _LARGE_SHARE = Training().holdout_share, 0.5
+# Rows of the rarest class that several windows should have together: enough, or close to it.
+_TOGETHER = (ENOUGH_OF_A_CLASS, 10)
+# Answering a class to every row has an F1 of 2p / (1 + p), p being its share; a model that can tell
+# something has half more. Where that is below the usual limit, the class is rare.
+_USUAL_F1 = PromotionPolicy().min_f1
 
 
 @dataclass(frozen=True)
 class Minimums:
     """What windows of `rows` labelled rows can be asked for.
 
-    `note` says how long windows would have to be, when these are too small to judge by.
+    `note` says how long windows would have to be, when these are too small to judge by. Of a rare
+    class, `together` windows have `of_each_class` rows; `min_f1` is None where the usual will do.
     """
 
     rows: int
@@ -39,6 +47,8 @@ class Minimums:
     of_each_class: int
     holdout_share: float
     note: str = ""
+    together: int = 1
+    min_f1: float | None = None
 
 
 def find_minimums(
@@ -72,15 +82,57 @@ def find_minimums(
     each = max(1, each)
     smallest = min(len(judging), int(np.quantile(totals.to_numpy(), 0.25)))
     judged = max(1, min(500, max(int(smallest * 0.15), each * len(classes)), part))
-    found = Minimums(int(np.median(totals.to_numpy())), judged, each, share)
+    of_all = _count(rows, classes).to_numpy().sum(axis=0)
+    typical = int(np.median(totals.to_numpy()))
+    found = Minimums(typical, judged, each, share, min_f1=_find_min_f1(of_all))
     if there >= ENOUGH_OF_A_CLASS:
         return found
-    of_all = counts.to_numpy().sum(axis=0)
+    if _expect_f1(of_all.min() / of_all.sum()) < _USUAL_F1:
+        together = _judge_together(found, float(rarest.mean()), len(totals))
+        if together is not None:
+            return together
     what = "rows" if groups is None else "groups"
-    there_are = int(np.median(rarest))
-    note = _tell_too_small(found, len(totals), there_are, of_all.min() / len(rows), what)
+    a_row = counts.to_numpy().sum(axis=0).min() / len(rows)
+    note = _tell_too_small(found, len(totals), int(np.median(rarest)), a_row, what)
     missing = "" if there else ". Where a class has no row at all, nothing can be promoted"
     return replace(found, note=note + missing)
+
+
+def _expect_f1(share: float) -> float:
+    """What a model that can tell something reaches at least, of a class with this share."""
+    return 1.5 * 2 * share / (1 + share)
+
+
+def _find_min_f1(rows: NDArray[np.int64]) -> float | None:
+    """The lowest F1 of a rare positive class of two, with the best threshold; else None."""
+    expected = _expect_f1(rows[-1] / rows.sum())
+    return max(0.01, round(expected, 2)) if len(rows) == 2 and expected < _USUAL_F1 else None
+
+
+def _judge_together(found: Minimums, usual: float, windows: int) -> Minimums | None:
+    """Minimums that several windows meet together, where half of all windows are enough for it.
+
+    `usual` is what a window has of the rarest class on average. None where one of them is enough,
+    or half of them are not.
+    """
+    for each in _TOGETHER:
+        needed = math.ceil(each / usual)
+        if 1 < needed <= windows // 2:
+            few = "" if each == ENOUGH_OF_A_CLASS else ", which is close to enough"
+            note = (
+                f"windows of {found.rows:,} labelled rows have about {usual:.0f} of the rarest "
+                f"class, too few to judge a model: about {needed} newest windows judge together, "
+                f"{each} rows of it{few}. The first model comes with window {needed + 1}, or later"
+            )
+            # No part of a single window judges, so the usual one will do.
+            return replace(
+                found,
+                of_each_class=each,
+                holdout_share=_USUAL_SHARE,
+                note=note,
+                together=needed,
+            )
+    return None
 
 
 def _find_judgeable(
@@ -172,9 +224,22 @@ def write_policy(found: Minimums) -> str:
             f"[training]\nholdout_share = {found.holdout_share:g}  # a quarter of the first window "
             "has too few rows of the rarest class\n\n"
         )
+    decision = lowest_f1 = together = watched = ""
+    if found.min_f1 is not None:
+        decision = (
+            "[decision]  # a rare class is seldom the likelier one: answered from the probability "
+            'on that suits F1\nchoose = "f1"\n\n'
+        )
+        lowest_f1 = f"min_f1 = {found.min_f1:g}  # half more than answering it to every row\n"
+    if found.together > 1:
+        together = (
+            f"max_evaluation_windows = {2 * found.together}  # at most; about {found.together} "
+            "have enough of the rarest class\n"
+        )
+        watched = f"probation_windows = {found.together}\n"
     small = f"min_rows = {max(10, found.rows // 2)}\n" if found.rows < _SMALL_WINDOW else ""
     signals = small.replace("min_rows", "min_signal_rows")
-    return f"""{training}# Policy: the numbers that decide. These fit windows of about \
+    return f"""{training}{decision}# Policy: the numbers that decide. These fit windows of about \
 {found.rows} labelled rows;
 # everything left out has its default, see docs/loop-toml.md.
 {told}[policy.retraining]
@@ -186,9 +251,9 @@ min_rows = {found.judged}
 min_rows_per_class = {found.of_each_class}
 min_slice_rows = {min(100, max(10, found.rows // 20))}
 min_slice_rows_per_class = {min(10, found.of_each_class)}
-
+{lowest_f1}{together}
 [policy.rollback]
-min_rows = {found.judged}
+{watched}min_rows = {found.judged}
 min_rows_per_class = {min(20, found.of_each_class)}
 {signals}
 

@@ -19,6 +19,7 @@ from closedloop.windows.order import columns_not_yet, mature
 
 _NEWEST = 5  # windows whose median is the usual one, together with the first
 _HELD_OUT, _LARGEST_SHARE = "the held-out part", 0.5
+_USUAL = "the usual window has"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ def _advise(unmet: Sequence[_Unmet], holdout_share: float) -> str:
     if holdout_share < _LARGEST_SHARE and any(gate.where.startswith(_HELD_OUT) for gate in unmet):
         ways.append(f"raise holdout_share in [training] (at most {_LARGEST_SHARE})")
     ways.append("make windows longer: closedloop init says how long they would have to be")
+    if any(gate.where.startswith(_USUAL) for gate in unmet):
+        ways.append(
+            "let newest windows judge together: max_evaluation_windows in [policy.promotion]"
+        )
     return "; or ".join(ways)
 
 
@@ -92,6 +97,8 @@ def _of_the_first_model(loop: Loop, first: LabelledWindow) -> list[_Unmet]:
     use_case, rules = loop.use_case, loop.use_case.policy.promotion
     if _has_production(loop):
         return []
+    if rules.max_evaluation_windows > 1:
+        return []  # it waits for more windows, if need be
     judged = split_windows((first,), use_case).evaluation
     return _compare(
         f"{_HELD_OUT} of {first.name}, which judges a first model, has",
@@ -126,11 +133,12 @@ def _of_later_windows(loop: Loop, windows: Sequence[LabelledWindow]) -> list[_Un
     told, classes = _of_rarest(use_case), len(use_case.target.classes)
     labels = int(median(count_rarest(window.labels, classes) for window in windows))
     rarest = int(median(_count_rarest(use_case, window) for window in windows))
+    most = policy.promotion.max_evaluation_windows
     unmet = _compare(
-        "the usual window has",
+        _USUAL if most == 1 else f"the {most} windows that may judge together have",
         "policy.promotion",
-        ("min_rows", policy.promotion.min_rows, rows),
-        ("min_rows_per_class", policy.promotion.min_rows_per_class, rarest),
+        ("min_rows", policy.promotion.min_rows, most * rows),
+        ("min_rows_per_class", policy.promotion.min_rows_per_class, most * rarest),
         rarest=told,
     )
     if rules.age_trigger:
