@@ -219,7 +219,7 @@ def recipes_of(use_case: UseCase) -> tuple[str, ...]:
     return tuple(
         recipe_name(recipe, history)
         for recipe in use_case.training.recipes
-        for history in use_case.training.histories
+        for history in use_case.training.all_histories
     )
 
 
@@ -243,10 +243,8 @@ def compare_twins(
     comparisons, predictions, scorers = [], {}, {}
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
-        if (
-            len(split.history) == len(split.judges) == 1
-            and history != "all"
-            and recipe_name(learner, "all") in predictions
+        if len(split.history) == len(split.judges) == 1 and any(
+            parse_recipe(known)[0] == learner for known in predictions
         ):
             # One window has one age: weighing it changes nothing.
             continue

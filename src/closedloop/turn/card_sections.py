@@ -117,7 +117,7 @@ def tell_recipe(
         training = use_case.training
         rows += [
             ("recipes compared", ", ".join(training.recipes)),
-            ("histories compared", ", ".join(training.histories)),
+            ("histories compared", ", ".join(training.all_histories)),
             ("half-life", f"{training.half_life_windows:g} windows"),
             ("seed", str(training.seed)),
             ("label delay", f"{use_case.labels.delay_windows} windows"),

@@ -29,7 +29,7 @@ from closedloop.windows.groups import number_groups
 from closedloop.windows.order import position
 
 # What the small models learn from, the second where production lost AUC.
-HISTORIES: tuple[HistoryKind, ...] = ("all", "newest")
+_HISTORIES: tuple[HistoryKind, ...] = ("all", "newest")
 # A usual interval at this confidence reaches one standard error to each side.
 _ONE_ERROR = 2 * NormalDist().cdf(1) - 1
 
@@ -65,6 +65,7 @@ def measure_gain(
     # Production's recipe as it was fitted: loop.toml may mean another one by the name now.
     use_case = replace(history.loop.use_case, recipes=bundle.use_case.recipes)
     learner, measure = parse_recipe(live.recipe)[0], influence_of(rules.promotion)
+    newest = "newest" in use_case.training.all_histories
 
     def answer(kind: HistoryKind, names: Iterable[str]) -> np.ndarray:
         windows = tuple(history.read(name).labelled for name in names)
@@ -73,7 +74,7 @@ def measure_gain(
         return score_frame(small, new.frame)
 
     try:
-        before, kinds = answer("all", known), HISTORIES if lost else HISTORIES[:1]
+        before, kinds = answer("all", known), _HISTORIES if lost and newest else _HISTORIES[:1]
         groups = number_groups(use_case, new.frame)
         found = [
             measure_delta(new.labels, answer(kind, fresh), before, _ONE_ERROR, measure, groups)

@@ -120,9 +120,10 @@ class Training:
 
     recipes: tuple[str, ...] = ("logistic", "lightgbm")
     """Recipes to fit: learners by name, or tables of `[recipes]`."""
-    histories: tuple[Literal["all", "recent", "newest"], ...] = ("all", "recent", "newest")
-    """Histories to fit each recipe on: all rows alike, recent rows weighted more, or hardly any but
-    the newest."""
+    histories: tuple[Literal["all", "recent"], ...] = ("all", "recent")
+    """Histories to fit each recipe on: all rows alike, or recent rows weighted more."""
+    newest: bool = field(default=True, metadata=ADDED_LATER)
+    """Whether `newest`, hardly any but the newest rows, is tried where `recent` is."""
     half_life_windows: float = 3.0
     """Age in windows at which a row of `recent` counts half."""
     holdout_share: float = 0.25
@@ -139,6 +140,16 @@ class Training:
             )
         if self.half_life_windows <= 0:
             raise ValueError(f"half_life_windows must be positive, got {self.half_life_windows:g}")
+
+    @property
+    def all_histories(self) -> tuple[Literal["all", "recent", "newest"], ...]:
+        """The histories, with `newest` after them where it is tried."""
+        return (*self.histories, "newest") if self._tries_newest else self.histories
+
+    @property
+    def _tries_newest(self) -> bool:
+        # A recipe that cannot weigh rows is fitted on `all` alone.
+        return self.newest and "recent" in self.histories
 
 
 @dataclass(frozen=True)
