@@ -240,7 +240,8 @@ def compare_twins(
     groups = number_groups(use_case, judged.frame)
     _, guesses = _ask_twins(recipe_name("baseline", "all"), split, use_case, fit_twin)
     baseline_auc = measure_auc(judged.labels, guesses)
-    comparisons, predictions, scorers = [], {}, {}
+    comparisons, predictions = [], dict[str, np.ndarray]()
+    scorers = dict[str, PipelineScorer]()
     for recipe in recipes_of(use_case):
         learner, history = parse_recipe(recipe)
         if len(split.history) == len(split.judges) == 1 and any(
