@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-rare bench-explaining bench-loop bench-probation bench-references reference pictures recording notebook docs clean
+	bench-reading bench-scoring bench-rare bench-explaining bench-loop bench-made bench-probation bench-references reference pictures recording notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench-scoring: install ## Measure the promotion gate: time, false alarms, slices
 
 bench-rare: install ## Measure gates and quarantine with few rows of a class (docs/decisions.md); quick: ARGS="--windows 100".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.rare_classes $(ARGS)
+
+bench-made: install ## Replay the loop on streams whose truth is known (docs/decisions.md); quick: ARGS="--only abrupt --seeds 2 --rows 300".
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.replay_made $(ARGS)
 
 bench-explaining: install ## Time an explained row, and /predict while rows are explained; quick: ARGS="--repetitions 1 --seconds 1".
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.explaining $(ARGS)
