@@ -24,8 +24,12 @@ pytestmark = pytest.mark.slow
 
 
 def open_history(folder: Path, frames: dict[str, pd.DataFrame], window: str) -> History[Any]:
-    """A window while version 1, trained on the first window, is production."""
-    policy = {**CONTENT["policy"], "quarantine": {"max_auc_drop": 1}}
+    """A window while version 1, trained on the first window, is production.
+
+    What newer labels would have gained is not asked, so that drift and a loss decide.
+    """
+    rules = {**CONTENT["policy"]["retraining"], "gain_trigger": False}
+    policy = {**CONTENT["policy"], "retraining": rules, "quarantine": {"max_auc_drop": 1}}
     use_case = make_use_case(folder, key="order", labels={"delay_windows": 0}, policy=policy)
     past = Past(Stream(Frames(frames)), use_case, CachedCompute(), 1)
     registry = MemoryRegistry("shop")

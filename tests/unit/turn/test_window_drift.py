@@ -137,13 +137,14 @@ def test_a_season_longer_than_the_history_says_so(
 
 
 def test_the_journal_names_the_reference(tmp_path: Path) -> None:
-    """And so does the reason, where drift is one."""
+    """And so does the check on drift, which only informs where the gain is known."""
     shifted = make_months()
     shifted["2025-07"] = make_frame(99, shift=-1.5, rows=200)  # as in January
     entry = take_turn(open_history(tmp_path, "season:12", "2025-07", shifted))
     assert entry.turn.drift is not None
     assert entry.turn.drift.drift_reference == "2024-07"
-    assert "against 2024-07 is over its limit" in entry.decision.reason
+    told = " ".join(str(check) for check in entry.decision.checks)
+    assert "against 2024-07 is over its limit" in told
 
 
 def test_a_missing_month_moves_no_season(tmp_path: Path) -> None:
