@@ -14,6 +14,7 @@ from statistics import NormalDist
 import numpy as np
 
 from closedloop.bundle.frames import score_frame
+from closedloop.bundle.own_code import refuse_own_code_of_others
 from closedloop.decisions.gain import count_gain
 from closedloop.decisions.gain_evidence import Gain
 from closedloop.errors import ModelError
@@ -45,7 +46,7 @@ def measure_gain(
 
     Without rows where there are none. None where a window that production learnt from is gone,
     where one that was released from quarantine shows a change that no model knows yet, or where a
-    small model cannot be fitted, for example because a class has no row.
+    small model may not or cannot be fitted, for example because a class has no row.
     """
     rules, live, bundle = history.loop.use_case.policy, history.production, history.bundle
     if not rules.retraining.gain_trigger or judged is None or live is None or bundle is None:
@@ -74,6 +75,8 @@ def measure_gain(
         return score_frame(small, new.frame)
 
     try:
+        # Code that only a version's files name is never run here.
+        refuse_own_code_of_others(learner, bundle.use_case, history.loop.use_case)
         before, kinds = answer("all", known), _HISTORIES if lost and newest else _HISTORIES[:1]
         groups = number_groups(use_case, new.frame)
         found = [
