@@ -70,7 +70,7 @@ def refresh_forms(use_case: UseCase) -> int:
 def list_windows(use_case: UseCase) -> tuple[str, ...]:
     """The windows of the source and of the service's own records, oldest first."""
     try:
-        return open_loop(use_case.path, with_records=True).source.windows()
+        return open_loop(use_case.path, with_records=True, if_whole=True).source.windows()
     except NoWindows:
         return ()
 

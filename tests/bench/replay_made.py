@@ -7,54 +7,57 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any
+from statistics import fmean
 
 import pandas as pd
 from rich.console import Console
 
 from closedloop.backtest.figures import Round
 from closedloop.backtest.policies import Brain, Every
-from closedloop.backtest.replay import Past, Strategy, fit_first, replay
+from closedloop.backtest.replay import Past, Strategy, Stream, fit_first, replay
 from closedloop.bundle.frames import score_frame
 from closedloop.metrics.auc import measure_auc
+from closedloop.training.candidates import LabelledWindow
 from tests.bench.made_streams import KINDS, Kind, MadeStream, make_stream
+from tests.bench.made_totals import NEVER, Lived, show, total
 from tests.bench.replay_streams import LEARNERS, ROOT, make_past
+from tests.bench.replay_totals import REAL_LOSS
+from tests.bench.variants import make_variants
 
 # Production has caught up when it is so near to a model that knows the new concept alone.
 NEAR = 0.02
-NEVER = 99
-
-
-@dataclass(frozen=True)
-class Lived:
-    """One policy on one stream, in AUC over the rounds."""
-
-    kind: Kind
-    policy: str
-    gain: float
-    trainings: float
-    promotions: int
-    rollbacks: int
-    caught_up: int | None = None
-    damage: float | None = None
+SCHEDULES = (8, 4, 3, 2, 1)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(prog="bench-made", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 4], help="one stream for each")
-    parser.add_argument("--rows", type=int, default=1500, help="rows of a window")
-    parser.add_argument("--positives", type=float, default=0.3, help="their share")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 4], help="a stream for each")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1500], help="rows of a window")
+    parser.add_argument("--positives", type=float, nargs="+", default=[0.3], help="their share")
     parser.add_argument("--only", action="append", choices=KINDS, help="only this kind; repeatable")
+    parser.add_argument("--learner", action="append", choices=LEARNERS, help="only this one")
+    parser.add_argument(
+        "--variants", nargs="*", help="also the loop without one of its parts: all, or these"
+    )
+    parser.add_argument("--at-once", type=int, default=2, help="streams replayed side by side")
     parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench" / "made.json")
     return parser.parse_args(arguments)
 
 
-def live(kind: Kind, seed: int, rows: int, positives: float, learner: str) -> list[Lived]:
-    """The schedules and the loop on one stream."""
+def live(
+    kind: Kind,
+    seed: int,
+    rows: int,
+    positives: float,
+    learner: str,
+    variants: Sequence[str] | None = None,
+) -> list[Lived]:
+    """The schedules, the loop and some variants of it on one stream; None are no variants."""
     made = make_stream(kind, seed, rows, positives)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{kind}.parquet"
@@ -63,27 +66,101 @@ def live(kind: Kind, seed: int, rows: int, positives: float, learner: str) -> li
         if made.suspect is not None:
             past = replace(past, replaced={str(made.suspect): _suspect_rows(past, made)})
         first = fit_first(past)
-        schedules = (Every(f"every-{k}", k) for k in (1, 2, 4))
-        policies: list[Strategy] = [Every("static", 0), *schedules, Brain()]
+        policies: list[Strategy] = [Every("static", 0)]
+        policies += [Every("always" if k == 1 else f"every-{k}", k) for k in SCHEDULES]
+        policies.append(Brain())
+        if variants is not None:
+            known = make_variants(past.use_case.policy)
+            policies += [brain for brain in known if not variants or brain.name in variants]
         rounds = {policy.name: replay(past, policy, first) for policy in policies}
-        base = _mean(rounds["static"])
         best = _find_best(past, made)
-        clean = (
-            replay(replace(past, replaced={}), Brain(), first) if made.suspect is not None else ()
-        )
-    return [
-        Lived(
-            kind,
-            name,
-            _mean(found) - base,
-            fmean(lived.candidate is not None for lived in found),
-            sum(lived.promoted for lived in found),
-            sum(lived.rolled_back for lived in found),
-            _catch_up(found, made, best),
-            _damage(found, clean) if name == "loop" else None,
-        )
-        for name, found in rounds.items()
-    ]
+        clean = {
+            policy.name: replay(replace(past, replaced={}), policy, first)
+            for policy in policies
+            if made.suspect is not None and isinstance(policy, Brain)
+        }
+        later = _read_later(past, made)
+        return [
+            _judge(past, made, name, found, best, clean.get(name, ()), later)
+            for name, found in rounds.items()
+        ]
+
+
+def _judge(
+    past: Past,
+    made: MadeStream,
+    name: str,
+    rounds: Sequence[Round],
+    best: dict[str, float],
+    clean: Sequence[Round],
+    later: LabelledWindow,
+) -> Lived:
+    harmful = None
+    if made.kind == "none" and past.rounds():
+        harmful = sum(change < -REAL_LOSS for change in _changes(past, rounds, later))
+    return Lived(
+        made.kind,
+        name,
+        _mean(rounds),
+        len(rounds),
+        sum(lived.candidate is not None for lived in rounds),
+        sum(lived.promoted for lived in rounds),
+        sum(lived.rolled_back for lived in rounds),
+        quarantined=len({window for lived in rounds for window in lived.quarantined}),
+        harmful=harmful,
+        caught_up=_catch_up(rounds, made, best),
+        damage=_damage(rounds, clean),
+    )
+
+
+class _OneWindow:
+    """A source of one window."""
+
+    def __init__(self, name: str, rows: pd.DataFrame) -> None:
+        self._name, self._rows = name, rows
+
+    def windows(self) -> tuple[str, ...]:
+        return (self._name,)
+
+    def read(self, window: str) -> pd.DataFrame:
+        return self._rows
+
+    def mark(self, window: str) -> str:
+        return f"later {id(self)}"
+
+
+def _read_later(past: Past, made: MadeStream) -> LabelledWindow:
+    """Many rows of the stream's last window, typed as the stream's are."""
+    raw, target = past.stream.read(past.stream.names[-1]), past.use_case.target.column
+    later = made.later.drop(columns="window").rename(columns={"target": target})
+    typed = later.astype({column: raw[column].dtype for column in later})
+    stream = Stream(_OneWindow("later", typed))
+    index = len(past.stream.names)
+    return past.compute.read_window(stream, "later", index, past.use_case, None).labelled
+
+
+def _changes(past: Past, rounds: Sequence[Round], later: LabelledWindow) -> list[float]:
+    """The change in AUC by each promotion, on the later rows."""
+    recipe = f"{past.use_case.training.recipes[0]}/all"
+    made_of: dict[int, tuple[str, Sequence[str]]] = {1: (recipe, past.stream.names[: past.first])}
+    aucs: dict[int, float] = {}
+
+    def ask(version: int) -> float:
+        if version not in aucs:
+            recipe, trained_on = made_of[version]
+            windows = tuple(past.labelled(name) for name in trained_on)
+            model = past.compute.fit(recipe, windows, past.use_case)
+            aucs[version] = measure_auc(later.labels, score_frame(model, later.frame)) or 0.0
+        return aucs[version]
+
+    changes, before = [], 1
+    for lived in rounds:
+        if lived.candidate is not None:
+            made_of[lived.candidate] = lived.recipe, lived.trained_on
+        if lived.promoted:
+            changes.append(ask(lived.production) - ask(before))
+        before = lived.production
+    return changes
 
 
 def _suspect_rows(past: Past, made: MadeStream) -> pd.DataFrame:
@@ -134,44 +211,25 @@ def _damage(rounds: Sequence[Round], clean: Sequence[Round]) -> float | None:
     return max(lost, default=None)
 
 
-def total(found: Sequence[Lived]) -> dict[str, dict[str, Any]]:
-    """The figures of one kind by policy: share of always-retraining's gain, and what it took."""
-    whole = sum(lived.gain for lived in found if lived.policy == "every-1")
-    totals = {}
-    for policy in dict.fromkeys(lived.policy for lived in found):
-        own = [lived for lived in found if lived.policy == policy]
-        caught = [lived.caught_up for lived in own if lived.caught_up is not None]
-        damage = [lived.damage for lived in own if lived.damage is not None]
-        totals[policy] = {
-            "share": sum(lived.gain for lived in own) / whole if whole > 0.004 * len(own) else None,
-            "trainings_share": fmean(lived.trainings for lived in own),
-            "promotions": sum(lived.promotions for lived in own),
-            "rollbacks": sum(lived.rollbacks for lived in own),
-            "windows_to_catch_up": median(caught) if caught else None,
-            "streams_damaged": sum(lost > NEAR for lost in damage) if damage else None,
-        }
-    return totals
-
-
 def main(arguments: Sequence[str]) -> int:
     """Replay every kind of stream, show the totals and write them."""
-    options, console = parse(arguments), Console(width=120)
-    content: dict[str, Any] = {"rows": options.rows, "positives": options.positives}
-    for kind in options.only or KINDS:
-        found = [
-            lived
-            for seed in options.seeds
-            for learner in LEARNERS
-            for lived in live(kind, seed, options.rows, options.positives, learner)
-        ]
-        content[kind] = total(found)
-        for policy, figures in content[kind].items():
-            told = ", ".join(
-                f"{name} {value:.3g}" for name, value in figures.items() if value is not None
-            )
-            console.print(f"{kind}, {policy}: {told}", highlight=False)
+    options, console = parse(arguments), Console(width=140)
+    learners, cells = options.learner or LEARNERS, []
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with ProcessPoolExecutor(options.at_once) as pool:
+        kinds = options.only or KINDS
+        for kind, rows, positives in product(kinds, options.rows, options.positives):
+            streams = [
+                pool.submit(live, kind, seed, rows, positives, learner, options.variants)
+                for seed in options.seeds
+                for learner in learners
+            ]
+            lived = [entry for stream in streams for entry in stream.result()]
+            cell = {"kind": kind, "rows": rows, "positives": positives}
+            cells.append({**cell, "policies": total(lived), "lived": [asdict(e) for e in lived]})
+            show(console, f"{kind}, {rows} rows, {positives:.0%} positives", total(lived))
+            # After each, because a whole grid takes hours.
+            options.out.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

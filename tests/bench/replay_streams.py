@@ -42,6 +42,7 @@ from tests.bench.replay_totals import (
     total_changes,
     total_faults,
 )
+from tests.bench.variants import make_variants
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
@@ -82,6 +83,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help=f"also replay the policies of others: {', '.join(RIVALS)}",
     )
     parser.add_argument(
+        "--variants",
+        action="store_true",
+        help="also replay the loop without each of its parts, and with dearer trainings",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         default=0,
@@ -97,12 +103,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def replay_stream(
-    table: Path, learner: str, cache: Path, policies: Sequence[str], faults: Sequence[str] = ()
+    table: Path,
+    learner: str,
+    cache: Path,
+    policies: Sequence[str],
+    faults: Sequence[str] = (),
+    *,
+    variants: bool = False,
 ) -> tuple[Past, Backtest]:
     """Some policies on one table, described as `closedloop init` describes it, with one learner."""
     past = make_past(table, learner, cache)
     tried = [fault for fault in faults if fault in applicable(past.use_case)]
-    return past, run_backtest(past, policies, faults=tried)
+    others = make_variants(past.use_case.policy) if variants else ()
+    return past, run_backtest(past, [*policies, *others], faults=tried)
 
 
 def make_past(table: Path, learner: str, cache: Path | None) -> Past:
@@ -203,7 +216,9 @@ def replay_all(
         with console.status(f"{name}, {learner} ..."):
             tried = tuple(FAULTS) if options.faults and name in DRIFTING else ()
             table = options.streams / f"{name}.parquet"
-            past, found = replay_stream(table, learner, cache, policies, tried)
+            past, found = replay_stream(
+                table, learner, cache, policies, tried, variants=options.variants
+            )
         faulty += [found] if found.faults else []
         if name in CONTROLS:
             changes += true_changes(past, found.rounds["loop"])

@@ -91,17 +91,22 @@ def find_results(loop: Loop) -> Path:
 
 def run_backtest(
     past: Past,
-    policies: Sequence[str] = DEFAULT,
+    policies: Sequence[str | Strategy] = DEFAULT,
     report: Progress = lambda done, whole: None,
     faults: Sequence[str] = (),
 ) -> Backtest:
     """Replay the past under each policy, and under `static` and `always` as the ends of the scale.
 
+    A policy is a name, or a file, as `parse_policy` reads it, or a strategy of your own.
+
     Each of `faults` (`faults.FAULTS`) is then put into some windows, one at a time, and the
     policies that look, and `always`, are replayed around it. Raises UseCaseError for a policy that
     does not exist or is named twice, SourceError when there are too few windows.
     """
-    asked = [parse_policy(name, past.use_case) for name in dict.fromkeys(policies)]
+    asked = [
+        parse_policy(policy, past.use_case) if isinstance(policy, str) else policy
+        for policy in dict.fromkeys(policies)
+    ]
     _refuse_doubles(asked)
     ends = [parse_policy(name, past.use_case) for name in ("static", "always")]
     every = {policy.name: policy for policy in (*ends, *asked)}

@@ -39,7 +39,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 got=what if what not in ("show", "end") or reason else "end without --reason",
                 then="see: closedloop probation --help",
             )
-        loop = session.open_loop(use_case, with_records=True)
+        loop = session.open_loop(use_case, with_records=True, if_whole=True)
         with session.working("asking MLflow ..."):
             from closedloop.turn.probation_standing import (
                 describe_probation,

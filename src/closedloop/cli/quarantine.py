@@ -42,7 +42,7 @@ def add(app: typer.Typer, session: Session) -> None:
                 got=f"{what} {window}".rstrip(),
                 then="see: closedloop quarantine --help",
             )
-        loop = session.open_loop(use_case, with_records=True)
+        loop = session.open_loop(use_case, with_records=True, if_whole=True)
         if what == "list":
             from closedloop.turn.kept_out import read_kept_out
 

@@ -83,12 +83,16 @@ class Session:
         for variable, value in {**self.settings.library_environment(), **quiet}.items():
             self.environment.setdefault(variable, value)
 
-    def open_loop(self, use_case: Path | None, *, with_records: bool = False) -> Loop:
+    def open_loop(
+        self, use_case: Path | None, *, with_records: bool = False, if_whole: bool = False
+    ) -> Loop:
         """Open a use case on these settings, with a spinner for the slow imports."""
         with self.working("reading the use case ..."):
             from closedloop.turn.open import open_loop
 
-            return open_loop(use_case, settings=self.settings, with_records=with_records)
+            return open_loop(
+                use_case, settings=self.settings, with_records=with_records, if_whole=if_whole
+            )
 
     @property
     def person(self) -> str:

@@ -94,11 +94,13 @@ def open_loop(
     *,
     settings: Settings | None = None,
     with_records: bool = False,
+    if_whole: bool = False,
 ) -> Loop:
     """Open a use case: the source, the stores and the registry that the environment names.
 
-    `with_records` lets the service's own records follow the windows of the source. Nothing is
-    connected before it is used.
+    `with_records` lets the service's own records follow the windows of the source; `if_whole`
+    leaves them out where they lack a column, instead of raising UseCaseError. Nothing is connected
+    before it is used.
     """
     if settings is None:  # a run that Prefect has started, with nothing of ours around it
         settings = Settings()
@@ -108,7 +110,8 @@ def open_loop(
     check_recipes(read)
     engine = open_engine(settings.store_url)
     records = Records(engine, sync=settings.records_sync)
-    source = choose_source(read, settings, records if with_records else None)
+    wanted = with_records and not (if_whole and read.unrecorded)
+    source = choose_source(read, settings, records if wanted else None)
     registry = Registry(
         read.name,
         settings.tracking_uri,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from closedloop.decisions.policy import Policy
 from tests.bench.made_streams import KINDS, WINDOWS, Kind, make_stream
-from tests.bench.replay_made import Lived, total
+from tests.bench.made_totals import NEVER, Lived, total
+from tests.bench.replay_made import main
+from tests.bench.variants import make_variants
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,13 +61,45 @@ def test_a_change_is_a_change_and_a_season_comes_back() -> None:
 
 
 def test_shares_are_of_what_always_retraining_gains() -> None:
-    """Half of the gain is a share of 0.5; where there is next to nothing to gain there is no
-    share."""
+    """Half of the gain is a share of 0.5, twice what a schedule with as many trainings keeps on the
+    line from none to all; where there is next to nothing to gain there is no share."""
     lived = [
-        Lived("abrupt", "every-1", 0.08, 1.0, 20, 0, 4),
-        Lived("abrupt", "loop", 0.04, 0.3, 6, 1, 2),
+        Lived("abrupt", "static", 0.70, 20, 0, 0, 0, caught_up=NEVER),
+        Lived("abrupt", "always", 0.80, 20, 20, 20, 0, caught_up=4),
+        Lived("abrupt", "loop", 0.75, 20, 5, 5, 1, caught_up=2),
     ]
     found = total(lived)
-    assert found["loop"]["share"] == 0.5
+    assert found["loop"]["share"] == pytest.approx(0.5)
+    assert found["loop"]["over_schedule"] == pytest.approx(0.25)
+    assert found["loop"]["regret"] == pytest.approx(0.05)
     assert found["loop"]["windows_to_catch_up"] == 2
-    assert total([Lived("none", "every-1", 0.001, 1.0, 1, 0)])["every-1"]["share"] is None
+    assert found["loop"]["harmful"] is None
+    still = [replace(entry, auc=0.70, kind="none", harmful=1) for entry in lived]
+    assert total(still)["loop"]["share"] is None
+    assert total(still)["loop"]["harmful"] == 1
+
+
+def test_variants_differ_from_the_policy_in_what_they_say() -> None:
+    """Each variant has a name of its own and other numbers than the policy, and one without a
+    trigger has just that trigger off."""
+    variants = {brain.name: brain.policy for brain in make_variants(Policy())}
+    assert (
+        len({repr(policy) for policy in variants.values()} | {repr(Policy())}) == len(variants) + 1
+    )
+    without = variants["without age"]
+    assert without is not None
+    assert without == replace(Policy(), retraining=replace(Policy().retraining, age_trigger=False))
+
+
+@pytest.mark.nightly
+def test_a_made_stream_is_lived_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One stream without a change: every schedule and the loop have a line, promotions are judged
+    on later rows, and the file holds what was shown."""
+    out = tmp_path / "made.json"
+    kind = ["--only", "none", "--seeds", "1", "--rows", "120", "--learner", "logistic"]
+    assert main([*kind, "--at-once", "1", "--out", str(out)]) == 0
+    (cell,) = json.loads(out.read_text())
+    assert next(iter(cell["policies"])) == "static"
+    assert cell["policies"]["always"]["decisions"] == cell["policies"]["always"]["promotions"] > 0
+    assert cell["policies"]["always"]["harmful"] is not None
+    assert "every-2" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from closedloop.errors import (
     StoreError,
     UseCaseError,
 )
+from closedloop.use_case.loop_toml import load_use_case
 from tests.unit.cli.printed import sentence
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -93,6 +94,30 @@ def test_a_mistake_is_one_sentence(
     assert main(typed.split(), os.environ) == code
     said = sentence(capsys.readouterr())
     assert all(word in said for word in words), said
+
+
+def test_a_column_kept_out_of_the_records_stops_only_what_needs_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that lack a column are no windows: a turn on them is refused, and whoever only looks
+    at what is kept out of training or on probation, or lists windows for Prefect's page, goes on
+    without them."""
+    assert main(["init", "rows.csv", "--target", "left", "--out", "kept.toml"], os.environ) == 0
+    described = (place / "kept.toml").read_text()
+    (place / "kept.toml").write_text(
+        described.replace("[columns.age]", "[columns.age]\nrecord = false")
+    )
+    case = ["--use-case", "kept.toml"]
+    capsys.readouterr()
+    assert main(["monitor", "--source", "records", *case], os.environ) == 2
+    assert "none of age: record = false" in sentence(capsys.readouterr())
+    assert main(["quarantine", *case], os.environ) == 0
+    assert main(["probation", *case], os.environ) == 0
+    assert "nothing is on probation" in capsys.readouterr().out
+
+    from flows.prefect_client.window_choices import list_windows
+
+    assert list_windows(load_use_case(place / "kept.toml")) == ()
 
 
 @pytest.mark.parametrize(

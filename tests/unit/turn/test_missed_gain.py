@@ -12,6 +12,7 @@ from closedloop.backtest.figures import Round
 from closedloop.backtest.memory_registry import MemoryRegistry
 from closedloop.backtest.policies import Brain
 from closedloop.backtest.replay import Past, ReplayParts, fit_first, replay
+from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.gain_evidence import Gain
 from closedloop.decisions.policy import Policy
 from closedloop.storage.engine import open_engine
@@ -19,6 +20,7 @@ from closedloop.storage.journal import Journal
 from closedloop.training.samples import sample_windows
 from closedloop.turn.history import History
 from closedloop.turn.missed_gain import measure_gain
+from closedloop.use_case.recipe import Recipe
 from tests.unit.streams import make_frame, make_past
 
 # Windows whose relation turns round at w4; a training for age or drift would hide what is shown.
@@ -38,16 +40,20 @@ def _live(past: Past, **changes: object) -> tuple[Round, ...]:
     return replay(past, Brain("loop", policy), fit_first(past))
 
 
-def _measure(past: Past, window: str, *, lost: bool = False) -> Gain | None:
+def _measure(
+    past: Past, window: str, *, lost: bool = False, first: LoadedVersion | None = None
+) -> Gain | None:
     """The gain on the newest due window, with the first model in production."""
     engine, registry = open_engine("sqlite://"), MemoryRegistry("shop")
-    first = fit_first(past)
-    registry.promote(registry.add(first, "w2"), instead_of=None, reason="installed")
+    registry.promote(
+        registry.add(first or fit_first(past), "w2"), instead_of=None, reason="installed"
+    )
     try:
         parts = ReplayParts(
             past.use_case, past.as_of(window), Journal(engine), registry, past.compute
         )
         history = History(parts, window)
+        assert history.bundle is not None
         return measure_gain(history, history.read(history.due[-1]).labelled, lost=lost)
     finally:
         engine.dispose()
@@ -96,20 +102,35 @@ def test_the_gain_has_the_sign_of_the_truth(tmp_path: Path) -> None:
 def test_windows_that_are_gone_make_it_unknown(tmp_path: Path) -> None:
     """Where production learnt from a window that no longer exists, no small model can stand for
     it."""
-    past = make_past(tmp_path, TURNS)
-    first = fit_first(past)
+    first = fit_first(make_past(tmp_path, TURNS))
     kept = {name: frame for name, frame in TURNS.items() if name != "w0"}
-    later = make_past(tmp_path, kept)
-    engine, registry = open_engine("sqlite://"), MemoryRegistry("shop")
-    registry.promote(registry.add(first, "w2"), instead_of=None, reason="installed")
-    try:
-        parts = ReplayParts(
-            later.use_case, later.as_of("w7"), Journal(engine), registry, later.compute
-        )
-        history = History(parts, "w7")
-        assert measure_gain(history, history.read("w6").labelled) is None
-    finally:
-        engine.dispose()
+    assert _measure(make_past(tmp_path, kept), "w7", first=first) is None
+
+
+def test_code_that_only_a_versions_files_name_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version in the registry says that a function on the path makes its estimator. The same
+    function is called once the loop.toml here names it, too."""
+    (tmp_path / "found_on_the_path.py").write_text(
+        "from pathlib import Path\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        f"def build(task):\n    Path({str(tmp_path / 'was_run')!r}).touch()\n    raise OSError\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    past, first = make_past(tmp_path, TURNS), fit_first(make_past(tmp_path, TURNS))
+    recipes = {"mine": Recipe(estimator="found_on_the_path:build")}
+    theirs = replace(
+        first,
+        facts=replace(first.facts, recipe="mine/all"),
+        use_case=replace(first.use_case, recipes=recipes),
+    )
+    assert _measure(past, "w7", first=theirs) is None
+    assert not (tmp_path / "was_run").exists()
+    named = replace(past, use_case=replace(past.use_case, recipes=recipes))
+    assert _measure(named, "w7", first=theirs) is None
+    assert (tmp_path / "was_run").exists()
 
 
 @pytest.mark.parametrize("rows", [10, 150, 10_000])
