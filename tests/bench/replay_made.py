@@ -26,7 +26,7 @@ from tests.bench.made_streams import KINDS, Kind, MadeStream, make_stream
 from tests.bench.made_totals import NEVER, Lived, show, total
 from tests.bench.replay_streams import LEARNERS, ROOT, make_past
 from tests.bench.replay_totals import REAL_LOSS
-from tests.bench.variants import make_variants
+from tests.bench.variants import choose_variants
 
 # Production has caught up when it is so near to a model that knows the new concept alone.
 NEAR = 0.02
@@ -69,9 +69,7 @@ def live(
         policies: list[Strategy] = [Every("static", 0)]
         policies += [Every("always" if k == 1 else f"every-{k}", k) for k in SCHEDULES]
         policies.append(Brain())
-        if variants is not None:
-            known = make_variants(past.use_case.policy)
-            policies += [brain for brain in known if not variants or brain.name in variants]
+        policies += choose_variants(past.use_case.policy, variants)
         rounds = {policy.name: replay(past, policy, first) for policy in policies}
         best = _find_best(past, made)
         clean = {

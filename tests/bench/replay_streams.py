@@ -42,7 +42,7 @@ from tests.bench.replay_totals import (
     total_changes,
     total_faults,
 )
-from tests.bench.variants import make_variants
+from tests.bench.variants import choose_variants
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFTING = ("elec2", "bank", "weather", "bike", "telco_cohort")
@@ -84,8 +84,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--variants",
-        action="store_true",
-        help="also replay the loop without each of its parts, and with dearer trainings",
+        nargs="*",
+        help="also the loop without one of its parts or with dearer trainings: all, or these",
     )
     parser.add_argument(
         "--seeds",
@@ -109,12 +109,12 @@ def replay_stream(
     policies: Sequence[str],
     faults: Sequence[str] = (),
     *,
-    variants: bool = False,
+    variants: Sequence[str] | None = None,
 ) -> tuple[Past, Backtest]:
     """Some policies on one table, described as `closedloop init` describes it, with one learner."""
     past = make_past(table, learner, cache)
     tried = [fault for fault in faults if fault in applicable(past.use_case)]
-    others = make_variants(past.use_case.policy) if variants else ()
+    others = choose_variants(past.use_case.policy, variants)
     return past, run_backtest(past, [*policies, *others], faults=tried)
 
 

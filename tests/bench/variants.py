@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,3 +43,11 @@ def make_variants(policy: Policy) -> Iterator[Brain]:
     yield Brain("without rollback", replace(policy, rollback=rollback))
     quarantine = replace(policy.quarantine, max_auc_drop=1, max_odds_ratio=1e9)
     yield Brain("without quarantine", replace(policy, quarantine=quarantine))
+
+
+def choose_variants(policy: Policy, names: Sequence[str] | None) -> list[Brain]:
+    """Those of the names; all for an empty list, none for None. Raises KeyError for another."""
+    if names is None:
+        return []
+    known = {brain.name: brain for brain in make_variants(policy)}
+    return [known[name] for name in names or known]

@@ -1,8 +1,8 @@
 """What newer labels would have gained: two small models of production's recipe on the same rows.
 
-One learns from the windows that production knows, the other from all that a candidate could have
-learnt from by then. Both are small, because this is asked in every window: what differs is what
-they know, not how much they could learn.
+One learns from the windows that production knows, as production did, the other from all that a
+candidate could have learnt from by then. Both are small, because this is asked in every window:
+what differs is what they know, not how much they could learn.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def measure_gain(
         return None
     # Production's recipe as it was fitted: loop.toml may mean another one by the name now.
     use_case = replace(history.loop.use_case, recipes=bundle.use_case.recipes)
-    learner, measure = parse_recipe(live.recipe)[0], influence_of(rules.promotion)
+    (learner, as_production), measure = parse_recipe(live.recipe), influence_of(rules.promotion)
     newest = "newest" in use_case.training.all_histories
 
     def answer(kind: HistoryKind, names: Iterable[str]) -> np.ndarray:
@@ -77,7 +77,8 @@ def measure_gain(
     try:
         # Code that only a version's files name is never run here.
         refuse_own_code_of_others(learner, bundle.use_case, history.loop.use_case)
-        before, kinds = answer("all", known), _HISTORIES if lost and newest else _HISTORIES[:1]
+        before = answer(as_production, known)
+        kinds = _HISTORIES if lost and newest else _HISTORIES[:1]
         groups = number_groups(use_case, new.frame)
         found = [
             measure_delta(new.labels, answer(kind, fresh), before, _ONE_ERROR, measure, groups)

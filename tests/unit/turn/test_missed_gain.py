@@ -99,6 +99,26 @@ def test_the_gain_has_the_sign_of_the_truth(tmp_path: Path) -> None:
     assert found.value > 3 * found.error > 0
 
 
+def test_the_model_that_stands_for_production_learns_as_production_did(tmp_path: Path) -> None:
+    """Production learnt from hardly any but one window, which was an exception: newer labels would
+    gain much against it, and nothing against a model of all that it knows."""
+    odd = {name: make_frame(int(name[1:]), -1.0 if name == "w2" else 1.0) for name in SAME}
+    past = make_past(tmp_path, odd)
+    first, knows = fit_first(past), ("w0", "w1", "w2")
+    against_all, against_newest = (
+        _measure(
+            past,
+            "w7",
+            first=replace(first, facts=replace(first.facts, recipe=recipe, trained_windows=knows)),
+        )
+        for recipe in ("logistic/all", "logistic/newest")
+    )
+    assert against_all is not None
+    assert against_newest is not None
+    assert against_newest.value > 0.2
+    assert against_all.value < 0.1
+
+
 def test_windows_that_are_gone_make_it_unknown(tmp_path: Path) -> None:
     """Where production learnt from a window that no longer exists, no small model can stand for
     it."""
