@@ -45,7 +45,7 @@ def render(folder: str) -> tuple[Resource, ...]:
     """Every resource of an overlay. Skips the test where there is no kustomize."""
     found = _render(folder)
     if found is None:
-        pytest.skip("neither kubectl nor kustomize on the PATH")
+        pytest.skip("neither kubectl (1.27 or newer) nor kustomize (5 or newer) on the PATH")
     return found
 
 

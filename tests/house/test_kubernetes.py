@@ -19,12 +19,10 @@ from tests.house.manifests import (
     KUBERNETES,
     ONCE,
     OVERLAYS,
-    Resource,
     containers,
     environment,
     fill_training_job,
     find,
-    find_kustomize,
     pods,
     read_training_job,
     render,
@@ -34,7 +32,7 @@ from tests.house.tree import ROOT
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 # The oldest Kubernetes that docs/kubernetes.md promises.
 OLDEST = "1.30"
-# What another program brings to the cluster; kustomize and its program check it.
+# What another program brings to the cluster, with a schema of its own.
 OF_OTHERS = {"PodMonitor"}
 # Made by the commands of docs/kubernetes.md, beside the manifests.
 GIVEN_MAPS, OPTIONAL_SECRETS = {"use-case"}, {"api-keys", "own-settings"}
@@ -170,11 +168,3 @@ def test_whatever_a_pod_names_exists(folder: str) -> None:
             assert find(resources, "ServiceAccount", account)
             (binding,) = find(resources, "RoleBinding", account)
             assert find(resources, "Role", binding["roleRef"]["name"])
-
-
-def test_where_kustomize_is_missing_it_is_said() -> None:
-    """The other tests skip without it, and this one says so in CI, where it must not be missing."""
-    if find_kustomize() is None:
-        pytest.skip("install kubectl (1.27 or newer) or kustomize (5 or newer)")
-    resources: tuple[Resource, ...] = render(OVERLAYS[0])
-    assert len(pods(resources)) == len(find(resources, "Deployment")) + 1
