@@ -1,4 +1,4 @@
-"""The alerts and the dashboard of stack/ ask for metrics and labels that the service has."""
+"""The alerts, the dashboard and the autoscaler of stack/ ask for metrics that the service has."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tests.house.observability import (
     OF_PROMETHEUS,
     Expression,
     alert_expressions,
+    autoscaling_expression,
     panel_expressions,
 )
 
 Service = Any  # tests/api/conftest.py
 ROW: dict[str, Any] = {"monthly spend": 20.5, "visits": 3, "plan": "gold", "returning": True}
-EXPRESSIONS = [*alert_expressions(), *panel_expressions()]
+EXPRESSIONS = [*alert_expressions(), *panel_expressions(), autoscaling_expression()]
 INFER = {"/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"}
 PREDICTING = {"/predict", "/invocations", *INFER}
 MONITORING = {

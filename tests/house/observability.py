@@ -94,6 +94,16 @@ def alert_expressions() -> list[Expression]:
     return found
 
 
+def autoscaling_expression() -> Expression:
+    """What the Prometheus Adapter asks for the autoscaler of the API, filled as it fills it."""
+    file = ROOT / "stack" / "kubernetes" / "production" / "prometheus-adapter.yaml"
+    (rule,) = yaml.safe_load(file.read_text(encoding="utf-8"))["rules"]["custom"]
+    text = rule["metricsQuery"].replace("<<.Series>>", rule["seriesQuery"].partition("{")[0])
+    for name, value in {"<<.LabelMatchers>>": 'job="api"', "<<.GroupBy>>": "job"}.items():
+        text = text.replace(name, value)
+    return Expression(rule["name"]["as"], text, frozenset())
+
+
 def panel_expressions() -> list[Expression]:
     """One for each query of the dashboard: of a panel, a variable or an annotation."""
     dashboard = read_dashboard()

@@ -12,6 +12,9 @@ from uvicorn import Config
 from uvicorn.supervisors import Multiprocess
 
 CRASHES, WITHIN_SECONDS, PAUSE_SECONDS = 3, 60.0, 5.0
+# To say that it is alive, which a process cannot before its imports are done. On a busy machine
+# they take more than uvicorn's 5 s, and none would ever start.
+ALIVE_SECONDS = 20
 # How code outside of Python ends a process. Whoever kills one sends other signals.
 _CRASHING = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
 
@@ -22,6 +25,7 @@ class Workers(Multiprocess):
     def __init__(
         self, config: Config, sockets: list[socket.socket], leave_out: Callable[[str], object]
     ) -> None:
+        config.timeout_worker_healthcheck = ALIVE_SECONDS
         super().__init__(config, sockets)
         self._leave_out = leave_out
         self._crashes: list[float] = []

@@ -106,11 +106,22 @@ def parse_use_case(content: dict[str, Any], path: Path) -> UseCase:
             "columns": MappingProxyType(file.columns),
             "recipes": MappingProxyType(recipes),
             "golden": golden,
-            "path": path.resolve(),
+            "path": _lasting(path),
             "fingerprint": fingerprint,
             "content": content,
         }
     )
+
+
+def _lasting(path: Path) -> Path:
+    """The path that leads to the file from anywhere, tomorrow too.
+
+    Kubernetes mounts files as links into a folder of this moment, such as `..2026_11_29_09_30`, and
+    replaces that folder when one of them changes: there, the link is the name that stays.
+    """
+    found = path.resolve()
+    momentary = any(part.startswith("..") for part in found.parts)
+    return path.absolute() if momentary else found
 
 
 def _refuse_unknown_keys(content: Any, kind: Any, path: str, where: str) -> None:

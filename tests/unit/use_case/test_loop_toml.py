@@ -220,6 +220,18 @@ def test_the_fingerprint_follows_what_decides(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_that_kubernetes_mounts_keeps_its_name(tmp_path: Path) -> None:
+    """The path of a use case outlives the folder that its link leads to when Kubernetes mounts it;
+    any other link is followed, as ever."""
+    (tmp_path / "..2026_11_29_09_30").mkdir()
+    (tmp_path / "..2026_11_29_09_30" / "loop.toml").touch()
+    (tmp_path / "..data").symlink_to("..2026_11_29_09_30")
+    (tmp_path / "loop.toml").symlink_to("..data/loop.toml")
+    assert parse_use_case(CONTENT, tmp_path / "loop.toml").path == tmp_path / "loop.toml"
+    (tmp_path / "link").symlink_to(REPOSITORY / "data" / "iris")
+    assert load_use_case(tmp_path / "link").path == REPOSITORY / "data" / "iris" / "loop.toml"
+
+
 def test_the_default_use_case_is_streamflow() -> None:
     """The use case that runs by default exists."""
     assert load_use_case(REPOSITORY / DEFAULT_USE_CASE).name == "streamflow"
