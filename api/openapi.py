@@ -15,6 +15,7 @@ from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.protocols.openapi import describe_protocols
 from api.requests import LabelsMessage
+from api.rows.arrow import ARROW_CONTENT
 
 _ANY_ROW = {
     "title": "Row",
@@ -79,6 +80,9 @@ def _write(app: FastAPI, model: LoadedModel | None, described: APIRouter) -> dic
             {"anyOf": [{"$ref": "#/components/schemas/Rows"}, row]},
             {"many": {"value": {"rows": [example]}}, "one": {"value": example}},
         )
+    predict = page["paths"]["/predict"]["post"]
+    predict["requestBody"]["content"] |= ARROW_CONTENT
+    predict["responses"]["200"]["content"] |= ARROW_CONTENT
     label = model.facts.classes[-1] if model else "True"
     named: dict[str, dict[str, Any]] = {
         "by id": {"id": "the id of a prediction"},

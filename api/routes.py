@@ -31,7 +31,8 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     400: {"model": answers.ErrorAnswer, "description": "A damaged compressed body"},
     415: {
         "model": answers.ErrorAnswer,
-        "description": "A body compressed otherwise than with gzip or deflate",
+        "description": "A body compressed otherwise than with gzip or deflate, or an Arrow stream "
+        "with compressed buffers",
     },
     422: {"model": answers.RefusedAnswer, "description": "Invalid fields, each named"},
     503: {

@@ -8,10 +8,13 @@ from __future__ import annotations
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from api.model.arrow_answer import write_arrow
 from api.predict.batcher import Batcher
 from api.predict.predictor import SMALL, Predictor
+from api.rows.arrow import MEDIA_TYPE, is_arrow, read_arrow
 
 _JSON = (b"content-type", b"application/json")
+_ARROW = (b"content-type", MEDIA_TYPE.encode())
 
 
 class PredictEndpoint:
@@ -25,8 +28,16 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
-        model = self._predictor.model
-        if len(body) > SMALL:
+        model, kind = self._predictor.model, _JSON
+        if is_arrow(body):
+            kind = _ARROW
+            content = await self._predictor.answer(
+                model,
+                lambda: read_arrow(body, model.use_case, model.reader, self._max_rows),
+                write_arrow,
+                large=True,
+            )
+        elif len(body) > SMALL:
             content = await self._predictor.answer(
                 model,
                 lambda: model.reader.read(body, self._max_rows),
@@ -41,7 +52,7 @@ class PredictEndpoint:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [_JSON, (b"content-length", str(len(content)).encode())],
+                "headers": [kind, (b"content-length", str(len(content)).encode())],
             }
         )
         await send({"type": "http.response.body", "body": content})

@@ -10,6 +10,7 @@ from typing import Any
 from api.model.answer import LoadedModel
 from api.protocols.v2_tensors import BYTES, InferRequest
 from api.requests import MAX_NUMBER
+from api.rows.arrow import ARROW_CONTENT
 
 _VALUE: dict[str, Any] = {
     "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]
@@ -75,7 +76,8 @@ def describe_protocols(
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/InferRequest"},
                         "examples": {"a tensor per column": {"value": _v2_example(model, row)}},
-                    }
+                    },
+                    **ARROW_CONTENT,
                 },
             }
 

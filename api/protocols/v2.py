@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from api.guard.limits import is_trusted
 from api.model.answer import Answered, LoadedModel
+from api.model.arrow_answer import write_arrow
 from api.predict.predictor import SMALL, Predictor
 from api.protocols import v2_answers as answers
 from api.protocols import v2_outputs as outputs
@@ -20,6 +21,7 @@ from api.protocols.errors import describe_refusal, route_with_refusals
 from api.protocols.v2_inputs import read_inputs
 from api.protocols.v2_tensors import parse_request
 from api.refusal import Refusal, show
+from api.rows.arrow import ARROW_CONTENT, MEDIA_TYPE, is_arrow, read_arrow
 from api.rows.rows import Rows
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -42,7 +44,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {
 }
 _INFER: dict[int | str, dict[str, Any]] = {
     200: {
-        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}, **ARROW_CONTENT},
         "headers": _BYTES_BEHIND,
         "description": "The outputs",
     },
@@ -80,6 +82,15 @@ def build_router(predictor: Predictor, *, max_rows: int) -> APIRouter:
         model = find(request)
         id: str | None = None
         chosen: dict[str, bool] = {}
+
+        if is_arrow(body):
+            content = await predictor.answer(
+                model,
+                lambda: _read_arrow(body, model, max_rows),
+                write_arrow,
+                large=True,
+            )
+            return Response(content, media_type=MEDIA_TYPE)
 
         def read() -> Rows:
             nonlocal id, chosen
@@ -180,6 +191,15 @@ def _find(predictor: Predictor, name: str, version: str | None = None) -> Loaded
 def _refuse_unready(predictor: Predictor, scope: Scope) -> None:
     if (obstacle := predictor.explain(full=is_trusted(scope))) is not None:
         raise Refusal(503, obstacle)
+
+
+def _read_arrow(body: bytes, model: LoadedModel, max_rows: int) -> Rows:
+    try:
+        return read_arrow(body, model.use_case, model.reader, max_rows)
+    except Refusal as refusal:
+        # This protocol says 400 to what is invalid.
+        status = 400 if refusal.status == 422 else refusal.status
+        raise Refusal(status, describe_refusal(refusal)) from None
 
 
 def _refuse(refusal: Refusal) -> Response:

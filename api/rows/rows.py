@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _SIDES = ("numbers", "texts", "keys")
 
 
@@ -13,9 +16,10 @@ class Rows:
     """Numbers, texts and keys of the rows of a request, in the order of the use case.
 
     None stands for null. Rows are held as they came, by row or by column, and transposed on demand.
+    `array` holds their numbers, shape (n, f), NaN for null, when they came as one.
     """
 
-    __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "keys")
+    __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "array", "keys")
 
     def __init__(
         self,
@@ -24,6 +28,7 @@ class Rows:
         keys: Sequence[str | None],
     ) -> None:
         self.keys = keys
+        self.array: NDArray[np.float64] | None = None
         self._numbers: Sequence[Sequence[float | None]] | None = numbers
         self._texts: Sequence[Sequence[str | None]] | None = texts
         self._number_columns: Sequence[Sequence[float | None]] = ()
@@ -43,6 +48,18 @@ class Rows:
         return made
 
     @classmethod
+    def of_array(
+        cls,
+        array: NDArray[np.float64],
+        texts: Sequence[Sequence[str | None]],
+        keys: Sequence[str | None],
+    ) -> Rows:
+        """Rows from an array of numbers and columns of texts."""
+        made = cls.of_columns((), texts, keys)
+        made.array = array
+        return made
+
+    @classmethod
     def join(cls, parts: Sequence[Rows]) -> Rows:
         """The rows of all parts, in order."""
         if len(parts) == 1:
@@ -56,7 +73,7 @@ class Rows:
     @property
     def numbers(self) -> Sequence[Sequence[float | None]]:
         if self._numbers is None:
-            self._numbers = _transpose(self._number_columns, len(self.keys))
+            self._numbers = _transpose(self.number_columns, len(self.keys))
         return self._numbers
 
     @property
@@ -68,6 +85,11 @@ class Rows:
     @property
     def number_columns(self) -> Sequence[Sequence[float | None]]:
         """By column; empty when there is no such column."""
+        if self.array is not None and not self._number_columns:
+            self._number_columns = [
+                [None if value != value else value for value in column]
+                for column in self.array.T.tolist()
+            ]
         if self._numbers and not self._number_columns:
             self._number_columns = tuple(zip(*self._numbers, strict=True))
         return self._number_columns

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.servers import CEILING, MLFLOW, OURS, PLAIN, SWITCHED, TWO_WORKERS
+from tests.bench.servers import ARROW, CEILING, MLFLOW, OURS, PLAIN, SWITCHED, TWO_WORKERS
 
 if TYPE_CHECKING:
     from tests.bench.load import Load
@@ -62,6 +62,7 @@ def compare(found: Mapping[str, Figures]) -> Figures:
         "ratio_two_workers": ratio(TWO_WORKERS, OURS, "requests_per_second"),
         "p99_ratio_vs_mlflow": ratio(OURS, MLFLOW, "p99_ms"),
         "batch_rows_ratio_vs_mlflow": ratio(OURS, MLFLOW, "batch_rows_per_second"),
+        "arrow_rows_ratio_vs_mlflow": ratio(ARROW, MLFLOW, "batch_rows_per_second"),
         "batch_rows_ratio_two_workers": ratio(TWO_WORKERS, MLFLOW, "batch_rows_per_second"),
         "invocations_ratio_vs_mlflow": ratio(SWITCHED, MLFLOW, "requests_per_second"),
         "invocations_rows_ratio_vs_mlflow": ratio(SWITCHED, MLFLOW, "batch_rows_per_second"),
@@ -126,6 +127,7 @@ def ratio_sentences(content: Mapping[str, Any]) -> list[str]:
         "ratio_vs_mlflow": "{:.1f} times the requests a second of `mlflow models serve`",
         "p99_ratio_vs_mlflow": "{:.2f} times its p99",
         "batch_rows_ratio_vs_mlflow": "{:.1f} times its rows a second in requests of 1,000 rows",
+        "arrow_rows_ratio_vs_mlflow": "{:.1f} times where they are Arrow streams",
         "batch_rows_ratio_two_workers": "{:.1f} times with two workers",
         "invocations_ratio_vs_mlflow": (
             "{:.1f} times its requests a second for a client of it that changes only the URL"

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.rows.arrow import MEDIA_TYPE
 from closedloop.errors import ClosedLoopError
 
 CONNECTIONS, THREADS = 16, 1
@@ -19,8 +20,8 @@ _MARK = "measured "
 # for each and slow it down.
 _SCRIPT = """wrk.method = "POST"
 wrk.path = {path}
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = [==[{body}]==]
+wrk.headers["Content-Type"] = "{kind}"
+wrk.body = "{body}"
 function done(summary, latency, requests)
   io.write(string.format('{mark}{{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, ' ..
     '"max": %d, "refused": %d, "broken": %d}}\\n',
@@ -69,10 +70,15 @@ def find_wrk() -> str:
     return found
 
 
-def write_script(path: str, body: str) -> str:
-    """The Lua script that posts `body` to `path` and prints exact percentiles at the end."""
-    assert "]==]" not in body
-    return _SCRIPT.format(path=json.dumps(path), body=body, mark=_MARK)
+def write_script(path: str, body: str | bytes) -> str:
+    """The Lua script that posts `body` to `path` and prints exact percentiles at the end.
+
+    Text is sent as JSON, bytes as an Arrow stream.
+    """
+    kind = MEDIA_TYPE if isinstance(body, bytes) else "application/json"
+    sent = body if isinstance(body, bytes) else body.encode()
+    escaped = "".join(f"\\{byte:03d}" for byte in sent)
+    return _SCRIPT.format(path=json.dumps(path), kind=kind, body=escaped, mark=_MARK)
 
 
 def read_load(printed: str, where: str, *, may_refuse: bool = False) -> Load:

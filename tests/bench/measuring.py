@@ -81,7 +81,9 @@ def measure(server: Server, subject: Subject, seconds: int, folder: Path) -> Mea
     )
 
 
-def _put(server: Server, live: Running, body: str, seconds: int, folder: Path) -> tuple[Load, Load]:
+def _put(
+    server: Server, live: Running, body: str | bytes, seconds: int, folder: Path
+) -> tuple[Load, Load]:
     """The warm-up and the run that counts."""
     script = folder / "load.lua"
     script.write_text(write_script(server.path, body), encoding="utf-8")
@@ -97,11 +99,12 @@ def _put(server: Server, live: Running, body: str, seconds: int, folder: Path) -
     return warm_up, put_load(live.address, script, seconds, server.name)
 
 
-def _check_answers(server: Server, live: Running, subject: Subject, body: str) -> None:
+def _check_answers(server: Server, live: Running, subject: Subject, body: str | bytes) -> None:
     """Who answers fast and wrong is not measured."""
     assert server.read is not None
     status, content = ask(live.port, server.path, body)
-    got = server.read(json.loads(content)) if status == 200 else []
+    told = content if isinstance(body, bytes) else json.loads(content)
+    got = server.read(told) if status == 200 else []
     furthest = max(
         (abs(answer - wanted) for answer, wanted in zip(got, subject.answers, strict=False)),
         default=1.0,

@@ -56,7 +56,7 @@ def running(
     command: list[str],
     port: int,
     path: str,
-    body: str,
+    body: str | bytes,
     *,
     environment: dict[str, str],
     folder: Path,
@@ -90,7 +90,7 @@ def running(
         process.wait()
 
 
-def ask(port: int, path: str, body: str) -> tuple[int, bytes]:
+def ask(port: int, path: str, body: str | bytes) -> tuple[int, bytes]:
     """Status and content of one POST; OSError or HTTPException when there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
@@ -102,7 +102,7 @@ def ask(port: int, path: str, body: str) -> tuple[int, bytes]:
 
 
 def _await_answer(
-    process: subprocess.Popen[bytes], port: int, path: str, body: str, log: Path
+    process: subprocess.Popen[bytes], port: int, path: str, body: str | bytes, log: Path
 ) -> None:
     deadline, got = time.monotonic() + START_SECONDS, "no answer"
     while time.monotonic() < deadline:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.ipc
+
 from closedloop.bundle.files import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ MLFLOW, PLAIN, OURS, TWO_WORKERS, CEILING = (
     "closedloop, 2 workers",
     "ceiling",
 )
-SWITCHED = "closedloop /invocations"
+SWITCHED, ARROW = "closedloop /invocations", "closedloop, Arrow"
 
 Rows = Sequence[dict[str, Any]]
 
@@ -37,7 +40,7 @@ class Server:
     name: str
     command: Callable[[int], list[str]]
     path: str
-    write: Callable[[Rows], str]
+    write: Callable[[Rows], str | bytes]
     read: Callable[[Any], list[float]] | None
     records: bool = False
     workers: int = 1
@@ -93,6 +96,7 @@ def list_servers(subject: Subject) -> list[Server]:
         ),
         ours(OURS, 1),
         ours(SWITCHED, 1, path="/invocations", write=_write_split, read=_read_mlflow),
+        ours(ARROW, 1, write=_write_arrow, read=_read_arrow),
     ]
     if has_workers_option():
         found.append(ours(TWO_WORKERS, 2))
@@ -159,6 +163,18 @@ def _write_split(rows: Rows) -> str:
             }
         }
     )
+
+
+def _write_arrow(rows: Rows) -> bytes:
+    sink, table = pa.BufferOutputStream(), pa.Table.from_pylist(list(rows))
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _read_arrow(answer: bytes) -> list[float]:
+    shares = pa.ipc.open_stream(answer).read_all().column("probabilities")
+    return [share["True"] for share in shares.to_pylist()]
 
 
 def _read_ours(answer: Any) -> list[float]:

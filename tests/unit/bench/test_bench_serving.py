@@ -97,6 +97,7 @@ def test_ratios_are_ours_over_theirs() -> None:
         "batch_rows_ratio_two_workers": None,
         "invocations_ratio_vs_mlflow": None,
         "invocations_rows_ratio_vs_mlflow": None,
+        "arrow_rows_ratio_vs_mlflow": None,
     }
     assert (
         compare({**found, TWO_WORKERS: summarise([measured(9000)], 1000)})["ratio_two_workers"]

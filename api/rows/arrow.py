@@ -1,0 +1,208 @@
+"""Arrow streams -> checked rows, for requests of very many rows.
+
+pyarrow is imported with the first such request; a service that gets none is smaller without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from flatbuffers.number_types import UOffsetTFlags
+from flatbuffers.table import Table
+from numpy.typing import NDArray
+
+from api.refusal import MAX_FAULTS, Refusal, fault, show
+from api.requests import MAX_NUMBER
+from api.rows.decode import NotTaken, RowReader, take_columns
+from api.rows.rows import Rows
+from closedloop.records.tables import MAX_KEY_LENGTH
+from closedloop.use_case.contract import UseCase
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+# As OpenAPI describes it.
+ARROW_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+# The first bytes of a stream since Arrow 0.15; no JSON begins like this.
+_MARK = b"\xff\xff\xff\xff"
+# Places in the tables Message, DictionaryBatch and RecordBatch of Arrow's format/Message.fbs.
+_HEADER, _BATCH_OF_DICTIONARY, _COMPRESSION = 8, 6, 10
+
+
+def is_arrow(body: bytes) -> bool:
+    """Whether a body is an Arrow stream."""
+    return body[:4] == _MARK
+
+
+def read_arrow(body: bytes, use_case: UseCase, reader: RowReader, max_rows: int) -> Rows:
+    """The rows of an Arrow stream with a column for each of the model's, and maybe the key's.
+
+    NaN counts as null. Raises Refusal 422 naming row and field, 413 for too many rows, 415 for
+    compressed buffers or where pyarrow is not installed.
+    """
+    arrow = import_arrow()
+    try:
+        table = _open(body, max_rows)
+        try:
+            return _take(table, use_case)
+        except NotTaken:
+            rows = _as_json(table)
+    except (arrow.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+        got = show(str(error))
+        raise Refusal(422, f"wanted an Arrow stream, got a broken one: {got}") from None
+    return reader.read_carefully({"rows": rows}, max_rows)
+
+
+def _open(body: bytes, max_rows: int) -> Any:
+    """The table of a stream, its offsets and texts checked. Raises Refusal, and what pyarrow does
+    for a broken one."""
+    arrow = import_arrow()
+    for message in arrow.ipc.MessageReader.open_stream(body):
+        # A few bytes can stand for gigabytes, and only their sender says for how many.
+        if message.type in ("record batch", "dictionary") and _is_compressed(message):
+            raise Refusal(
+                415,
+                "an Arrow stream with compressed buffers: wanted plain ones; compress the whole "
+                "body instead, with Content-Encoding: gzip",
+            )
+    batches, rows = [], 0
+    with arrow.ipc.open_stream(body) as stream:
+        for batch in stream:
+            rows += batch.num_rows
+            if rows > max_rows:
+                raise Refusal(
+                    413, f"wanted at most {max_rows} rows in one request, got more: split it"
+                )
+            # Offsets and places in dictionaries that lie outside would be read all the same.
+            batch.validate(full=True)
+            batches.append(batch)
+        table = arrow.Table.from_batches(batches, stream.schema)
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(422, f"wanted each column once, got {show(twice)} twice")
+    return table
+
+
+def import_arrow() -> Any:
+    """pyarrow. Raises Refusal 415 where it is not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.ipc
+    except ImportError:
+        raise Refusal(
+            415, "Arrow streams need pyarrow, which this service does not have: send JSON"
+        ) from None
+    return pa
+
+
+def _is_compressed(message: Any) -> bool:
+    """Whether the buffers of a record batch or a dictionary are; pyarrow does not say."""
+    data = message.metadata.to_pybytes()
+    root = Table(data, UOffsetTFlags.py_type(int.from_bytes(data[:4], "little")))
+    header = _follow(root, _HEADER)
+    if message.type == "dictionary":
+        header = header and _follow(header, _BATCH_OF_DICTIONARY)
+    return header is not None and _follow(header, _COMPRESSION) is not None
+
+
+def _follow(table: Table, place: int) -> Table | None:
+    offset = table.Offset(place)
+    return Table(table.Bytes, table.Indirect(table.Pos + offset)) if offset else None
+
+
+def _take(table: Any, use_case: UseCase) -> Rows:
+    """Rows of a table of plain columns. Raises NotTaken for what the careful reader must judge."""
+    names = {*use_case.columns, *filter(None, [use_case.key])}
+    present = set(table.column_names)
+    if not table.num_rows or not set(use_case.required) <= present <= names:
+        raise NotTaken
+    numbers = np.full((table.num_rows, len(use_case.numeric)), np.nan)
+    for place, name in enumerate(use_case.numeric):
+        if name in present:
+            numbers[:, place] = _take_numbers(table.column(name))
+    # Never for NaN.
+    if (np.abs(numbers) > MAX_NUMBER).any():
+        raise NotTaken
+    texts = [
+        _take_texts(table.column(name)) if name in present else [None] * table.num_rows
+        for name in use_case.categorical
+    ]
+    keys: Sequence[str | None] = [None] * table.num_rows
+    if use_case.key in present:
+        keys = _take_texts(table.column(use_case.key))
+        if not all(key is None or _is_key(key) for key in keys):
+            raise NotTaken
+    checked = take_columns((), texts, keys)
+    return Rows.of_array(numbers, checked.text_columns, checked.keys)
+
+
+def _take_numbers(column: Any) -> NDArray[np.float64]:
+    arrow, kind = import_arrow(), column.type
+    types = arrow.types
+    known = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    if not any(is_kind(kind) for is_kind in known):
+        raise NotTaken
+    return column.cast(arrow.float64(), safe=False).to_numpy()  # type: ignore[no-any-return]
+
+
+def _take_texts(column: Any) -> list[Any]:
+    """Texts, and truth values and whole numbers, which `take_columns` spells."""
+    types = import_arrow().types
+    kind = _kind_of_values(column.type)
+    known = (types.is_string, types.is_large_string, types.is_null, types.is_boolean)
+    if not (types.is_integer(kind) or any(is_kind(kind) for is_kind in known)):
+        raise NotTaken
+    texts: list[Any] = []
+    for chunk in column.chunks:
+        texts += _list_texts(chunk)
+    return texts
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and 0 < len(key) <= MAX_KEY_LENGTH
+
+
+def _kind_of_values(kind: Any) -> Any:
+    return kind.value_type if import_arrow().types.is_dictionary(kind) else kind
+
+
+def _list_texts(chunk: Any) -> list[Any]:
+    arrow = import_arrow()
+    if arrow.types.is_string(chunk.type) or arrow.types.is_large_string(chunk.type):
+        return chunk.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    if not arrow.types.is_dictionary(chunk.type):
+        return chunk.to_pylist()  # type: ignore[no-any-return]
+    # The place behind the last is that of a null.
+    known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
+    places = chunk.indices
+    if chunk.null_count:
+        places = places.cast(arrow.int64()).fill_null(len(known) - 1)
+    return known[places.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
+
+
+def _as_json(table: Any) -> list[dict[str, Any]]:
+    """The rows with JSON's values, for the careful reader; NaN becomes null.
+
+    Raises Refusal 422 for a column of something else, such as times.
+    """
+    types = import_arrow().types
+    plain = (
+        types.is_boolean,
+        types.is_integer,
+        types.is_floating,
+        types.is_string,
+        types.is_large_string,
+        types.is_null,
+    )
+    faults = [
+        fault(("rows", field.name), f"wanted numbers or texts, got a column of {field.type}")
+        for field in table.schema
+        if not any(is_kind(_kind_of_values(field.type)) for is_kind in plain)
+    ]
+    if faults:
+        raise Refusal(422, faults[:MAX_FAULTS])
+    return [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
