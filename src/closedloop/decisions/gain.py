@@ -34,6 +34,19 @@ def add_up(evidence: RetrainingEvidence, policy: Policy) -> float | None:
     return before + count_gain(gain, policy)
 
 
+def is_settled(evidence: RetrainingEvidence, policy: Policy) -> bool:
+    """Is it known whether a training would pay?
+
+    Not where the gain is unknown, and not where one standard error more would carry what was missed
+    over the cost.
+    """
+    missed, gain, cost = add_up(evidence, policy), evidence.gain, policy.retraining.cost
+    if missed is None or gain is None:
+        return False
+    most = missed - count_gain(gain, policy) + max(0.0, gain.value + gain.error)
+    return missed >= cost or most < cost
+
+
 def gain_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
     """The trigger: what was missed has reached what a training costs."""
     missed, cost, gain = add_up(evidence, policy), policy.retraining.cost, evidence.gain

@@ -26,7 +26,7 @@ from closedloop.decisions.deciding_measure import MEASURES
 from closedloop.decisions.drift_policy import TRAINING
 from closedloop.decisions.evaluation_rows import repeated_checks
 from closedloop.decisions.evidence import LoopState, RetrainingEvidence
-from closedloop.decisions.gain import add_up, gain_check
+from closedloop.decisions.gain import gain_check, is_settled
 from closedloop.decisions.notes import note_new_columns
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.retraining_guards import cost_checks, label_checks, windows_ago
@@ -171,11 +171,11 @@ def _trigger_checks(evidence: RetrainingEvidence, policy: Policy) -> list[Check]
 
 
 def _unless_gain(evidence: RetrainingEvidence, policy: Policy) -> Role:
-    """Where it is known what a training would bring, drift and a loss only inform.
+    """Where it is known whether a training would pay, drift and a loss only inform.
 
     They are there in every window of a stream that drifts, and in every hard season.
     """
-    return Role.TRIGGER if add_up(evidence, policy) is None else Role.NOTE
+    return Role.NOTE if is_settled(evidence, policy) else Role.TRIGGER
 
 
 def _drift_check(evidence: RetrainingEvidence, policy: Policy) -> Check:
