@@ -20,6 +20,7 @@ from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
 from api.metrics.calls_noted import NoteServed, ServedNotes
+from api.metrics.families import Families
 from api.metrics.service import Metrics
 from api.model.follower import Follower
 from api.openapi import add_documentation_page, document_live_model
@@ -42,7 +43,7 @@ def create_app(
     follower: Follower,
     records: Store,
     *,
-    title: str = "closedloop",
+    use_case: str = "",
     max_rows: int = MAX_ROWS,
     limits: RequestLimits | None = None,
     keys: Keys | None = None,
@@ -55,7 +56,7 @@ def create_app(
     page_url: str | None = None,
     live: what_was_live.Questions | None = None,
 ) -> ServiceApp:
-    """The service that answers with `follower.production` and records every answer in `records`.
+    """The service of a use case: `follower.production` answers, `records` keeps every answer.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
@@ -67,9 +68,12 @@ def create_app(
     production = follower.production
     limits = limits or RequestLimits()
     queue = RecordQueue(records)
-    metrics = Metrics(production, queue)
-    connections = Connections(limits, metrics.connections_closed)
-    metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
+    families = Families()
+    metrics = Metrics(production, queue, use_case, families)
+    connections = Connections(limits, families.connections_closed)
+    families.watch_process(
+        "connections", "Open connections", lambda: len(connections.open), "livesum"
+    )
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     served = ServedNotes(note_served)
     predictor = Predictor(production, record_first, metrics, served.counts)
@@ -82,7 +86,7 @@ def create_app(
     )
 
     app = ServiceApp(
-        title=title,
+        title=f"closedloop: {use_case}" if use_case else "closedloop",
         description="Answers with the production model and records every answer.",
         lifespan=_lifespan(follower, queue, metrics, connections, explanations, served, shadow),
         # FastAPI's own pages load their scripts from the internet.

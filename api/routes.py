@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse
 
 from api import answers
 from api.guard.limits import KEY, is_trusted
-from api.metrics.service import CONTENT_TYPE, Metrics
+from api.metrics.families import CONTENT_TYPE
+from api.metrics.service import Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import live_model

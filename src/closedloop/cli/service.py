@@ -109,7 +109,7 @@ def build_service(
     return create_app(
         follower,
         records,
-        title=f"closedloop: {use_case.name}",
+        use_case=use_case.name,
         max_rows=settings.max_rows,
         limits=limits,
         keys=keys,
