@@ -20,13 +20,13 @@ from api.guard.keys import Keys
 from api.guard.limits import Guard, RequestLimits, answer_refusal
 from api.guard.middleware import ServiceApp
 from api.metrics.calls_noted import NoteServed, ServedNotes
-from api.metrics.families import Families
 from api.metrics.service import Metrics
 from api.model.follower import Follower
 from api.openapi import add_documentation_page, document_live_model
 from api.predict.endpoint import PredictEndpoint
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
+from api.process import Process
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import FAULTS, build_router, describe_predict
@@ -55,6 +55,7 @@ def create_app(
     shadow: LiveShadow | None = None,
     page_url: str | None = None,
     live: what_was_live.Questions | None = None,
+    process: Process | None = None,
 ) -> ServiceApp:
     """The service of a use case: `follower.production` answers, `records` keeps every answer.
 
@@ -63,17 +64,13 @@ def create_app(
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
     explains the scores of a version, `live` answers what was live when. `shadow` is asked what
     production has answered. Browsers that ask for `/` are led to `page_url`. `note_served` writes
-    down how each version's model did.
+    down how each version's model did. `process` is given where several services share one.
     """
     production = follower.production
     limits = limits or RequestLimits()
     queue = RecordQueue(records)
-    families = Families()
-    metrics = Metrics(production, queue, use_case, families)
-    connections = Connections(limits, families.connections_closed)
-    families.watch_process(
-        "connections", "Open connections", lambda: len(connections.open), "livesum"
-    )
+    process = process or Process(limits)
+    metrics = Metrics(production, queue, use_case, process.families)
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     served = ServedNotes(note_served)
     predictor = Predictor(production, record_first, metrics, served.counts)
@@ -88,7 +85,9 @@ def create_app(
     app = ServiceApp(
         title=f"closedloop: {use_case}" if use_case else "closedloop",
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations, served, shadow),
+        lifespan=_lifespan(
+            follower, queue, metrics, process.connections, explanations, served, shadow
+        ),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,

@@ -36,6 +36,7 @@ class Families:
         self._registry = CollectorRegistry()
         self._made: dict[str, Any] = {}
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
+        self._refreshing: list[Callable[[], object]] = []
         shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._shared = Path(shared) if shared else None
         # Of the process: a connection may ask for several use cases, or for none.
@@ -54,8 +55,7 @@ class Families:
         labels: Sequence[str] = (),
         **options: Any,
     ) -> _Kind:
-        """The family of that name, whose first label is `use_case`: a new one, or the one made
-        before."""
+        """The family of that name, made once; its first label is `use_case`."""
         if name not in self._made:
             self._made[name] = kind(
                 f"closedloop_{name}",
@@ -68,7 +68,7 @@ class Families:
         return made
 
     def watch_process(self, name: str, meaning: str, read: Callable[[], float], join: Join) -> None:
-        """Add a gauge of the process, of no use case; `refresh` reads it."""
+        """Add a gauge of the process, of no use case."""
         gauge = Gauge(
             f"closedloop_{name}", meaning, registry=self._registry, multiprocess_mode=join
         )
@@ -79,8 +79,14 @@ class Families:
         for gauge, read in self._read:
             gauge.set(float(read()))
 
+    def before_render(self, refresh: Callable[[], object]) -> None:
+        """Have `refresh` read gauges whenever metrics are asked for."""
+        self._refreshing.append(refresh)
+
     def render(self) -> bytes:
         """All metrics in the Prometheus text format, those of all workers added up."""
+        for refresh in self._refreshing:
+            refresh()
         if self._shared is None:
             return generate_latest(self._registry)
         self._forget_dead(self._shared)

@@ -46,6 +46,7 @@ class Metrics:
         self.unrecorded = self.add_counter("unrecorded_answers", "Rows answered without a record")
         self.features = FeatureMetrics(self._families, use_case, production)
         self._add_gauges(production, queue)
+        self._families.before_render(self.refresh)
 
     def _add_gauges(self, production: Production, queue: RecordQueue) -> None:
         self.add_gauge(
@@ -126,5 +127,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """The metrics of all use cases of the process in the Prometheus text format."""
-        self.refresh()
         return self._families.render()
