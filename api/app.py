@@ -106,7 +106,7 @@ def create_app(
         app.include_router(router)
     add_documentation_page(app)
     add_front_page(app, page_url)
-    app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
+    app.guard(metrics, Guard(limits, keys, hosts, use_case=use_case), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
     described = APIRouter()

@@ -145,8 +145,10 @@ def build_router(
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
     )
-    async def show_metrics() -> Response:
-        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+    async def show_metrics(request: Request) -> Response:
+        key = request.scope.get(KEY)
+        content = metrics.render(None if key is None else key.allows)
+        return Response(content, headers={"content-type": CONTENT_TYPE})
 
     return router
 

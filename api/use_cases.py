@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from api.guard.limits import Guard
+from api.guard.limits import KEY, Guard
 from api.guard.middleware import ServiceApp
 
 FOLDER = "/use-cases"
@@ -67,6 +67,8 @@ class _Unknown:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = scope.get(KEY)
+        names = [name for name in self._names if key is None or key.allows(name)]
         named = scope["path"].removeprefix(_PREFIX)[:80]
-        detail = f"{_PREFIX}NAME/...: wanted one of {', '.join(self._names)}, got {named!r}"
+        detail = f"{_PREFIX}NAME/...: wanted one of {', '.join(names)}, got {named!r}"
         await JSONResponse({"detail": detail}, 404)(scope, receive, send)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Metric,
     generate_latest,
 )
 from prometheus_client.metrics import MetricWrapperBase
@@ -83,16 +84,19 @@ class Families:
         """Have `refresh` read gauges whenever metrics are asked for."""
         self._refreshing.append(refresh)
 
-    def render(self) -> bytes:
-        """All metrics in the Prometheus text format, those of all workers added up."""
+    def render(self, shown: Callable[[str], bool] | None = None) -> bytes:
+        """The metrics in the Prometheus text format, those of all workers added up.
+
+        With `shown`, those of other use cases are left out.
+        """
         for refresh in self._refreshing:
             refresh()
         if self._shared is None:
-            return generate_latest(self._registry)
+            return _write(self._registry, shown)
         self._forget_dead(self._shared)
         joined = CollectorRegistry()
         MultiProcessCollector(joined, path=str(self._shared))  # type: ignore[no-untyped-call]
-        return generate_latest(joined)
+        return _write(joined, shown)
 
     @staticmethod
     def _forget_dead(shared: Path) -> None:
@@ -100,3 +104,24 @@ class Families:
             worker = path.stem.rpartition("_")[2]
             if not Path(f"/proc/{worker}").exists() and Path("/proc/self").exists():
                 mark_process_dead(int(worker), path=str(shared))  # type: ignore[no-untyped-call]
+
+
+def _write(registry: CollectorRegistry, shown: Callable[[str], bool] | None) -> bytes:
+    return generate_latest(registry if shown is None else _Shown(registry, shown))
+
+
+class _Shown(CollectorRegistry):
+    """What a registry collects, without the use cases that are not to be shown."""
+
+    def __init__(self, registry: CollectorRegistry, shown: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._whole, self._shown = registry, shown
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._whole.collect():
+            family.samples = [
+                sample
+                for sample in family.samples
+                if USE_CASE not in sample.labels or self._shown(sample.labels[USE_CASE])
+            ]
+            yield family

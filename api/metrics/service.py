@@ -125,6 +125,9 @@ class Metrics:
         self._families.refresh()
         self.features.refresh()
 
-    def render(self) -> bytes:
-        """The metrics of all use cases of the process in the Prometheus text format."""
-        return self._families.render()
+    def render(self, shown: Callable[[str], bool] | None = None) -> bytes:
+        """The metrics of the process in the Prometheus text format.
+
+        They are those of all its use cases, or of those whose names are to be `shown`.
+        """
+        return self._families.render(shown)

@@ -184,3 +184,42 @@ def test_all_begin_and_end_with_the_process(
     assert connections.open == set()
     for name, made in services.items():
         assert made.records.count(name).predictions == 1
+
+
+def test_a_key_for_one_use_case_opens_no_other(
+    make_services: Callable[..., dict[str, Service]], tmp_path: Path
+) -> None:
+    """Elsewhere it is a 403 that says whom it is for; it learns no other names, sees the metrics of
+    its own, and gets no texts of errors of others. A key without use cases may do all."""
+    path = tmp_path / "keys.json"
+    some, every = add_key(path, "web", use_cases=["shop-2"]), add_key(path, "every")
+    keys = Keys(path, needed=False)
+    services = make_services(keys=keys)
+    client = client_of(services, keys=keys)
+
+    def ask(key: str, at: str, route: str = "/predict") -> Any:
+        return client.post(f"{at}{route}", json=ROW, headers={"X-API-Key": key})
+
+    for at in ("", "/use-cases/shop", "/use-cases/shop_2"):
+        answer = ask(some, at)
+        assert answer.status_code == 403
+        assert "which is for shop-2 only" in answer.json()["detail"]
+        assert "closedloop key add NAME --use-case shop" in answer.json()["detail"]
+        for route in ("/explain", "/labels", "/invocations", "/no"):
+            assert ask(some, at, route).status_code == 403, route
+        for route in ("/metrics", "/model", "/docs", "/openapi.json", "/api/live"):
+            answer = client.get(f"{at}{route}", headers={"X-API-Key": some})
+            assert answer.status_code == 403, route
+    assert ask(some, "/use-cases/shop-2").status_code == 200
+    assert all(ask(every, f"/use-cases/{name}").status_code == 200 for name in NAMES)
+    assert "wanted one of shop-2, got" in ask(some, "/use-cases/none").json()["detail"]
+    at = "/use-cases/shop-2/metrics"
+    said = {key: client.get(at, headers={"X-API-Key": key}).text for key in (some, every)}
+    assert all(f'use_case="{name}"' in said[every] for name in NAMES)
+    assert 'use_case="shop-2"' in said[some]
+    assert not any(f'use_case="{name}"' in said[some] for name in ("shop", "shop_2"))
+    services["shop_2"].versions.unreachable = OSError("host-of-mlflow")
+    services["shop_2"].follow()
+    for key, told in ((some, False), (every, True)):
+        ready = client.get("/use-cases/shop_2/ready", headers={"X-API-Key": key})
+        assert ("host-of-mlflow" in ready.text) is told
