@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.guard.limits import KEY, Guard
 from api.guard.middleware import ServiceApp
+from closedloop.use_case.several import FOLDER
 
-FOLDER = "/use-cases"
 _PREFIX = f"{FOLDER}/"
 
 

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from closedloop.cli.app import main
+from closedloop.cli.examine.serving import describe_serving
 from closedloop.decisions.checks import Action
 from closedloop.operations.child_process import start_child, stop_child
 from closedloop.operations.export import export_version
@@ -158,6 +160,10 @@ def test_one_api_answers_all_of_them_at_once(
                 ),
                 f"version {version} of {name}",
             )
+            at_port = {"port": int(served.address.rpartition(":")[2])}
+            asked = loops[name].settings.model_copy(update=at_port)
+            told = describe_serving(replace(loops[name], settings=asked))
+            assert f"answers with version {version}, as" in told
         for name in NAMES:
             for other in NAMES:
                 label = {"labels": [{"id": ids[name][0], "label": "yes"}]}

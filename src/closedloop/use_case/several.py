@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 
+FOLDER = "/use-cases"
 _WHERE = "CLOSEDLOOP_USE_CASES"
+
+
+def prefix_of(name: str) -> str:
+    """Before every path of a use case, in the address of an API that serves several."""
+    return f"{FOLDER}/{quote(name)}"
 
 
 def load_use_cases(paths: Iterable[Path | str]) -> tuple[UseCase, ...]:
