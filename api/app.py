@@ -26,6 +26,7 @@ from api.openapi import add_documentation_page, document_live_model
 from api.predict.endpoint import PredictEndpoint
 from api.predict.predictor import Predictor
 from api.predict.record_first import RecordFirst
+from api.process import Process
 from api.protocols import mlflow, v2
 from api.refusal import Refusal
 from api.routes import FAULTS, build_router, describe_predict
@@ -42,7 +43,7 @@ def create_app(
     follower: Follower,
     records: Store,
     *,
-    title: str = "closedloop",
+    use_case: str = "",
     max_rows: int = MAX_ROWS,
     limits: RequestLimits | None = None,
     keys: Keys | None = None,
@@ -54,22 +55,22 @@ def create_app(
     shadow: LiveShadow | None = None,
     page_url: str | None = None,
     live: what_was_live.Questions | None = None,
+    process: Process | None = None,
 ) -> ServiceApp:
-    """The service that answers with `follower.production` and records every answer in `records`.
+    """The service of a use case: `follower.production` answers, `records` keeps every answer.
 
     Until a model is loaded, `/ready` and `/predict` answer 503 with the reason. With
     `answer_without_records`, rows are answered even when they cannot be recorded. Without `keys`,
     everyone may ask, under a name of `hosts` if these are given. `open_explainer` opens what
     explains the scores of a version, `live` answers what was live when. `shadow` is asked what
     production has answered. Browsers that ask for `/` are led to `page_url`. `note_served` writes
-    down how each version's model did.
+    down how each version's model did. `process` is given where several services share one.
     """
     production = follower.production
     limits = limits or RequestLimits()
     queue = RecordQueue(records)
-    metrics = Metrics(production, queue)
-    connections = Connections(limits, metrics.connections_closed)
-    metrics.add_gauge("connections", "Open connections", lambda: len(connections.open), "livesum")
+    process = process or Process(limits)
+    metrics = Metrics(production, queue, use_case, process.families)
     record_first = RecordFirst(queue, metrics, answer_without_records=answer_without_records)
     served = ServedNotes(note_served)
     predictor = Predictor(production, record_first, metrics, served.counts)
@@ -82,9 +83,11 @@ def create_app(
     )
 
     app = ServiceApp(
-        title=title,
+        title=f"closedloop: {use_case}" if use_case else "closedloop",
         description="Answers with the production model and records every answer.",
-        lifespan=_lifespan(follower, queue, metrics, connections, explanations, served, shadow),
+        lifespan=_lifespan(
+            follower, queue, metrics, process.connections, explanations, served, shadow
+        ),
         # FastAPI's own pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
@@ -103,7 +106,7 @@ def create_app(
         app.include_router(router)
     add_documentation_page(app)
     add_front_page(app, page_url)
-    app.guard(metrics, Guard(limits, keys, hosts), _find_paths(app, routers))
+    app.guard(metrics, Guard(limits, keys, hosts, use_case=use_case), _find_paths(app, routers))
     app.add_fast_path(endpoint.path, endpoint)
 
     described = APIRouter()

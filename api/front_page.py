@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from fastapi import FastAPI, Request, Response
@@ -22,17 +23,20 @@ def add_front_page(app: FastAPI, page_url: str | None) -> None:
 
     @app.get("/", include_in_schema=False)
     async def front(request: Request) -> Response:
+        # Behind a prefix for one of several use cases, the ways are behind it as well.
+        root = request.scope.get("root_path", "")
+        ways = {f"{root}{path}": words for path, words in _WAYS.items()}
         if "text/html" not in request.headers.get("accept", ""):
-            return JSONResponse({**_WAYS, **({"page": page_url} if page_url else {})})
+            return JSONResponse({**ways, **({"page": page_url} if page_url else {})})
         if page_url:
             return RedirectResponse(page_url, 302, headers={"cache-control": "no-store"})
-        return HTMLResponse(_links(), headers=HEADERS)
+        return HTMLResponse(_links(ways), headers=HEADERS)
 
 
-def _links() -> str:
+def _links(ways: Mapping[str, str]) -> str:
     items = "".join(
-        f'<li><a href="{path}"><code>{path}</code></a>: {escape(words)}</li>'
-        for path, words in _WAYS.items()
+        f'<li><a href="{escape(path)}"><code>{escape(path)}</code></a>: {escape(words)}</li>'
+        for path, words in ways.items()
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>closedloop: the API'

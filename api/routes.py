@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse
 
 from api import answers
 from api.guard.limits import KEY, is_trusted
-from api.metrics.service import CONTENT_TYPE, Metrics
+from api.metrics.families import CONTENT_TYPE
+from api.metrics.service import Metrics
 from api.model.answer import LoadedModel
 from api.model.live import Production
 from api.predict.predictor import live_model
@@ -145,8 +146,10 @@ def build_router(
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
     )
-    async def show_metrics() -> Response:
-        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+    async def show_metrics(request: Request) -> Response:
+        key = request.scope.get(KEY)
+        content = metrics.render(None if key is None else key.allows)
+        return Response(content, headers={"content-type": CONTENT_TYPE})
 
     return router
 

@@ -84,13 +84,13 @@ class Keys:
             headers=_CHALLENGE,
         )
 
-    def accepts(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether `check` passes."""
+    def accepts(self, headers: Iterable[tuple[bytes, bytes]], use_case: str | None = None) -> bool:
+        """Whether `check` passes, with a key for that use case if one is given."""
         try:
-            self.check(headers)
+            key = self.check(headers)
         except Refusal:
             return False
-        return True
+        return key is None or use_case is None or key.allows(use_case)
 
     def refresh(self) -> None:
         """Read the file again if it has changed, at most once a second."""

@@ -65,7 +65,8 @@ class Guard:
 
     While no key is wanted, requests that a page of another site may have caused are refused by the
     rules of `hosts`: 400, 403 or 415. A key is proof enough, for no page has it. The key of who
-    asks is in the scope, as `closedloop.key`; a viewer may only read.
+    asks is in the scope, as `closedloop.key`; a viewer may only read, and with a `use_case` a key
+    for others is none here.
 
     A request out of time is answered 503, but counts as open until its work has ended: it may still
     hold a thread or wait for a record, and the bound is on the work.
@@ -77,9 +78,10 @@ class Guard:
         keys: Keys | None,
         hosts: OwnHosts | None = None,
         open_paths: frozenset[str] = OPEN_PATHS,
+        use_case: str | None = None,
     ) -> None:
         self._limits, self._keys, self._hosts = limits, keys, hosts
-        self._open_paths = open_paths
+        self._open_paths, self._use_case = open_paths, use_case
         self.open_requests = 0
 
     def close_early(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
@@ -93,12 +95,14 @@ class Guard:
             if foreign is not None:
                 raise Refusal(foreign.status, foreign.reason)
         if path in self._open_paths:
-            scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers)
+            scope[_TRUSTED] = self._keys is None or self._keys.accepts(headers, self._use_case)
             await app(scope, receive, send)
             return
         key = scope[KEY] = None if self._keys is None else self._keys.check(headers)
         if key is not None and key.role is Role.VIEWER and scope["method"] not in _READING:
             raise _only_reads(key, path)
+        if key is not None and self._use_case is not None and not key.allows(self._use_case):
+            raise _of_another(key, self._use_case)
         if path in MONITORING_PATHS:
             await app(scope, receive, send)
             return
@@ -217,6 +221,15 @@ def _only_reads(key: ApiKey, path: str) -> Refusal:
         403,
         f"{path[:200]}: wanted a key with the role client or operator, got {key.name}, a viewer's: "
         "create one with closedloop key add NAME",
+    )
+
+
+def _of_another(key: ApiKey, use_case: str) -> Refusal:
+    return Refusal(
+        403,
+        f"wanted a key for the use case {use_case}, got {key.name}, which is for "
+        f"{', '.join(key.use_cases)} only: create one with closedloop key add NAME --use-case "
+        f"{use_case}",
     )
 
 

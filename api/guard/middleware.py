@@ -86,6 +86,10 @@ class ServiceApp(FastAPI):
         self._guarded = partial(Guarded, metrics=metrics, guard=guard, known=known)
         self.add_middleware(Guarded, metrics=metrics, guard=guard, known=known)
 
+    def guarded(self, app: ASGIApp, guard: Guard) -> ASGIApp:
+        """An app beside this one, behind another guard; its requests are counted here."""
+        return self._guarded(app, guard=guard)
+
     def add_fast_path(self, path: str, endpoint: ASGIApp) -> None:
         """Answer each POST to `path` with `endpoint`, guarded like every other request."""
         self._fast_paths[path] = self._guarded(endpoint)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
+from api.metrics.families import Families
 from api.model.answer import Answered, LoadedModel
 from api.model.live import Production
 from api.rows.pack import MANY
@@ -45,37 +46,46 @@ class ScoreHistogram(Histogram):
 class FeatureMetrics:
     """Counts features and scores of answered rows, and shows which model answers."""
 
-    def __init__(self, registry: CollectorRegistry, production: Production) -> None:
-        self._production = production
+    def __init__(self, families: Families, use_case: str, production: Production) -> None:
+        self._production, self._use_case = production, use_case
         self._shown: LoadedModel | None = None
         self._counters: _ModelCounters | None = None
-        self.scores = ScoreHistogram(
-            "closedloop_prediction_probability",
+        self._scores = families.make(
+            ScoreHistogram,
+            "prediction_probability",
             "Probability of the class, once per answered row",
             ["class"],
             buckets=_BOUNDS,
-            registry=registry,
         )
-        self.missing = Counter(
-            "closedloop_feature_missing",
-            "Answered rows in which the feature was null",
-            ["feature"],
-            registry=registry,
+        self._missing = families.make(
+            Counter, "feature_missing", "Answered rows in which the feature was null", ["feature"]
         )
-        self.unseen = Counter(
-            "closedloop_feature_unseen",
+        self._unseen = families.make(
+            Counter,
+            "feature_unseen",
             "Answered rows whose category is neither in the contract nor in the training rows",
             ["feature"],
-            registry=registry,
         )
         # A Gauge, because an Info cannot be added up over workers.
-        self.info = Gauge(
-            "closedloop_model_info",
+        self._info = families.make(
+            Gauge,
+            "model_info",
             "1 for the model that answers, 0 for earlier ones; window is the last training window",
             ["version", "recipe", "window", "served_by"],
-            registry=registry,
             multiprocess_mode="livemax",
         )
+
+    def scores(self, label: str) -> ScoreHistogram:
+        """The histogram of a class; like the counters, to be looked up once."""
+        return self._scores.labels(self._use_case, label)
+
+    def missing(self, feature: str) -> Counter:
+        """The counter of rows in which a feature was null."""
+        return self._missing.labels(self._use_case, feature)
+
+    def unseen(self, feature: str) -> Counter:
+        """The counter of rows with a category of a feature that nobody has seen."""
+        return self._unseen.labels(self._use_case, feature)
 
     def count(self, answered: Answered) -> None:
         """Count the rows of one request, from any thread.
@@ -99,8 +109,12 @@ class FeatureMetrics:
 
     def _show(self, model: LoadedModel, value: int) -> None:
         window = model.facts.trained_windows[-1] if model.facts.trained_windows else ""
-        self.info.labels(
-            str(model.version), model.facts.recipe, window, model.scorer.served_by
+        self._info.labels(
+            self._use_case,
+            str(model.version),
+            model.facts.recipe,
+            window,
+            model.scorer.served_by,
         ).set(value)
 
 
@@ -109,8 +123,8 @@ class _ModelCounters:
 
     def __init__(self, model: LoadedModel, metrics: FeatureMetrics) -> None:
         self.model = model
-        self._scores = [(label, metrics.scores.labels(label)) for label in model.facts.classes]
-        self._numbers = [(name, metrics.missing.labels(name)) for name in model.use_case.numeric]
+        self._scores = [(label, metrics.scores(label)) for label in model.facts.classes]
+        self._numbers = [(name, metrics.missing(name)) for name in model.use_case.numeric]
         self._categories = [
             (name, _Category(model, name, metrics)) for name in model.use_case.categorical
         ]
@@ -138,8 +152,8 @@ class _Category:
     def __init__(self, model: LoadedModel, name: str, metrics: FeatureMetrics) -> None:
         self.usual: set[Any] = set()
         self._read = read_category(model.use_case.columns[name].allowed)
-        self._seen, self._missing = find_seen(model, name), metrics.missing.labels(name)
-        self._unseen = None if self._seen is None else metrics.unseen.labels(name)
+        self._seen, self._missing = find_seen(model, name), metrics.missing(name)
+        self._unseen = None if self._seen is None else metrics.unseen(name)
 
     def count(self, value: Any, rows: int) -> None:
         text = self._read(value)

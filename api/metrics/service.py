@@ -1,86 +1,52 @@
-"""The metrics of the service, added up over all workers.
-
-Each app has its own registry, so two apps in one process do not mix. With PROMETHEUS_MULTIPROC_DIR,
-which the parent of several workers sets, each worker keeps its numbers in files there, and the
-worker that is asked adds them up.
-"""
+"""The metrics of the service of one use case: its part of the families of its process."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import Counter, Gauge, Histogram
 
+from api.metrics.families import Families, Join
 from api.metrics.features import FeatureMetrics
 from api.model.live import Production
 from closedloop.records.queue import RecordQueue
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# How the values of several workers become one; workers that have ended do not count.
-_Join = Literal["livesum", "livemin", "livemax"]
 
 
 class Metrics:
-    """Counters that the routes raise, and gauges that `refresh` reads."""
+    """Counters that the routes raise, and gauges that `refresh` reads.
 
-    def __init__(self, production: Production, queue: RecordQueue) -> None:
-        self._registry = CollectorRegistry()
+    Every series has the label `use_case`. Without `families` they are its own.
+    """
+
+    def __init__(
+        self,
+        production: Production,
+        queue: RecordQueue,
+        use_case: str = "",
+        families: Families | None = None,
+    ) -> None:
+        self._families, self._use_case = families or Families(), use_case
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
-        shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._shared = Path(shared) if shared else None
         self._of_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self.requests = Counter(
-            "closedloop_requests", "Answered requests", ["route", "status"], registry=self._registry
+        make = self._families.make
+        self._requests = make(Counter, "requests", "Answered requests", ["route", "status"])
+        self._request_seconds = make(
+            Histogram, "request_seconds", "Time to answer", ["route"], buckets=_SECONDS
         )
-        self.request_seconds = Histogram(
-            "closedloop_request_seconds",
-            "Time to answer",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._predictions = make(Counter, "predictions", "Answered rows", ["version", "prediction"])
+        self.warnings = self.add_counter(
+            "prediction_warnings", "Answered rows with a value outside the contract"
         )
-        self.predictions = Counter(
-            "closedloop_predictions",
-            "Answered rows",
-            ["version", "prediction"],
-            registry=self._registry,
+        self.labels = self.add_counter("labels", "Labels recorded")
+        self.records_failures = self.add_counter(
+            "records_failures", "Requests that could not be recorded"
         )
-        self.warnings = Counter(
-            "closedloop_prediction_warnings",
-            "Answered rows with a value outside the contract",
-            registry=self._registry,
-        )
-        self.labels = Counter("closedloop_labels", "Labels recorded", registry=self._registry)
-        self.records_failures = Counter(
-            "closedloop_records_failures",
-            "Requests that could not be recorded",
-            registry=self._registry,
-        )
-        self.unrecorded = Counter(
-            "closedloop_unrecorded_answers",
-            "Rows answered without a record",
-            registry=self._registry,
-        )
-        self.connections_closed = Counter(
-            "closedloop_connections_closed",
-            "Connections that the service ended, by reason",
-            ["reason"],
-            registry=self._registry,
-        )
-        self.features = FeatureMetrics(self._registry, production)
+        self.unrecorded = self.add_counter("unrecorded_answers", "Rows answered without a record")
+        self.features = FeatureMetrics(self._families, use_case, production)
         self._add_gauges(production, queue)
+        self._families.before_render(self.refresh)
 
     def _add_gauges(self, production: Production, queue: RecordQueue) -> None:
         self.add_gauge(
@@ -131,45 +97,37 @@ class Metrics:
         """Count an answered request, 499 for one whose client left, and how long it took."""
         found = self._of_route.get((route, status))
         if found is None:  # looked up once: `labels` takes longer than counting
-            found = self.requests.labels(route, str(status)), self.request_seconds.labels(route)
+            found = (
+                self._requests.labels(self._use_case, route, str(status)),
+                self._request_seconds.labels(self._use_case, route),
+            )
             self._of_route[route, status] = found
         found[0].inc()
         found[1].observe(seconds)
 
-    def add_counter(self, name: str, meaning: str) -> Counter:
-        """Add a counter to raise, without labels."""
-        return Counter(f"closedloop_{name}", meaning, registry=self._registry)
+    def rows_predicted(self, version: int, prediction: str) -> Counter:
+        """The counter of the rows that a version answered with a class: to be looked up once."""
+        return self._predictions.labels(self._use_case, str(version), prediction)
 
-    def add_gauge(self, name: str, meaning: str, read: Callable[[], float], join: _Join) -> None:
+    def add_counter(self, name: str, meaning: str) -> Counter:
+        """Add a counter to raise, without further labels."""
+        return self._families.make(Counter, name, meaning).labels(self._use_case)
+
+    def add_gauge(self, name: str, meaning: str, read: Callable[[], float], join: Join) -> None:
         """Add a gauge that `refresh` reads; `join` makes one value of those of several workers."""
-        self._read.append(
-            (
-                Gauge(
-                    f"closedloop_{name}", meaning, registry=self._registry, multiprocess_mode=join
-                ),
-                read,
-            )
-        )
+        gauge = self._families.make(Gauge, name, meaning, multiprocess_mode=join)
+        self._read.append((gauge.labels(self._use_case), read))
 
     def refresh(self) -> None:
         """Read the gauges. Every worker does this each second, whichever worker is asked."""
         for gauge, read in self._read:
             gauge.set(float(read()))
+        self._families.refresh()
         self.features.refresh()
 
-    def render(self) -> bytes:
-        """All metrics in the Prometheus text format."""
-        self.refresh()
-        if self._shared is None:
-            return generate_latest(self._registry)
-        self._forget_dead(self._shared)
-        joined = CollectorRegistry()
-        MultiProcessCollector(joined, path=str(self._shared))  # type: ignore[no-untyped-call]
-        return generate_latest(joined)
+    def render(self, shown: Callable[[str], bool] | None = None) -> bytes:
+        """The metrics of the process in the Prometheus text format.
 
-    @staticmethod
-    def _forget_dead(shared: Path) -> None:
-        for path in shared.glob("gauge_live*.db"):
-            worker = path.stem.rpartition("_")[2]
-            if not Path(f"/proc/{worker}").exists() and Path("/proc/self").exists():
-                mark_process_dead(int(worker), path=str(shared))  # type: ignore[no-untyped-call]
+        They are those of all its use cases, or of those whose names are to be `shown`.
+        """
+        return self._families.render(shown)

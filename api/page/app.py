@@ -63,7 +63,7 @@ def create_page(
     shows of commands; without, it shows nothing of them.
     """
     links = (*((view.path, view.name) for view in VIEWS if view.name), ("/health", "Health"))
-    sessions = Sessions(keys, link=link, owner=owner)
+    sessions = Sessions(keys, link=link, owner=owner, use_case=loop.use_case.name)
     desk = Desk(loop, keys, sessions, links, port, secure)
     app = Starlette(
         routes=[

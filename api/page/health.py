@@ -57,7 +57,12 @@ def health_routes(desk: Desk, checkups: Checkups | None) -> list[Route]:
             "pruning": pruning,
             "deleted": _tell_pruning(pruning),
             "checking": checkups is not None and (doctor is None or pruning is None),
-            "keys": [(key.name, key.role.value, key.added) for key in desk.keys.known],
+            "keys": [
+                (key.name, key.role.value, key.added)
+                for key in desk.keys.known
+                if key.allows(desk.loop.use_case.name)
+            ],
+            "keys_of_others": bool(desk.keys.known),
         }
         return await run_in_threadpool(desk.show, request, "health.html", facts)
 

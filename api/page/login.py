@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from api.page.desk import Desk, read_form
-from closedloop.operations.api_keys import ApiKey
+from closedloop.operations.api_keys import ApiKey, Role
 
 # An address on this page: one slash, and nothing that a browser reads as another server.
 _OURS = re.compile(r"/(?![/\\])[A-Za-z0-9_./?=&%~:+-]{0,500}")
@@ -64,6 +64,9 @@ class _Login:
             said = (
                 f"{opened.name} is the key of a client, which asks for predictions. This page "
                 "wants that of a viewer or an operator."
+                if opened.role is Role.CLIENT
+                else f"{opened.name} is a key for {', '.join(opened.use_cases)} only. This page "
+                f"is about {self._desk.loop.use_case.name}."
             )
             return self._show(request, there, said, 403)
         self._desk.attempts.note_failure(address)

@@ -65,9 +65,11 @@ class Sessions:
         *,
         link: str | None = None,
         owner: str = "",
+        use_case: str = "",
         now: Callable[[], float] | None = None,
     ) -> None:
         self._keys, self._link, self._owner = keys, link, owner
+        self._use_case = use_case
         self._now = now or time.monotonic
         self._sessions: dict[str, Session] = {}
 
@@ -77,10 +79,11 @@ class Sessions:
     def open_with_key(self, secret: str) -> tuple[str, Session] | ApiKey | None:
         """A new session and its id, for the key of a viewer or an operator.
 
-        The key itself when it is a client's, who has no business here; None for any other text.
+        The key itself when it is a client's or one for other use cases, who have no business here;
+        None for any other text.
         """
         key = self._keys.find(secret)
-        if key is None or key.role is Role.CLIENT:
+        if key is None or key.role is Role.CLIENT or not key.allows(self._use_case):
             return key
         return self._open(Session(key.name, key.role, self._now() + LIFE_SECONDS, key))
 

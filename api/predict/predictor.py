@@ -111,8 +111,8 @@ class Predictor:
         for number in set(best):
             counter = self._counters.get((version, number))
             if counter is None:
-                counter = self._counters[version, number] = self._metrics.predictions.labels(
-                    str(version), classes[number]
+                counter = self._counters[version, number] = self._metrics.rows_predicted(
+                    version, classes[number]
                 )
             counter.inc(best.count(number))
         if answered.warnings:

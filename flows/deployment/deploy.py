@@ -18,10 +18,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.workers.process import ProcessWorker
 
-from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import load_use_case
+from closedloop.use_case.several import load_use_cases
 from flows.deployment.dead_runs import dead_run_automations, install_automations
 from flows.deployment.unwanted_schedules import drop_unwanted_schedules, fill_crons
 from flows.prefect_client.lookup import all_ours, of_use_case
@@ -42,7 +42,7 @@ def deploy_everything(settings: Settings) -> list[str]:
     person added. Raises UseCaseError for a use case that cannot be read, ClosedLoopError when the
     server does not answer or refuses a deployment.
     """
-    use_cases = read_use_cases(settings)
+    use_cases = load_use_cases(settings.named_use_cases)
     address = os.environ.get("PREFECT_API_URL", "")
     if not address:
         raise ClosedLoopError(
@@ -68,26 +68,6 @@ def deploy_everything(settings: Settings) -> list[str]:
             got=str(error).splitlines()[0] or repr(error),
             then="start it first, and check PREFECT_API_URL and PREFECT_API_AUTH_STRING",
         ) from error
-
-
-def read_use_cases(settings: Settings) -> tuple[UseCase, ...]:
-    """The use cases that CLOSEDLOOP_USE_CASES lists.
-
-    Raises UseCaseError when two have the same name: their deployments, models and decisions would
-    mix.
-    """
-    found: dict[str, UseCase] = {}
-    for path in settings.deployed_use_cases:
-        use_case = load_use_case(path)
-        if use_case.name in found:
-            raise UseCaseError(
-                where="CLOSEDLOOP_USE_CASES",
-                wanted="use cases with different names",
-                got=f"{use_case.name} in {found[use_case.name].path} and in {use_case.path}",
-                then="rename one of them",
-            )
-        found[use_case.name] = use_case
-    return tuple(found.values())
 
 
 def create_missing_pools(client: SyncPrefectClient) -> list[str]:

@@ -124,10 +124,14 @@ class Settings(BaseSettings):
         return self.home.expanduser().resolve()
 
     @property
-    def deployed_use_cases(self) -> tuple[Path, ...]:
-        """The use cases to deploy on a team's Prefect server."""
-        paths = tuple(Path(path.strip()) for path in self.use_cases.split(",") if path.strip())
-        return paths or (self.use_case,)
+    def named_use_cases(self) -> tuple[Path, ...]:
+        """The use cases that CLOSEDLOOP_USE_CASES names; without any, CLOSEDLOOP_USE_CASE.
+
+        Where CLOSEDLOOP_USE_CASE is one of them, it comes first.
+        """
+        paths = [Path(path.strip()) for path in self.use_cases.split(",") if path.strip()]
+        first = _as_file(self.use_case)
+        return tuple(sorted(paths, key=lambda path: _as_file(path) != first)) or (self.use_case,)
 
     @property
     def store_url(self) -> str:
@@ -204,6 +208,11 @@ class Settings(BaseSettings):
             # The first start creates a database, which may take longer than the default.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         }
+
+
+def _as_file(use_case: Path) -> Path:
+    """The loop.toml of a use case that may be named by its folder."""
+    return (use_case if use_case.suffix == ".toml" else use_case / "loop.toml").resolve()
 
 
 def _address(host: str, port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -190,8 +191,9 @@ class Service:
         return found
 
     def metric(self, name: str) -> float | None:
-        """Value of one line of /metrics, None when there is no such line."""
-        lines = [line.rsplit(" ", 1) for line in self.client.get("/metrics").text.splitlines()]
+        """Value of one line of /metrics, whose label `use_case` is left out; None without it."""
+        text = re.sub(r'\{use_case="shop"\}|,use_case="shop"', "", self.client.get("/metrics").text)
+        lines = [line.rsplit(" ", 1) for line in text.splitlines()]
         return next((float(line[1]) for line in lines if line[0] == name), None)
 
 
@@ -248,7 +250,7 @@ def make_service(
             now=clock,
         )
         limits.setdefault("open_explainer", lambda version: Explaining(versions.bundles[version]))
-        app = create_app(follower, records, **limits)
+        app = create_app(follower, records, **{"use_case": "shop", **limits})
         # Without the context manager the lifespan does not run, so no thread interferes with
         # `follow`.
         client = TestClient(app, raise_server_exceptions=True)

@@ -3,6 +3,7 @@ values, and which model it was."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from api.metrics.families import Families
 from api.metrics.features import ScoreHistogram
+from api.metrics.service import Metrics
 from closedloop.bundle.loaded import LoadedVersion
+from closedloop.records.queue import RecordQueue
 from tests.house.tree import ROOT
 
 Service = Any  # tests/api/conftest.py
@@ -36,7 +40,9 @@ from closedloop.records.store import Records
 bundle, rows, row = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 production = Production()
 production.current = LoadedModel(int(sys.argv[4]), load_with_pipeline(bundle), datetime.now(UTC))
-metrics = Metrics(production, RecordQueue(Records(open_engine("sqlite:///records.db"))))
+metrics = Metrics(
+    production, RecordQueue(Records(open_engine("sqlite:///records.db"))), sys.argv[5]
+)
 read = production.current.reader.read(json.dumps({"rows": [row] * rows}).encode(), 1000)
 metrics.features.count(production.current.answer(read))
 print(metrics.render().decode())
@@ -194,16 +200,30 @@ def test_workers_add_up(bundle_folder: Path, tmp_path: Path) -> None:
     }
     row = '{"monthly spend": null, "visits": 3, "plan": "silver", "returning": true}'
     for version, rows in (("1", "2"), ("2", "40")):
-        command = [sys.executable, "-c", WORKER, str(bundle_folder / "1"), rows, row, version]
+        command = [
+            sys.executable,
+            "-c",
+            WORKER,
+            str(bundle_folder / "1"),
+            rows,
+            row,
+            version,
+            "shop",
+        ]
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
     said = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line and line[0] != "#")
-    assert said['closedloop_prediction_probability_count{class="True"}'] == "42.0"
-    assert said['closedloop_prediction_probability_bucket{class="True",le="1.0"}'] == "42.0"
-    assert said['closedloop_feature_missing_total{feature="monthly spend"}'] == "42.0"
-    assert said['closedloop_feature_unseen_total{feature="plan"}'] == "42.0"
+    assert said['closedloop_prediction_probability_count{class="True",use_case="shop"}'] == "42.0"
+    assert (
+        said['closedloop_prediction_probability_bucket{class="True",le="1.0",use_case="shop"}']
+        == "42.0"
+    )
+    assert (
+        said['closedloop_feature_missing_total{feature="monthly spend",use_case="shop"}'] == "42.0"
+    )
+    assert said['closedloop_feature_unseen_total{feature="plan",use_case="shop"}'] == "42.0"
     assert [
         name
         for name in said
@@ -214,3 +234,33 @@ def test_workers_add_up(bundle_folder: Path, tmp_path: Path) -> None:
     assert not [
         name for name in said if name.startswith("closedloop_model_info") and 'version="1"' in name
     ]
+
+
+def test_use_cases_of_one_process_are_counted_apart(service: Service) -> None:
+    """Two that share the families of a process have the same metrics, each its own numbers, also of
+    the same version, class and feature."""
+    families = Families()
+    both = [
+        Metrics(service.production, RecordQueue(service.records), name, families)
+        for name in ("shop", "shop-2")
+    ]
+    model = service.production.current
+    rows = model.reader.read(b'{"rows": [%s]}' % json.dumps(ROW).encode(), 10)
+    for metrics, times in zip(both, (1, 2), strict=True):
+        for _ in range(times):
+            metrics.count_request("/predict", 200, 0.01)
+            metrics.features.count(model.answer(rows))
+            metrics.rows_predicted(1, "True").inc()
+        metrics.labels.inc(times)
+    for metrics in both:
+        metrics.refresh()
+    said = both[0].render().decode().splitlines()
+    for name, times in (("shop", "1.0"), ("shop-2", "2.0")):
+        case = f'use_case="{name}"'
+        assert f'closedloop_requests_total{{route="/predict",status="200",{case}}} {times}' in said
+        assert (
+            f'closedloop_predictions_total{{prediction="True",{case},version="1"}} {times}' in said
+        )
+        assert f'closedloop_prediction_probability_count{{class="True",{case}}} {times}' in said
+        assert f"closedloop_labels_total{{{case}}} {times}" in said
+        assert f"closedloop_model_version{{{case}}} 1.0" in said

@@ -69,8 +69,8 @@ def test_every_route_but_two_wants_a_key(make_service: Callable[..., Service], p
         ), route
     assert [service.client.get(route).status_code for route in ("/health", "/ready")] == [200, 200]
     lines = service.client.get("/metrics", headers={"X-API-Key": key}).text
-    assert 'closedloop_requests_total{route="/labels",status="401"} 1.0' in lines
-    assert 'closedloop_requests_total{route="unmatched",status="401"} 1.0' in lines
+    assert 'closedloop_requests_total{route="/labels",status="401",use_case="shop"} 1.0' in lines
+    assert 'closedloop_requests_total{route="unmatched",status="401",use_case="shop"} 1.0' in lines
 
 
 def test_the_state_names_no_host_without_a_key(
@@ -262,7 +262,10 @@ def test_without_a_key_no_foreign_page_is_answered(
         answer = service.client.request(method, route, content=b"{}", headers=headers)
         assert answer.status_code == status, route
     lines = service.client.get("/metrics").text
-    assert f'closedloop_requests_total{{route="/predict",status="{status}"}} 1.0' in lines
+    assert (
+        f'closedloop_requests_total{{route="/predict",status="{status}",use_case="shop"}} 1.0'
+        in lines
+    )
     key = add_key(path, "shop")
     keyed = make_service(keys=Keys(path, needed=False), hosts=OwnHosts("127.0.0.1"))
     keyed.promote(1)

@@ -45,7 +45,7 @@ def test_a_viewer_reads_and_changes_nothing(
     for route in ("/model", "/metrics", "/docs", "/openapi.json", "/health", "/ready"):
         assert service.client.get(route, headers={"X-API-Key": viewer}).status_code == 200, route
     lines = service.client.get("/metrics", headers={"X-API-Key": viewer}).text
-    assert 'closedloop_requests_total{route="/predict",status="403"} 1.0' in lines
+    assert 'closedloop_requests_total{route="/predict",status="403",use_case="shop"} 1.0' in lines
 
 
 def test_a_request_carries_who_asks(make_service: Callable[..., Service], path: Path) -> None:

@@ -68,7 +68,7 @@ def test_what_was_accepted_is_answered_and_recorded_before_the_end(
                 ]
                 until(
                     lambda: (
-                        f"closedloop_records_waiting {CLIENTS}.0"
+                        f'closedloop_records_waiting{{use_case=""}} {CLIENTS}.0'
                         in httpx.get(f"{url}/metrics").text
                     ),
                     "eight requests under way",

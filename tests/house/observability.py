@@ -25,7 +25,13 @@ OF_PROMETHEUS = {
     "prometheus_rule_evaluation_failures_total": {"rule_group"},
 }
 # What Grafana puts into an expression before it asks.
-_OF_GRAFANA = {"$__rate_interval": "5m", "$__interval": "5m", "$instance": ".*", "$class": "True"}
+_OF_GRAFANA = {
+    "$__rate_interval": "5m",
+    "$__interval": "5m",
+    "$instance": ".*",
+    "$use_case": ".*",
+    "$class": "True",
+}
 _GROUPING = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _KEYWORDS = {"and", "or", "unless", "offset", "bool", "inf", "nan"}
 

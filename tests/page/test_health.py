@@ -86,7 +86,14 @@ def test_what_doctor_says_is_text(place: Place, ok: bool) -> None:
 
     finding = {"check": "<b>x</b>", "ok": ok, "found": "</script>\x1b[31m", "next": "do <i>it</i>"}
     said = Said(datetime(2026, 11, 20, tzinfo=UTC), [finding])
-    facts = {"doctor": said, "pruning": None, "deleted": [], "checking": False, "keys": []}
+    facts = {
+        "doctor": said,
+        "pruning": None,
+        "deleted": [],
+        "checking": False,
+        "keys": [],
+        "keys_of_others": False,
+    }
     facts |= {"fault": "", "records": {}, "open": [], "alerts": []}
     page = Templates().render("health.html", Frame("shop", "/health", [], None, True), facts)
     assert "&lt;/script&gt;\\x1b[31m" in page

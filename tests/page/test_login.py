@@ -173,3 +173,19 @@ def test_a_link_from_a_chat_finds_the_session(place: Place) -> None:
     answer = place.visitor().get("/login?next=/%3Fa%3D1", **came)
     assert 'http-equiv="refresh" content="0;url=/?a=1"' in answer.text
     assert "Key</label>" in place.visitor().get("/login", Sec_Fetch_Site="same-origin").text
+
+
+def test_a_key_for_other_use_cases_lets_nobody_in(place: Place) -> None:
+    """It gets a sentence that names both, and the page does not list it; one that names this use
+    case, too, lets its holder in."""
+    other = add_key(place.keys_file, "other", Role.OPERATOR, ["fraud"])
+    both = add_key(place.keys_file, "both", Role.OPERATOR, ["fraud", "shop"])
+    visitor = place.visitor()
+    answer = visitor.log_in(other)
+    assert answer.status_code == 403
+    assert "other is a key for fraud only" in answer.text
+    assert "about shop" in answer.text
+    assert visitor.log_in(both).status_code == 303
+    page = visitor.get("/health").text
+    assert '<th scope="row">both</th>' in page
+    assert '<th scope="row">other</th>' not in page

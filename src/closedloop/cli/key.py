@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from closedloop.cli.session import Session
 from closedloop.errors import UseCaseError
+
+if TYPE_CHECKING:
+    from closedloop.operations.api_keys import ApiKey
 
 ACTIONS = ("add", "list", "remove")
 _SEND = "send it as: Authorization: Bearer KEY"
@@ -36,14 +40,29 @@ def add(app: typer.Typer, session: Session) -> None:
                 show_default="client",
             ),
         ] = None,
+        use_cases: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--use-case",
+                help="With add: the name of a use case that the key is for; may be repeated.",
+                metavar="NAME",
+                show_default="all",
+            ),
+        ] = None,
     ) -> None:
         """Manage the API keys: add one (shown once), list them, remove one. No restart needed."""
-        for line in change_keys(session, action, name, session.settings.keys_file, role):
+        path = session.settings.keys_file
+        for line in change_keys(session, action, name, path, role, use_cases or ()):
             session.print_line(line)
 
 
 def change_keys(
-    session: Session, action: str, name: str | None, path: Path, role: str | None = None
+    session: Session,
+    action: str,
+    name: str | None,
+    path: Path,
+    role: str | None = None,
+    use_cases: Sequence[str] = (),
 ) -> list[str]:
     """Do it; returns the lines for stdout: the new key, or a line per key. Notes go to stderr.
 
@@ -63,27 +82,36 @@ def change_keys(
             got=name or "none",
             then="leave it out" if name else f"type: closedloop key {action} NAME",
         )
-    if role is not None and action != "add":
-        raise UseCaseError(
-            where=f"closedloop key {action}",
-            wanted="no role",
-            got=role,
-            then="leave it out: a key keeps the role that it was added with",
-        )
+    for what, given in (("role", role), ("use case", ", ".join(use_cases) or None)):
+        if given is not None and action != "add":
+            raise UseCaseError(
+                where=f"closedloop key {action}",
+                wanted=f"no {what}",
+                got=given,
+                then=f"leave it out: a key keeps the {what} that it was added with",
+            )
     if name is None:
-        return [f"{key.name}  {key.role}  added {key.added}" for key in read_keys(path)]
+        return [_describe(key) for key in read_keys(path)]
     if action == "remove":
         left = remove_key(path, name)
         locked = "" if left else ": a running API now refuses every request"
         _note(session, f"removed {name}, {left} left in {path}{locked}")
         return []
     chosen = Role.CLIENT if role is None else read_role(role)
-    key = add_key(path, name, chosen)
+    key = add_key(path, name, chosen, use_cases)
     use = "to log in on the page, paste it there" if chosen is Role.VIEWER else _SEND
     if chosen is Role.OPERATOR:
         use = f"to log in on the page, paste it there; to the API, {_SEND}"
-    _note(session, f"the {chosen} key of {name}, shown only now ({path} keeps its hash); {use}")
+    only = f" for {', '.join(use_cases)}" if use_cases else ""
+    _note(
+        session, f"the {chosen} key of {name}{only}, shown only now ({path} keeps its hash); {use}"
+    )
     return [key]
+
+
+def _describe(key: ApiKey) -> str:
+    only = f"  for {', '.join(key.use_cases)}" if key.use_cases else ""
+    return f"{key.name}  {key.role}  added {key.added}{only}"
 
 
 def _note(session: Session, sentence: str) -> None:

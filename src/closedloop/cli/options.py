@@ -15,6 +15,15 @@ UseCasePath = Annotated[
         show_default="CLOSEDLOOP_USE_CASE, else data/streamflow/loop.toml",
     ),
 ]
+UseCasePaths = Annotated[
+    Path | None,
+    typer.Option(
+        "--use-case",
+        help="A loop.toml, or its folder.",
+        show_default="CLOSEDLOOP_USE_CASES, else CLOSEDLOOP_USE_CASE, else "
+        "data/streamflow/loop.toml",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ExitCode = Annotated[
     bool,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli.options import UseCasePath
+from closedloop.cli.options import UseCasePaths
 from closedloop.cli.session import Session
 
 Host = Annotated[
@@ -41,9 +41,12 @@ def add(app: typer.Typer, session: Session) -> None:
 
     @app.command(epilog="Example: closedloop serve --port 8080 --workers 2")
     def serve(
-        use_case: UseCasePath = None, host: Host = None, port: Port = None, workers: Workers = None
+        use_case: UseCasePaths = None, host: Host = None, port: Port = None, workers: Workers = None
     ) -> None:
-        """Serve predictions over HTTP; a new production version is picked up without a restart."""
-        from closedloop.cli.service import prepare_service
+        """Serve predictions over HTTP; a new production version is picked up without a restart.
+
+        Several use cases: /use-cases/NAME/predict, and /predict for the first.
+        """
+        from closedloop.cli.run_service import prepare_service
 
         prepare_service(session.settings, use_case, host, port, workers)()

@@ -1,22 +1,15 @@
-"""The API with its real parts, in one process or several; none imports MLflow, pandas or
-scikit-learn."""
+"""The API of a use case with its real parts, which import no MLflow, pandas or scikit-learn."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
-from math import ceil
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +31,12 @@ from closedloop.turn.live_questions import LiveQuestions
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.serving_note import note_serving
 from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import load_use_case
 
 if TYPE_CHECKING:
     from api.guard.keys import Keys
+    from api.guard.limits import RequestLimits
     from api.guard.middleware import ServiceApp
+    from api.process import Process
 
 START_SECONDS = 60.0
 
@@ -54,20 +48,20 @@ def build_service(
     where: str,
     started: str,
     keys: Keys | None = None,
+    process: Process | None = None,
 ) -> ServiceApp:
     """The app on the registry, records and journal of a use case, for a service on `host`.
 
     The journal identifies this service by `where` it listens and when it `started`. Without `keys`
-    requests need none.
+    requests need none. `process` is what it shares with services beside it.
     """
     from api.app import create_app
-    from api.guard.limits import RequestLimits
     from api.model.follower import Follower
     from api.model.live import Production
 
     allow_own_code(use_case)
     engine = open_engine(settings.store_url)
-    journal, reader = Journal(engine), _open_reader(use_case, settings)
+    journal, reader = Journal(engine), open_reader(use_case, settings)
     folders: dict[int, Path] = {}
 
     def load(version: int) -> LoadedVersion:
@@ -102,16 +96,13 @@ def build_service(
         unrecorded=use_case.unrecorded,
         follow_seconds=settings.follow_seconds,
     )
-    limits = RequestLimits(
-        **{each.name: getattr(settings, each.name) for each in fields(RequestLimits)}
-    )
     records = Records(engine, sync=settings.records_sync)
     return create_app(
         follower,
         records,
-        title=f"closedloop: {use_case.name}",
+        use_case=use_case.name,
         max_rows=settings.max_rows,
-        limits=limits,
+        limits=read_limits(settings),
         keys=keys,
         hosts=OwnHosts(host, settings.further_hosts),
         answer_without_records=settings.answer_without_records,
@@ -121,119 +112,27 @@ def build_service(
         shadow=open_shadow(use_case, settings),
         page_url=settings.page_url,
         live=LiveQuestions(journal, records, use_case.name, reader.origin),
+        process=process,
     )
 
 
-def _open_reader(use_case: UseCase, settings: Settings) -> ProductionReader:
+def read_limits(settings: Settings) -> RequestLimits:
+    """What a request may take, as the settings say."""
+    from api.guard.limits import RequestLimits
+
+    return RequestLimits(
+        **{each.name: getattr(settings, each.name) for each in fields(RequestLimits)}
+    )
+
+
+def open_reader(use_case: UseCase, settings: Settings) -> ProductionReader:
+    """What a service reads of the registry, and keeps of it."""
     return ProductionReader(
         use_case.name,
         settings.tracking_uri,
         artifacts=settings.artifacts_folder,
         downloads=settings.home_folder / "serving",
     )
-
-
-def prepare_service(
-    settings: Settings,
-    use_case: Path | str | None,
-    host: str | None,
-    port: int | None,
-    workers: int | None,
-) -> Callable[[], None]:
-    """Check everything that can be checked first; call the result to serve until stopped.
-
-    Raises ClosedLoopError when the use case cannot be read, the address cannot be used, or other
-    machines could reach it and there is no API key.
-    """
-    from api.guard.keys import open_keys
-
-    read = load_use_case(use_case or settings.use_case)
-    host, port, workers = host or settings.host, port or settings.port, workers or settings.workers
-    refuse_taken(host, port, then="choose another --port, or stop what uses it")
-    keys = open_keys(settings.keys_file, host, settings.api_key)
-    where, started = f"{host}:{port}/{os.getpid()}", datetime.now(UTC).isoformat(timespec="seconds")
-    # A little more than a request may take, so that each gets its answer before we stop.
-    patience = settings.request_seconds + 1
-    if workers > 1:
-        return partial(
-            _run_workers,
-            partial(create_worker, settings, read.path, host, where, started),
-            host,
-            port,
-            workers,
-            patience,
-            _open_reader(read, settings).leave_out,
-        )
-    return partial(
-        _run_in_this_process,
-        partial(build_service, read, settings, host, where, started, keys),
-        host,
-        port,
-        patience,
-    )
-
-
-def _run_in_this_process(
-    build: Callable[[], ServiceApp], host: str, port: int, patience_seconds: float
-) -> None:
-    from api.server import run
-
-    run(build(), host, port, patience_seconds=patience_seconds)
-
-
-def _run_workers(
-    build: Callable[[], ServiceApp],
-    host: str,
-    port: int,
-    workers: int,
-    patience_seconds: float,
-    leave_out: Callable[[str], object],
-) -> None:
-    from api.server import configure
-    from closedloop.cli.workers import Workers
-
-    with tempfile.TemporaryDirectory(prefix="closedloop-metrics-") as shared:
-        # Each worker writes its metrics there; the one that is asked adds them up.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        config = configure(
-            build,
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            timeout_graceful_shutdown=ceil(patience_seconds),
-        )
-        listening = config.bind_socket()
-        Workers(config, [listening], leave_out).run()
-        listening.close()
-
-
-def create_worker(
-    settings: Settings, use_case: Path, host: str, where: str, started: str
-) -> ServiceApp:
-    """The app of one worker process; it stops when its parent is gone, however that ended."""
-    from api.guard.keys import open_keys
-    from api.server import tune_interpreter
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(
-            target=_end_with, args=(parent.sentinel,), name="end-with-parent", daemon=True
-        ).start()
-    tune_interpreter()
-    return build_service(
-        load_use_case(use_case),
-        settings,
-        host,
-        where,
-        started,
-        open_keys(settings.keys_file, host, settings.api_key),
-    )
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def refuse_taken(host: str, port: int, *, then: str) -> None:

@@ -127,7 +127,7 @@ def _find_use_case(name: str, loop: Loop) -> Path | None:
 
     asked = loop.use_case.path
     beside = (*asked.parent.glob("*.toml"), *asked.parent.parent.glob("*/loop.toml"))
-    for path in (*loop.settings.deployed_use_cases, *sorted(beside)):
+    for path in (*loop.settings.named_use_cases, *sorted(beside)):
         with suppress(UseCaseError, OSError):
             if (found := load_use_case(path)).name == name:
                 return found.path

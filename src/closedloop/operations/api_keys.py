@@ -40,12 +40,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """`sha256` is the hash of the key, 64 hexadecimal digits; `added` is an ISO time in UTC."""
+    """`sha256` is the hash of the key, 64 hexadecimal digits; `added` is an ISO time in UTC.
+
+    A key without `use_cases` is one for all of them.
+    """
 
     name: str
     sha256: str
     added: str
     role: Role = Role.CLIENT  # of files from before there were roles
+    use_cases: tuple[str, ...] = ()
+
+    def allows(self, use_case: str) -> bool:
+        """Whether the holder may do with this use case what the role allows."""
+        return not self.use_cases or use_case in self.use_cases
 
 
 def hash_key(key: bytes) -> bytes:
@@ -89,11 +97,20 @@ def read_role(role: str) -> Role:
         ) from None
 
 
-def add_key(path: Path, name: str, role: Role = Role.CLIENT) -> str:
+def add_key(path: Path, name: str, role: Role = Role.CLIENT, use_cases: Sequence[str] = ()) -> str:
     """Create a key, keep its hash in the file, and return it.
 
-    Raises ClosedLoopError for a name that is taken or malformed, or a file that cannot be written.
+    Raises ClosedLoopError for a name that is taken or malformed, for what cannot be the name of a
+    use case, or a file that cannot be written.
     """
+    for use_case in use_cases:
+        if not use_case.replace("_", "").replace("-", "").isalnum():
+            raise ClosedLoopError(
+                where="the use case of a key",
+                wanted="its `name` in loop.toml: letters, digits, - and _",
+                got=repr(use_case),
+                then="give the name, not the path",
+            )
     if not _NAME.fullmatch(name):
         raise ClosedLoopError(
             where="the name of a key",
@@ -112,7 +129,9 @@ def add_key(path: Path, name: str, role: Role = Role.CLIENT) -> str:
                 then=f"choose another name, or first: closedloop key remove {name}",
             )
         added = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, [*keys, ApiKey(name, hash_key(secret.encode()).hex(), added, role)])
+        allowed = tuple(dict.fromkeys(use_cases))
+        new = ApiKey(name, hash_key(secret.encode()).hex(), added, role, allowed)
+        _write(path, [*keys, new])
     return secret
 
 
@@ -137,7 +156,23 @@ def remove_key(path: Path, name: str) -> int:
 
 
 def _read_key(entry: dict[str, Any]) -> ApiKey:
-    return ApiKey(**{**entry, "role": Role(entry.get("role", Role.CLIENT))})
+    use_cases = entry.get("use_cases")
+    # An empty list would be read as a key for all.
+    if use_cases is not None and not (
+        isinstance(use_cases, list)
+        and use_cases
+        and all(isinstance(name, str) for name in use_cases)
+    ):
+        raise ValueError(f"use_cases: wanted a list of names, got {use_cases!r}")
+    role = Role(entry.get("role", Role.CLIENT))
+    return ApiKey(**{**entry, "role": role, "use_cases": tuple(use_cases or ())})
+
+
+def _describe(key: ApiKey) -> dict[str, Any]:
+    described = asdict(key)
+    if not key.use_cases:  # as files were before a key could be for some use cases only
+        del described["use_cases"]
+    return described
 
 
 def _lock_of(path: Path) -> Path:
@@ -146,7 +181,7 @@ def _lock_of(path: Path) -> Path:
 
 def _write(path: Path, keys: Sequence[ApiKey]) -> None:
     """All or nothing, readable by the owner only: an API sees the old file or the new one."""
-    content = json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n"
+    content = json.dumps({"keys": [_describe(key) for key in keys]}, indent=2) + "\n"
     target = Path(os.path.realpath(path))  # a link stays a link
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:

@@ -50,7 +50,16 @@ class LastGood:
         }
         if isinstance(before, dict):
             noted["before"] = {name: before.get(name) for name in Kept.__dataclass_fields__}
-        self._write_json(self.path, noted)
+        if noted != was:
+            self._write_json(self.path, noted)
+
+    @property
+    def noted_at(self) -> float:
+        """When the last good version came into service, as a Unix time; 0 without one."""
+        try:
+            return self.path.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def read(self) -> Kept | None:
         """The last good version; no file of it is checked. None when there is none."""

@@ -7,6 +7,7 @@ on disk, so that a service can start while MLflow is down.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -129,6 +130,11 @@ class ProductionReader:
         """As `LastGood.leave_out`: the last good version is not downloaded for an hour."""
         return self._memory.leave_out(reason)
 
+    @property
+    def noted_at(self) -> float:
+        """When the last good version came into service; 0 without one."""
+        return self._memory.noted_at
+
     def remove_others(self, number: int) -> None:
         """Delete downloads that are not needed now that version `number` answers; never raises.
 
@@ -174,6 +180,17 @@ class ProductionReader:
             got=without_password(reason),
             then="check that it runs and that MLFLOW_TRACKING_URI is right: closedloop doctor",
         )
+
+
+def leave_out_newest(readers: Iterable[ProductionReader], reason: str) -> None:
+    """Leave out one version, of the use case whose version came into service last.
+
+    A process that crashes does not say by which of its models; that of another use case is left out
+    where it goes on crashing.
+    """
+    for reader in sorted(readers, key=lambda reader: reader.noted_at, reverse=True):
+        if reader.leave_out(reason):
+            return
 
 
 def _copy(folder: Path, _source: str, into: Path) -> None:

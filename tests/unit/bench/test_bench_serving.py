@@ -203,7 +203,10 @@ def test_the_constant_goes_the_way_of_predict() -> None:
     answer = TestClient(app).post(Constant.path, content=b"{}")
     assert answer.json()["model"] == "bench"
     assert app.middleware_stack is None
-    assert b'closedloop_requests_total{route="/constant",status="200"} 1.0' in metrics.render()
+    assert (
+        b'closedloop_requests_total{route="/constant",status="200",use_case=""} 1.0'
+        in metrics.render()
+    )
 
 
 def test_a_server_finds_nothing_of_the_callers(

@@ -172,3 +172,42 @@ def test_a_service_that_others_reach_is_not_started_without_a_key(
     assert out == ""
     assert "the API on 0.0.0.0" in err
     assert "closedloop key add NAME" in err
+
+
+def test_a_key_may_be_for_some_use_cases_only(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--use-case` may be repeated, the list says whom a key is for, and a key without it is
+    written as it always was."""
+    some = ["key", "add", "shop", "--use-case", "shop-2", "--use-case", "fraud"]
+    assert [main(some, os.environ), main(["key", "add", "all"], os.environ)] == [0, 0]
+    assert "of shop for shop-2, fraud, shown only" in " ".join(capsys.readouterr().err.split())
+    first, second = read_keys(home / "api_keys.json")
+    assert [first.allows(name) for name in ("shop", "shop-2", "fraud")] == [False, True, True]
+    assert second.allows("shop")
+    entries = json.loads((home / "api_keys.json").read_text())["keys"]
+    assert [entry.get("use_cases") for entry in entries] == [["shop-2", "fraud"], None]
+    assert main(["key", "list"], os.environ) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("  for shop-2, fraud")
+    assert " for " not in lines[1]
+
+
+@pytest.mark.parametrize("written", ["[]", '"shop"', "[1]", "{}"])
+def test_use_cases_of_a_key_that_cannot_be_read_open_nothing(home: Path, written: str) -> None:
+    """Whatever else than names stands there, the file is refused: no key becomes one for all."""
+    add_key(home / "api_keys.json", "shop", Role.CLIENT, ["fraud"])
+    text = (home / "api_keys.json").read_text()
+    names = json.dumps(json.loads(text)["keys"][0]["use_cases"], indent=2)
+    damaged = " ".join(text.split()).replace(" ".join(names.split()), written)
+    (home / "api_keys.json").write_text(damaged)
+    assert main(["key", "list"], os.environ) == 1
+
+
+def test_a_use_case_of_a_key_is_a_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path is refused, and so is a use case for a key that is not added."""
+    assert main(["key", "add", "shop", "--use-case", "mine/shop"], os.environ) == 1
+    assert "give the name, not the path" in capsys.readouterr().err
+    assert main(["key", "list", "--use-case", "shop"], os.environ) == 2
+    assert "wanted no use case, got shop" in capsys.readouterr().err
+    assert not (home / "api_keys.json").exists()

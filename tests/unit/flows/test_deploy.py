@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from closedloop.errors import ClosedLoopError, UseCaseError
+from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
 from closedloop.use_case.alerts import Alerts
 from closedloop.use_case.contract import UseCase
@@ -26,27 +26,6 @@ def deploy() -> Any:
     from flows.deployment import deploy
 
     return deploy
-
-
-def test_which_use_cases_are_deployed(deploy: Any) -> None:
-    """CLOSEDLOOP_USE_CASES lists them; when it is empty, CLOSEDLOOP_USE_CASE is the only one."""
-
-    def names(**settings: Any) -> list[str]:
-        return [use_case.name for use_case in deploy.read_use_cases(Settings(**settings))]
-
-    assert names(use_cases=f"{STREAMFLOW}, {IRIS / 'loop.toml'},") == ["streamflow", "iris"]
-    assert names(use_cases=" ", use_case=IRIS) == ["iris"]
-
-
-def test_two_use_cases_of_the_same_name_are_refused(deploy: Any, tmp_path: Path) -> None:
-    """Their deployments would overwrite each other, and their models and decisions would mix."""
-    text = (IRIS / "loop.toml").read_text(encoding="utf-8").replace('golden = "golden.json"', "")
-    (tmp_path / "loop.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(
-        UseCaseError,
-        match=r"use cases with different names, got iris in .* and in .*: rename one of them",
-    ):
-        deploy.read_use_cases(Settings(use_cases=f"{IRIS},{tmp_path}"))
 
 
 def test_a_team_and_a_single_process_run_the_same_on_the_schedule() -> None:

@@ -213,4 +213,4 @@ def test_a_waiting_candidate_answers_in_the_shadow_of_the_api(
 
 def _metric(client: TestClient, name: str) -> float | None:
     lines = (line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
-    return next((float(line[1]) for line in lines if line[0] == name), None)
+    return next((float(line[1]) for line in lines if line[0].partition("{")[0] == name), None)

@@ -12,6 +12,7 @@ from closedloop.decisions.checks import Kind
 from closedloop.errors import ClosedLoopError
 from closedloop.storage.details import ServingDetails
 from closedloop.turn.open import Loop
+from closedloop.use_case.several import prefix_of
 
 _SECONDS, _MOST_BYTES = 3.0, 100_000
 
@@ -23,7 +24,8 @@ def describe_serving(loop: Loop) -> str:
     or the API of another home, is told and not compared: the journal knows its own services.
     """
     address, live = loop.settings.api_address, loop.registry.production()
-    found = _ask(address)
+    # An API of several use cases has each behind a prefix; one that serves a single one has none.
+    found = _ask(f"{address}{prefix_of(loop.use_case.name)}") or _ask(address)
     if found is None:
         return f"no API answers at {address}"
     if not _is_ours(loop):

@@ -20,6 +20,7 @@ from closedloop.registry.live import PREVIOUS, PRODUCTION, ProductionReader
 from closedloop.storage.entry import Entry
 from closedloop.turn.moved_aliases import KINDS, Live, ask_moved, last_settled, read_live
 from closedloop.turn.open import Loop
+from closedloop.use_case.several import prefix_of
 from closedloop.windows.periods import end_of, name_of, start_of
 from closedloop.windows.time_column import zone_of
 
@@ -87,13 +88,18 @@ def find_records_fault(loop: Loop) -> str | None:
         return str(error)
     finally:
         loop.records.close()
-    return _ask_api(loop.settings.api_url) if loop.settings.api_url else None
+    if not loop.settings.api_url:
+        return None
+    address = loop.settings.api_url.rstrip("/")
+    # An API of several use cases has each behind a prefix; one that serves a single one has none.
+    records = _ask_api(f"{address}{prefix_of(loop.use_case.name)}") or _ask_api(address)
+    return None if records in (None, "writable") else f"API: {records}"
 
 
 def _ask_api(address: str) -> str | None:
-    """What `/ready` says of the records, if they are not writable."""
+    """What `/ready` says of the records; None where nothing like it answers."""
     try:
-        with open_bounded(f"{address.rstrip('/')}/ready", {}, _API_SECONDS) as answer:
+        with open_bounded(f"{address}/ready", {}, _API_SECONDS) as answer:
             said = json.loads(answer.read(100_000))
     except HTTPError as error:
         try:
@@ -103,7 +109,7 @@ def _ask_api(address: str) -> str | None:
     except (OSError, ValueError):
         return None  # whether it answers at all is watched by Prometheus
     records = said.get("records") if isinstance(said, dict) else None
-    return None if not isinstance(records, str) or records == "writable" else f"API: {records}"
+    return records if isinstance(records, str) else None
 
 
 def find_moved(loop: Loop) -> Condition | None:
