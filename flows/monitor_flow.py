@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from closedloop.decisions.checks import Action
 from closedloop.operations.alerts.look import note_turn
-from closedloop.registry.runs import PRUNED_REPORT
+from closedloop.registry.runs import PRUNED_REPORT, REPORT
 from closedloop.shown_text import as_markdown
 from closedloop.storage.details import RunFacts
 from closedloop.storage.entry import Entry
@@ -98,11 +98,12 @@ def monitor_flow(
 
 
 def publish(loop: Loop, entry: Entry) -> None:
-    """Show the decision and the link to the drift report, if it is there, in the Prefect UI."""
+    """Show the decision and the link to what was measured in the Prefect UI."""
     run = entry.turn.run
     report = run.report if run else None
     window = as_markdown(entry.decision.window)
-    link = f"\n[drift report of {window}]({report})\n" if report else ""
+    name = "drift report" if REPORT in (report or "") else "evidence"
+    link = f"\n[{name} of {window}]({report})\n" if report else ""
     # A turn that is repeated shows what it decided the first time.
     with best_effort("look for the drift report"):
         if report and run and run.run and loop.registry.is_pruned(run.run):

@@ -53,8 +53,8 @@ def read_report(loop: Loop, decision: int) -> str:
     entries = {entry.id: entry for entry in loop.journal.history(loop.use_case.name)}
     entry = entries.get(decision)
     cause = None if entry is None or entry.cause is None else entries.get(entry.cause)
-    runs = [found.turn.run.run for found in (entry, cause) if found and found.turn.run]
-    run = next((run for run in runs if run), None)
+    kept = [found.turn.run for found in (entry, cause) if found and found.turn.run]
+    run = next((facts.run for facts in kept if facts.run and REPORT in (facts.report or "")), None)
     if run is None:
         raise NotThere(f"Decision {decision} has no drift report.")
     try:

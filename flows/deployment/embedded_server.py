@@ -1,7 +1,8 @@
-"""A Prefect server for the length of one command; it ends with the command, even a killed one.
+"""The Prefect server of one command: that of `closedloop up`, or one of its own.
 
-Prefect's own temporary server survives when its parent is killed, and it starts only with the first
-flow. This one starts while the command reads data, so Prefect is imported late here, too.
+Its own ends with the command, even a killed one; Prefect's temporary server would survive, and
+start only with the first flow. Ours starts while the command loads what it needs, so Prefect is
+imported late here, too.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from closedloop.errors import ClosedLoopError
 from closedloop.operations.access.ask import ask
 from closedloop.operations.access.server import listen, make_login, start_server
+from closedloop.operations.access.servers_file import find_running
 from closedloop.operations.child_process import stop_child, tell_end
 from flows.deployment.prefect_database import prepare_database
 from flows.prefect_client.login import client_environment
@@ -93,26 +96,58 @@ class EmbeddedPrefect:
         self._listening.close()
 
 
+@dataclass(frozen=True)
+class RunningPrefect:
+    """The server that `closedloop up` runs, on the database that one of our own would open, too."""
+
+    url: str
+    environment: dict[str, str]
+
+    def wait(self) -> str:
+        """The server's address: it answered when it was found."""
+        return self.url
+
+    def stop(self) -> None:
+        """Leave it running."""
+
+
+def find_prefect(home: Path) -> RunningPrefect | None:
+    """The server that `closedloop up` runs in a home, if it answers."""
+    found = find_running(home).get("Prefect")
+    if found is None:
+        return None
+    url = f"{found.address}/api"
+    try:
+        ask(f"{url}/health", timeout=1)
+    except OSError:  # it is starting, or ending
+        return None
+    return RunningPrefect(url, client_environment(url, found.login, os.environ))
+
+
 def create_server() -> Any:
     """Prefect's server as the application that uvicorn runs."""
+    # Imported objects live as long as the command: collecting them delays the start, and pauses a
+    # request by 0.2 s.
+    gc.set_threshold(50_000, 20, 100)
     prepare_database()
     from prefect.server.api.server import create_app
 
     application = create_app()
-    # Imported objects live as long as the command, and collecting them pauses a request by 0.2 s.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     return application
 
 
 @contextmanager
-def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
-    """Start a server unless PREFECT_API_URL names one; flows run on it inside `using`."""
+def embedded_prefect(home: Path) -> Iterator[EmbeddedPrefect | RunningPrefect | None]:
+    """Start a server unless PREFECT_API_URL names one or one runs in `home`.
+
+    Flows run on it inside `using`.
+    """
     if os.environ.get("PREFECT_API_URL"):
         yield None
         return
     before = dict(os.environ)
-    server = EmbeddedPrefect(log)
+    server = find_prefect(home) or EmbeddedPrefect(home / "logs" / "prefect.log")
     try:
         yield server
     finally:
@@ -124,7 +159,7 @@ def embedded_prefect(log: Path) -> Iterator[EmbeddedPrefect | None]:
 
 
 @contextmanager
-def using(server: EmbeddedPrefect | None) -> Iterator[None]:
+def using(server: EmbeddedPrefect | RunningPrefect | None) -> Iterator[None]:
     """Wait for the server and run every flow of the block on it."""
     if server is None:
         yield

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     follow_seconds: float = 0.25
     workers: int = 1
+    report_windows: Literal["drifted", "all"] = "drifted"
     keep_reports: int = 100
     train_separately: bool = False
     answer_without_records: bool = False

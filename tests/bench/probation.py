@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count, product
 from pathlib import Path
@@ -70,10 +70,10 @@ class WithoutDrift(CachedCompute):
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
-    ) -> tuple[DriftReport, str | None]:
+    ) -> tuple[DriftReport, Callable[[], None]]:
         """Nothing was watched."""
         names = options["reference_name"], options["current_name"]
-        return DriftReport(*names, len(reference), len(current), ()), None
+        return DriftReport(*names, len(reference), len(current), ()), lambda: None
 
 
 def often(policy: Policy, delay: int) -> Policy:

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Noting(CachedCompute):
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
-    ) -> tuple[DriftReport, str | None]:
+    ) -> tuple[DriftReport, Callable[[], None]]:
         """As a replay, noted."""
         report, page = super().measure_drift(reference, current, **options)
         self.reports.append(report)
@@ -193,7 +193,6 @@ def count_false_alarms(pairs: int) -> Iterator[dict[str, Any]]:
                         reference_name="before",
                         current_name="now",
                         seed=pair,
-                        with_html=False,
                         limits_from_both=times == 1,
                     )[0].drifted_columns
                 )

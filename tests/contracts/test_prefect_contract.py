@@ -35,7 +35,7 @@ def test_one_server_after_another_in_one_process(
     for runs in (1, 2):
         for variable in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
             monkeypatch.delenv(variable, raising=False)
-        with embedded_prefect(tmp_path / "log") as server, using(server):
+        with embedded_prefect(tmp_path) as server, using(server):
             work()
             assert server is not None
             with pytest.raises(HTTPError, match="401"):

@@ -127,7 +127,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         os.environ.update(Settings().library_environment())
         from flows.deployment.embedded_server import embedded_prefect, using
 
-        with embedded_prefect(folder / "prefect.log") as server, using(server):
+        with embedded_prefect(folder) as server, using(server):
             others = [closedloop("monitor", "--window", month, "--json") for month in MONTHS[1:]]
             yield Story(
                 folder,

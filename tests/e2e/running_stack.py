@@ -112,6 +112,7 @@ def start(folder: Path, ports: dict[str, int]) -> Stack:
     }
     chosen = {
         "CLOSEDLOOP_HOME": "home",
+        "CLOSEDLOOP_REPORT_WINDOWS": "all",
         "UP_OF": str(folder),
         "CLOSEDLOOP_PORT": str(ports["API"]),
         "CLOSEDLOOP_MLFLOW_PORT": str(ports["MLFLOW"]),

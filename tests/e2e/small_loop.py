@@ -75,7 +75,14 @@ def live_a_little(folder: Path) -> Place:
     write_loop(path, LOGISTIC)
     shutil.copy(REPOSITORY / "data/iris/golden.json", path.parent)
     place = Place(
-        Settings(home=folder / "home", data=None, database_url=None, mlflow_url=None), path
+        Settings(
+            home=folder / "home",
+            data=None,
+            database_url=None,
+            mlflow_url=None,
+            report_windows="all",
+        ),
+        path,
     )
     loop = place.open()
     write_generated(loop.use_case, None, generate_windows("iris", 3))

@@ -42,7 +42,7 @@ def test_all_months_are_looked_at_in_one_command(months: Path) -> None:
     was looked at is not looked at again, and --from begins later."""
     from flows.deployment.embedded_server import embedded_prefect, using
 
-    with embedded_prefect(months / "prefect.log") as server, using(server):
+    with embedded_prefect(months) as server, using(server):
         third = closedloop("monitor", "--from", "2026-02", "--json").json
         assert [turn["window"] for turn in third["turns"]] == ["2026-02", "2026-03"]
         assert [turn["action"] for turn in third["turns"]] == ["escalate", "retrain"]

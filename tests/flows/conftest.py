@@ -33,7 +33,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for name, value in Settings(home=home).library_environment().items():
         os.environ[name] = value
     os.environ.pop("PREFECT_API_URL", None)
-    with embedded_prefect(home / "prefect.log") as server, using(server):
+    with embedded_prefect(home) as server, using(server):
         assert server is not None
         yield server.url
     os.environ.clear()

@@ -139,5 +139,5 @@ def watched(loop: Loop, window: str) -> set[str]:
     from closedloop.turn.window_drift import measure_window_drift
 
     history = History(loop, window)
-    report, _ = measure_window_drift(history, history.read(window), with_html=False)
+    report, _ = measure_window_drift(history, history.read(window))
     return {column.column for column in report.columns if column.drifted is not None}

@@ -130,6 +130,7 @@ def test_the_disk_does_not_fill_with_reports(
     """Loops never delete: of the drift reports only the newest are kept, and what was measured
     stays."""
     monkeypatch.setenv("CLOSEDLOOP_KEEP_REPORTS", "1")
+    monkeypatch.setenv("CLOSEDLOOP_REPORT_WINDOWS", "all")
     place = make_place(
         0,
         0,

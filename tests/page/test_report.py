@@ -13,16 +13,18 @@ from tests.page.conftest import Place
 CONTENT = "<html><script>draw('</script><script>parent.document')</script></html>"
 
 
-def keep_report(place: Place, content: str | None) -> int:
+def keep_report(place: Place, content: str | None, link: str = f"somewhere/{REPORT}") -> int:
     """A decision with a report in MLflow, or with one that was pruned; returns its id."""
     loop = place.loop
     files = {} if content is None else {REPORT: content}
     run = loop.registry.log_run(
-        f"key-{content}", "monitor", metrics={}, parameters={}, tags={}, data={}, files=files
+        f"key-{content}-{link}", "monitor", metrics={}, parameters={}, tags={}, data={}, files=files
     )
     decision = Decision(Kind.RETRAINING, Action.KEEP, "2026-01", ())
-    details = TurnDetails(run=RunFacts(run, "somewhere"))
-    return loop.journal.write(f"key-{content}", loop.use_case.name, decision, details=details).id
+    details = TurnDetails(run=RunFacts(run, link))
+    return loop.journal.write(
+        f"key-{content}-{link}", loop.use_case.name, decision, details=details
+    ).id
 
 
 def test_a_report_is_shown_in_a_sandbox(place: Place) -> None:
@@ -55,11 +57,11 @@ def test_a_report_is_shown_in_a_sandbox(place: Place) -> None:
 
 
 def test_a_report_that_is_not_there_is_said(place: Place) -> None:
-    """A pruned one, a decision without one and a decision that does not exist are each a page that
-    says so; a stranger is asked to log in."""
-    pruned = keep_report(place, None)
+    """A pruned one, that of a quiet window, which has none, and of a decision that does not exist
+    are each a page that says so; a stranger is asked to log in."""
+    pruned, quiet = keep_report(place, None), keep_report(place, None, link="somewhere")
     visitor = place.logged_in(Role.VIEWER)
-    for number, words in ((pruned, "was pruned"), (999, "has no drift report")):
+    for number, words in ((pruned, "was pruned"), (quiet, "has no drift"), (999, "has no drift")):
         answer = visitor.get(f"/decisions/{number}/report/content")
         assert answer.status_code == 404
         assert words in answer.text

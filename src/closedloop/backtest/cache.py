@@ -192,7 +192,7 @@ class CachedCompute(Compute):
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
-    ) -> tuple[DriftReport, str | None]:
+    ) -> tuple[DriftReport, Callable[[], None]]:
         """As `Compute`, without a page. The names in the report are those of this call."""
         names = {"reference": options["reference_name"], "current": options["current_name"]}
         rules = asdict(options["policy"])
@@ -214,19 +214,16 @@ class CachedCompute(Compute):
                 "metrics/drift",
                 "metrics/drift_comparisons",
                 "metrics/drift_limits",
-                "metrics/evidently_report",
                 "decisions/drift_report",
             ),
         )
 
         def measure() -> DriftReport:
-            report, _ = super(CachedCompute, self).measure_drift(
-                reference, current, **options, with_html=False
-            )
+            report, _ = super(CachedCompute, self).measure_drift(reference, current, **options)
             return report
 
         report = self.once(key, lambda: cast(DriftReport, self._on_disk(key, measure)))
-        return replace(report, **names), None
+        return replace(report, **names), lambda: None
 
     def estimate_without_labels(self, *_: Any, **__: Any) -> None:
         """Always unknown: no decision reads it."""

@@ -83,7 +83,7 @@ class PipelineScorer:
 
 
 def load_libraries() -> None:
-    """Import now what the first package would import in the middle of a training."""
+    """Import skops now (seconds) rather than when the first model is packaged or loaded."""
     import skops.io  # noqa: F401
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import typer
 from closedloop.cli.decision_view import coloured
 from closedloop.cli.finished_turn import FinishedTurn, read_turn
 from closedloop.cli.plain_text import plain
+from closedloop.cli.prefect_server import starting_prefect
 from closedloop.cli.progress_bar import show_progress
-from closedloop.cli.run_flow import check_row_source, running_prefect
 from closedloop.cli.session import Session
 from closedloop.cli.turn_summary import EXIT_CODES, WAITING
 from closedloop.decisions.checks import Action
@@ -59,18 +59,18 @@ def catch_up(
     """Run `monitor` on every window that was not looked at, from `start` on; print a line for each.
 
     Returns the exit code that tells what came of it (`find_exit_code`). A window for which no
-    candidate can be fitted is told, and the next ones go on. Raises UseCaseError for an unknown
-    `source`, SourceError for an unknown `start`, and whatever else a turn raises, after saying
-    where it stopped.
+    candidate can be fitted is told, and the next ones go on. Raises SourceError for an unknown
+    `start`, and whatever else a turn raises, after saying where it stopped.
     """
-    check_row_source(source)
     loop = session.open_loop(use_case, with_records=source == "records")
     refuse_disagreement(loop)  # also when no window waits for a turn
     names = loop.source.windows()
     chosen = names if start is None else names[position(names, start) :]
     with session.working("looking for windows that were not looked at ..."):
         waiting = find_waiting(loop, chosen)
-    with running_prefect(session) if waiting else nullcontext():
+    with ExitStack() as stack:
+        if waiting:
+            stack.enter_context(stack.enter_context(starting_prefect(session))())
 
         def monitor(window: str) -> int:
             from flows.monitor_flow import monitor_flow

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from closedloop.cli.options import AsJson, ExitCode, RowSource, UseCasePath, WindowName
+from closedloop.cli.prefect_server import starting_prefect
 from closedloop.cli.session import Session
 
 
@@ -36,8 +37,11 @@ def add(app: typer.Typer, session: Session) -> None:
             refuse_window_as_well(window)
             code = catch_up(session, use_case, start, source, as_json=as_json)
         else:
-            from closedloop.cli.run_flow import run_flow
+            with starting_prefect(session) as prefect:
+                from closedloop.cli.run_flow import run_flow
 
-            code = run_flow(session, "monitor", use_case, window, source, as_json=as_json)
+                code = run_flow(
+                    session, prefect, "monitor", use_case, window, source, as_json=as_json
+                )
         if exit_code:
             raise typer.Exit(code)

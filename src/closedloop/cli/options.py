@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+from closedloop.errors import UseCaseError
+
+
+def _check_row_source(source: str) -> str:
+    if source not in ("windows", "records"):
+        raise UseCaseError(
+            where="--source", wanted="windows or records", got=source, then="choose one of the two"
+        )
+    return source
+
+
 UseCasePath = Annotated[
     Path | None,
     typer.Option(
@@ -41,6 +52,7 @@ RowSource = Annotated[
     str,
     typer.Option(
         "--source",
+        callback=_check_row_source,
         help="windows: the source in loop.toml; records: followed by the answers the API recorded.",
     ),
 ]

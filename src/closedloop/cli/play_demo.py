@@ -54,7 +54,7 @@ def play_demo(session: Session) -> None:
         console=console,
         transient=True,
     )
-    with embedded_prefect(home / "logs" / "prefect.log") as prefect, progress:
+    with embedded_prefect(home) as prefect, progress:
         task = progress.add_task("writing the months", total=MONTHS + 2)
         with session.users_files():
             write_generated(loop.use_case, None, generate_windows("streamflow", MONTHS))

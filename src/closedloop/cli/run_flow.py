@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,6 @@ from closedloop.cli.decision_view import show_decision, tell_report
 from closedloop.cli.finished_turn import read_turn
 from closedloop.cli.session import Session
 from closedloop.cli.turn_summary import show_summary
-from closedloop.errors import UseCaseError
 from closedloop.turn.changed_windows import tell_changed_windows
 from closedloop.turn.history import History
 from closedloop.turn.take_turn import refuse_older_training
@@ -20,6 +19,7 @@ from closedloop.windows.order import position
 
 def run_flow(
     session: Session,
+    prefect: Callable[[], AbstractContextManager[None]],
     name: Literal["monitor", "train"],
     use_case: Path | None,
     window: str | None,
@@ -30,18 +30,17 @@ def run_flow(
 ) -> int:
     """Run the flow, and print what it found, its decision and those that followed from it.
 
-    Returns the exit code that tells what came of it (`turn_summary.EXIT_CODES`). `force` trains
-    also for a window that is older than what production knows. Raises UseCaseError for an unknown
-    `source`, and whatever the flow raises.
+    Returns the exit code that tells what came of it (`turn_summary.EXIT_CODES`). `prefect` opens
+    what the flow runs in. `force` trains also for a window that is older than what production
+    knows. Raises whatever the flow raises.
     """
-    check_row_source(source)
     loop = session.open_loop(use_case, with_records=source == "records")
-    # A wrong source or window name shows before anything is started.
+    # A wrong source or window name shows before a run begins.
     names = loop.source.windows()
     position(names, window or names[-1])
     if name == "train" and not force:
         refuse_older_training(History(loop, window))
-    with running_prefect(session), session.working(f"{name} {window or names[-1]} ..."):
+    with prefect(), session.working(f"{name} {window or names[-1]} ..."):
         from flows.monitor_flow import monitor_flow
         from flows.train_and_compare_flow import train_and_compare_flow
 
@@ -62,31 +61,3 @@ def run_flow(
         for sentence in tell_changed_windows(History(loop)):
             session.print_line(sentence)
     return turn.summary.exit_code
-
-
-def check_row_source(source: str) -> None:
-    """Raise UseCaseError unless rows can come from there."""
-    if source not in ("windows", "records"):
-        raise UseCaseError(
-            where="--source", wanted="windows or records", got=source, then="choose one of the two"
-        )
-
-
-@contextmanager
-def running_prefect(session: Session) -> Iterator[None]:
-    """Run the block's flows on a Prefect server.
-
-    It is the one that PREFECT_API_URL names, or one of our own that ends with the block.
-    """
-    with ExitStack() as stack:
-        with session.working("starting Prefect ..."):
-            from flows.deployment.embedded_server import embedded_prefect, using
-
-            server = stack.enter_context(
-                embedded_prefect(session.settings.home_folder / "logs" / "prefect.log")
-            )
-            # Importing the flows takes about as long as the server needs to start.
-            import flows.monitor_flow  # noqa: F401
-
-            stack.enter_context(using(server))
-        yield

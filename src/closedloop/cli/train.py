@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from closedloop.cli.options import AsJson, ExitCode, RowSource, UseCasePath, WindowName
+from closedloop.cli.prefect_server import starting_prefect
 from closedloop.cli.session import Session
 
 
@@ -28,8 +29,11 @@ def add(app: typer.Typer, session: Session) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Train a candidate now, compare it with production, and promote it if it passes."""
-        from closedloop.cli.run_flow import run_flow
+        with starting_prefect(session) as prefect:
+            from closedloop.cli.run_flow import run_flow
 
-        code = run_flow(session, "train", use_case, window, source, force=force, as_json=as_json)
+            code = run_flow(
+                session, prefect, "train", use_case, window, source, force=force, as_json=as_json
+            )
         if exit_code:
             raise typer.Exit(code)

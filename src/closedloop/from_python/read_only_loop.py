@@ -122,12 +122,10 @@ class ReadOnlyLoop:
         if reference is not None:
             names = (reference, history.window)
             before, now = (watched_frame(self.window(name), None, history) for name in names)
-            report, _ = compare_watched(
-                self._loop, before, now, names, with_html=False, limits_from_both=True
-            )
+            report, _ = compare_watched(self._loop, before, now, names, limits_from_both=True)
         elif history.bundle is not None:
             read = history.read(history.window)
-            report, _ = measure_window_drift(history, read, with_html=False)
+            report, _ = measure_window_drift(history, read)
         else:
             self._loop.registry.require_production()
             raise ModelError(

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 from closedloop.decisions.evidence import Estimate
 from closedloop.windows.groups import Groups
@@ -45,6 +44,8 @@ def interval_of(
     groups: Groups | None = None,
 ) -> Estimate:
     """A value whose rows move it by psi, with its interval; every class needs a row."""
+    from scipy.stats import norm, t
+
     level, in_groups = 0.5 + confidence / 2, None
     times = norm.ppf(level)
     if groups is not None:

@@ -1,17 +1,18 @@
-"""Two frames -> DriftReport. Evidently measures and draws; each column's limit is calibrated here.
+"""Two frames -> DriftReport; each column's limit is calibrated here. Evidently draws the page.
 
-Distances: Wasserstein over the reference's standard deviation for numeric columns, Jensen-Shannon
-(base e) for categorical ones. `drift_limits` says where the limits come from, `drift_comparisons`
-what is compared when values are null, constant or missing. Rows beyond `sample_rows` a side are
-left out by a seeded draw, so time and memory are bounded and the verdict does not depend on how
-large a table is.
+Distances, which are Evidently's: Wasserstein over the reference's standard deviation for numeric
+columns, Jensen-Shannon (base e) for categorical ones. `drift_limits` says where the limits come
+from, `drift_comparisons` what is compared when values are null, constant or missing. Rows beyond
+`sample_rows` a side are left out by a seeded draw, so time and memory are bounded and the verdict
+does not depend on how large a table is.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from closedloop.metrics.drift_comparisons import (
     compare_column,
 )
 from closedloop.metrics.drift_limits import LARGEST_JENSENSHANNON, calibrate_limit
-from closedloop.metrics.evidently_report import fill_in_scores
+from closedloop.metrics.evidently_report import draw_page
 
 
 def measure_drift(
@@ -38,20 +39,19 @@ def measure_drift(
     reference_name: str,
     current_name: str,
     seed: int,
-    with_html: bool = True,
     ignore_nulls: frozenset[str] = frozenset(),
     max_drift_share: float = 0.5,
     limits_from_both: bool = False,
-) -> tuple[DriftReport, str | None]:
+) -> tuple[DriftReport, Callable[[], str | None]]:
     """Compare the current window with the reference; columns as in `numeric`, then `categorical`.
 
     Limits are drawn from the reference, or with `limits_from_both` from the rows of both sides: a
     reference of one window needs that. `ignore_nulls` names columns whose nulls mean nothing: such
     rows are left out of the column. A column that cannot be measured has score None and a note; no
-    column stops the others. The second value is Evidently's page about the values of the columns
-    (about 5 MB; None without `with_html`, or when there is nothing to draw); `max_drift_share` only
-    sets the limit in its headline. The report's row counts are those of the frames given, not of
-    the sample.
+    column stops the others. The report's row counts are those of the frames given, not of the
+    sample. The second value draws Evidently's page about the values of the columns (about 5 MB, in
+    about as many seconds; None when there is nothing to draw); `max_drift_share` only sets the
+    limit in its headline.
     """
     sides = (
         _sample(reference, policy.sample_rows, [seed, 0]),
@@ -67,13 +67,13 @@ def measure_drift(
         )
     asked = sum(1 for comparison in comparisons if comparison.noise.size)
     rate = policy.false_alarm_rate / max(asked, 1)
-    limited = [_with_limit(comparison, rate, policy.min_distance) for comparison in comparisons]
-    measured, html = fill_in_scores(limited, with_html, max_drift_share)
+    measured = [_with_limit(comparison, rate, policy.min_distance) for comparison in comparisons]
     columns = tuple(
         _worst([comparison for comparison in measured if comparison.column == column])
         for column in (*numeric, *categorical)
     )
-    return DriftReport(reference_name, current_name, len(reference), len(current), columns), html
+    report = DriftReport(reference_name, current_name, len(reference), len(current), columns)
+    return report, partial(draw_page, measured, max_drift_share)
 
 
 def _sample(frame: pd.DataFrame, rows: int, seed: list[int]) -> pd.DataFrame:

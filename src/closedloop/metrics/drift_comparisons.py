@@ -15,6 +15,7 @@ import pandas as pd
 from closedloop.metrics.drift_limits import (
     SMALLEST_SPREAD,
     Floats,
+    compare_numbers,
     draw_jensenshannon_noise,
     draw_wasserstein_noise,
     measure_jensenshannon,
@@ -33,9 +34,9 @@ _CONSTANT = 1e-9  # a spread this small relative to the values is rounding
 class ColumnComparison:
     """One distance of one column.
 
-    `score` is None until Evidently has measured it, from the two columns given. `noise` holds
-    distances without drift, shape (resamples,); it is empty when nothing can be compared, and
-    `note` says why.
+    `score` is the distance. `noise` holds distances without drift, shape (resamples,); it is empty
+    when nothing can be compared, and `note` says why. `reference` and `current` are the two sides
+    where Evidently's page can show them.
     """
 
     column: str
@@ -92,8 +93,11 @@ def compare_column(
     ]
     if empty:
         return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
-    noise = draws.draw_categories(reference.value_counts(), current.value_counts())
-    return [ColumnComparison(column, JENSENSHANNON, noise, reference=reference, current=current)]
+    counts = reference.value_counts(), current.value_counts()
+    before, now = (side.to_numpy() for side in counts[0].align(counts[1], fill_value=0))
+    score = float(measure_jensenshannon(before / before.sum(), now / now.sum()))
+    noise = draws.draw_categories(*counts)
+    return [ColumnComparison(column, JENSENSHANNON, noise, score, reference, current)]
 
 
 def _unmeasured(column: str, note: str) -> ColumnComparison:
@@ -145,12 +149,13 @@ def _compare_numbers(
         before, now = before / spread, now / spread
         reference, current = reference / spread, current / spread
         note = f"measured in units of {spread:g}"
+    score = compare_numbers(before, now)
+    if not np.isfinite(score):
+        return [*found, _unmeasured(column, "values too large for a distance")]
     noise = draws.draw_numbers(before, now)
     return [
         *found,
-        ColumnComparison(
-            column, WASSERSTEIN, noise, reference=reference, current=current, note=note
-        ),
+        ColumnComparison(column, WASSERSTEIN, noise, score, reference, current, note=note),
     ]
 
 
@@ -162,4 +167,4 @@ def _compare_shares(
     counts = [pd.Series([side.sum(), len(side) - side.sum()]) for side in (before, now)]
     noise = draws.draw_categories(counts[0], counts[1])
     score = float(measure_jensenshannon(*shares))
-    return ColumnComparison(column, method, noise, score=score)
+    return ColumnComparison(column, method, noise, score)

@@ -55,6 +55,16 @@ def measure_jensenshannon(reference: Floats, current: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(divergence, 0.0)))
 
 
+def compare_numbers(reference: Floats, current: Floats) -> float:
+    """`measure_wasserstein` of two samples (n,) and (m,); not finite when a number is too large."""
+    values, place = np.unique(np.concatenate([reference, current]), return_inverse=True)
+    sides = (place[: len(reference)], place[len(reference) :])
+    with np.errstate(all="ignore"):
+        return measure_wasserstein(
+            values, *(np.bincount(side, minlength=len(values)) / len(side) for side in sides)
+        )
+
+
 def draw_wasserstein_noise(
     values: Floats, sizes: tuple[int, int], resamples: int, rng: np.random.Generator
 ) -> Floats:

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from closedloop.decisions.evidence import Estimate
 from closedloop.metrics.auc import positive_columns
@@ -55,6 +54,8 @@ def estimate_auc_without_labels(
     None when fewer than two rows of a class are expected. Raises ModelError when the probabilities
     have other classes than the calibration, or are null, infinite or outside 0 to 1.
     """
+    from scipy.stats import norm
+
     scores = check_probabilities(probabilities, calibration.classes)
     found = _expect_auc(scores, calibrate(scores, calibration.curves))
     if found is None:

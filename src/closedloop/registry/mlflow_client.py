@@ -44,6 +44,14 @@ def prepare_client(tracking_uri: str) -> None:
         prepare_database(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
 
 
+def load_client(tracking_uri: str) -> None:
+    """Import MLflow now (seconds) rather than when the registry is asked first."""
+    import mlflow.client
+
+    if tracking_uri.startswith("sqlite:///"):
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 @contextmanager
 def reaching(tracking_uri: str, purpose: str) -> Iterator[None]:
     """Turn whatever the block raises into a RegistryError with MLflow's address and `purpose`."""

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 
 from closedloop.errors import ModelError
 from closedloop.use_case.recipe import Recipe
@@ -89,6 +87,9 @@ def fitting_arguments(
     """
     if weights is None:
         return {}
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
     name, last = "sample_weight", made
     if isinstance(made, Pipeline):
         step, last = made.steps[-1]

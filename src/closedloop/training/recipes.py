@@ -11,10 +11,6 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from closedloop.errors import ModelError
@@ -87,6 +83,8 @@ def fit(
         known = classes or tuple(map(str, range(1 + int(labels.max()))))
         pipeline = build_estimator(recipe, numeric, categorical, known, seed)
     else:
+        from sklearn.pipeline import Pipeline
+
         has_empty = bool(frame[list(numeric)].isna().all().any())
         pipeline = Pipeline(
             [
@@ -159,7 +157,7 @@ def _scaled(weights: NDArray[np.floating[Any]], rows: int) -> NDArray[np.float64
 
 def _columns(
     learner: str, numeric: Sequence[str], categorical: Sequence[str], has_empty: bool
-) -> ColumnTransformer:
+) -> Any:
     """Boosted trees split on nulls; the others need them filled, and logistic regression scaled.
 
     Scikit-learn's boosted trees need them filled, too, when a column has no values at all.
@@ -167,6 +165,11 @@ def _columns(
     `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows
     may have values.
     """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     filled = SimpleImputer(strategy="median", keep_empty_features=True)
     numbers: Any = "passthrough"
     if learner == "logistic":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class Compute:
 
     def measure_drift(
         self, reference: pd.DataFrame, current: pd.DataFrame, **options: Any
-    ) -> tuple[DriftReport, str | None]:
+    ) -> tuple[DriftReport, Callable[[], str | None]]:
         """As `metrics.drift.measure_drift`."""
         from closedloop.metrics.drift import measure_drift
 

@@ -26,9 +26,11 @@ TURN_EVIDENCE_FILE = "evidence.json"
 def keep_evidence(history: History[Loop], seen: Observation) -> RunFacts:
     """Log what was measured, once for the same data; returns where it is.
 
-    Of Evidently's pages only the newest are kept.
+    Evidently's page takes longer than the rest of a turn, so by default it is drawn only when a
+    column drifted. Only the newest of them are kept.
     """
     registry, details = history.loop.registry, seen.details
+    report = seen.draw_page() if seen.draw_page and _is_shown(history, seen) else None
     found = {
         "drift_share": details.drift.drift_share if details.drift else None,
         "realised_auc": details.realised.realised_auc if details.realised else None,
@@ -36,7 +38,7 @@ def keep_evidence(history: History[Loop], seen: Observation) -> RunFacts:
     }
     files: dict[str, str | bytes] = {
         TURN_EVIDENCE_FILE: json.dumps(asdict(seen.evidence), indent=1),
-        **({REPORT: seen.report} if seen.report else {}),
+        **({REPORT: report} if report else {}),
     }
     if seen.evidence.drift is not None:
         shown = summarise_watched(history, seen.evidence.drift)
@@ -46,13 +48,19 @@ def keep_evidence(history: History[Loop], seen: Observation) -> RunFacts:
         f"monitor {history.window}",
         metrics={name: value for name, value in found.items() if value is not None},
         parameters={"window": history.window},
-        tags={"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if seen.report else {})},
+        tags={"closedloop.kind": "monitoring", **({HAS_FILE: REPORT} if report else {})},
         data={history.window: history.read(history.window).facts.digest},
         files=files,
     )
     registry.drop_files(REPORT, keep=history.loop.settings.keep_reports)
     page = registry.run_link(run_id, history.loop.mlflow_ui)
-    return RunFacts(run_id, f"{page}/{REPORT}" if seen.report else page)
+    return RunFacts(run_id, f"{page}/{REPORT}" if report else page)
+
+
+def _is_shown(history: History[Loop], seen: Observation) -> bool:
+    drift = seen.evidence.drift
+    every = history.loop.settings.report_windows == "all"
+    return drift is not None and (every or bool(drift.drifted_columns))
 
 
 def summarise_watched(history: History[Loop], drift: DriftReport) -> Distributions:

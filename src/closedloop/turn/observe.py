@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,7 +32,7 @@ from closedloop.turn.witness import hear_witness
 class Observation:
     """What one look at a window showed, with the facts that the journal keeps.
 
-    `report` is Evidently's page.
+    `draw_page` draws Evidently's page.
 
     `rollback` is None while production is not on probation, `quarantine` while no labelled window
     could be judged. `heard` are the decisions on older windows in quarantine, with the judged
@@ -44,7 +44,7 @@ class Observation:
     rollback: RollbackEvidence | None = None
     quarantine: Decision | None = None
     heard: tuple[Decision, ...] = ()
-    report: str | None = field(default=None, repr=False)
+    draw_page: Callable[[], str | None] | None = field(default=None, repr=False)
 
 
 def observe_window(history: History[Parts]) -> Observation:
@@ -67,7 +67,7 @@ def observe_window(history: History[Parts]) -> Observation:
     answers = look_at_answers(history, state)
     # A production that cannot answer these rows is measured no further: the turn shall go back.
     unusable = answers is not None and bool(answers.production.unusable)
-    drift, report = (
+    drift, draw_page = (
         (None, None)
         if unusable or history.bundle is None
         else measure_window_drift(history, window)
@@ -114,7 +114,7 @@ def observe_window(history: History[Parts]) -> Observation:
         watch_promotion(history, state, answers),
         realised.quarantine,
         heard,
-        report,
+        draw_page,
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,19 +87,21 @@ def _whole_windows(history: History[Parts], names: Iterable[str]) -> Iterator[Re
 
 
 def measure_window_drift(
-    history: History[Parts], window: ReadWindow, **options: Any
-) -> tuple[DriftReport, str | None]:
+    history: History[Parts], window: ReadWindow
+) -> tuple[DriftReport, Callable[[], str | None]]:
     """The window compared with its reference: features, predictions and target.
 
-    Needs a production model that loads. `options` are further ones of `measure_drift`.
+    Needs a production model that loads. The second value draws Evidently's page.
     """
     reference = find_reference(history, window.facts.name)
     if reference.note:
         _LOG.info("%s", reference.note)
     current = watched_frame(window.prepared, history.answers(window.facts.name), history)
     names = (reference.name, window.facts.name)
-    options["limits_from_both"] = reference.window is not None
-    report, page = compare_watched(history.loop, reference.rows, current, names, **options)
+    both = reference.window is not None
+    report, draw_page = compare_watched(
+        history.loop, reference.rows, current, names, limits_from_both=both
+    )
     columns = tuple(
         replace(column, note=reference.without)
         if column.column == PREDICTION and reference.without
@@ -108,7 +109,7 @@ def measure_window_drift(
         for column in report.columns
     )
     found = replace(report, columns=columns, reference_window=reference.window, note=reference.note)
-    return found, page
+    return found, draw_page
 
 
 def compare_watched(
@@ -116,12 +117,13 @@ def compare_watched(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     names: tuple[str, str],
-    **options: Any,
-) -> tuple[DriftReport, str | None]:
+    *,
+    limits_from_both: bool,
+) -> tuple[DriftReport, Callable[[], str | None]]:
     """Two frames of `watched_frame` compared, by the limits of loop.toml.
 
-    Predictions and target count where both sides have them. `names` are those of the two sides,
-    `options` are further ones of `measure_drift`.
+    Predictions and target count where both sides have them. `names` are those of the two sides.
+    `limits_from_both` and what is returned are as in `measure_drift`.
     """
     use_case = loop.use_case
     numeric = [name for name in use_case.numeric if use_case.columns[name].watch]
@@ -142,7 +144,7 @@ def compare_watched(
         seed=use_case.training.seed,
         ignore_nulls=frozenset({PREDICTION, TARGET, *_often_absent(use_case)}),
         max_drift_share=use_case.policy.retraining.max_drift_share,
-        **options,
+        limits_from_both=limits_from_both,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.errors import ClosedLoopError
+from closedloop.operations.access.servers_file import RunningServer, announced
 from flows.deployment import embedded_server
 from flows.deployment.embedded_server import EmbeddedPrefect, embedded_prefect, using
 
@@ -69,7 +70,7 @@ def test_the_server_ends_with_its_block(tmp_path: Path) -> None:
 
     with (
         pytest.raises(RuntimeError, match="mine"),
-        embedded_prefect(tmp_path / "prefect.log") as server,
+        embedded_prefect(tmp_path) as server,
     ):
         fail(server)
     assert started[0]._process.returncode is not None
@@ -81,8 +82,30 @@ def test_a_server_that_the_environment_names_is_used(
 ) -> None:
     """Nothing is started, and the address stays as it was."""
     monkeypatch.setenv("PREFECT_API_URL", "http://prefect:4200/api")
-    with embedded_prefect(tmp_path / "prefect.log") as server, using(server):
+    with embedded_prefect(tmp_path) as server, using(server):
         assert server is None
         assert os.environ["PREFECT_API_URL"] == "http://prefect:4200/api"
     assert os.environ["PREFECT_API_URL"] == "http://prefect:4200/api"
-    assert not (tmp_path / "prefect.log").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_of_closedloop_up_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is started beside it on the same database, and it goes on; one that does not answer
+    yet is not waited for."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    with embedded_prefect(tmp_path / "first") as server:
+        assert isinstance(server, EmbeddedPrefect)
+        address = server.url.removesuffix("/api")
+        found = RunningServer(address, server.environment["PREFECT_API_AUTH_STRING"], "")
+        with announced(tmp_path, {"Prefect": found}):
+            with embedded_prefect(tmp_path) as early:
+                assert isinstance(early, EmbeddedPrefect)
+            server.wait()
+            with embedded_prefect(tmp_path) as used, using(used):
+                assert used is not None
+                assert used.url == server.url
+                assert os.environ["PREFECT_API_URL"] == server.url
+            assert server.wait() == server.url
+        assert "PREFECT_API_URL" not in os.environ

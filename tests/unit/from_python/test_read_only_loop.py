@@ -125,7 +125,7 @@ def test_drift_is_that_of_the_turn(turned: TurnedLoop, loop: ReadOnlyLoop) -> No
     """Against production the numbers, and drift_share, are those that a turn measures; against a
     window there are no predictions."""
     history = History(turned.open(), "2026-03")
-    report, _ = measure_window_drift(history, history.read("2026-03"), with_html=False)
+    report, _ = measure_window_drift(history, history.read("2026-03"))
     drift = loop.drift("2026-03")
     assert drift["drifted"].mean() == report.drift_share
     assert [tuple(row) for row in drift[["score", "limit"]].itertuples()] == [

@@ -26,7 +26,7 @@ def no_warnings() -> Iterator[None]:
 
 
 def measure(
-    reference: pd.DataFrame, current: pd.DataFrame, **changes: Any
+    reference: pd.DataFrame, current: pd.DataFrame, *, with_html: bool = False, **changes: Any
 ) -> tuple[DriftReport, str | None]:
     """Text columns are categorical, the others numeric."""
     texts = [str(name) for name in reference if not pd.api.types.is_numeric_dtype(reference[name])]
@@ -37,9 +37,9 @@ def measure(
         "reference_name": "month_000",
         "current_name": "month_001",
         "seed": 7,
-        "with_html": False,
     }
-    return measure_drift(reference, current, **{**given, **changes})
+    report, draw_page = measure_drift(reference, current, **{**given, **changes})
+    return report, draw_page() if with_html else None
 
 
 def measure_columns(
