@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help install demo clean-demo test nightly unit lint format lock up down logs backup restore smoke sbom pin-images bench-serving \
-	bench-reading bench-scoring bench-rare bench-explaining bench-loop bench-made bench-probation bench-references reference pictures recording notebook docs clean
+	bench-reading bench-scoring bench-rare bench-explaining bench-loop bench-made bench-probation bench-references bench-scale reference pictures recording notebook docs clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ bench-serving: install ## Compare the API with MLflow's server and usual code; q
 
 bench-reading: install ## Time /predict while two million records and labels are read and written; quick: ARGS="--records 50000 --keep-docs".
 	@$(BIN)/python -m tests.bench.reading $(ARGS)
+
+bench-scale: install ## Measure seconds and memory for tables of millions of rows (docs/benchmarks.md); quick: ARGS="--rows 20000".
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
 bench-scoring: install ## Measure the promotion gate: time, false alarms, slices (docs/decisions.md); quick: ARGS="--comparisons 400".
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.scoring $(ARGS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,12 +46,12 @@ def prepare(frame: pd.DataFrame, use_case: UseCase) -> pd.DataFrame:
         else:
             columns[name] = read_categories(select_column(frame, name), column.allowed)
     if use_case.key is not None and use_case.key in frame.columns:
-        columns[use_case.key] = _texts(select_column(frame, use_case.key), spell)
+        columns[use_case.key] = convert_values(select_column(frame, use_case.key), spell)
     group = use_case.group
     if group is not None and group in frame.columns and group not in columns:
         columns[group] = read_categories(select_column(frame, group))
     if use_case.target.column in frame.columns:
-        columns[use_case.target.column] = _texts(
+        columns[use_case.target.column] = convert_values(
             select_column(frame, use_case.target.column),
             partial(read_label, known=find_spellings(use_case.target.classes)),
         )
@@ -75,16 +75,24 @@ def _constant(value: str, rows: int) -> NDArray[Any]:
     return out
 
 
-def convert_values(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
+def convert_values(series: pd.Series[Any], convert: Callable[[Any], Any]) -> NDArray[Any]:
     """`convert` of every value, called once per distinct value where hashing tells them apart."""
-    values = series.astype(object)
-    if pd.api.types.infer_dtype(values, skipna=True) in ("mixed", "mixed-integer"):
-        # True, 1 and 1.0 hash alike, and lists do not hash at all.
-        return [convert(value) for value in values]
-    codes, distinct = pd.factorize(values, use_na_sentinel=True)
-    converted = [convert(value) for value in distinct]
-    converted.append(convert(None))  # code -1 is null
-    return [converted[code] for code in codes.tolist()]
+    if isinstance(series.dtype, pd.StringDtype):
+        codes, distinct = pd.factorize(series, use_na_sentinel=True)
+    else:
+        values = series.astype(object)
+        if pd.api.types.infer_dtype(values, skipna=True) in ("mixed", "mixed-integer"):
+            # True, 1 and 1.0 hash alike, and lists do not hash at all.
+            return _objects([convert(value) for value in values])
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+    # The last one is that of code -1, which is null.
+    return _objects([*(convert(value) for value in distinct), convert(None)])[codes]
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
 
 
 def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
@@ -92,20 +100,14 @@ def read_numbers(series: pd.Series[Any]) -> NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan).copy()
     else:
-        numbers = np.asarray(convert_values(series, read_number), dtype=np.float64)
+        numbers = convert_values(series, read_number).astype(np.float64)
     numbers[~np.isfinite(numbers)] = np.nan
     return numbers
 
 
 def read_categories(series: pd.Series[Any], allowed: tuple[str, ...] = ()) -> NDArray[Any]:
     """Values as str, shape (n,): one spelling per category, as in `allowed`; MISSING for null."""
-    return _texts(series, read_category(allowed))
-
-
-def _texts(series: pd.Series[Any], convert: Callable[[Any], str | None]) -> NDArray[Any]:
-    out = np.empty(len(series), dtype=object)
-    out[:] = convert_values(series, convert)
-    return out
+    return convert_values(series, read_category(allowed))
 
 
 def digest(prepared: pd.DataFrame, use_case: UseCase) -> str:

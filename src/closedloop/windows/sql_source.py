@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+Row = tuple[Any, ...]
+
+_PART_ROWS = 10_000
 # Databases in which a backslash inside quotes is a letter like any other.
 _PLAIN_BACKSLASH = ("sqlite", "postgresql", "oracle", "mssql", "duckdb")
 
@@ -57,13 +60,7 @@ class SqlSource:
     def read(self, window: str) -> pd.DataFrame:
         if self.periods is not None:
             return self.periods.read(window)
-        require_window(window, self.windows(), "source database")
-        sql = fill_query(
-            self.source.query or "",
-            {"window": window},
-            backslash_escapes=self._dialect.name not in _PLAIN_BACKSLASH,
-        )
-        return self.ask(sql, f"window {window}")
+        return self.ask(self.fill(window), f"window {window}")
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""
@@ -81,7 +78,13 @@ class SqlSource:
 
     def ask(self, sql: str, where: str) -> pd.DataFrame:
         """The rows of one query, which only reads; raises SourceError, at `where`, without any."""
-        import pandas as pd
+        parts = list(self.ask_in_parts(sql, where, at_once=True))
+        return make_frame(parts[0][0], [row for _, rows in parts for row in rows])
+
+    def ask_in_parts(
+        self, sql: str, where: str, *, at_once: bool = False
+    ) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
+        """As `ask`, the names of the columns with some rows at a time, or all `at_once`."""
         import sqlalchemy as sa
 
         require_database(self.url)
@@ -89,10 +92,14 @@ class SqlSource:
             with _open(self.url).connect() as connection:
                 # Passed on as written: text() would read a colon as a parameter, and a driver that
                 # is given parameters would read a percent sign.
-                as_written = connection.execution_options(no_parameters=True)
+                as_written = connection.execution_options(
+                    no_parameters=True, stream_results=not at_once
+                )
                 result = as_written.exec_driver_sql(sql)
-                rows = [tuple(row) for row in result.fetchall()]
-                names = list(result.keys())
+                names = tuple(map(str, result.keys()))
+                yield names, []
+                while rows := result.fetchall() if at_once else result.fetchmany(_PART_ROWS):
+                    yield names, [tuple(row) for row in rows]
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise SourceError(
                 where=f"source database, {where}",
@@ -100,11 +107,26 @@ class SqlSource:
                 got=without_password(first_line(error), self.url),
                 then="check that the database answers, and fix url or the queries in [source]",
             ) from None
-        if not rows:
-            return pd.DataFrame(columns=names)
-        frame = pd.concat([_as_column(values) for values in zip(*rows, strict=True)], axis=1)
-        frame.columns = pd.Index(names)
-        return frame
+
+    def fill(self, window: str) -> str:
+        """The query of one window. Raises SourceError when there is no such window."""
+        require_window(window, self.windows(), "source database")
+        return fill_query(
+            self.source.query or "",
+            {"window": window},
+            backslash_escapes=self._dialect.name not in _PLAIN_BACKSLASH,
+        )
+
+
+def make_frame(names: Sequence[str], rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows of a database as a frame, each column with the type of its values."""
+    import pandas as pd
+
+    if not rows:
+        return pd.DataFrame(columns=pd.Index(names))
+    frame = pd.concat([_as_column(values) for values in zip(*rows, strict=True)], axis=1)
+    frame.columns = pd.Index(names)
+    return frame
 
 
 def _open(url: str) -> Engine:

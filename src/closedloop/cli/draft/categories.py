@@ -9,14 +9,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from closedloop.cli.draft.facts import Facts
 from closedloop.cli.draft.feature import (
     Feature,
     Surroundings,
     count_rows,
-    given,
     limit_nulls,
     looks_like_id,
-    null_rate,
     show,
 )
 from closedloop.use_case.contract import MISSING
@@ -32,41 +31,38 @@ _SURELY_DIFFERENT = 4.0  # standard errors
 _NESTED_TEXT = re.compile(r"\{.*\}|\[.*\]", re.DOTALL)
 
 
-def find_null_words(columns: Iterable[tuple[pd.Series[str], bool]]) -> frozenset[str]:
+def find_null_words(columns: Iterable[tuple[Facts, bool]]) -> frozenset[str]:
     """The spellings that count as null in a table, in lower case.
 
-    `columns` are texts, and whether they are numbers. 'NA' and 'None' are values when empty cells
-    say what is missing, and no column of numbers says it with that word.
+    `columns` are what is known of each, and whether it is numbers. 'NA' and 'None' are values when
+    empty cells say what is missing, and no column of numbers says it with that word.
     """
     empty, among_numbers = False, set(_SURE_NULLS)
-    for texts, are_numbers in columns:
-        empty = empty or bool((texts == MISSING).any())
+    for facts, are_numbers in columns:
+        empty = empty or bool(facts.nulls[MISSING].any())
         if are_numbers:
-            among_numbers |= {text.casefold() for text in texts.unique()} & NULLS
+            among_numbers |= {word.casefold() for word in facts.nulls} & NULLS
     return frozenset(among_numbers) if empty else NULLS
 
 
-def describe_categories(
-    name: str, texts: pd.Series[str], around: Surroundings, codes: str = ""
-) -> Feature:
+def describe_categories(name: str, facts: Facts, around: Surroundings, codes: str = "") -> Feature:
     """The values of a column of categories; `codes` says why they are no numbers."""
-    null = texts.str.casefold().isin(around.null_words)
-    known = given(texts.where(~null, MISSING))
-    counts = known.value_counts()
-    if len(counts) <= 1:
-        return Feature(name, left_out="constant" if len(counts) else "always null")
+    counts = facts.known(around.null_words)
+    distinct, rows = facts.distinct - (len(facts.counts) - len(counts)), counts.sum()
+    if distinct <= 1:
+        return Feature(name, left_out="constant" if distinct else "always null")
     if np.mean([bool(_COMMA.fullmatch(text)) for text in counts.index]) > _MOST_COMMAS:
         return Feature(name, left_out="numbers with a decimal comma: write them with a point")
     if all(_NESTED_TEXT.fullmatch(text) for text in counts.index):
         return Feature(name, left_out="lists or objects written as text")
-    if len(counts) > _MAX_ALLOWED and len(counts) / len(known) > 0.9:
+    if distinct > _MAX_ALLOWED and distinct / rows > 0.9:
         return Feature(name, left_out="an id or free text: nearly every value is different")
-    if looks_like_id(name) and len(counts) == len(known):
+    if looks_like_id(name) and distinct == rows:
         return Feature(name, left_out="an id: every value is different")
-    values, notes = _merge_cases(known, counts, around.positive)
-    listed = len(values) <= _MAX_ALLOWED
-    if not listed:  # only `allowed` makes a value of a word for null
-        null = texts.str.casefold().isin(NULLS)
+    values, notes = _merge_cases(facts.texts, counts, around.positive)
+    listed = facts.complete and len(values) <= _MAX_ALLOWED
+    # Only `allowed` makes a value of a word for null.
+    null_words = around.null_words if listed else NULLS
     notes = [
         *(
             [f'{codes}; if these are numbers, write type = "numeric", without allowed']
@@ -74,7 +70,7 @@ def describe_categories(
             else []
         ),
         *notes,
-        *_explain_words(texts, null, listed, around),
+        *_explain_words(facts, null_words, listed, around),
     ]
     lines = ['type = "categorical"', *(f"# {note}" for note in notes)]
     if listed:
@@ -83,13 +79,14 @@ def describe_categories(
             "any other value breaks the contract; delete this line to allow all"
         )
     else:
-        lines.append(f"# {len(values)} different values seen, too many to list")
-    rate = null_rate((null | (texts == MISSING)).to_numpy(), around.windows)
+        many = len(values) if facts.complete else f"about {distinct:,}"
+        lines.append(f"# {many} different values seen, too many to list")
+    rate = around.windows.worst_share(facts.is_null(null_words))
     return Feature(name, (*lines, *limit_nulls(rate)), notes=tuple(notes))
 
 
 def _merge_cases(
-    known: pd.Series[str], counts: pd.Series[int], positive: pd.Series[bool]
+    texts: pd.Series[str], counts: pd.Series[int], positive: pd.Series[bool]
 ) -> tuple[list[str], list[str]]:
     """Of values that differ only in case, the most common spelling, unless they seem to differ."""
     groups: dict[str, list[str]] = {}
@@ -101,7 +98,7 @@ def _merge_cases(
         if len(spellings) == 1:
             continue
         listed = ", ".join(f"{show(text)} ({counts[text]:,} rows)" for text in spellings[:6])
-        if any(map(str.isdigit, spellings[0])) or _differ(spellings, known, positive):
+        if any(map(str.isdigit, spellings[0])) or _differ(spellings, texts, positive):
             values += spellings[1:]
             notes.append(
                 f"differ only in case and are kept apart: {listed}; delete all but one to make "
@@ -112,31 +109,31 @@ def _merge_cases(
     return values, notes
 
 
-def _differ(spellings: list[str], known: pd.Series[str], positive: pd.Series[bool]) -> bool:
+def _differ(spellings: list[str], texts: pd.Series[str], positive: pd.Series[bool]) -> bool:
     """Whether the last class is clearly more frequent with one spelling than with the others."""
     for text in spellings:
-        with_it = positive[known.index[known == text]]
-        others = positive[known.index[known.isin(set(spellings) - {text})]]
+        with_it = positive[texts == text]
+        others = positive[texts.isin(set(spellings) - {text})]
+        if min(len(with_it), len(others)) < 20:
+            continue
         both = (with_it.sum() + others.sum()) / (len(with_it) + len(others))
         error = math.sqrt(both * (1 - both) * (1 / len(with_it) + 1 / len(others)))
-        if min(len(with_it), len(others)) < 20 or not error:
-            continue
-        if abs(with_it.mean() - others.mean()) > _SURELY_DIFFERENT * error:
+        if error and abs(with_it.mean() - others.mean()) > _SURELY_DIFFERENT * error:
             return True
     return False
 
 
 def _explain_words(
-    texts: pd.Series[str], null: pd.Series[bool], listed: bool, around: Surroundings
+    facts: Facts, null_words: frozenset[str], listed: bool, around: Surroundings
 ) -> list[str]:
     """What is said of 'NA', 'None', '?' and the like: whether they are values, with their count."""
     notes = []
-    for text, rows in given(texts).value_counts().items():
-        word, often = show(str(text)), count_rows(int(rows), len(texts))
+    for text, rows in facts.counts.items():
+        word, often = show(str(text)), count_rows(int(rows), facts.rows)
         if str(text).casefold() in NULLS:
             if str(text).casefold() in _SURE_NULLS - {"#n/a"}:
                 continue
-            if not null[texts == text].any():
+            if str(text).casefold() not in null_words:
                 notes.append(f"{word} in {often} is a value: what is missing is empty here")
             elif listed:
                 notes.append(
@@ -145,6 +142,6 @@ def _explain_words(
             else:
                 notes.append(f"{word} in {often} counts as null; only allowed makes it a value")
         elif says_nothing(text):
-            advice = around.advise_null(str(text), texts)
+            advice = around.advise_null(str(text), facts)
             notes.append(f"{word} in {often} is a value here; if it means missing, {advice}")
     return notes

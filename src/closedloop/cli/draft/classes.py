@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from closedloop.cli.draft.feature import count_rows, given, show, write_texts
+from closedloop.cli.draft.facts import Facts
+from closedloop.cli.draft.feature import count_rows, show
 from closedloop.cli.draft.nested import describe_nested
 from closedloop.errors import UseCaseError
-from closedloop.use_case.contract import MISSING
 from closedloop.use_case.toml_text import quote
 from closedloop.windows.spelling import NULLS, find_spellings, read_label
 from closedloop.windows.written_numbers import read_number
@@ -45,7 +44,7 @@ class Classes:
 
 
 def read_classes(
-    column: pd.Series[Any],
+    facts: Facts,
     path: Path,
     target: str,
     null_words: frozenset[str] = NULLS,
@@ -56,12 +55,11 @@ def read_classes(
     Of two the positive one is second: `positive`, or the one that says yes, or the rarer. Raises
     UseCaseError for a target that does not have 2 to 20 classes.
     """
-    if why := describe_nested(column):
+    if why := describe_nested(facts.values):
         raise _refusal(path, target, why, "choose another --target, or add a column with classes")
-    texts = write_texts(column)
-    labels = given(texts.where(~texts.str.casefold().isin(null_words), MISSING))
+    labels = facts.known(null_words)
     groups: dict[str, list[str]] = {}
-    for text in labels.value_counts().index:
+    for text in labels.index:
         groups.setdefault(str(text).casefold(), []).append(str(text))
     if len(groups) == 1:  # the classes may be 'a' and 'A'
         groups = {text: [text] for texts in groups.values() for text in texts}
@@ -74,9 +72,9 @@ def read_classes(
         if len(spellings) > 1
     ]
     notes += [
-        f"{show(str(word))} in {count_rows(int(rows), len(texts))} counts as not labelled; "
+        f"{show(str(word))} in {count_rows(int(rows), facts.rows)} counts as not labelled; "
         "if it is a class, add it to classes"
-        for word, rows in given(texts).value_counts().items()
+        for word, rows in facts.counts.items()
         if str(word).casefold() in null_words - {"", "nan", "nat", "null", "<na>"}
     ]
     if len(names) > _MANY_NUMBERS and np.isfinite([read_number(name) for name in names]).all():
@@ -85,14 +83,14 @@ def read_classes(
             "another; if they are a quantity, add a column with a few classes"
         )
     known = find_spellings(tuple(names))
-    counts = labels.map(lambda label: read_label(label, known)).value_counts()
+    counts = labels.groupby([read_label(label, known) for label in labels.index]).sum()
     ordered, why = _order(counts)
     if positive is not None:
         ordered, why = _put_last(ordered, positive, path, target), "--positive"
     return Classes(tuple(ordered), why if len(ordered) == 2 else "", tuple(notes))
 
 
-def _check(names: list[str], labels: pd.Series[Any], path: Path, target: str) -> None:
+def _check(names: list[str], labels: pd.Series[int], path: Path, target: str) -> None:
     numbers = np.array([read_number(name) for name in names])
     fractional = bool(np.any(numbers[np.isfinite(numbers)] % 1))
     if len(names) < 2:
@@ -111,10 +109,10 @@ def _check(names: list[str], labels: pd.Series[Any], path: Path, target: str) ->
         raise _refusal(path, target, got, then)
 
 
-def _advise_cutting(labels: pd.Series[Any]) -> str:
+def _advise_cutting(labels: pd.Series[int]) -> str:
     """What to do about a quantity, with the bounds of three classes of about as many rows."""
-    numbers = labels.map(read_number)
-    low, high = numbers[np.isfinite(numbers)].quantile([1 / 3, 2 / 3])
+    numbers = np.array([read_number(label) for label in labels.index]).repeat(labels)
+    low, high = np.quantile(numbers[np.isfinite(numbers)], [1 / 3, 2 / 3])
     cut = f"low, middle and high, cut at {low:g} and {high:g}" if low < high else "low and high"
     return (
         "predicting a quantity is a regression, which closedloop does not do: add a column with "

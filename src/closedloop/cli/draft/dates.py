@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from closedloop.cli.draft.feature import given, show
+from closedloop.cli.draft.feature import show
 
 _MONTH_NAMES = """
 january february march april may june july august september october november december
@@ -81,9 +81,11 @@ def describe_time(column: pd.Series[Any]) -> str:
     return ""
 
 
-def describe_written_time(texts: pd.Series[str]) -> str:
-    """Why a column of texts that are dates or times is left out; empty for any other column."""
-    counts = given(texts).value_counts()
+def describe_written_time(counts: pd.Series[int]) -> str:
+    """Why a column of texts that are dates or times is left out; empty for any other column.
+
+    `counts` has the rows of each text, most frequent first.
+    """
     if len(counts) > _MANY_TIMES and counts.index.str.fullmatch(_DAY_OF_TIME).mean() > _MOST:
         return "a time of the day or a duration: derive the hour, or a number, from it"
     if not any(is_date(str(text)) for text in counts.index[:_LOOKED_AT]):
@@ -108,7 +110,7 @@ def is_date(text: str) -> bool:
     return False
 
 
-def describe_digits(name: str, numbers: NDArray[np.float64], windows: pd.Series[str]) -> str:
+def describe_digits(name: str, numbers: NDArray[np.float64], windows: pd.Series[int]) -> str:
     """Why a column of numbers that are dates is left out; empty for any other column.
 
     Numbers that merely could be dates are not: the name, growth over the windows, or the odds that
@@ -151,7 +153,7 @@ def _are_days(numbers: NDArray[np.float64], form: str) -> bool:
     return bool(days.dt.year.between(1900, 2100).all())
 
 
-def grows(values: pd.Series[float], windows: pd.Series[str]) -> bool:
+def grows(values: pd.Series[float], windows: pd.Series[int]) -> bool:
     """Whether the values of each of at least three windows lie above most of the one before."""
     by_window = values.groupby(windows.to_numpy())
     low, median, high = (by_window.quantile(share).to_numpy() for share in (0.1, 0.5, 0.9))

@@ -6,16 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from closedloop.use_case.contract import MISSING
+from closedloop.cli.draft.facts import Facts, RowWindows
 from closedloop.use_case.toml_text import quote
-from closedloop.windows.prepare import convert_values
-from closedloop.windows.spelling import NULLS, spell_category
+from closedloop.windows.spelling import NULLS
 
 _SHOWN = 40  # characters of a value in a comment
 _ID_LIKE = re.compile(r"(^|[\s_.-])(id|key|uuid|guid|nr|number)$", re.IGNORECASE)
@@ -46,34 +42,26 @@ class Feature:
 class Surroundings:
     """What the rest of a table says about a column.
 
-    `windows` are those of each row, `positive` tells which have the last class, `columns` are the
-    texts of each. `null_words` are the spellings of null, in lower case, that count as null.
+    `positive` tells which of the rows looked at have the last class, `columns` is what is known of
+    each. `null_words` are the spellings of null, in lower case, that count as null.
     """
 
-    windows: pd.Series[str]
+    windows: RowWindows
     positive: pd.Series[bool]
-    columns: Mapping[str, pd.Series[str]]
+    columns: Mapping[str, Facts]
     null_words: frozenset[str] = NULLS
 
-    def advise_null(self, text: str, column: pd.Series[str], written: str = "") -> str:
+    def advise_null(self, text: str, column: Facts, written: str = "") -> str:
         """How to make a text null that may mean missing: a setting, if no other column has it.
 
         `written` is how the file spells it, if that is not `text`.
         """
-        others = (other for other in self.columns.values() if other is not column)
-        if any((other == text).any() for other in others):
+        others = (other for other in self.columns.values() if other.texts is not column.texts)
+        if any(text in other.counts.index for other in others):
             return "make it null in the data"
         return (
             f"make it null (of CSV files: null_values = [{show(written or text)}] under [source])"
         )
-
-
-def write_texts(column: pd.Series[Any]) -> pd.Series[str]:
-    """The values of a column as text, one spelling each; MISSING only where there is no value.
-
-    Unlike in a prepared column, 'NA' and 'None' stay what they are.
-    """
-    return pd.Series(convert_values(column, spell_category), dtype=object)
 
 
 def looks_like_id(name: str) -> bool:
@@ -101,17 +89,7 @@ def count_rows(rows: int, of: int) -> str:
     return f"{rows:,} row{'s' if rows != 1 else ''} ({100 * rows / of:.2g} %)"
 
 
-def null_rate(null: NDArray[np.bool_], windows: pd.Series[str]) -> float:
-    """Of the window with the highest."""
-    return float(pd.Series(null).groupby(windows.to_numpy()).mean().max())
-
-
 def limit_nulls(rate: float) -> list[str]:
     """The line that allows somewhat more nulls than were seen; none where none were."""
     limit = min(1.0, math.ceil(100 * (1.5 * rate + 0.05)) / 100)
     return [f"max_null_rate = {limit:g}  # seen: {rate:.3g}"] if rate else []
-
-
-def given(texts: pd.Series[str]) -> pd.Series[str]:
-    """The texts that are values."""
-    return texts[texts != MISSING]

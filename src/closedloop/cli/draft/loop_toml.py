@@ -17,12 +17,14 @@ from closedloop.cli.draft.columns import (
     checked_key,
     describe_feature,
     guess_key,
-    read_texts,
     read_windows,
+    refuse_many_windows,
 )
+from closedloop.cli.draft.facts import RowWindows
 from closedloop.cli.draft.feature import Feature, Surroundings, show
-from closedloop.cli.draft.numbers import find_numbers
-from closedloop.cli.draft.policy import find_minimums, write_policy
+from closedloop.cli.draft.known_table import Named, look_at_table
+from closedloop.cli.draft.large_table import LargeTable, count_rows
+from closedloop.cli.draft.policy import write_policy
 from closedloop.cli.draft.source import describe_source
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Source
@@ -56,41 +58,44 @@ def describe_table(
     out: Path,
     positive: str | None = None,
     windows: pd.Series[str] | None = None,
+    large: LargeTable | None = None,
 ) -> Draft:
     """The text of a loop.toml at `out` for the table at `path`, whose rows are `frame`.
 
     `source` says how the rows were read, `remarks` what a reader should know about that; everything
     else is guessed from them. A `time_column` holds the names of windows here; without it and
     `window_column`, `windows` are those of the rows, or the whole table is one window. A
-    `group` is no feature. Raises UseCaseError when a named column is missing, the target does not
-    have 2 to 20 classes, the key repeats within a window, or no feature is left.
+    `group` is no feature. Of a `large` table the frame is a sample. Raises UseCaseError when a
+    named column is missing, the target does not have 2 to 20 classes, the key repeats within a
+    window, or no feature is left.
     """
     window_column = source.window_column or source.time_column
     for column in (target, key, group, window_column):
         check_column_exists(frame, column, path)
-    if window_column is not None:
-        windows = read_windows(frame[window_column], path, window_column)
-    elif windows is None:
-        windows = pd.Series(["one window"] * len(frame))
-    columns = {
-        str(column): select_column(frame, column).reset_index(drop=True)
-        for column in dict.fromkeys(frame.columns)
-        if column not in (target, key, group, window_column)
-    }
-    texts = {column: read_texts(values) for column, values in columns.items()}
-    numbers = {column: find_numbers(values, texts[column]) for column, values in columns.items()}
+    named = Named(target, key, group, window_column)
+    if large is not None:
+        of_rows = large.windows()
+        if window_column is not None:
+            refuse_many_windows(len(large.names), of_rows.rows.sum(), path, window_column)
+    elif window_column is not None:
+        of_rows = RowWindows.of(read_windows(frame[window_column], path, window_column))
+    else:
+        of_rows = RowWindows.of(
+            pd.Series(["one window"] * len(frame)) if windows is None else windows
+        )
+    known = look_at_table(frame, of_rows, named)
+    if large is not None:
+        known = count_rows(large, known, named)
     null_words = find_null_words(
-        (texts[column], found is not None) for column, found in numbers.items()
+        (known.facts[column], found is not None) for column, found in known.numbers.items()
     )
-    classes = read_classes(frame[target], path, target, null_words, positive)
-    labels = pd.Series(read_categories(frame[target], classes.names))
-    key = checked_key(frame, key, windows, path) or guess_key(
-        frame, windows, exclude={target, group, window_column}
-    )
-    around = Surroundings(windows, labels == classes.names[-1], texts, null_words)
+    classes = read_classes(known.target, path, target, null_words, positive)
+    labels = pd.Series(read_categories(select_column(frame, target), classes.names))
+    key = checked_key(key, known.repeats, path) or guess_key(known.facts, known.repeats)
+    around = Surroundings(of_rows, labels == classes.names[-1], known.facts, null_words)
     features = [
-        describe_feature(column, values, texts[column], numbers[column], around)
-        for column, values in columns.items()
+        describe_feature(column, found, known.numbers[column], around)
+        for column, found in known.facts.items()
         if column != key
     ]
     if all(feature.left_out for feature in features):
@@ -104,18 +109,17 @@ def describe_table(
             got=reasons,
             then="add columns to predict from",
         )
-    keys = select_column(frame, key) if key else None
-    groups = pd.Series(read_categories(select_column(frame, group))) if group else None
-    minimums = find_minimums(labels, windows, classes.names, keys, groups)
+    minimums = known.minimums(classes, key)
     parts = [
-        _head(name, path, key, group),
+        _head(name, path, key, group, "" if large is None else large.tell(len(frame))),
         describe_source(path, out, source, remarks),
         _target(target, classes),
         _columns(features),
         write_policy(minimums),
     ]
-    too_small = (minimums.note,) if minimums.note else ()
-    return Draft("\n".join(parts), (*too_small, *_notes(target, classes, features)))
+    first = [] if large is None else [large.tell(len(frame))]
+    first += [minimums.note] if minimums.note else []
+    return Draft("\n".join(parts), (*first, *_notes(target, classes, features)))
 
 
 def _notes(target: str, classes: Classes, features: list[Feature]) -> tuple[str, ...]:
@@ -137,10 +141,11 @@ def key_of(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quote(name)
 
 
-def _head(name: str, path: Path, key: str | None, group: str | None) -> str:
+def _head(name: str, path: Path, key: str | None, group: str | None, looked_at: str) -> str:
     lines = [
         f"# Guessed from {path.name.encode('unicode_escape').decode()}: check every line, "
         "you know the data better.",
+        *([f"# {looked_at}"] if looked_at else []),
         "# docs/loop-toml.md in the closedloop repository explains every key.",
         "",
         f"name = {quote(re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_') or 'use_case')}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,32 @@ class Minimums:
     min_f1: float | None = None
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """The labelled rows of each window (the index) and class (the columns), and their groups.
+
+    Raises UseCaseError when there is none.
+    """
+
+    rows: pd.DataFrame
+    groups: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rows.size or not self.rows.to_numpy().any():
+            raise UseCaseError(
+                where="init",
+                wanted="rows with a label and a window",
+                got="none",
+                then="choose another --target or --window-column",
+            )
+
+    def first_window(self) -> str:
+        """The first that is no fragment: that has half as many labels as the median one."""
+        totals = self.rows.sum(axis=1)
+        ordered = in_time_order(map(str, totals.index))
+        return next(name for name in ordered if totals[name] >= totals.median() / 2)
+
+
 def find_minimums(
     labels: pd.Series[str],
     windows: pd.Series[str],
@@ -66,23 +93,43 @@ def find_minimums(
     label and a window.
     """
     labels, windows = labels.reset_index(drop=True), windows.reset_index(drop=True)
-    known = _find_judgeable(labels, windows, classes)
+    known = labels.isin(list(classes)) & (windows != MISSING)
     units = np.arange(len(labels)) if groups is None else number_values(groups)
     rows = pd.DataFrame({"window": windows, "label": labels, "unit": units})[known]
-    counts = _count(rows.drop_duplicates(), classes)
-    totals, rarest = rows.groupby("window").size(), counts.min(axis=1).to_numpy()
-    first = _first_whole_window(totals)
-    judging, keys = rows[rows["window"] == first], _read_keys(windows == first, key, groups)
+    counted = ClassCounts(
+        _count(rows, classes),
+        None if groups is None else _count(rows.drop_duplicates(), classes),
+    )
+    first = counted.first_window()
+    places = np.flatnonzero(windows == first)
+    keys = name_keys(
+        range(len(places)),
+        None if key is None else key.iloc[places],
+        None if groups is None else groups.iloc[places],
+    )
+    judging = rows.loc[rows["window"] == first, ["label", "unit"]]
+    return choose_minimums(counted, judging.assign(key=pd.Series(keys, index=places)))
+
+
+def choose_minimums(counted: ClassCounts, judging: pd.DataFrame) -> Minimums:
+    """As `find_minimums`, of rows that were counted.
+
+    `judging` are labelled rows of the first whole window, all or enough of them: `label`, `unit`
+    (a row or its group) and the `key` that decides whether it is held out.
+    """
+    grouped, classes = counted.groups is not None, list(counted.rows.columns)
+    counts = counted.rows if counted.groups is None else counted.groups
+    totals, rarest = counted.rows.sum(axis=1), counts.min(axis=1).to_numpy()
     usual = float(np.quantile(rarest, 0.25))
     share, part, there = max(
-        (_hold_out(judging, keys, classes, share, usual) for share in (_USUAL_SHARE, _LARGE_SHARE)),
+        (_hold_out(judging, classes, share, usual) for share in (_USUAL_SHARE, _LARGE_SHARE)),
         key=lambda tried: min(tried[2], ENOUGH_OF_A_CLASS),
     )
     each = next((many for many in (_AMPLE_OF_A_CLASS, ENOUGH_OF_A_CLASS) if there >= many), there)
     each = max(1, each)
-    smallest = min(len(judging), int(np.quantile(totals.to_numpy(), 0.25)))
+    smallest = min(int(totals[counted.first_window()]), int(np.quantile(totals, 0.25)))
     judged = max(1, min(500, max(int(smallest * 0.15), each * len(classes)), part))
-    of_all = _count(rows, classes).to_numpy().sum(axis=0)
+    of_all = counted.rows.to_numpy().sum(axis=0)
     typical = int(np.median(totals.to_numpy()))
     found = Minimums(typical, judged, each, share, min_f1=_find_min_f1(of_all))
     if there >= ENOUGH_OF_A_CLASS:
@@ -91,8 +138,8 @@ def find_minimums(
         together = _judge_together(found, float(rarest.mean()), len(totals))
         if together is not None:
             return together
-    what = "rows" if groups is None else "groups"
-    a_row = counts.to_numpy().sum(axis=0).min() / len(rows)
+    what = "groups" if grouped else "rows"
+    a_row = counts.to_numpy().sum(axis=0).min() / of_all.sum()
     note = _tell_too_small(found, len(totals), int(np.median(rarest)), a_row, what)
     missing = "" if there else ". Where a class has no row at all, nothing can be promoted"
     return replace(found, note=note + missing)
@@ -135,61 +182,32 @@ def _judge_together(found: Minimums, usual: float, windows: int) -> Minimums | N
     return None
 
 
-def _find_judgeable(
-    labels: pd.Series[str], windows: pd.Series[str], classes: Sequence[str]
-) -> pd.Series[bool]:
-    known = labels.isin(list(classes)) & (windows != MISSING)
-    if not known.any():
-        raise UseCaseError(
-            where="init",
-            wanted="rows with a label and a window",
-            got="none",
-            then="choose another --target or --window-column",
-        )
-    return known
-
-
 def _count(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """How often each class is in each window."""
     found = pd.crosstab(rows["window"], rows["label"])
     return found.reindex(columns=list(classes), fill_value=0)
 
 
-def _first_whole_window(totals: pd.Series[int]) -> str:
-    """The first window that is no fragment: that has half as many labels as the median one."""
-    ordered = in_time_order(map(str, totals.index))
-    return next(name for name in ordered if totals[name] >= totals.median() / 2)
-
-
-def _read_keys(
-    rows: pd.Series[bool], key: pd.Series[str] | None, groups: pd.Series[str] | None
-) -> pd.Series[str]:
-    """What the held-out part is drawn by, as training reads it: groups, keys or places."""
-    places = np.flatnonzero(rows)
-    keys = (
-        [str(place) for place in range(len(places))]
-        if key is None
-        else [spell(value) for value in key.to_numpy()[places]]
-    )
-    if groups is not None:
-        told = groups.to_numpy()[places]
-        keys = [own if group == MISSING else group for own, group in zip(keys, told, strict=True)]
-    return pd.Series(keys, index=places)
+def name_keys(
+    places: Iterable[object], key: pd.Series[Any] | None, groups: pd.Series[str] | None
+) -> list[str]:
+    """What a held-out part is drawn by, as training reads it: groups, keys or places."""
+    keys = [str(place) for place in places] if key is None else [spell(value) for value in key]
+    if groups is None:
+        return keys
+    return [own if group == MISSING else group for own, group in zip(keys, groups, strict=True)]
 
 
 def _hold_out(
-    judging: pd.DataFrame,
-    keys: pd.Series[str],
-    classes: Sequence[str],
-    share: float,
-    usual: float,
+    judging: pd.DataFrame, classes: Sequence[str], share: float, usual: float
 ) -> tuple[float, int, int]:
     """The share, the rows that it holds out, and how many of the rarest class can be asked for.
 
     That is no more than the share promises of the `usual` window: a draw with more is luck.
     """
-    part = judging[held_out(list(keys[judging.index]), share, Training().seed)]
-    there = int(_count(part.drop_duplicates(), classes).to_numpy().min(initial=len(part)))
+    part = judging[held_out(list(judging["key"]), share, Training().seed)]
+    units = part[["label", "unit"]].drop_duplicates()["label"].value_counts()
+    there = int(units.reindex(list(classes), fill_value=0).min())
     return share, len(part), min(there, int(share * usual))
 
 

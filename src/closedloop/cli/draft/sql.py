@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from closedloop.cli.draft.large_table import EveryRow
 from closedloop.errors import SourceError, UseCaseError
 from closedloop.use_case.source import Source
 from closedloop.use_case.toml_text import quote
@@ -20,7 +23,9 @@ from closedloop.windows.database_url import (
     require_database,
     without_password,
 )
+from closedloop.windows.sampled_query import QueryRows, sample_query
 from closedloop.windows.sql_source import SqlSource
+from closedloop.windows.tables.row_sample import RowSample, RowSampler
 
 VARIABLE = "CLOSEDLOOP_SOURCE_URL"
 _MOST_WINDOWS, _MOST_ROWS = 12, 200_000
@@ -37,6 +42,8 @@ class DatabaseRows:
     notes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     """Notes that become comments, too."""
+    every: EveryRow | None = None
+    """All rows, when `frame` is a sample of them."""
 
 
 def is_database(table: object) -> bool:
@@ -51,8 +58,11 @@ def read_database(
     table: str | None,
     window_column: str | None,
     time_column: str | None,
+    most_looked_at: float,
 ) -> DatabaseRows:
     """The rows of a query or a table: of the newest windows, or all when a time cuts them.
+
+    Of more than `most_looked_at` rows a sample.
 
     The source holds the address, or `$CLOSEDLOOP_SOURCE_URL` when that has a password. Raises
     UseCaseError when the options do not fit, SourceError when the database does not answer.
@@ -80,7 +90,10 @@ def read_database(
             source = Source(
                 kind="sql", url=address, query=query, time_column=time_column, every="day"
             )
-            frame, windows = SqlSource(source, url).ask(query, "query"), None
+            database, sampler = SqlSource(source, url), RowSampler(most_looked_at)
+            found = _Found(
+                {"": sample_query(database, query, "query", sampler, time_column)}, (query,)
+            )
         else:
             column = quote_name(window_column or "", url)
             inner = f"({query}) AS rows_of_query"
@@ -90,13 +103,23 @@ def read_database(
                 windows_query=f"SELECT DISTINCT {column} FROM {inner}",
                 query=f"SELECT * FROM {inner} WHERE {column} = '{{window}}'",
             )
-            frame, windows, told = _newest(SqlSource(source, url))
+            database, sampler = SqlSource(source, url), RowSampler(most_looked_at)
+            found, told = _newest(database, sampler)
             remarks = (f"left out: {quote(window_column or '')} names the window of a row",)
-            frame = frame.drop(columns=[window_column], errors="ignore")
     except SourceError as error:
         raise _name_near_tables(error, url, query) from None
     notes = (*(hidden if secret else ()), *told)
-    return DatabaseRows(frame, source, name.split(".")[-1], windows, notes, remarks)
+    frame, places = found.join(sampler)
+    windows = every = None
+    if window_column is not None:
+        windows = pd.Series(found.names_of_rows())
+        frame = frame.drop(columns=[window_column], errors="ignore")
+    if len(places) < found.rows:
+        runs = tuple((window, sample.rows) for window, sample in found.samples.items())
+        whole = next(iter(found.samples.values())).whole
+        rows = QueryRows(database, found.queries)
+        windows, every = None, EveryRow(rows, places, runs, whole, in_order=False)
+    return DatabaseRows(frame, source, name.split(".")[-1], windows, notes, remarks, every)
 
 
 def describe_database(found: Source, remarks: Sequence[str] = ()) -> str:
@@ -126,27 +149,53 @@ def describe_database(found: Source, remarks: Sequence[str] = ()) -> str:
     )
 
 
-def _newest(source: SqlSource) -> tuple[pd.DataFrame, pd.Series[str], tuple[str, ...]]:
-    """The rows of the newest windows, oldest first, the window of each, and a note."""
-    read: dict[str, pd.DataFrame] = {}
+@dataclass(frozen=True)
+class _Found:
+    """The rows of each window that was asked for, oldest first, and the queries for them."""
+
+    samples: Mapping[str, RowSample]
+    queries: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Of all windows."""
+        return sum(sample.rows for sample in self.samples.values())
+
+    def join(self, sampler: RowSampler) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+        """The rows looked at, and their places among all."""
+        samples = sampler.cut_all(self.samples.values())
+        before = np.cumsum([0, *(sample.rows for sample in samples)])
+        places = [sample.places + first for sample, first in zip(samples, before, strict=False)]
+        frames = [sample.frame for sample in samples]
+        frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        return frame, np.concatenate(places)
+
+    def names_of_rows(self) -> list[str]:
+        """The window of each row."""
+        return [name for name, sample in self.samples.items() for _ in range(sample.rows)]
+
+
+def _newest(source: SqlSource, sampler: RowSampler) -> tuple[_Found, tuple[str, ...]]:
+    """The rows of the newest windows, oldest first, and a note."""
+    read, queries = dict[str, RowSample](), list[str]()
     windows = source.windows()
     for window in reversed(windows):
-        read[window] = source.read(window)
-        if not len(read[window]):
+        queries.append(source.fill(window))
+        read[window] = sample_query(source, queries[-1], f"window {window}", sampler)
+        if not read[window].rows:
             raise SourceError(
                 where=f"{WHERE}, window {window}",
                 wanted="rows whose window column equals its text",
                 got="none",
                 then="write the window as text in --query, or use --time-column",
             )
-        if len(read) == _MOST_WINDOWS or sum(map(len, read.values())) >= _MOST_ROWS:
+        rows = sum(sample.rows for sample in read.values())
+        if len(read) == _MOST_WINDOWS or rows >= _MOST_ROWS:
             break
-    ordered = dict(reversed(read.items()))
-    names = [window for window, rows in ordered.items() for _ in range(len(rows))]
     told = f"{len(windows)} windows, {windows[0]} to {windows[-1]}"
     if len(read) < len(windows):
         told += f"; guessed from the newest {len(read)}"
-    return pd.concat(ordered.values(), ignore_index=True), pd.Series(names), (told,)
+    return _Found(dict(reversed(read.items())), tuple(reversed(queries))), (told,)
 
 
 def _tables_of(query: str) -> Iterator[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
-from closedloop.cli.draft.columns import check_column_exists
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Every, Source
 from closedloop.windows.date_formats import find_date_format
@@ -27,31 +26,36 @@ class TimeOptions:
     date_format: str | None = None
 
 
-def name_windows(
-    frame: pd.DataFrame, source: Source, times: TimeOptions, table: Path
-) -> tuple[pd.DataFrame, Source, tuple[str, ...]]:
-    """The rows with the name of their window in its column, the source with it, and notes.
+@dataclass(frozen=True)
+class NamedWindows:
+    """The window of each row, null where it is in none, the source with it, and notes."""
 
-    Rows of a window that is not over, or without a time, are left out. Raises UseCaseError for a
+    of_row: pd.Series[Any]
+    source: Source
+    notes: tuple[str, ...]
+
+
+def name_windows(
+    column: pd.Series[Any], source: Source, times: TimeOptions, table: Path
+) -> NamedWindows:
+    """The windows that a column cuts the rows into: by their time, or by the names in it.
+
+    Rows of a window that is not over, or without a time, are in none. Raises UseCaseError for a
     wrong option, SourceError when the times or their order cannot be read, or no window is over.
     """
     if times.column is None:
-        if source.window_column is None or source.window_column not in frame.columns:
-            return frame, source, ()
-        column = frame[source.window_column]
-        names = in_time_order(set(column.dropna().astype(str)))
+        names = in_time_order(set(column.dropna().drop_duplicates().astype(str)))
         told = (*_tell(names), *tell_without_window(column))
-        return frame[column.notna()].reset_index(drop=True), source, told
-    check_column_exists(frame, times.column, table)
+        return NamedWindows(column, source, told)
     where = f"{table}: {times.column}"
     date_format = times.date_format or find_date_format(
-        frame[times.column], _checked(source, times).timezone, where
+        column, _checked(source, times).timezone, where
     )
     source = replace(_checked(source, times), date_format=date_format)
-    timed = cut_by_time(frame, source, str(table))
+    timed = cut_by_time(column.to_frame(), source, str(table))
     names = require_finished(timed, where)
-    rows = frame.assign(**{times.column: timed.window})[timed.window.isin(names)]
-    return rows.reset_index(drop=True), source, (*_tell(names), *timed.remarks())
+    window = timed.window.where(timed.window.isin(names))
+    return NamedWindows(window, source, (*_tell(names), *timed.remarks()))
 
 
 def _tell(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from closedloop.cli.draft.columns import check_column_exists
 from closedloop.cli.draft.files import ChosenFiles, choose_files, is_window_name
+from closedloop.cli.draft.large_table import EveryRow, LargeTable
 from closedloop.cli.draft.leaks import mark_leaks
 from closedloop.cli.draft.loop_toml import Draft, describe_table
 from closedloop.cli.draft.source import split_ending
@@ -20,10 +22,13 @@ from closedloop.errors import UseCaseError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import load_use_case
 from closedloop.use_case.source import Source
+from closedloop.windows.prepare import select_column
+from closedloop.windows.tables.chunks import FileRows
 from closedloop.windows.tables.dialect import FoundTable, find_table_source
 
 # A guess does not need every row of many files.
 _MOST_FILES, _MOST_ROWS = 12, 200_000
+MOST_LOOKED_AT = 30_000
 _GENERIC = ("data", "dataset", "train", "training", "table", "export", "rows", "file")
 
 
@@ -46,6 +51,8 @@ class Asked:
     query: str | None = None
     table: str | None = None
     force: bool = False
+    most_looked_at: int = MOST_LOOKED_AT
+    """Rows of a table that are looked at one by one; of more, a sample."""
 
     @property
     def by_column(self) -> bool:
@@ -76,27 +83,31 @@ def write_use_case(tables: Sequence[Path | str], asked: Asked) -> tuple[UseCase,
         )
     read = _read_database(str(tables[0]), asked) if is_database(tables[0]) else None
     read = read or _read_files([Path(table) for table in tables], asked)
-    frame, source, notes = name_windows(read.frame, read.source, asked.times, read.table)
+    cut = _cut(read, asked)
     draft = describe_table(
-        frame,
+        cut.frame,
         read.table,
         name=asked.name or read.name,
         target=asked.target,
         key=asked.key,
         group=asked.group,
-        source=source,
+        source=cut.source,
         remarks=read.remarks,
         out=out,
         positive=asked.positive,
         windows=read.windows,
+        large=cut.large,
     )
-    draft = _write(draft, out, frame)
-    return load_use_case(out), (*read.notes, *notes, *read.remarks, *draft.notes)
+    draft = _write(draft, out, cut.frame)
+    return load_use_case(out), (*read.notes, *cut.notes, *read.remarks, *draft.notes)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What was read: rows, where they are, the window of each if that is known, and words."""
+    """What was read: rows, where they are, the window of each if that is known, and words.
+
+    Of a large table the rows are a sample, and `every` stands for all of them.
+    """
 
     frame: pd.DataFrame
     table: Path
@@ -105,6 +116,34 @@ class _Rows:
     windows: pd.Series[str] | None
     notes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    every: EveryRow | None = None
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The rows looked at that are in a window, and what was found out about windows."""
+
+    frame: pd.DataFrame
+    source: Source
+    notes: tuple[str, ...] = ()
+    large: LargeTable | None = None
+
+
+def _cut(read: _Rows, asked: Asked) -> _Cut:
+    """Cut the rows into windows by the column with their time, or with the names of windows."""
+    column, frame, every = asked.times.column or read.source.window_column, read.frame, read.every
+    check_column_exists(frame, asked.times.column, read.table)
+    if column is None or column not in frame.columns:
+        return _Cut(frame, read.source, large=None if every is None else every.in_runs())
+    values = select_column(frame, column)
+    if every is not None and every.whole is not None:
+        values = every.whole
+    named = name_windows(values, read.source, asked.times, read.table)
+    of_row = named.of_row if every is None else named.of_row.iloc[every.places]
+    inside = of_row.notna().to_numpy()
+    frame = frame.assign(**{column: of_row.to_numpy()})[inside].reset_index(drop=True)
+    large = None if every is None else every.in_windows(named.of_row, inside)
+    return _Cut(frame, named.source, named.notes, large)
 
 
 def _read_files(tables: Sequence[Path], asked: Asked) -> _Rows:
@@ -117,8 +156,16 @@ def _read_files(tables: Sequence[Path], asked: Asked) -> _Rows:
         )
     chosen = choose_files(tables, asked.dialect, asked.named, by_column=asked.by_column)
     found = _read(chosen, asked)
-    windows, name = _windows_of(found, asked), _name_of(chosen)
-    return _Rows(found.frame, chosen.newest, found.source, name, windows, chosen.notes, found.notes)
+    runs, name = _runs_of(found, asked), _name_of(chosen)
+    windows = every = None
+    if found.read.rows == len(found.read.places) and len(runs) > 1:
+        windows = pd.Series([window for window, rows in runs for _ in range(rows)])
+    if found.read.rows > len(found.read.places):
+        rows = FileRows(tuple(path for path, _ in found.read.files), found.source)
+        every = EveryRow(rows, found.read.places, tuple(runs), found.read.whole)
+    return _Rows(
+        found.frame, chosen.newest, found.source, name, windows, chosen.notes, found.notes, every
+    )
 
 
 def _read_database(url: str, asked: Asked) -> _Rows:
@@ -128,6 +175,7 @@ def _read_database(url: str, asked: Asked) -> _Rows:
         table=asked.table,
         window_column=asked.window_column,
         time_column=asked.times.column,
+        most_looked_at=asked.most_looked_at,
     )
     return _Rows(
         found.frame,
@@ -137,6 +185,7 @@ def _read_database(url: str, asked: Asked) -> _Rows:
         found.windows,
         found.notes,
         found.remarks,
+        found.every,
     )
 
 
@@ -173,6 +222,8 @@ def _read(chosen: ChosenFiles, asked: Asked) -> FoundTable:
             asked.named,
             older,
             most_rows=math.inf if asked.by_column else _MOST_ROWS,
+            most_looked_at=asked.most_looked_at,
+            whole=asked.times.column or asked.window_column,
         )
     except ValueError as error:
         raise UseCaseError(
@@ -184,17 +235,17 @@ def _read(chosen: ChosenFiles, asked: Asked) -> FoundTable:
     if chosen.columns:
         kept = [name for name in found.frame.columns if name in chosen.columns]
         found = replace(found, frame=found.frame[kept])
-    if len(found.files) < len(chosen.files):
-        said = f"guessed from the newest {len(found.files)} of {len(chosen.files)} files"
+    if len(found.read.files) < len(chosen.files):
+        said = f"guessed from the newest {len(found.read.files)} of {len(chosen.files)} files"
         found = replace(found, notes=(*found.notes, said))
     return found
 
 
-def _windows_of(found: FoundTable, asked: Asked) -> pd.Series[str] | None:
-    """The window of each row when each of several files is one; None otherwise."""
-    if len(found.files) == 1 or asked.by_column:
-        return None
-    return pd.Series([split_ending(path)[0] for path, rows in found.files for _ in range(rows)])
+def _runs_of(found: FoundTable, asked: Asked) -> list[tuple[str, int]]:
+    """The window of all rows of each file, where each of several files is a window."""
+    if len(found.read.files) == 1 or asked.by_column:
+        return [("one window", found.read.rows)]
+    return [(split_ending(path)[0], rows) for path, rows in found.read.files]
 
 
 def _name_of(chosen: ChosenFiles) -> str:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from closedloop.errors import SourceError
+from closedloop.windows.tables.read_ahead import read_ahead
+from closedloop.windows.tables.row_sample import RowSample, RowSampler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +92,42 @@ class ChunkReader:
                 )
                 yield Chunk(frame, found, first, last and first == 1)
                 first += table.num_rows
+
+    def sample(self, sampler: RowSampler, whole: str | None = None) -> RowSample:
+        """Rows drawn by `sampler`, as `chunks` has them; of the column `whole` all values, too.
+
+        Raises SourceError for a damaged table.
+        """
+        names = [name for name in self.names if name]
+        parts, drawn, every, rows = [], list[NDArray[np.float64]](), list[Any](), 0
+        with reading(self._path):
+            for table, _ in read_ahead(_regroup(self._batches(names), CHUNK_ROWS)):
+                chances, stay = sampler.draw(table.num_rows)
+                places, rows = rows + np.flatnonzero(stay), rows + table.num_rows
+                parts.append(table if stay.all() else table.filter(pa.array(stay)))
+                drawn.append(np.stack([places, chances[stay]]))
+                if whole in names:
+                    every.append(table.select([whole]))
+                if sampler.are_too_many(sum(part.shape[1] for part in drawn)):
+                    drawn = [np.concatenate(drawn, axis=1)]
+                    stay = sampler.cut(drawn[0][1])
+                    parts = [pa.concat_tables(parts).filter(pa.array(stay))]
+                    drawn = [drawn[0][:, stay]]
+            places, chances = np.concatenate(drawn, axis=1)
+            frame = self._to_frame(pa.concat_tables(parts), names)
+            column = (
+                self._to_frame(pa.concat_tables(every), [whole])[whole]
+                if every and whole is not None
+                else None
+            )
+        return RowSample(frame, rows, places.astype(np.int64), chances, column)
+
+    def _to_frame(self, table: Any, names: Sequence[str]) -> pd.DataFrame:
+        typed = {name: self._blank(_plain(table.column(name))) for name in names}
+        if not typed:
+            return _rows_only(table.num_rows)
+        frame: pd.DataFrame = pa.table(typed).to_pandas(integer_object_nulls=True)
+        return frame
 
     def _batches(self, wanted: Sequence[str]) -> Iterator[Any]:
         raise NotImplementedError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from closedloop.windows.tables.chunk_reader import CHUNK_ROWS, Chunk, ChunkReade
 from closedloop.windows.tables.column_names import refuse_names_alike
 from closedloop.windows.tables.delimiters import find_delimiter, read_beginning
 from closedloop.windows.tables.file_text import find_encoding
+from closedloop.windows.tables.read_ahead import read_ahead
 from closedloop.windows.tables.table_file import find_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CHUNK_ROWS", "Chunk", "ChunkReader", "open_table", "read_all", "read_table"]
+__all__ = ["CHUNK_ROWS", "Chunk", "ChunkReader", "FileRows", "open_table", "read_all", "read_table"]
 
 _ALL_ROWS = 2**62
 
@@ -28,6 +30,24 @@ def read_table(path: Path, source: Source, numeric: Sequence[str] = ()) -> pd.Da
     cannot be read.
     """
     return read_all(open_table(path, source), numeric)
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """All rows of files written alike, in the order of the files."""
+
+    files: tuple[Path, ...]
+    source: Source
+
+    def chunks(self, columns: Sequence[str], numeric: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """The rows of these columns, as `ChunkReader.chunks` has them, some at a time.
+
+        Raises SourceError for a damaged file.
+        """
+        for path in self.files:
+            reader = open_table(path, self.source)
+            for chunk in read_ahead(reader.chunks(columns, numeric, CHUNK_ROWS)):
+                yield chunk.frame
 
 
 def read_all(reader: ChunkReader, numeric: Sequence[str] = ()) -> pd.DataFrame:

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.tables.chunks import open_table, read_all
 from closedloop.windows.tables.delimiters import find_delimiter, find_quote, read_beginning
 from closedloop.windows.tables.file_text import find_encoding
 from closedloop.windows.tables.number_signs import SPACES, fits, plain_numbers
+from closedloop.windows.tables.sampled_files import SampledFiles, sample_files
 from closedloop.windows.tables.table_file import find_table
 
 _WORD = re.compile(r"\w*[^\x00-\x7f]\w*")
@@ -28,13 +28,15 @@ _MOST = 0.9
 
 @dataclass(frozen=True)
 class FoundTable:
-    """The rows, the settings that read them, and what a person should know about both."""
+    """The rows, the settings that read them, and what a person should know about both.
+
+    `frame` has all rows of the files `read`, or a sample of them.
+    """
 
     frame: pd.DataFrame
     source: Source
+    read: SampledFiles
     notes: tuple[str, ...] = ()
-    files: tuple[tuple[Path, int], ...] = ()
-    """The files that were read and their numbers of rows, in the order of the rows."""
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,33 @@ def find_table_source(
     older: Sequence[Path] = (),
     *,
     most_rows: float = math.inf,
+    most_looked_at: float = math.inf,
+    whole: str | None = None,
 ) -> FoundTable:
     """Read a table with what is `given` of the settings; the others are found.
 
     `named` are columns that the table should have and whose values stay as they are. `older` are
-    files like it, oldest first, of which the newest are read too until there are `most_rows`.
-    Raises SourceError when a file cannot be read, or has other signs in its numbers.
+    files like it, oldest first, of which the newest are read too until there are `most_rows`. Of
+    more rows than `most_looked_at` a sample is kept, and all values of the column `whole`. Raises
+    SourceError when a file cannot be read, or has other signs in its numbers.
     """
     source = replace(source, **given)
     source = replace(source, **find_signs_of_text(path, given, named))
-    reader = open_table(path, source)
-    frames = {path: read_all(reader)}
-    for before in reversed(older):
-        if sum(map(len, frames.values())) >= most_rows:
-            break
-        frames[before] = read_all(open_table(before, source))
-    frames = dict(reversed(frames.items()))
+    read = sample_files(
+        path,
+        older,
+        source,
+        most_rows=most_rows,
+        most_looked_at=most_looked_at,
+        whole=whole,
+    )
+    frames = read.frames
     frame = pd.concat(frames.values(), ignore_index=True) if len(frames) > 1 else frames[path]
-    files = tuple((file, len(rows)) for file, rows in frames.items())
     if find_table(path) == ".parquet":
-        return FoundTable(frame, source, _nameless(reader.nameless), files)
+        return FoundTable(frame, source, read, _nameless(read.nameless))
     found_in = {file: _look_at_all(rows, named) for file, rows in frames.items()}
     source = replace(source, **_choose(found_in.values(), given, source.delimiter))
-    notes = [_describe(source), *_show_letters(frame, source, given), *_nameless(reader.nameless)]
+    notes = [_describe(source), *_show_letters(frame, source, given), *_nameless(read.nameless)]
     for name in dict.fromkeys(name for signs in found_in.values() for name in signs):
         signs = {file: signs[name] for file, signs in found_in.items() if name in signs}
         odd = [file for file, found in signs.items() if not _fit(found, source)]
@@ -105,7 +111,7 @@ def find_table_source(
                 f"left out: {name} has numbers such as {example}, in a file whose decimal sign is "
                 f"{source.decimal}"
             )
-    return FoundTable(frame, source, tuple(notes), files)
+    return FoundTable(frame, source, read, tuple(notes))
 
 
 def _look_at_all(rows: pd.DataFrame, named: Sequence[str]) -> dict[str, _Signs]:

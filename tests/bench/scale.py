@@ -1,0 +1,182 @@
+"""`make bench-scale`: seconds and memory that closedloop takes for a table of millions of rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from closedloop.errors import ClosedLoopError
+from tests.bench.servers import ROOT
+from tests.bench.serving import describe_machine
+
+ENDINGS = ("csv", "parquet")
+_SEED, _CHUNK = 7, 100_000
+_FIRST, _STEP = np.datetime64("2024-01-01T00:00:00"), 20 * 30 * 86_400
+_CITIES = np.array([f"city {number:03d}" for number in range(300)], dtype=object)
+_CHANNELS = np.array(["web", "shop", "phone", "app", "partner"], dtype=object)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one command took: `peak_mb` is the largest resident memory of its process.
+
+    `cpu_seconds` are those of all its threads, which a busy machine changes less than `seconds`.
+    """
+
+    part: str
+    rows: int
+    ending: str
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+# Seconds, seconds of the processors, megabytes.
+Used = tuple[float, float, float]
+
+
+def make_rows(rows: int) -> Iterator[pa.Table]:
+    """A table of orders of 20 months with 20 columns, some at a time: a key, a time, a month, a
+    target, numbers of which some are null, whole numbers, categories."""
+    for first in range(0, rows, _CHUNK):
+        number = np.arange(first, min(rows, first + _CHUNK))
+        draw, many = np.random.default_rng((_SEED, first)), len(number)
+        times = _FIRST + (number * _STEP // rows).astype("timedelta64[s]")
+        floats = {f"amount_{place}": draw.lognormal(3, 1, many).round(2) for place in range(9)}
+        returned = draw.random(many) < 0.05 + 0.2 * (floats["amount_0"] > 30)
+        nulls = {"amount_3": 0.02, "amount_5": 0.3}
+        yield pa.table(
+            {
+                "order_id": pa.array([f"o{place:09d}" for place in number]),
+                "ordered_at": pa.array(np.datetime_as_string(times).tolist()),
+                "month": pa.array(np.datetime_as_string(times, unit="M").tolist()),
+                "returned": pa.array(np.where(returned, "yes", "no")),
+                **{
+                    name: pa.array(values, mask=draw.random(many) < nulls.get(name, 0))
+                    for name, values in floats.items()
+                },
+                "items": pa.array(draw.poisson(3, many)),
+                "visits": pa.array(draw.integers(0, 5_000, many)),
+                "age": pa.array(draw.integers(18, 90, many)),
+                "city": pa.array(_CITIES[draw.integers(0, 300, many)]),
+                "channel": pa.array(_CHANNELS[draw.integers(0, 5, many)]),
+                "loyal": pa.array(draw.random(many) < 0.4),
+                "product": pa.array([f"p{place}" for place in draw.integers(0, 40_000, many)]),
+            }
+        )
+
+
+def write_table(path: Path, rows: int) -> None:
+    """A CSV or Parquet file of `make_rows`."""
+    parts = make_rows(rows)
+    first = next(parts)
+    kind = pyarrow.csv.CSVWriter if path.suffix == ".csv" else pyarrow.parquet.ParquetWriter
+    with kind(str(path), first.schema) as writer:
+        writer.write_table(first)
+        for part in parts:
+            writer.write_table(part)
+
+
+def run(command: Sequence[str], folder: Path) -> Used:
+    """What a command used. Raises ClosedLoopError when it fails."""
+    began = time.perf_counter()
+    with open(folder / "printed", "wb") as printed:
+        process = subprocess.Popen(command, cwd=folder, stdout=printed, stderr=printed)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ClosedLoopError(
+            where=shlex.join(command),
+            wanted="a command that succeeds",
+            got=(folder / "printed").read_text(encoding="utf-8")[-2_000:],
+            then="run it by hand",
+        )
+    seconds = time.perf_counter() - began
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def measure_init(table: Path, folder: Path) -> dict[str, Used]:
+    """`closedloop init` with the windows in a column, and cut by the time of a row."""
+    command = [sys.executable, "-m", "closedloop", "init", str(table), "--target", "returned"]
+    cut = {"init": ["--window-column", "month"], "init by time": ["--time-column", "ordered_at"]}
+    return {
+        name: run([*command, *options, "--out", str(folder / "loop.toml"), "--force"], folder)
+        for name, options in cut.items()
+    }
+
+
+# A part runs commands on a table, in a folder: what each used, by its name.
+PARTS: Mapping[str, Callable[[Path, Path], dict[str, Used]]] = {"init": measure_init}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="bench-scale", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 3_000_000])
+    parser.add_argument("--endings", nargs="+", choices=ENDINGS, default=list(ENDINGS))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench" / "scale.json")
+    return parser.parse_args(arguments)
+
+
+def measure(
+    options: argparse.Namespace, folder: Path, say: Callable[[str], object]
+) -> list[Figure]:
+    """All parts on tables of all sizes. Raises ClosedLoopError when a command fails."""
+    figures = []
+    for rows in options.rows:
+        for ending in options.endings:
+            table = folder / f"orders.{ending}"
+            write_table(table, rows)
+            for part in options.parts:
+                for name, (seconds, busy, peak) in PARTS[part](table, folder).items():
+                    figures.append(
+                        Figure(name, rows, ending, round(seconds, 1), round(busy, 1), round(peak))
+                    )
+                    say(
+                        f"{name}, {rows:,} rows of {ending}: {seconds:.1f} s, of the processors "
+                        f"{busy:.1f} s, {peak:,.0f} MB"
+                    )
+            table.unlink()
+    return figures
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, show, write; 1 with one sentence when a command fails."""
+    options = parse(arguments)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    machine, began = describe_machine(), datetime.now(UTC)
+    try:
+        with tempfile.TemporaryDirectory(dir=options.out.parent, prefix="run-") as temporary:
+            figures = measure(options, Path(temporary).resolve(), print)
+    except ClosedLoopError as error:
+        sys.stderr.write(f"bench-scale: {error}\n")
+        return 1
+    content: dict[str, Any] = {
+        "figures": [asdict(figure) for figure in figures],
+        "date": f"{began:%Y-%m-%d}",
+        "machine": machine,
+        "command": shlex.join(["python", "-m", "tests.bench.scale", *arguments]),
+    }
+    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

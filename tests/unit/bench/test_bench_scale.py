@@ -1,0 +1,31 @@
+"""What `make bench-scale` measures, with few rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench.scale import main, make_rows
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_table_has_twenty_columns_and_is_always_the_same() -> None:
+    """Two draws are equal, and as many rows come as were asked for."""
+    first, second = (list(make_rows(120_000)) for _ in range(2))
+    assert [part.num_rows for part in first] == [100_000, 20_000]
+    assert first[0].num_columns == 20
+    assert all(part.equals(other) for part, other in zip(first, second, strict=True))
+
+
+def test_seconds_and_memory_are_written(tmp_path: Path) -> None:
+    """Each part of each size and ending, with the machine and the command."""
+    out = tmp_path / "scale.json"
+    assert main(["--rows", "2000", "--endings", "csv", "--out", str(out)]) == 0
+    content = json.loads(out.read_text())
+    assert [figure["part"] for figure in content["figures"]] == ["init", "init by time"]
+    assert all(figure["seconds"] > 0 and figure["peak_mb"] > 50 for figure in content["figures"])
+    assert content["command"].startswith("python -m tests.bench.scale --rows 2000")
+    assert list(tmp_path.iterdir()) == [out]
