@@ -5,6 +5,7 @@ pyarrow is imported with the first such request; a service that gets none is sma
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 ARROW_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 # The first bytes of a stream since Arrow 0.15; no JSON begins like this.
 _MARK = b"\xff\xff\xff\xff"
+# What else pyarrow and flatbuffers raise for a broken stream.
+_BROKEN = (OSError, ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 # Places in the tables Message, DictionaryBatch and RecordBatch of Arrow's format/Message.fbs.
 _HEADER, _BATCH_OF_DICTIONARY, _COMPRESSION = 8, 6, 10
 
@@ -47,7 +50,7 @@ def read_arrow(body: bytes, use_case: UseCase, reader: RowReader, max_rows: int)
             return _take(table, use_case)
         except NotTaken:
             rows = _as_json(table)
-    except (arrow.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+    except (arrow.ArrowException, *_BROKEN) as error:
         got = show(str(error))
         raise Refusal(422, f"wanted an Arrow stream, got a broken one: {got}") from None
     return reader.read_carefully({"rows": rows}, max_rows)
