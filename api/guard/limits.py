@@ -228,7 +228,7 @@ def _of_another(key: ApiKey, use_case: str) -> Refusal:
     return Refusal(
         403,
         f"wanted a key for the use case {use_case}, got {key.name}, which is for "
-        f"{', '.join(key.use_cases)} only: create one with closedloop key add NAME --use-case "
+        f"{', '.join(key.use_cases)} only: create one with closedloop key add NAME --for "
         f"{use_case}",
     )
 

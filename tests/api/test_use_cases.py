@@ -204,7 +204,7 @@ def test_a_key_for_one_use_case_opens_no_other(
         answer = ask(some, at)
         assert answer.status_code == 403
         assert "which is for shop-2 only" in answer.json()["detail"]
-        assert "closedloop key add NAME --use-case shop" in answer.json()["detail"]
+        assert "closedloop key add NAME --for shop" in answer.json()["detail"]
         for route in ("/explain", "/labels", "/invocations", "/no"):
             assert ask(some, at, route).status_code == 403, route
         for route in ("/metrics", "/model", "/docs", "/openapi.json", "/api/live"):

@@ -43,7 +43,7 @@ def add(app: typer.Typer, session: Session) -> None:
         use_cases: Annotated[
             list[str] | None,
             typer.Option(
-                "--use-case",
+                "--for",
                 help="With add: the name of a use case that the key is for; may be repeated.",
                 metavar="NAME",
                 show_default="all",

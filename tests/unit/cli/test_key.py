@@ -179,7 +179,7 @@ def test_a_key_may_be_for_some_use_cases_only(
 ) -> None:
     """`--use-case` may be repeated, the list says whom a key is for, and a key without it is
     written as it always was."""
-    some = ["key", "add", "shop", "--use-case", "shop-2", "--use-case", "fraud"]
+    some = ["key", "add", "shop", "--for", "shop-2", "--for", "fraud"]
     assert [main(some, os.environ), main(["key", "add", "all"], os.environ)] == [0, 0]
     assert "of shop for shop-2, fraud, shown only" in " ".join(capsys.readouterr().err.split())
     first, second = read_keys(home / "api_keys.json")
@@ -206,8 +206,8 @@ def test_use_cases_of_a_key_that_cannot_be_read_open_nothing(home: Path, written
 
 def test_a_use_case_of_a_key_is_a_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path is refused, and so is a use case for a key that is not added."""
-    assert main(["key", "add", "shop", "--use-case", "mine/shop"], os.environ) == 1
+    assert main(["key", "add", "shop", "--for", "mine/shop"], os.environ) == 1
     assert "give the name, not the path" in capsys.readouterr().err
-    assert main(["key", "list", "--use-case", "shop"], os.environ) == 2
+    assert main(["key", "list", "--for", "shop"], os.environ) == 2
     assert "wanted no use case, got shop" in capsys.readouterr().err
     assert not (home / "api_keys.json").exists()
