@@ -99,6 +99,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         {
             "CLOSEDLOOP_HOME": str(folder / "home"),
             "CLOSEDLOOP_USE_CASE": "loop.toml",
+            "CLOSEDLOOP_REPORT_WINDOWS": "all",
             "COLUMNS": "100",
         }
     )
