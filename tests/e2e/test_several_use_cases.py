@@ -32,7 +32,7 @@ from tests.e2e.side_by_side import NAMES, WINDOWS, SideBySide
 from tests.house.tree import ROOT
 from tests.waiting import free_port, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 ROW = {"spend": 40.5, "plan": "gold", "active": True}
 ASKED = 60
 
