@@ -24,7 +24,7 @@ from closedloop.metrics.auc import measure_auc
 from closedloop.training.candidates import LabelledWindow
 from tests.bench.made_streams import KINDS, Kind, MadeStream, make_stream
 from tests.bench.made_totals import NEVER, Lived, show, total
-from tests.bench.replay_streams import LEARNERS, ROOT, make_past
+from tests.bench.replay_streams import LEARNERS, ROOT, make_past, true_changes
 from tests.bench.replay_totals import REAL_LOSS
 from tests.bench.variants import choose_variants
 
@@ -95,7 +95,7 @@ def _judge(
 ) -> Lived:
     harmful = None
     if made.kind == "none" and past.rounds():
-        harmful = sum(change < -REAL_LOSS for change in _changes(past, rounds, later))
+        harmful = sum(change < -REAL_LOSS for change in true_changes(past, rounds, later))
     return Lived(
         made.kind,
         name,
@@ -135,30 +135,6 @@ def _read_later(past: Past, made: MadeStream) -> LabelledWindow:
     stream = Stream(_OneWindow("later", typed))
     index = len(past.stream.names)
     return past.compute.read_window(stream, "later", index, past.use_case, None).labelled
-
-
-def _changes(past: Past, rounds: Sequence[Round], later: LabelledWindow) -> list[float]:
-    """The change in AUC by each promotion, on the later rows."""
-    recipe = f"{past.use_case.training.recipes[0]}/all"
-    made_of: dict[int, tuple[str, Sequence[str]]] = {1: (recipe, past.stream.names[: past.first])}
-    aucs: dict[int, float] = {}
-
-    def ask(version: int) -> float:
-        if version not in aucs:
-            recipe, trained_on = made_of[version]
-            windows = tuple(past.labelled(name) for name in trained_on)
-            model = past.compute.fit(recipe, windows, past.use_case)
-            aucs[version] = measure_auc(later.labels, score_frame(model, later.frame)) or 0.0
-        return aucs[version]
-
-    changes, before = [], 1
-    for lived in rounds:
-        if lived.candidate is not None:
-            made_of[lived.candidate] = lived.recipe, lived.trained_on
-        if lived.promoted:
-            changes.append(ask(lived.production) - ask(before))
-        before = lived.production
-    return changes
 
 
 def _suspect_rows(past: Past, made: MadeStream) -> pd.DataFrame:

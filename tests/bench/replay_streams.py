@@ -128,36 +128,39 @@ def make_past(table: Path, learner: str, cache: Path | None) -> Past:
         return Past(Stream(open_source(use_case)), use_case, CachedCompute(cache), FIRST_WINDOWS)
 
 
-def true_changes(past: Past, rounds: Sequence[Round]) -> list[float]:
-    """The change in AUC by each promotion of a stream without drift, on all later rows."""
-    first = past.stream.names[: past.first]
-    models: dict[int, tuple[str, Sequence[str]]] = {1: (first_recipe(past.use_case), first)}
+def true_changes(
+    past: Past, rounds: Sequence[Round], later: LabelledWindow | None = None
+) -> list[float]:
+    """The change in AUC by each promotion of a stream without drift.
+
+    On the rows `later`, by default on those of all windows after the promotion.
+    """
+    models: dict[int, tuple[str, Sequence[str]]] = {
+        1: (first_recipe(past.use_case), past.stream.names[: past.first])
+    }
     changes, before = [], 1
     for lived in rounds:
         if lived.candidate is not None:
             models[lived.candidate] = lived.recipe, lived.trained_on
-        later = [
-            past.labelled(name)
-            for name in past.stream.names[past.stream.names.index(lived.window) + 1 :]
-        ]
         if lived.promoted:
-            labels = np.concatenate([rows.labels for rows in later])
+            following = past.stream.names[past.stream.names.index(lived.window) + 1 :]
+            judges = [past.labelled(name) for name in following] if later is None else [later]
             aucs = [
-                measure_auc(
-                    labels, np.concatenate([_ask(past, *models[number], rows) for rows in later])
-                )
-                for number in (lived.production, before)
+                _judge(past, *models[version], judges) for version in (lived.production, before)
             ]
-            changes.append((aucs[0] or 0.0) - (aucs[1] or 0.0))
+            changes.append(aucs[0] - aucs[1])
         before = lived.production
     return changes
 
 
-def _ask(past: Past, recipe: str, trained_on: Sequence[str], rows: LabelledWindow) -> np.ndarray:
-    fitted = past.compute.fit(
-        recipe, tuple(past.labelled(name) for name in trained_on), past.use_case
-    )
-    return score_frame(fitted, rows.frame)
+def _judge(
+    past: Past, recipe: str, trained_on: Sequence[str], judges: Sequence[LabelledWindow]
+) -> float:
+    windows = tuple(past.labelled(name) for name in trained_on)
+    model = past.compute.fit(recipe, windows, past.use_case)
+    labels = np.concatenate([rows.labels for rows in judges])
+    answers = np.concatenate([score_frame(model, rows.frame) for rows in judges])
+    return measure_auc(labels, answers) or 0.0
 
 
 def replay_shuffled(

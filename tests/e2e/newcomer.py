@@ -92,6 +92,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """CSV -> init -> doctor -> monitor for each window; the first turn is a process of its own, the
     second of two because one was killed; the others share one Prefect server."""
     folder = tmp_path_factory.mktemp("story")
+    os.umask(0o022)  # of a usual user; a test before may have opened a private home
     customers().to_csv(folder / "customers.csv", index=False)
     before, came_from = dict(os.environ), Path.cwd()
     os.chdir(folder)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from closedloop.operations.child_process import start_child, stop_child
 from closedloop.registry.registry import Registry
 from closedloop.training.recipes import fit
 from closedloop.use_case.loop_toml import load_use_case
-from tests.waiting import until
+from tests.waiting import free_port, until
 
 CONTENT = """
 name = "shop"
@@ -144,30 +143,30 @@ class Served:
         return sum(float(value) for series, value in lines if series.partition("{")[0] == name)
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment of the test, without what steers the loop."""
+    ours = ("CLOSEDLOOP_", "MLFLOW_", "PREFECT_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 @contextmanager
 def serving(shop: Shop, workers: int = 2) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CLOSEDLOOP_", "MLFLOW_", "PREFECT_"))
-    }
-    log = shop.folder / f"serve-{port}.log"
-    command = [
-        sys.executable,
-        "-m",
-        "closedloop",
-        "serve",
-        "--use-case",
-        str(shop.folder / "loop.toml"),
-        "--port",
-        str(port),
-        "--workers",
-        str(workers),
-    ]
+    options = ["--use-case", str(shop.folder / "loop.toml"), "--workers", str(workers)]
+    with run_service(shop.folder, options, {"CLOSEDLOOP_HOME": str(shop.folder / "home")}) as live:
+        yield live
+
+
+@contextmanager
+def run_service(
+    folder: Path, options: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[Served]:
+    """`closedloop serve` on a free port, from its first answer to the end of the block."""
+    port = free_port()
+    log = folder / f"serve-{port}.log"
     process = start_child(
-        command, environment={**clean, "CLOSEDLOOP_HOME": str(shop.folder / "home")}, log=log
+        [sys.executable, "-m", "closedloop", "serve", "--port", str(port), *options],
+        environment={**clean_environment(), **environment},
+        log=log,
     )
     served = Served(f"http://127.0.0.1:{port}", process, log)
     try:

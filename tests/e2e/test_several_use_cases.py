@@ -19,7 +19,6 @@ import pytest
 from closedloop.cli.app import main
 from closedloop.cli.examine.serving import describe_serving
 from closedloop.decisions.checks import Action
-from closedloop.operations.child_process import start_child, stop_child
 from closedloop.operations.export import export_version
 from closedloop.operations.forget import forget, plan_erasure
 from closedloop.operations.prune import KeepRules, prune
@@ -27,10 +26,10 @@ from closedloop.turn.kept_out import read_kept_out
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.turn.open import Loop
 from closedloop.turn.quarantine_by_hand import decide_by_hand
-from tests.e2e.served_shop import Served, is_ready
+from tests.e2e.served_shop import Served, clean_environment, run_service
 from tests.e2e.side_by_side import NAMES, WINDOWS, SideBySide
 from tests.house.tree import ROOT
-from tests.waiting import free_port, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.nightly
 ROW = {"spend": 40.5, "plan": "gold", "active": True}
@@ -69,29 +68,12 @@ def loops(stack: SideBySide) -> dict[str, Loop]:
     return {name: stack.open(name) for name in NAMES}
 
 
-def clean_environment() -> dict[str, str]:
-    ours = ("CLOSEDLOOP_", "MLFLOW_", "PREFECT_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
 @contextmanager
 def serving(stack: SideBySide, workers: int) -> Iterator[Served]:
     """The API of all three, as `closedloop serve` runs it."""
-    port = free_port()
-    command = [sys.executable, "-m", "closedloop", "serve", "--port", str(port)]
-    log = stack.folder / f"serve-{port}.log"
-    process = start_child(
-        [*command, "--workers", str(workers)],
-        environment={**clean_environment(), **stack.environment},
-        log=log,
-    )
-    served = Served(f"http://127.0.0.1:{port}", process, log)
-    try:
-        until(lambda: process.poll() is not None or is_ready(served), "an answer of the service")
-        assert process.poll() is None, log.read_text()
+    options = ["--workers", str(workers)]
+    with run_service(stack.folder, options, stack.environment) as served:
         yield served
-    finally:
-        stop_child(process)
 
 
 def live(loops: dict[str, Loop]) -> list[int | None]:

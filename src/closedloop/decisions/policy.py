@@ -28,10 +28,11 @@ ApprovalName = Literal["never", "always", "borderline"]
 class RetrainingPolicy:
     """When to train: four triggers, each with a switch, and the guards that limit their cost.
 
-    What newer labels would have gained decides where it was measured; drift and a loss of AUC
-    trigger where it was not. These two fire when their limit was passed in `needed_windows` of the
-    last `memory_windows` windows, the current one included. With `once_an_episode`, drift that goes
-    on after a retraining that promoted nothing does not start another retraining by itself.
+    What newer labels would have gained decides where it is known whether a training would pay;
+    drift and a loss of AUC trigger where it is not. These two fire when their limit was passed in
+    `needed_windows` of the last `memory_windows` windows, the current one included. With
+    `once_an_episode`, drift that goes on after a retraining that promoted nothing does not start
+    another retraining by itself.
     """
 
     gain_trigger: bool = field(default=True, metadata=ADDED_LATER)
