@@ -10,11 +10,10 @@ from closedloop.cli.app import main
 def run() -> None:
     """The command `closedloop`, on the arguments and the environment of this process."""
     # Libraries make millions of objects that live as long as the process. Looking for garbage among
-    # them takes a fifth of the time to import them, and once more, at the end, a second.
+    # them takes a fifth of the time to import them. At the end it has to be looked for: DuckDB
+    # prints what it takes for leaks otherwise.
     gc.set_threshold(50_000)
-    code = main(sys.argv[1:], os.environ)
-    gc.freeze()
-    sys.exit(code)
+    sys.exit(main(sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":
