@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 import urllib.error
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ def end(stack: Stack, number: int) -> int:
     os.kill(stack.process.pid, number)
     deadline = time.monotonic() + 60
     while watched:
-        ended, _, _ = select.select(list(watched), [], [], max(0.0, deadline - time.monotonic()))
+        ended = wait(list(watched), max(0.0, deadline - time.monotonic()))
         left = (
             {
                 process: Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ")[:120]

@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any
 
@@ -124,7 +124,7 @@ class AnsweringProcess:
     def _read(self, seconds: float) -> _Said:
         out = self._process.stdout
         assert out is not None
-        if not select.select([out], [], [], seconds)[0]:
+        if not wait([out], seconds):
             self.close()
             raise self._failure(f"none within {seconds:g} seconds")
         line = out.readline(_LONGEST_ANSWER)

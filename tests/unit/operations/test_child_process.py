@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -51,9 +51,7 @@ def read_ids(pipe: int, count: int) -> list[int]:
     """The ids that `count` processes wrote."""
     said = b""
     while said.count(b"\n") < count:
-        assert select.select([pipe], [], [], PATIENCE_SECONDS)[0], (
-            f"only {said!r} within {PATIENCE_SECONDS} s"
-        )
+        assert wait([pipe], PATIENCE_SECONDS), f"only {said!r} within {PATIENCE_SECONDS} s"
         said += os.read(pipe, 4096)
     return [int(number) for number in said.split()]
 
@@ -74,9 +72,7 @@ def watching(ids: list[int]) -> Iterator[list[int]]:
 
 def wait_for_the_end(descriptors: list[int]) -> None:
     for descriptor in descriptors:
-        assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], (
-            "a process outlived its parent"
-        )
+        assert wait([descriptor], PATIENCE_SECONDS), "a process outlived its parent"
 
 
 @pytest.mark.parametrize("hearing", ["polite", "deaf"])

@@ -8,11 +8,11 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Event, Thread
 
@@ -49,7 +49,7 @@ class Holder:
     """Another process that asks for a lock and keeps it until `end`."""
 
     def __init__(self, url: str, name: str) -> None:
-        # Unbuffered: `select` does not see a line that waits in a buffer here.
+        # Unbuffered: `wait` does not see a line that waits in a buffer here.
         command = [sys.executable, "-c", HOLDER, url, name]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -61,7 +61,7 @@ class Holder:
         assert self.process.stdout is not None
         return (
             self.process.stdout.readline().decode()
-            if select.select([self.process.stdout], [], [], seconds)[0]
+            if wait([self.process.stdout], seconds)
             else None
         )
 
