@@ -36,8 +36,9 @@ from closedloop.training.candidates import LabelledWindow
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.contract_check import judge_contract
 from closedloop.windows.repeated_rows import RowMarks
-from closedloop.windows.sources import UnreadableWindow, WindowSource
+from closedloop.windows.sources import WindowSource
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class CachedCompute(Compute):
         """As `Compute`; rows are identified by the source's `mark`, else by the source."""
         mark = getattr(source, "mark", None)
         rows = id(source) if mark is None else mark(name)
-        place = ("read", rows, name, index, not_yet, use_case.group)
+        place = ("read", rows, name, index, not_yet, use_case.group, use_case.compute)
 
         # The source and the statistics stay in the results, so that no other object gets their id.
         def read() -> tuple[ReadWindow, object]:
@@ -85,26 +86,12 @@ class CachedCompute(Compute):
             return window
 
         def check() -> tuple[ReadWindow, object]:
-            violations = self._check(source, window, use_case, statistics, not_yet)
+            counts, violations = window.counts, window.violations
+            if counts is not None:
+                violations = judge_contract(counts, window.prepared, statistics, not_yet)
             return replace(window, violations=violations), statistics
 
         return self.once((*place, id(statistics)), check)[0]
-
-    def _check(
-        self,
-        source: WindowSource,
-        window: ReadWindow,
-        use_case: UseCase,
-        statistics: Mapping[str, Any],
-        not_yet: frozenset[str],
-    ) -> Any:
-        from closedloop.windows.contract_check import check_contract
-
-        try:
-            raw = source.read(window.facts.name)
-        except UnreadableWindow:
-            return window.violations
-        return check_contract(raw, window.prepared, use_case, statistics, not_yet)
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
         """As `Compute`, once for the same rows."""

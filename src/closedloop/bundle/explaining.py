@@ -109,7 +109,7 @@ class ExplainProcess:
     def _read(self, end: float) -> dict[str, Any]:
         out = self._process.stdout
         assert out is not None
-        if not wait([out], max(0.0, end - time.monotonic())):
+        if not wait([out.fileno()], max(0.0, end - time.monotonic())):
             raise TimeoutError("the version is being loaded" if not self._ready else "out of time")
         line = out.readline()
         if not line:
@@ -167,7 +167,7 @@ def main(folder: Path, tried: Path, own: str) -> int:
         _write(out, {"refused": _fields(error)})
         return 1
     _write(out, {})
-    while wait([source], _IDLE_SECONDS) and (line := source.readline()):
+    while wait([source.fileno()], _IDLE_SECONDS) and (line := source.readline()):
         asked = json.loads(line)
         rows = len(asked["numbers"])
         numbers = np.array(asked["numbers"], dtype=np.float64).reshape(rows, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.bundle.scorer import Scorer, largest_difference
+
+_BATCH_ROWS = 50_000
 
 
 def pack_frame(
@@ -36,8 +38,17 @@ def unpack_frame(
 
 def score_frame(scorer: Scorer, prepared: pd.DataFrame) -> NDArray[np.float64]:
     """Class probabilities of a prepared frame, float64 (n, k); its columns are taken by name."""
-    packed = pack_frame(prepared, scorer.numeric, scorer.categorical)
-    return np.asarray(scorer.probabilities(*packed), dtype=np.float64)
+    answers = [
+        scorer.probabilities(*pack_frame(rows, scorer.numeric, scorer.categorical))
+        for rows in in_batches(prepared)
+    ]
+    return np.concatenate(answers).astype(np.float64, copy=False)
+
+
+def in_batches(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The rows, as many at a time as a model is asked about: it makes wide matrices of them."""
+    for first in range(0, max(1, len(frame)), _BATCH_ROWS):
+        yield frame.iloc[first : first + _BATCH_ROWS]
 
 
 def measure_difference(ours: Scorer, theirs: Scorer, prepared: pd.DataFrame) -> float:

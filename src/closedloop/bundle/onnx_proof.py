@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closedloop.bundle.files import ONNX_FILE, PROOF_FILE, Proof, write_json
-from closedloop.bundle.frames import pack_frame
+from closedloop.bundle.frames import in_batches, pack_frame, score_frame
 from closedloop.bundle.loaded import load_version
 from closedloop.bundle.onnx_graph import convert, find_split_points
 from closedloop.bundle.scorer import Scorer, largest_difference
@@ -84,8 +84,7 @@ def _try(
             ignore_index=True,
         )
         scorer = load_version(folder).scorer
-        answers = scorer.probabilities(*pack_frame(rows, numeric, categorical))
-        difference = largest_difference(answers, _ask(pipeline, rows))
+        difference = largest_difference(score_frame(scorer, rows), _ask(pipeline, rows))
     except ModelError as error:
         return Proof("pipeline", None, 0, str(error))
     if not difference <= limit:
@@ -98,7 +97,8 @@ def _try(
 
 def _ask(pipeline: Any, rows: pd.DataFrame) -> NDArray[Any]:
     try:
-        return np.asarray(pipeline.predict_proba(rows), dtype=float)
+        answers = [pipeline.predict_proba(batch) for batch in in_batches(rows)]
+        return np.concatenate(answers).astype(float, copy=False)
     except Exception as error:  # a foreign learner may raise anything
         raise ModelError(
             where="proof",

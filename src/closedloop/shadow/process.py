@@ -124,7 +124,7 @@ class AnsweringProcess:
     def _read(self, seconds: float) -> _Said:
         out = self._process.stdout
         assert out is not None
-        if not wait([out], seconds):
+        if not wait([out.fileno()], seconds):
             self.close()
             raise self._failure(f"none within {seconds:g} seconds")
         line = out.readline(_LONGEST_ANSWER)

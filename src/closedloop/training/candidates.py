@@ -173,6 +173,7 @@ def fit_recipe(
         weights=weights,
         seed=use_case.training.seed,
         classes=use_case.target.classes,
+        most_values=use_case.compute.values,
     )
     return PipelineScorer(pipeline, use_case.numeric, use_case.categorical)
 

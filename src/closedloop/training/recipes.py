@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from closedloop.errors import ModelError
+from closedloop.training.frequent_categories import choose_categories
 from closedloop.training.learners import FEW_ROWS, make_learner
 from closedloop.training.own_estimator import build_estimator, check_answers, fitting_arguments
 from closedloop.use_case.recipe import Recipe
@@ -56,6 +57,7 @@ def fit(
     weights: NDArray[np.floating[Any]] | None = None,
     seed: int,
     classes: Sequence[str] | None = None,
+    most_values: int | None = None,
 ) -> Any:
     """Fit a recipe, or a learner by name, on a prepared frame.
 
@@ -64,7 +66,9 @@ def fit(
     `predict_proba` has a column for each label 0..k-1, in order. `weights` (n,) are relative: they
     are scaled to mean 1, so that their size does not change the regularisation. `classes` names the
     classes, so that a class without rows is noticed; without it only a gap in the numbers is.
-    Raises ModelError when a class has no rows, there is no column, or the learner fails.
+    `most_values` limits the matrix that a learner of ours gets: rows times columns, of which each
+    category has one; beyond it only the most frequent categories have. Raises ModelError when a
+    class has no rows, there is no column, or the learner fails.
     """
     labels = np.asarray(labels)
     _refuse_missing_classes(labels, classes)
@@ -86,9 +90,11 @@ def fit(
         from sklearn.pipeline import Pipeline
 
         has_empty = bool(frame[list(numeric)].isna().all().any())
+        most = None if most_values is None else most_values // len(frame) - len(numeric)
+        kept = None if most is None else choose_categories(frame, categorical, max(1, most))
         pipeline = Pipeline(
             [
-                ("columns", _columns(learner, numeric, categorical, has_empty)),
+                ("columns", _columns(learner, numeric, categorical, has_empty, kept)),
                 ("model", make_learner(learner, recipe.parameters, len(labels), seed)),
             ]
         )
@@ -156,14 +162,18 @@ def _scaled(weights: NDArray[np.floating[Any]], rows: int) -> NDArray[np.float64
 
 
 def _columns(
-    learner: str, numeric: Sequence[str], categorical: Sequence[str], has_empty: bool
+    learner: str,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    has_empty: bool,
+    kept: list[list[str]] | None,
 ) -> Any:
     """Boosted trees split on nulls; the others need them filled, and logistic regression scaled.
 
     Scikit-learn's boosted trees need them filled, too, when a column has no values at all.
 
-    `keep_empty_features`: a column that is all null today keeps its place, because tomorrow's rows
-    may have values.
+    `kept` are the categories that count, None for all. `keep_empty_features`: a column that is all
+    null today keeps its place, because tomorrow's rows may have values.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -181,11 +191,8 @@ def _columns(
     steps = [("numeric", numbers, list(numeric))] if numeric else []
     if categorical:
         # Dense, so that the learners and ONNX get the same kind of matrix whatever the data.
-        steps.append(
-            (
-                "categorical",
-                OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-                list(categorical),
-            )
-        )
+        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        if kept is not None:
+            encoder.set_params(categories=[np.array(values, dtype=object) for values in kept])
+        steps.append(("categorical", encoder, list(categorical)))
     return ColumnTransformer(steps)

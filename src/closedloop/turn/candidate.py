@@ -34,12 +34,14 @@ from closedloop.training.candidates import (
     compare_twins,
     split_windows,
 )
+from closedloop.training.samples import sample_windows
 from closedloop.turn.history import History
 from closedloop.turn.judged_production import find_production, find_unchanged_recipe
 from closedloop.turn.left_out import find_left_out, require_windows
 from closedloop.turn.new_rows import keep_judging_rows, trained_windows
 from closedloop.turn.ports import Parts
 from closedloop.turn.realised import judge_labels
+from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import measure_statistics
 from closedloop.windows.groups import number_groups
 from closedloop.windows.prepare import prepare
@@ -86,6 +88,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     use_case, windows = history.loop.use_case, trainable_windows(history)
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, choose_split(history, windows))
+    split = replace(split, history=_sample(split.history, use_case))
     production_scorer, error = find_production(history, split)
     production = (
         None
@@ -113,11 +116,18 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     quarantined = tuple(
         name for name in history.due if name in suspect or name in history.quarantined()
     )
-    refitted = tuple(window for window in windows if window.name not in quarantined)
+    trusted = tuple(window for window in windows if window.name not in quarantined)
+    refitted = _sample(trusted, use_case)
     scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
     return Candidate(
         split, twins, chosen, scorer, refitted, quarantined, error, repeated, production_scorer
     )
+
+
+def _sample(windows: tuple[LabelledWindow, ...], use_case: UseCase) -> tuple[LabelledWindow, ...]:
+    """The windows, with as many rows together as `[compute] memory` has room for."""
+    most = use_case.compute.training_rows(len(use_case.columns))
+    return sample_windows(windows, most, use_case.training.seed)
 
 
 def _leave_repeated_out(history: History[Parts], split: Split) -> tuple[Split, RepeatedRows | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from closedloop.decisions.evidence import Estimate, Violation, Window
 from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows, learnt_windows
 from closedloop.training.samples import sample_windows
 from closedloop.use_case.contract import UseCase
-from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, check_contract
-from closedloop.windows.prepare import digest, prepare
+from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, judge_contract
+from closedloop.windows.contract_counts import ContractCounts
+from closedloop.windows.large_window import look_through
 from closedloop.windows.repeated_rows import RowMarks, mark_rows
-from closedloop.windows.sources import NOTES, UnreadableWindow, WindowSource
-from closedloop.windows.unknown_labels import count_unknown_labels, tell_left_out
+from closedloop.windows.sources import UnreadableWindow, WindowSource
+from closedloop.windows.unknown_labels import tell_left_out
 
 # How often a calibration is resampled for the width of its band: with 20, 5,000 rows of two classes
 # take about 40 ms.
@@ -30,7 +31,8 @@ _DRAWS = 20
 class ReadWindow:
     """A window as read: its facts, its rows, its violations of the contract, and notes on them.
 
-    `unnamed_columns` are those that loop.toml does not name.
+    `unnamed_columns` are those that loop.toml does not name. `counts` are of all rows, where
+    `prepared` may be a sample of them; None of a window that cannot be read.
     """
 
     facts: Window
@@ -39,6 +41,7 @@ class ReadWindow:
     labelled: LabelledWindow
     notes: tuple[str, ...] = ()
     unnamed_columns: tuple[str, ...] = ()
+    counts: ContractCounts | None = None
 
 
 class Compute:
@@ -60,29 +63,25 @@ class Compute:
         breaks the contract and has no rows.
         """
         try:
-            raw, damage = source.read(name), None
+            found, damage = look_through(source, name, use_case), None
         except UnreadableWindow as error:
-            raw, damage = pd.DataFrame(), Violation("(window)", "file", error.wanted, error.got)
-        prepared = prepare(raw, use_case)
+            found = look_through(_Nothing(), name, use_case)
+            damage = Violation("(window)", "file", error.wanted, error.got)
         violations = (
-            check_contract(raw, prepared, use_case, statistics, not_yet)
+            judge_contract(found.counts, found.prepared, statistics, not_yet)
             if damage is None
             else (damage,)
         )
-        content = digest(prepared, use_case)
-        labelled = labelled_rows(name, index, prepared, content, use_case)
-        counts = np.bincount(labelled.labels, minlength=len(use_case.target.classes))
-        per_class = tuple(
-            (label, int(count))
-            for label, count in zip(use_case.target.classes, counts, strict=True)
-        )
+        per_class = tuple(zip(use_case.target.classes, found.labels.tolist(), strict=True))
+        labelled_count, content = int(found.labels.sum()), found.digest
         return ReadWindow(
-            Window(name, index, len(prepared), len(labelled.labels), per_class, content),
-            prepared,
+            Window(name, index, found.counts.rows, labelled_count, per_class, content),
+            found.prepared,
             violations,
-            labelled,
-            (*raw.attrs.get(NOTES, ()), *_tell_unknown_labels(raw, prepared, use_case)),
-            _find_unnamed(raw, use_case),
+            labelled_rows(name, index, found.prepared, content, use_case),
+            (*found.notes, *_tell_unknown_labels(found.counts)),
+            _find_unnamed(found.names, use_case),
+            found.counts if damage is None else None,
         )
 
     def mark_rows(self, window: LabelledWindow, use_case: UseCase) -> RowMarks:
@@ -130,15 +129,22 @@ class Compute:
         )
 
 
-def _tell_unknown_labels(
-    raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase
-) -> tuple[str, ...]:
-    unknown = count_unknown_labels(raw, prepared, use_case)
+class _Nothing(WindowSource):
+    """A source whose windows have no rows."""
+
+    def windows(self) -> tuple[str, ...]:
+        return ()
+
+    def read(self, window: str) -> pd.DataFrame:
+        return pd.DataFrame()
+
+
+def _tell_unknown_labels(counts: ContractCounts) -> tuple[str, ...]:
     # A window with more of them breaks the contract, which says the same.
-    few = unknown.share <= MAX_UNKNOWN_LABELS
-    return tell_left_out(unknown, use_case.target) if few else ()
+    few = counts.labels.share <= MAX_UNKNOWN_LABELS
+    return tell_left_out(counts.labels, counts.use_case.target) if few else ()
 
 
-def _find_unnamed(raw: pd.DataFrame, use_case: UseCase) -> tuple[str, ...]:
+def _find_unnamed(names: Sequence[str], use_case: UseCase) -> tuple[str, ...]:
     named = {*use_case.columns, use_case.key, use_case.group, use_case.target.column}
-    return tuple(dict.fromkeys(str(name) for name in raw.columns if str(name) not in named))
+    return tuple(name for name in names if name not in named)

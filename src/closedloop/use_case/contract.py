@@ -10,6 +10,7 @@ from typing import Any, Literal
 from closedloop.decisions.fingerprint import ADDED_LATER
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.alerts import Alerts
+from closedloop.use_case.compute_rules import ComputeRules
 from closedloop.use_case.housekeeping import Housekeeping
 from closedloop.use_case.recipe import Recipe
 from closedloop.use_case.schedule import Schedule
@@ -251,6 +252,7 @@ class UseCase:
     alerts: Alerts = field(default_factory=Alerts)
     housekeeping: Housekeeping = field(default_factory=Housekeeping)
     serving: Serving = Serving()
+    compute: ComputeRules = field(default_factory=ComputeRules)
     group: str | None = None
 
     @property

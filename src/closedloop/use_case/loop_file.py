@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from closedloop.decisions.fingerprint import ADDED_LATER
 from closedloop.decisions.policy import Policy
 from closedloop.use_case.alerts import Alerts
+from closedloop.use_case.compute_rules import ComputeRules
 from closedloop.use_case.contract import (
     AnswerRule,
     Card,
@@ -66,3 +67,5 @@ class LoopFile:
     """What to delete on a schedule."""
     serving: Serving = field(default=Serving(), metadata=ADDED_LATER)
     """How the API serves."""
+    compute: ComputeRules = field(default=ComputeRules(), metadata=ADDED_LATER)
+    """How much memory a turn may take."""

@@ -13,9 +13,8 @@ import pandas as pd
 from closedloop.decisions.evidence import Violation
 from closedloop.errors import SourceError, name_some
 from closedloop.use_case.contract import MISSING, Column, UseCase
-from closedloop.windows.prepare import convert_values, select_column
-from closedloop.windows.spelling import says_nothing
-from closedloop.windows.unknown_labels import count_unknown_labels, tell_how_to_add
+from closedloop.windows.contract_counts import ContractCounts, ValueCounts, hash_keys
+from closedloop.windows.unknown_labels import tell_how_to_add
 
 # Up to this share, rows whose label is no class are left out and told.
 MAX_UNKNOWN_LABELS = 0.01
@@ -44,48 +43,50 @@ def check_contract(
     statistics: Mapping[str, Mapping[str, Any]] | None = None,
     not_yet: Collection[str] = (),
 ) -> tuple[Violation, ...]:
+    """As `judge_contract`, of rows that are in memory."""
+    counts = ContractCounts(use_case)
+    counts.add(raw, prepared)
+    return judge_contract(counts, prepared, statistics, not_yet)
+
+
+def judge_contract(
+    counts: ContractCounts,
+    prepared: pd.DataFrame,
+    statistics: Mapping[str, Mapping[str, Any]] | None = None,
+    not_yet: Collection[str] = (),
+) -> tuple[Violation, ...]:
     """Every way in which the window breaks the contract, at most one violation per column.
 
-    The rules are checked in this order: missing, type, null, range (or categories), unit.
-    `statistics` describe production's training rows (`measure_statistics`); None skips the unit
-    rule. `not_yet` names columns that came after this window (`order.columns_not_yet`): they may be
-    missing or null.
+    `counts` are of all rows; `prepared` are these rows, or a sample of them, from which medians and
+    examples are taken. The rules are checked in this order: missing, type, null, range (or
+    categories), unit. `statistics` describe production's training rows (`measure_statistics`); None
+    skips the unit rule. `not_yet` names columns that came after this window
+    (`order.columns_not_yet`): they may be missing or null.
     """
-    if not len(raw):
+    if not counts.rows:
         return (Violation("(window)", "empty", "at least one row", "no rows"),)
+    use_case, rows = counts.use_case, counts.rows
     found: list[Violation | None] = []
     for name, column in use_case.columns.items():
-        column = _excuse_nulls(name, column, prepared[name], not_yet)
-        if name not in raw.columns:
+        values = counts.features[name]
+        # Without a limit of nulls where the window may lack the column: a table of all windows
+        # holds it as null.
+        if name in not_yet or (column.optional and values.nulls == rows):
+            column = replace(column, max_null_rate=1.0)
+        if name not in counts.names:
             if not (column.optional or name in not_yet):
                 found.append(Violation(name, "missing", "a column of this name", "none"))
         elif column.type == "numeric":
-            found.append(
-                _check_numeric(
-                    name,
-                    column,
-                    select_column(raw, name),
-                    prepared[name],
-                    (statistics or {}).get(name),
-                )
-            )
+            known = (statistics or {}).get(name)
+            found.append(_check_numeric(name, column, values, rows, prepared[name], known))
         else:
-            found.append(_check_categorical(name, column, prepared[name]))
+            found.append(_check_categorical(name, column, values, rows))
     found += [
-        _check_key(raw, prepared, use_case.key),
-        _check_group(raw, use_case),
-        _check_labels(raw, prepared, use_case),
+        _check_key(counts, prepared),
+        _check_group(counts),
+        _check_labels(counts),
     ]
     return tuple(violation for violation in found if violation is not None)
-
-
-def _excuse_nulls(
-    name: str, column: Column, values: pd.Series[Any], not_yet: Collection[str]
-) -> Column:
-    """Without a limit of nulls where the window may lack the column: a table of all windows holds
-    it as null."""
-    lacks = column.optional and bool((values.isna() | (values == MISSING)).all())
-    return replace(column, max_null_rate=1.0) if lacks or name in not_yet else column
 
 
 def _percent(share: float) -> str:
@@ -96,40 +97,29 @@ def _percent(share: float) -> str:
 def _check_numeric(
     name: str,
     column: Column,
-    raw: pd.Series[Any],
+    counts: ValueCounts,
+    rows: int,
     values: pd.Series[float],
     statistics: Mapping[str, Any] | None,
 ) -> Violation | None:
-    numbers = values.to_numpy(dtype=np.float64)
-    null = np.isnan(numbers)
-    given = ~np.asarray(
-        raw.isna() if pd.api.types.is_numeric_dtype(raw) else convert_values(raw, says_nothing),
-        dtype=bool,
-    )
-    unreadable = given & null
-    if given.any() and unreadable.sum() / given.sum() > column.max_bad_rate:
-        example = str(raw.to_numpy()[unreadable.argmax()])[:40]
+    if counts.given and counts.unreadable / counts.given > column.max_bad_rate:
         return Violation(
             name,
             "type",
             f"numbers in at least {_percent(1 - column.max_bad_rate)} of the values",
-            f"{_percent(unreadable.sum() / given.sum())} not numbers, such as {example!r}",
+            f"{_percent(counts.unreadable / counts.given)} not numbers, such as {counts.example!r}",
         )
-    if null.mean() > column.max_null_rate:
-        return Violation(
-            name,
-            "null",
-            f"at most {_percent(column.max_null_rate)} null",
-            f"{_percent(null.mean())} null",
-        )
-    present = numbers[~null]
+    if (null := _check_nulls(name, column, counts, rows)) is not None:
+        return null
+    present = values.to_numpy(dtype=np.float64)
+    present = present[~np.isnan(present)]
     if not len(present):
         return None
-    low = -math.inf if column.minimum is None else column.minimum
-    high = math.inf if column.maximum is None else column.maximum
-    outside = float(((present < low) | (present > high)).mean())
     median = float(np.median(present))
+    outside = counts.outside / (rows - counts.nulls)
     if outside > column.max_bad_rate:
+        low = -math.inf if column.minimum is None else column.minimum
+        high = math.inf if column.maximum is None else column.maximum
         return Violation(
             name,
             "range",
@@ -137,6 +127,13 @@ def _check_numeric(
             f"{_percent(outside)} of values outside, median {median:.6g}",
         )
     return _check_unit(name, median, statistics or {})
+
+
+def _check_nulls(name: str, column: Column, counts: ValueCounts, rows: int) -> Violation | None:
+    if counts.nulls / rows <= column.max_null_rate:
+        return None
+    wanted = f"at most {_percent(column.max_null_rate)} null"
+    return Violation(name, "null", wanted, f"{_percent(counts.nulls / rows)} null")
 
 
 def _check_unit(name: str, median: float, statistics: Mapping[str, Any]) -> Violation | None:
@@ -160,64 +157,53 @@ def _bounds(low: float, high: float) -> str:
     return f"at least {low:.6g}" if math.isinf(high) else f"{low:.6g} to {high:.6g}"
 
 
-def _check_categorical(name: str, column: Column, values: pd.Series[str]) -> Violation | None:
-    missing = values == MISSING
-    if missing.mean() > column.max_null_rate:
-        return Violation(
-            name,
-            "null",
-            f"at most {_percent(column.max_null_rate)} null",
-            f"{_percent(missing.mean())} null",
-        )
-    present = values[~missing]
-    if not column.allowed or not len(present):
+def _check_categorical(
+    name: str, column: Column, counts: ValueCounts, rows: int
+) -> Violation | None:
+    if (null := _check_nulls(name, column, counts, rows)) is not None:
+        return null
+    if not column.allowed or counts.nulls == rows:
         return None
-    unknown = present[~present.isin(column.allowed)]
-    share = len(unknown) / len(present)
-    if share > column.max_bad_rate:
-        return Violation(
-            name,
-            "categories",
-            name_some(column.allowed, _SHOWN),
-            f"{_percent(share)} other values, such as {_worst(unknown)}",
-        )
-    return None
-
-
-def _worst(unknown: pd.Series[str]) -> str:
-    counts = unknown.value_counts()
-    return ", ".join(
-        f"{str(value)[:40]!r} ({count} rows)" for value, count in counts.head(3).items()
+    share = (counts.unknown.total() + counts.more) / (rows - counts.nulls)
+    if share <= column.max_bad_rate:
+        return None
+    worst = ", ".join(
+        f"{value[:40]!r} ({often} rows)" for value, often in counts.unknown.most_common(3)
+    )
+    return Violation(
+        name,
+        "categories",
+        name_some(column.allowed, _SHOWN),
+        f"{_percent(share)} other values, such as {worst}",
     )
 
 
-def _check_key(raw: pd.DataFrame, prepared: pd.DataFrame, key: str | None) -> Violation | None:
+def _check_key(counts: ContractCounts, prepared: pd.DataFrame) -> Violation | None:
+    key = counts.use_case.key
     if key is None:
         return None
-    if key not in raw.columns:
+    if key not in counts.names:
         return Violation(key, "missing", "a key column of this name", "none")
-    repeated = prepared[key].duplicated(keep=False)
-    if not repeated.any():
+    repeated = counts.repeated_keys()
+    if not len(repeated):
         return None
-    return Violation(
-        key,
-        "unique",
-        "every key once",
-        f"{int(repeated.sum())} rows share a key, such as {prepared[key][repeated].iloc[0]!r}",
-    )
+    examples = prepared[key][np.isin(hash_keys(prepared[key]), repeated)]
+    such_as = f", such as {examples.iloc[0]!r}" if len(examples) else ""
+    return Violation(key, "unique", "every key once", f"{len(repeated)} rows share a key{such_as}")
 
 
-def _check_group(raw: pd.DataFrame, use_case: UseCase) -> Violation | None:
+def _check_group(counts: ContractCounts) -> Violation | None:
     """A row without a value is a group of its own; a window without the column says nothing."""
+    use_case = counts.use_case
     group = use_case.group
-    if group is None or group in raw.columns or group in (use_case.key, *use_case.columns):
+    if group is None or group in counts.names or group in (use_case.key, *use_case.columns):
         return None
     return Violation(group, "missing", "a group column of this name", "none")
 
 
-def _check_labels(raw: pd.DataFrame, prepared: pd.DataFrame, use_case: UseCase) -> Violation | None:
+def _check_labels(counts: ContractCounts) -> Violation | None:
     """A window without any labels is no violation: they may still arrive."""
-    unknown, target = count_unknown_labels(raw, prepared, use_case), use_case.target
+    unknown, target = counts.labels, counts.use_case.target
     if unknown.share <= MAX_UNKNOWN_LABELS:
         return None
     return Violation(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from closedloop.errors import SourceError
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Source
+from closedloop.windows.rows_of_files import RowsOfFiles
 from closedloop.windows.sources import NoWindows, UnreadableWindow, require_window
-from closedloop.windows.tables.query_files import query_files
+from closedloop.windows.tables.query_files import query_chunks, query_files
 from closedloop.windows.tables.table_file import COMPRESSED, holds_nothing
-from closedloop.windows.time_column import TimedRows, cut_by_time, require_finished, utc_now
+from closedloop.windows.time_column import require_finished, utc_now
 from closedloop.windows.time_names import in_time_order
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class FilesSource:
         if not self.root.is_dir():
             raise self._no_windows("a folder with windows", "no such folder")
         if self.source.time_column is not None and self._files():
-            return require_finished(self.timed, self._place)
+            return require_finished(self.rows.timed, self._place)
         names = self._names()
         if not names:
             pattern = self.source.windows
@@ -58,59 +60,53 @@ class FilesSource:
         require_window(window, self.windows(), f"source root {self.root}")
         if self.source.query is not None:
             return query_files(self.source.query, self.root, f"window {window}", window)
-        if self.source.time_column is not None:
-            rows = self._all_rows[self.timed.window == window]
-            return rows.drop(columns=[self.source.time_column]).reset_index(drop=True)
-        if self.source.window_column is None:
-            try:
-                return self._read_file(self._files()[window])
-            except SourceError as error:
-                raise UnreadableWindow(
-                    where=error.where, wanted=error.wanted, got=error.got, then=error.then
-                ) from error
-        rows, column = self._all_rows, self.source.window_column
-        chosen = rows[_names_of(rows[column]) == window]
-        return chosen.drop(columns=[column]).reset_index(drop=True)
+        if self._splits_files:
+            return self.rows.read(window)
+        with _reading():
+            return self._read_file(self._files()[window])
+
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """As `InChunks.chunks`."""
+        require_window(window, self.windows(), f"source root {self.root}")
+        if self.source.query is not None:
+            yield from query_chunks(self.source.query, self.root, f"window {window}", window, rows)
+        elif self._splits_files:
+            yield from self.rows.chunks(window, rows)
+        elif holds_nothing(path := self._files()[window]):
+            yield self._read_file(path)
+        else:
+            from closedloop.windows.tables.chunks import open_table
+
+            with _reading():
+                reader = open_table(path, self.source)
+                for chunk in reader.chunks(reader.names, self.numeric, rows):
+                    yield chunk.frame
 
     def _names(self) -> set[str]:
         if self.source.windows_query is not None:
             return self._query_names()
-        if self.source.window_column is None or self.source.query is not None:
-            return set(self._files())
-        return set(_names_of(self._all_rows[self.source.window_column]).dropna())
+        return set(self.rows.window.dropna()) if self._splits_files else set(self._files())
 
     @cached_property
-    def timed(self) -> TimedRows:
-        """The rows of all files, cut by `time_column`."""
-        return cut_by_time(self._all_rows, self.source, self._place, self.now)
+    def rows(self) -> RowsOfFiles:
+        """The rows of all files, where a column says which window a row is in."""
+        files = self._files()
+        in_order = tuple(files[name] for name in sorted(files))
+        return RowsOfFiles(in_order, self.source, self.numeric, self._place, self.now)
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""
-        if self.source.time_column is not None:
-            return self.timed.remarks()
-        column = self.source.window_column
-        return () if column is None else tell_without_window(self._all_rows[column])
+        return self.rows.remarks() if self._splits_files else ()
+
+    @property
+    def _splits_files(self) -> bool:
+        """Whether a file holds rows of several windows."""
+        column = self.source.time_column or self.source.window_column
+        return column is not None and self.source.query is None
 
     @property
     def _place(self) -> str:
         return f"source root {self.root}, files {self.source.windows}"
-
-    @cached_property
-    def _all_rows(self) -> pd.DataFrame:
-        """The rows of all files, read once: windows are parts of them."""
-        import pandas as pd
-
-        files, column = self._files(), self.source.window_column
-        frames = [self._read_file(files[name]) for name in sorted(files)]
-        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({column: []})
-        if column is not None and column not in rows.columns:
-            raise SourceError(
-                where=self._place,
-                wanted=f"the column {column}, which names the window of a row",
-                got=f"the columns {', '.join(map(str, rows.columns[:12]))}",
-                then="fix window_column in [source]",
-            )
-        return rows
 
     def _read_file(self, path: Path) -> pd.DataFrame:
         """The rows of a file; none, without columns, of one that holds nothing."""
@@ -147,17 +143,15 @@ class FilesSource:
         return NoWindows(where=f"source root {self.root}", wanted=wanted, got=got, then=then)
 
 
-def tell_without_window(column: pd.Series[Any]) -> tuple[str, ...]:
-    """That rows have no window in the column that names it, such as a line of totals."""
-    without = int(column.isna().sum())
-    if not without:
-        return ()
-    return (f"{without:,} of {len(column):,} rows have no {column.name}: they are in no window",)
-
-
-def _names_of(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Names of windows as text; null where there is none."""
-    return column.astype(str).where(column.notna())
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What is wrong with the file of a window is wrong with this window alone."""
+    try:
+        yield
+    except SourceError as error:
+        raise UnreadableWindow(
+            where=error.where, wanted=error.wanted, got=error.got, then=error.then
+        ) from error
 
 
 def _without_ending(path: Path, root: Path) -> str:

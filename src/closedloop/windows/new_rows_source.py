@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
-from closedloop.windows.sources import UnreadableWindow, WindowSource, tell_remarks
+from closedloop.windows.sources import (
+    UnreadableWindow,
+    WindowSource,
+    read_chunks,
+    regroup,
+    tell_remarks,
+)
+
+_CHUNK_ROWS = 50_000
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,14 +55,37 @@ class NewRowsSource:
 
     def read(self, window: str) -> pd.DataFrame:
         """The new raw rows of one window; raises SourceError as the source does."""
+        if (index := self._place(window)) is None:
+            return self._source.read(window)  # raises with its advice
+        raw = self._source.read(window)
+        return raw[self._are_new([raw], index)].reset_index(drop=True)
+
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """As `InChunks.chunks`. All rows are read twice: those that are new are found first."""
+        if (index := self._place(window)) is None:
+            yield self._source.read(window)  # raises with its advice
+            return
+        new = self._are_new(read_chunks(self._source, window, rows), index)
+        yield from regroup(self._choose(window, rows, new), rows)
+
+    def _choose(self, window: str, rows: int, new: NDArray[np.bool_]) -> Iterator[pd.DataFrame]:
+        first = 0
+        for raw in read_chunks(self._source, window, rows):
+            yield raw[new[first : first + len(raw)]].reset_index(drop=True)
+            first += len(raw)
+
+    def _place(self, window: str) -> int | None:
+        """The place of a window, when those before it are learnt; None for an unknown one."""
         names = self.windows()
         if window not in names:
-            return self._source.read(window)  # raises with its advice
+            return None
         index = names.index(window)
         self._learn(names[:index])
-        raw = self._source.read(window)
-        first = self._find(self._number_rows(raw))
-        return raw[(first < 0) | (first >= index)].reset_index(drop=True)
+        return index
+
+    def _are_new(self, parts: Iterable[pd.DataFrame], index: int) -> NDArray[np.bool_]:
+        first = self._find(self._number_rows(parts))
+        return np.asarray((first < 0) | (first >= index))
 
     def _learn(self, names: tuple[str, ...]) -> None:
         """Note the rows of these windows, oldest first; anew, if one came in between."""
@@ -62,7 +94,7 @@ class NewRowsSource:
             self._learnt, self._rows, self._first = (), self._rows[:0], self._first[:0]
         for name in names[len(self._learnt) :]:
             try:
-                rows = np.unique(self._number_rows(self._source.read(name)))
+                rows = np.unique(self._number_rows(read_chunks(self._source, name, _CHUNK_ROWS)))
             except UnreadableWindow:
                 rows = self._rows[:0]  # that is no fault of the window that was asked for
             rows = rows[self._find(rows) < 0]
@@ -78,14 +110,17 @@ class NewRowsSource:
         places = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
         return np.where(self._rows[places] == rows, self._first[places], -1)
 
-    def _number_rows(self, raw: pd.DataFrame) -> NDArray[np.uint64]:
+    def _number_rows(self, parts: Iterable[pd.DataFrame]) -> NDArray[np.uint64]:
         """A hash of each row; without a key the second of two equal rows is another row."""
         import pandas as pd
 
-        use_case = self._use_case
-        prepared = prepare(raw, use_case)
-        if use_case.key is not None and use_case.key in prepared:
-            return hash_rows(prepared[[use_case.key]])
-        rows = hash_rows(prepared)
+        use_case, hashes, by_key = self._use_case, [np.empty(0, dtype=np.uint64)], False
+        for raw in parts:
+            prepared = prepare(raw, use_case)
+            by_key = use_case.key is not None and use_case.key in prepared
+            hashes.append(hash_rows(prepared[[use_case.key]] if by_key else prepared))
+        rows = np.concatenate(hashes)
+        if by_key:
+            return rows
         copy = pd.Series(rows).groupby(rows).cumcount().to_numpy(dtype=np.uint64)
         return rows + copy * np.uint64(0x9E3779B97F4A7C15)

@@ -7,6 +7,7 @@ missing columns.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -63,6 +64,42 @@ def first_line(error: Exception) -> str:
 
 
 @runtime_checkable
+class InChunks(Protocol):
+    """A source whose windows may be larger than memory."""
+
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """The raw rows of one window in their order, about `rows` at a time.
+
+        The last chunk has up to twice as many, so a small window is one chunk: what `read` returns.
+        Raises as `read`.
+        """
+
+
+def read_chunks(source: WindowSource, window: str, rows: int) -> Iterator[pd.DataFrame]:
+    """As `InChunks.chunks`; all rows at once where the source knows no other way."""
+    if isinstance(source, InChunks):
+        yield from source.chunks(window, rows)
+    else:
+        yield source.read(window)
+
+
+def regroup(parts: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """Parts of any size, at least one, as `InChunks.chunks` has them."""
+    import pandas as pd
+
+    waiting, number = list[pd.DataFrame](), 0
+    for part in parts:
+        waiting.append(part)
+        number += len(part)
+        while number >= 2 * rows:
+            together = pd.concat(waiting, ignore_index=True)
+            yield together.iloc[:rows].reset_index(drop=True)
+            waiting, number = [together.iloc[rows:].reset_index(drop=True)], number - rows
+    filled = [part for part in waiting if len(part)]
+    yield pd.concat(filled, ignore_index=True) if len(filled) > 1 else [*waiting[:1], *filled][-1]
+
+
+@runtime_checkable
 class TellsRemarks(Protocol):
     """A source that knows of rows which are in none of its windows."""
 
@@ -93,6 +130,13 @@ class ChainedSource:
             return self.first.read(window)
         require_window(window, self.windows(), "source")
         return self.then.read(window)
+
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """As `InChunks.chunks`."""
+        if window not in _names(self.first):
+            require_window(window, self.windows(), "source")
+        source = self.first if window in _names(self.first) else self.then
+        yield from read_chunks(source, window, rows)
 
 
 def _names(source: WindowSource) -> tuple[str, ...]:

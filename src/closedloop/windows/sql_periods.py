@@ -59,13 +59,24 @@ class SqlPeriods:
     def read(self, window: str) -> pd.DataFrame:
         """The rows of one window, without the column of times."""
         require_window(window, self.windows(), _WHERE)
-        if self._asks_for_periods:
-            start = self._periods[window]
-            rows = self.ask(self._query(start, self._end(start)), f"window {window}")
-            # The filter of the query may be coarser: an hour that comes twice, another zone.
-            names = cut_by_time(rows, self.source, _WHERE, self.now).window
-        else:
-            rows, names = self._all_rows, self.timed.window
+        sql = self.query_of(window)
+        if sql is not None:
+            return self.choose(self.ask(sql, f"window {window}"), window)
+        chosen = self._all_rows[self.timed.window == window]
+        return chosen.drop(columns=[self.source.time_column]).reset_index(drop=True)
+
+    def query_of(self, window: str) -> str | None:
+        """The query that reads one window; None where a query reads all of them."""
+        if not self._asks_for_periods:
+            return None
+        require_window(window, self.windows(), _WHERE)
+        start = self._periods[window]
+        return self._query(start, self._end(start))
+
+    def choose(self, rows: pd.DataFrame, window: str) -> pd.DataFrame:
+        """Those of the rows that are in the window, without the column of times."""
+        # The filter of the query may be coarser: an hour that comes twice, another zone.
+        names = cut_by_time(rows, self.source, _WHERE, self.now).window
         chosen = rows[names == window]
         return chosen.drop(columns=[self.source.time_column]).reset_index(drop=True)
 

@@ -12,7 +12,7 @@ from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
 from closedloop.windows.database_url import require_database, without_password
 from closedloop.windows.query_text import fill_query
-from closedloop.windows.sources import NoWindows, first_line, require_window
+from closedloop.windows.sources import NoWindows, first_line, regroup, require_window
 from closedloop.windows.sql_periods import SqlPeriods
 from closedloop.windows.time_column import utc_now
 from closedloop.windows.time_names import in_time_order
@@ -61,6 +61,19 @@ class SqlSource:
         if self.periods is not None:
             return self.periods.read(window)
         return self.ask(self.fill(window), f"window {window}")
+
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """As `InChunks.chunks`; a `time_column` without `{start}` in the query reads all rows."""
+        periods = self.periods
+        sql = self.fill(window) if periods is None else periods.query_of(window)
+        if sql is None:
+            yield self.read(window)
+            return
+        parts = self.ask_in_parts(sql, f"window {window}")
+        frames = (make_frame(names, part) for names, part in parts)
+        if periods is not None:
+            frames = (periods.choose(frame, window) for frame in frames)
+        yield from regroup(frames, rows)
 
     def remarks(self) -> tuple[str, ...]:
         """What is in no window, in words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from closedloop.use_case.contract import MISSING, Target, UseCase
 from closedloop.windows.prepare import read_categories, select_column
 
 _SHOWN = 3
+_MOST_SPELLINGS, _OTHERS = 100_000, "(others)"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class UnknownLabels:
     def share(self) -> float:
         """Their share of all labels."""
         return self.rows / self.given if self.given else 0.0
+
+    def __add__(self, other: UnknownLabels) -> UnknownLabels:
+        """Those of two parts of a window; of very many spellings the first ones are told apart."""
+        counts = Counter(self.spellings)
+        for name, rows in other.spellings.items():
+            counts[name if name in counts or len(counts) < _MOST_SPELLINGS else _OTHERS] += rows
+        return UnknownLabels(self.given + other.given, dict(counts.most_common()))
 
     def __str__(self) -> str:
         shown = list(self.spellings.items())[:_SHOWN]

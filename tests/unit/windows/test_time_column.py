@@ -103,7 +103,9 @@ def test_the_unfinished_window_is_left_out_until_the_clock_is_past_its_end(tmp_p
     berlin = source(timezone="Europe/Berlin")
     unfinished = FilesSource(berlin, tmp_path, now=lambda: before)
     assert unfinished.windows() == ("2025-12",)
-    assert unfinished.timed.remarks() == ("2026-01 left out: not over yet, or its rows stop early",)
+    assert unfinished.rows.timed.remarks() == (
+        "2026-01 left out: not over yet, or its rows stop early",
+    )
     with pytest.raises(SourceError, match="2026-01"):
         unfinished.read("2026-01")
     finished = FilesSource(berlin, tmp_path, now=lambda: after)

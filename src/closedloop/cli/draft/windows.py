@@ -11,7 +11,7 @@ import pandas as pd
 from closedloop.errors import UseCaseError
 from closedloop.use_case.source import Every, Source
 from closedloop.windows.date_formats import find_date_format
-from closedloop.windows.files_source import tell_without_window
+from closedloop.windows.rows_of_files import tell_without_window
 from closedloop.windows.time_column import cut_by_time, require_finished
 from closedloop.windows.time_names import in_time_order
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.windows.query_text import escape_pattern, fill_query
-from closedloop.windows.sources import first_line
+from closedloop.windows.sources import first_line, regroup
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_VECTORS = 20  # of 2,048 rows
 
 
 def query_files(query: str, root: Path, what: str, window: str | None = None) -> pd.DataFrame:
@@ -22,6 +25,27 @@ def query_files(query: str, root: Path, what: str, window: str | None = None) ->
     It reads no other file, writes none, and loads no extension. Raises SourceError, for `what` in
     `root`, when a file is missing, or when the query fails or asks for more than that.
     """
+    with _answer(query, root, what, window) as answer:
+        frame: pd.DataFrame = answer.df()
+    return frame
+
+
+def query_chunks(
+    query: str, root: Path, what: str, window: str, rows: int
+) -> Iterator[pd.DataFrame]:
+    """As `query_files`, in chunks as `InChunks.chunks` has them."""
+    with _answer(query, root, what, window) as answer:
+        yield from regroup(_fetch(answer), rows)
+
+
+def _fetch(answer: Any) -> Iterator[pd.DataFrame]:
+    yield (part := answer.fetch_df_chunk(_VECTORS))
+    while len(part):
+        yield (part := answer.fetch_df_chunk(_VECTORS))
+
+
+@contextmanager
+def _answer(query: str, root: Path, what: str, window: str | None) -> Iterator[Any]:
     import duckdb
 
     values = {"root": root.as_posix()} | ({} if window is None else {"window": window})
@@ -34,7 +58,7 @@ def query_files(query: str, root: Path, what: str, window: str | None = None) ->
             opened.execute("SET allowed_paths = $1", [files])
             opened.execute("SET enable_external_access = false")
             opened.execute("SET lock_configuration = true")
-            frame: pd.DataFrame = opened.execute(sql).df()
+            yield opened.execute(sql)
         except duckdb.Error as error:
             raise SourceError(
                 where=where,
@@ -42,7 +66,6 @@ def query_files(query: str, root: Path, what: str, window: str | None = None) ->
                 got=first_line(error),
                 then=_advise(str(error), root),
             ) from None
-    return frame
 
 
 def _open(rest: str) -> Any:
