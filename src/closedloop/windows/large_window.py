@@ -114,8 +114,11 @@ class FrameSample:
 
 
 class WindowDigest:
-    """sha256 of all cells of a window: `digest` of a small one; of a large one that of the digests
-    of its rows, 50,000 at a time, however they were read."""
+    """sha256 of all cells of a window.
+
+    `digest` of a small one; of a large one that of the digests of its rows, 50,000 at a time,
+    however they were read.
+    """
 
     def __init__(self, use_case: UseCase) -> None:
         self._use_case, self._whole = use_case, hashlib.sha256()

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from closedloop.decisions.evidence import Violation
 from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.compute_rules import ComputeRules
 from closedloop.use_case.contract import UseCase
@@ -132,6 +133,10 @@ def _set(column: str, value: Any, every: int) -> Callable[[pd.DataFrame], pd.Dat
     return change
 
 
+def describe(broken: Violation) -> tuple[str, str, str, str]:
+    return broken.column, broken.rule, broken.wanted, broken.got.partition(", median")[0]
+
+
 FAULTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "none": lambda frame: frame,
     "missing": lambda frame: frame.drop(columns=["fee", "id"]),
@@ -155,8 +160,7 @@ def test_the_contract_is_that_of_all_rows(few: UseCase, fault: str) -> None:
     found = look(few, frame, statistics).violations
     wanted = check_contract(frame, prepare(frame, few), few, statistics)
     assert bool(found) == (fault not in ("none", "a few"))
-    told = [(one.column, one.rule, one.wanted, one.got.partition(", median")[0]) for one in wanted]
-    ours = [(one.column, one.rule, one.wanted, one.got.partition(", median")[0]) for one in found]
+    told, ours = [list(map(describe, broken)) for broken in (wanted, found)]
     if fault == "unit":
         assert [entry[:3] for entry in ours] == [entry[:3] for entry in told]
     else:
