@@ -106,6 +106,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
     A worker of pytest-xdist may wait longer, for the others.
     """
+    gc.unfreeze()  # some libraries speak of leaks when their objects outlive the interpreter
     if hasattr(config, "workerinput"):
         return
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)

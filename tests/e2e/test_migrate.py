@@ -276,6 +276,7 @@ def test_where_there_is_nothing_nothing_is_moved(moved: Sides, tmp_path: Path) -
         )
 
 
+@pytest.mark.nightly
 def test_the_loop_goes_on_there(moved: Sides) -> None:
     """A window that was decided about here is not decided again; a new candidate gets a number that
     no version had; from then on a migration is refused, with nothing written, by versions as well

@@ -216,6 +216,7 @@ def report_of(stack: Stack, entry: Entry) -> bytes:
     return ask(f"{stack.address('MLFLOW')}/get-artifact?{query}", login, timeout=30)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(find_browser() is None, reason="wanted chromium and chromium-driver")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     """The printed links let a person in, and only they do; MLflow frames the report, the report
@@ -268,6 +269,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
         again.process.kill()
 
 
+@pytest.mark.nightly
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C before everything is up ends what was started so far."""
     write_customers(tmp_path)

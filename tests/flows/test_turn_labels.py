@@ -113,6 +113,7 @@ def test_a_window_without_labels_is_watched_and_not_trained_on(
     assert "enough new labels" in entry.decision.reason
 
 
+@pytest.mark.nightly
 def test_auc_is_estimated_before_labels_and_held_against_them_after(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_changed_relation_pays_for_a_training_soon_and_nothing_changed_for_non
     assert sum(lived.candidate is not None for lived in _live(make_past(tmp_path, SAME))) <= 1
 
 
+@pytest.mark.nightly
 def test_a_higher_cost_trains_less(tmp_path: Path) -> None:
     """A training that costs more than could ever be missed is never made."""
     rounds = _live(make_past(tmp_path, TURNS), cost=100.0)
