@@ -216,7 +216,6 @@ def report_of(stack: Stack, entry: Entry) -> bytes:
     return ask(f"{stack.address('MLFLOW')}/get-artifact?{query}", login, timeout=30)
 
 
-@pytest.mark.nightly
 @pytest.mark.skipif(find_browser() is None, reason="wanted chromium and chromium-driver")
 def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     """The printed links let a person in, and only they do; MLflow frames the report, the report

@@ -163,6 +163,7 @@ def test_one_class_only_says_so(make_place: Callable[..., Any]) -> None:
         propose_candidate(History(place.open()))
 
 
+@pytest.mark.nightly
 def test_flipped_labels_do_not_reach_production(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

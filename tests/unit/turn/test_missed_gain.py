@@ -23,6 +23,8 @@ from closedloop.turn.missed_gain import measure_gain
 from closedloop.use_case.recipe import Recipe
 from tests.unit.streams import make_frame, make_past
 
+pytestmark = pytest.mark.slow
+
 # Windows whose relation turns round at w4; a training for age or drift would hide what is shown.
 TURNS = {f"w{number}": make_frame(number, 1.0 if number < 4 else -1.0) for number in range(10)}
 SAME = {f"w{number}": make_frame(number) for number in range(10)}
