@@ -17,8 +17,10 @@ T = TypeVar("T")
 
 
 def privately(flow: Callable[P, T]) -> Callable[P, T]:
-    """A flow that makes its files with the modes of the home; afterwards the process makes files as
-    before."""
+    """A flow whose files have the modes of the home.
+
+    Afterwards the process makes files as before.
+    """
 
     @wraps(flow)
     def call(*given: P.args, **named: P.kwargs) -> T:

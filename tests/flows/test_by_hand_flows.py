@@ -82,6 +82,7 @@ def test_a_person_goes_back_from_prefects_page(
     assert live(place) == (2, None)
 
 
+@pytest.mark.nightly
 def test_probation_decides_what_monitor_would_decide(
     make_place: Callable[..., Any], start: Callable[..., Any]
 ) -> None:

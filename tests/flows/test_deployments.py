@@ -111,6 +111,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     team.ask(f"/deployments/{train['id']}/resume_deployment", {})
 
 
+@pytest.mark.nightly
 def test_the_run_form_offers_what_can_be_run(deployed: Team) -> None:
     """Each parameter has a type and a description; windows (none yet) and sources are choices, and
     the use case is fixed."""

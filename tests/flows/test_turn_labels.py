@@ -99,6 +99,7 @@ def test_labels_that_are_not_due_are_not_looked_at(
     assert place.open().registry.load(1).facts.trained_windows == ("month_000", "month_001")
 
 
+@pytest.mark.nightly
 def test_a_window_without_labels_is_watched_and_not_trained_on(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

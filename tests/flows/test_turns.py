@@ -93,6 +93,7 @@ def test_no_retrain_storm_when_every_window_drifts(
     assert all(later - earlier > 1 for earlier, later in pairwise(indexes))
 
 
+@pytest.mark.nightly
 def test_two_monitors_started_at_once_train_once(
     make_place: Callable[..., Any], processes: Any, run: Callable[..., Any]
 ) -> None:

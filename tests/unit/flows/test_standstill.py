@@ -34,7 +34,7 @@ def answering(busy: int) -> Iterator[str]:
     """A server that refuses so many requests with 503, as Prefect does while another writes."""
     left = iter(range(busy))
 
-    class Handler(BaseHTTPRequestHandler):
+    class BusyPrefect(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             content = json.dumps(DEPLOYED[self.path.removeprefix("/api")]).encode()
@@ -46,7 +46,7 @@ def answering(busy: int) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BusyPrefect)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
