@@ -14,6 +14,7 @@ from closedloop.operations.alerts.look import Looked, look_and_send
 from closedloop.turn.open import Loop, open_loop
 from flows.best_effort import best_effort
 from flows.prefect_client.missed_runs import cancel_missed_runs
+from flows.private_files import privately
 
 
 @task(name="tell people", cache_policy=NO_CACHE, persist_result=False)
@@ -23,6 +24,7 @@ def tell_people(loop: Loop) -> Looked:
 
 
 @flow(name="alerts", flow_run_name="tell people", validate_parameters=False)
+@privately
 def alert_flow(use_case: str = "") -> dict[str, Any]:
     """Look for what people are to be told, and send it to the channels of [alerts].
 

@@ -16,6 +16,7 @@ from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.prefect_client.lookup import name_person
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.private_files import privately
 from flows.telling import telling
 
 
@@ -27,6 +28,7 @@ def give_answer(loop: Loop, number: int, answer: str, reason: str, by: str) -> E
 
 
 @flow(name="answer", flow_run_name="{answer} decision {decision}", validate_parameters=False)
+@privately
 @telling
 def answer_flow(
     decision: str,

@@ -13,6 +13,7 @@ from closedloop.shown_text import as_markdown
 from closedloop.turn.open import Loop, open_loop
 from flows.best_effort import best_effort
 from flows.prefect_client.missed_runs import cancel_missed_runs
+from flows.private_files import privately
 
 
 @task(name="keep house", cache_policy=NO_CACHE, persist_result=False)
@@ -22,6 +23,7 @@ def keep_the_house(loop: Loop) -> tuple[Kept | None, Kept]:
 
 
 @flow(name="housekeeping", flow_run_name="keep house", validate_parameters=False)
+@privately
 def housekeeping_flow(use_case: str = "") -> dict[str, Any]:
     """Delete by the rules of [housekeeping] what an earlier run has shown, and show what is next.
 

@@ -29,6 +29,7 @@ from flows.prefect_client.lookup import this_run
 from flows.prefect_client.missed_runs import cancel_missed_runs
 from flows.prefect_client.training_run import find_untrained, start_training
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.private_files import privately
 from flows.telling import telling
 from flows.train_and_compare_flow import train_and_compare_flow
 
@@ -47,6 +48,7 @@ def keep_report(history: History[Loop], seen: Observation) -> RunFacts:
 
 
 @flow(name="monitor", flow_run_name="monitor {window}", validate_parameters=False)
+@privately
 @telling
 def monitor_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"

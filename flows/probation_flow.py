@@ -18,6 +18,7 @@ from closedloop.turn.probation import Probation, gather_probation
 from closedloop.turn.watch_served import watch_served
 from closedloop.turn.write_down import decide_probation, write_quarantine
 from flows.decision_page import carry_out_decision, describe, tell_moved
+from flows.private_files import privately
 from flows.telling import telling
 
 
@@ -34,6 +35,7 @@ def watch_calls(loop: Loop) -> Entry | None:
 
 
 @flow(name="probation", flow_run_name="watch {window}", validate_parameters=False)
+@privately
 @telling
 def probation_flow(
     use_case: str = "", window: str = "", source: Literal["windows", "records"] = "windows"

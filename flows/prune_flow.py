@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from closedloop.operations.prune import KeepRules, Pruning, prune, tell_pruning
 from closedloop.shown_text import as_markdown
 from closedloop.turn.open import Loop, open_loop
+from flows.private_files import privately
 
 
 @task(name="delete what nothing needs", cache_policy=NO_CACHE, persist_result=False)
@@ -20,6 +21,7 @@ def delete_unneeded(loop: Loop, rules: KeepRules, dry_run: bool) -> Pruning:
 
 
 @flow(name="prune", flow_run_name="prune, keep {keep_versions} versions", validate_parameters=False)
+@privately
 def prune_flow(
     use_case: str = "",
     keep_versions: int = 20,

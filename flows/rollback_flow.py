@@ -11,6 +11,7 @@ from closedloop.turn.move_by_hand import roll_back_by_hand
 from closedloop.turn.open import Loop, open_loop
 from flows.decision_page import describe, tell_moved
 from flows.prefect_client.lookup import name_person, this_run
+from flows.private_files import privately
 from flows.telling import telling
 
 
@@ -28,6 +29,7 @@ def go_back(loop: Loop, to: int, by: str, reason: str) -> Entry:
 
 
 @flow(name="rollback", flow_run_name="go back by hand", validate_parameters=False)
+@privately
 @telling
 def rollback_flow(use_case: str = "", to: int = 0, reason: str = "", by: str = "") -> int:
     """Move `production` back, whatever the evidence says.

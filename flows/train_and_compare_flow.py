@@ -21,6 +21,7 @@ from closedloop.turn.waiting_decisions import is_open
 from flows.best_effort import best_effort
 from flows.decision_page import carry_out_decision, describe, tell_moved
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
+from flows.private_files import privately
 from flows.telling import telling
 
 
@@ -31,6 +32,7 @@ def fit_and_register(history: History[Loop]) -> PromotionEvidence:
 
 
 @flow(name="train-and-compare", flow_run_name="train {window}", validate_parameters=False)
+@privately
 @telling
 def train_and_compare_flow(
     use_case: str = "",

@@ -20,6 +20,7 @@ from prefect.workers.process import ProcessWorker
 
 from closedloop.errors import ClosedLoopError
 from closedloop.settings import Settings
+from closedloop.storage.home import choose_umask, making_files
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.several import load_use_cases
 from flows.deployment.dead_runs import dead_run_automations, install_automations
@@ -191,8 +192,10 @@ def _describe(flow: str, deployment: DeploymentResponse) -> str:
 
 def main() -> int:
     """Deploy and print what is deployed; returns 0 or the error's exit code."""
+    settings = Settings()
     try:
-        print("\n".join(deploy_everything(Settings())))
+        with making_files(choose_umask(settings.home_folder)):
+            print("\n".join(deploy_everything(settings)))
     except ClosedLoopError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -7,17 +7,19 @@ still looks like one with nothing to do.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 from closedloop.operations.access.ask import ask
 from closedloop.operations.access.servers_file import find_running
 from flows.prefect_client.names import MONITOR, TAG, name_deployment
 
-_SECONDS = 3.0
+_SECONDS, _PAUSE_SECONDS = 3.0, 0.2
 
 
 def find_standstill(
@@ -42,8 +44,18 @@ def find_standstill(
     through_proxy = bool(elsewhere.netloc)
 
     def read(path: str, content: Any = None) -> Any:
-        answer = ask(f"{api}/{path}", login, content, timeout=_SECONDS, through_proxy=through_proxy)
-        return json.loads(answer)
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            left = max(0.1, deadline - time.monotonic())
+            try:
+                return json.loads(
+                    ask(f"{api}/{path}", login, content, timeout=left, through_proxy=through_proxy)
+                )
+            except HTTPError as error:
+                # Busy: on SQLite one writes at a time. Prefect's own clients ask again, too.
+                if error.code != 503 or time.monotonic() + _PAUSE_SECONDS > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
 
     try:
         paused = _list_paused(use_case, read)

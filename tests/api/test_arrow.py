@@ -49,7 +49,7 @@ def read_answer(answer: Any) -> pa.Table:
     return pa.ipc.open_stream(answer.content).read_all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(
@@ -185,7 +185,7 @@ def test_places_outside_a_dictionary_are_refused(service: Service) -> None:
     assert "wanted each column once" in ask(service, write(twice)).text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_no_broken_stream_is_more_than_a_refusal(data: st.DataObject) -> None:
     """Cut off anywhere or with bytes changed, a stream is read or refused, and nothing else."""

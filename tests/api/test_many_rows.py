@@ -36,7 +36,7 @@ NUMBERS = st.none() | st.sampled_from([-1.0, 0.0, -0.0, 500.0, 500.5]) | st.floa
 TEXTS = st.none() | st.sampled_from(["gold", " GOLD ", "none", "", "1.0"]) | st.text(max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     values=st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS), min_size=MANY, max_size=MANY + 4),
     by_column=st.booleans(),

@@ -125,7 +125,7 @@ FORMS = st.dictionaries(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     content=FORMS.map(json.dumps) | st.text() | st.binary(),

@@ -80,7 +80,7 @@ def refuse_500(service: Service, method: str, route: str, content: bytes) -> Non
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=BODIES, route=st.sampled_from(["/predict", "/explain", "/labels"]))
 @example(

@@ -103,7 +103,7 @@ def read_fast(use_case: UseCase, body: bytes) -> Any:
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(body=BODIES, escaped=st.booleans())
 @example(
     body={
@@ -163,7 +163,7 @@ VALUES = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(values=VALUES)
 def test_packed_rows_are_what_prepare_makes_of_them(values: list[tuple[Any, ...]]) -> None:
     """For any checked values the two arrays hold, bit for bit, the columns that training and

@@ -89,7 +89,7 @@ def carefully(model: LoadedModel, body: bytes) -> Any:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(table=TABLES, form=st.sampled_from(["dataframe_split", "dataframe_records", "instances"]))
 @example(table={**GOOD, "customer": ["a\0", "b", None]}, form="dataframe_split")

@@ -47,7 +47,7 @@ BODIES = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=BODIES | ANY, behind=st.binary(max_size=20), length=st.none() | st.integers(-2, 60))
 @example(body={"inputs": [tensor("visits", [1], shape=[10**30, 10**30])]}, behind=b"", length=None)

@@ -58,6 +58,7 @@ def clone(tmp_path: Path) -> Clone:
     return made
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_fresh_clone_builds_what_dvc_lock_says(
     clone: Clone, make_mlflow_tables: Callable[[Path], None]

@@ -65,6 +65,7 @@ def test_the_committed_notebook_is_as_it_is_written() -> None:
     assert all(cell.outputs for cell in committed.cells if cell.cell_type == "code")
 
 
+@pytest.mark.nightly
 def test_the_blocks_of_the_page_run(turned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, at the top of the project, in one session."""
     monkeypatch.chdir(turned)

@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
-KILLS, KILLS_AT_NIGHT, KILLED_WORKERS, CLIENTS = 4, 20, 3, 6
+KILLS, KILLS_AT_NIGHT, KILLED_WORKERS, CLIENTS = 2, 20, 2, 6
 MOST_ANSWERS = 200  # before a kill
 ANSWERS_A_CONNECTION = (
     20  # then the client comes back on another one, which the other worker may take

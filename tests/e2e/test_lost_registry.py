@@ -111,6 +111,7 @@ def test_without_its_database_a_training_begins_anew_and_the_api_goes_on(
     assert ask(place) == (200, 1, None)
 
 
+@pytest.mark.nightly
 def test_a_database_from_elsewhere_is_not_followed_until_it_is_accepted(
     place: Place, tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_database_from_elsewhere_is_not_followed_until_it_is_accepted(
     assert ask(place) == (200, 2, None)
 
 
+@pytest.mark.nightly
 def test_without_the_files_a_training_brings_new_ones_and_the_api_keeps_its_own(
     place: Place,
 ) -> None:

@@ -29,7 +29,7 @@ from tests.e2e.two_sides import Sides, command, move, move_and_die, moved, runs_
 from tests.postgres import Cluster, postgres  # noqa: F401
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 # Calls that write into the target, each with how often it is let through before the process is
 # killed.
 KILLS = [
@@ -61,7 +61,6 @@ def test_a_dry_run_says_everything_and_writes_nothing(sides: Sides) -> None:
     assert inspect(there.engine).get_table_names() == []
 
 
-@pytest.mark.nightly
 def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
     sides: Sides, command: Callable[..., Any]
 ) -> None:

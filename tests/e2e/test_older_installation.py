@@ -108,6 +108,7 @@ def test_its_journal_reads_the_same(place: Path) -> None:
     assert "slice month_to_month" in ask(place, "why", "8")
 
 
+@pytest.mark.nightly
 def test_its_versions_answer_and_move(place: Path) -> None:
     """Production scores a table as it did, goes back one step and forward again."""
     status = json.loads(ask(place, "status", "--json"))

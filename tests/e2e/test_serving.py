@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
-PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 12, 100, 8
+PROMOTIONS, PROMOTIONS_AT_NIGHT, CLIENTS = 4, 100, 8
 
 
 @dataclass
@@ -107,6 +107,7 @@ def test_promotions_under_load_fail_no_answer(shop: Shop, promotions: int) -> No
     )
 
 
+@pytest.mark.nightly
 def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
     """Whoever is asked says the same: the rows that all workers answered, and one version that all
     of them serve. A row that is explained is not one that was answered."""
@@ -126,6 +127,7 @@ def test_metrics_are_added_up_over_the_workers(shop: Shop) -> None:
         until(lambda: served.metric("closedloop_model_version") == 1, "the version of all workers")
 
 
+@pytest.mark.nightly
 def test_workers_keep_a_column_out_of_the_records(shop: Shop) -> None:
     """loop.toml says so after both versions were trained: no worker that starts from then on writes
     a value of it."""
@@ -189,6 +191,7 @@ def test_a_service_starts_while_mlflow_is_away(shop: Shop) -> None:
         assert served.metric("closedloop_registry_reachable") == 1
 
 
+@pytest.mark.nightly
 def test_a_corrupt_bundle_that_is_promoted_never_answers(shop: Shop) -> None:
     """The version in service goes on, /ready names the other and why; once its files are whole
     again it comes into service."""

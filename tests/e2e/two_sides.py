@@ -22,7 +22,7 @@ from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from tests.e2e.small_loop import Place, live_a_little
-from tests.flows.conftest import Steps
+from tests.flows.steps import Steps
 from tests.postgres import Cluster, postgres  # noqa: F401  # noqa: F401
 from tests.team_stack import TeamMlflow, starting_mlflow  # noqa: F401  # noqa: F401
 

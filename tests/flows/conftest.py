@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,9 +19,12 @@ from closedloop.use_case.loop_toml import load_use_case
 from closedloop.windows.streamflow_month import subscription_month
 from closedloop.windows.synthetic import write_generated
 from flows.deployment.embedded_server import embedded_prefect, using
+from tests.flows.shown_pages import shown
+from tests.flows.steps import Steps, watch_steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = 900
+CAMPAIGN_WINDOWS = ("month_000", "month_002")
 
 
 @pytest.fixture(scope="package")
@@ -81,10 +83,7 @@ def make_place(tmp_path: Path, make_mlflow_tables: Callable[[Path], None]) -> Ca
         path = write_use_case(tmp_path / name, changes=changes)
         add_months(path, *months, rows=rows)
         make_mlflow_tables(tmp_path / f"{name}-home")
-        return Place(
-            Settings(home=tmp_path / f"{name}-home", data=None, database_url=None, mlflow_url=None),
-            path,
-        )
+        return Place(_settings(tmp_path / f"{name}-home"), path)
 
     return make
 
@@ -127,7 +126,7 @@ def run_flow(
     name: str,
     place: Place,
     window: str,
-    kill_at: int | None,
+    kill_at: int | str | None,
     calls: Any,
     check: Callable[..., None] | None,
 ) -> None:
@@ -136,7 +135,7 @@ def run_flow(
     the last one."""
     os.environ["CLOSEDLOOP_HOME"] = str(place.settings.home)
     steps = Steps(kill_at)
-    _watch(steps)
+    watch_steps(steps)
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     from flows.monitor_flow import monitor_flow
@@ -154,53 +153,6 @@ def run_flow(
         check(place, window)
 
 
-class Steps:
-    """Counts the steps of a process, and ends it when its last one has come."""
-
-    def __init__(self, kill_at: int | None) -> None:
-        self.taken: list[str] = []
-        self._kill_at = kill_at
-
-    def reach(self, step: str) -> None:
-        if len(self.taken) == self._kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.taken.append(step)
-
-
-def _watch(steps: Steps) -> None:
-    from mlflow import MlflowClient
-
-    from closedloop.registry.registry import Registry
-    from closedloop.storage.journal import Journal
-
-    def watch(owner: type, name: str) -> None:
-        original = getattr(owner, name)
-
-        def watched(*arguments: Any, **named: Any) -> Any:
-            steps.reach(name)
-            return original(*arguments, **named)
-
-        setattr(owner, name, watched)
-
-    watch(Registry, "save_model")
-    watch(Registry, "_upload")
-    watch(Registry, "put_files")
-    for name in (
-        "create_run",
-        "log_batch",
-        "log_inputs",
-        "set_terminated",
-        "create_registered_model",
-        "create_model_version",
-        "set_registered_model_alias",
-        "delete_registered_model_alias",
-        "set_model_version_tag",
-    ):
-        watch(MlflowClient, name)
-    watch(Journal, "write")
-    watch(Journal, "carried_out")
-
-
 @pytest.fixture
 def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
     """Run a flow in a process of its own; returns its exit code (-9 when it was killed, 1 when
@@ -215,7 +167,7 @@ def run(processes: Any, prefect: str) -> Callable[..., tuple[int, list[str]]]:
         place: Place,
         window: str,
         *,
-        kill_at: int | None = None,
+        kill_at: int | str | None = None,
         check: Callable[..., None] | None = None,
     ) -> tuple[int, list[str]]:
         calls = processes.SimpleQueue()
@@ -250,6 +202,55 @@ def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, str]]
         return decisions_of(place, window)
 
     return start
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Two turns that were taken: what each decided, and the pages that Prefect had then."""
+
+    place: Place
+    first: list[tuple[str, str]]
+    second: list[tuple[str, str]]
+    pages: dict[str, str]
+
+
+@pytest.fixture(scope="package")
+def campaign(
+    prefect: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_mlflow_tables: Callable[[Path], None],
+) -> Campaign:
+    """month_000 made version 1, and month_002, of a campaign, version 2: both were promoted. Nobody
+    looked at month_001.
+
+    To be looked at; who moves something takes a copy (`campaign_copy`).
+    """
+    from flows.monitor_flow import monitor_flow
+
+    folder = tmp_path_factory.mktemp("campaign")
+    path = write_use_case(folder / "case")
+    add_months(path, 0, 1, 2)
+    make_mlflow_tables(folder / "home")
+    place = Place(_settings(folder / "home"), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOSEDLOOP_HOME", str(folder / "home"))
+        for window in CAMPAIGN_WINDOWS:
+            monitor_flow(use_case=str(path), window=window)
+    pages = {key: shown(key) for key in ("turn-decision", "promotion-decision")}
+    decided = (decisions_of(place, window) for window in CAMPAIGN_WINDOWS)
+    return Campaign(place, *decided, pages)
+
+
+@pytest.fixture
+def campaign_copy(campaign: Campaign, tmp_path: Path) -> Place:
+    """The place of the campaign, with files of its own."""
+    shutil.copytree(campaign.place.path.parent, tmp_path / "case")
+    shutil.copytree(campaign.place.settings.home, tmp_path / "home")
+    return Place(_settings(tmp_path / "home"), tmp_path / "case" / "loop.toml")
+
+
+def _settings(home: Path) -> Settings:
+    return Settings(home=home, data=None, database_url=None, mlflow_url=None)
 
 
 def decisions_of(place: Any, window: str) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from tests.flows.shown_pages import shown
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 
+@pytest.mark.nightly
 def test_a_person_answers_from_prefects_page(
     make_place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.write_down import decide_turn
 from tests.answers import describe_answers
+from tests.flows.conftest import Place
 from tests.flows.shown_pages import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -61,13 +62,11 @@ def live(place: Any) -> tuple[int | None, int | None]:
 
 
 def test_a_person_goes_back_from_prefects_page(
-    make_place: Callable[..., Any], start: Callable[..., Any]
+    campaign_copy: Place, start: Callable[..., Any]
 ) -> None:
     """Without a version to the one that production replaced, with one to that: decided, carried out
     and shown; with nothing to go back to the run fails and says so."""
-    place = make_place(0, 2)
-    start(place, "monitor", window="month_000")
-    start(place, "monitor", window="month_001")
+    place = campaign_copy
     assert live(place) == (2, 1)
     entry = place.open().journal.entry(start(place, "rollback"))
     assert (entry.decision.kind, entry.decision.version, entry.outcome, live(place)) == (
@@ -83,6 +82,7 @@ def test_a_person_goes_back_from_prefects_page(
     assert live(place) == (2, None)
 
 
+@pytest.mark.nightly
 def test_probation_decides_what_monitor_would_decide(
     make_place: Callable[..., Any], start: Callable[..., Any]
 ) -> None:
@@ -133,6 +133,7 @@ def test_a_watch_that_keeps_production_does_not_disturb_the_turn(
     assert start(place, "probation") == number
 
 
+@pytest.mark.nightly
 def test_with_nothing_on_probation_nothing_is_written(
     make_place: Callable[..., Any], start: Callable[..., Any]
 ) -> None:
@@ -149,6 +150,7 @@ def test_with_nothing_on_probation_nothing_is_written(
     assert place.open().journal.history("streamflow") == before
 
 
+@pytest.mark.nightly
 def test_a_retraining_that_never_ran_is_superseded_by_the_next(
     make_place: Callable[..., Any], start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from closedloop.decisions.checks import Kind
 
-# What a call leaves behind when the process dies after it. A call that is not named here is a kind
-# of its own.
+# What a call leaves behind when the process dies after it.
 KINDS = {
     **dict.fromkeys(
         ["save_model", "create_run", "log_batch", "log_inputs", "_upload", "set_terminated"],
@@ -25,10 +24,10 @@ KINDS = {
 
 
 def choose_telling(steps: list[str]) -> list[int]:
-    """The last step of each kind: everything of its kind was begun by then and nothing of it is
-    whole. After the last one nothing is left to be finished."""
+    """The last step of a run, of a version and of an alias: everything of its kind was begun by
+    then and nothing of it is whole."""
     last = {KINDS.get(step, step): number for number, step in enumerate(steps)}
-    return sorted(number for kind, number in last.items() if kind != "the end")
+    return sorted(last[kind] for kind in set(KINDS.values()))
 
 
 def assert_turned_once(place: Any, window: str) -> None:

@@ -111,6 +111,7 @@ def test_deploying_again_changes_nothing(team: Team) -> None:
     team.ask(f"/deployments/{train['id']}/resume_deployment", {})
 
 
+@pytest.mark.nightly
 def test_the_run_form_offers_what_can_be_run(deployed: Team) -> None:
     """Each parameter has a type and a description; windows (none yet) and sources are choices, and
     the use case is fixed."""
@@ -133,6 +134,7 @@ def test_the_run_form_offers_what_can_be_run(deployed: Team) -> None:
         )
 
 
+@pytest.mark.nightly
 def test_a_retraining_is_a_run_of_its_own(worker: Team) -> None:
     """A run started over REST decides to retrain and starts a training as its child in the other
     pool. The next turn starts no second training while that one waits, but does once it is
@@ -174,6 +176,7 @@ def test_a_retraining_is_a_run_of_its_own(worker: Team) -> None:
     assert kinds == [(Kind.RETRAINING, "done"), (Kind.PROMOTION, "done")]
 
 
+@pytest.mark.nightly
 def test_what_was_missed_runs_once(worker: Team) -> None:
     """Ten days without a worker leave ten late runs: one of them runs, the others are cancelled.
     The data is the same, so nothing is trained again."""
@@ -204,6 +207,7 @@ def test_what_was_missed_runs_once(worker: Team) -> None:
     assert len(worker.runs(TRAIN)) == trained
 
 
+@pytest.mark.nightly
 def test_a_window_that_is_not_there_is_refused(worker: Team) -> None:
     """A run may name a window that the form does not list; one that does not exist fails, and the
     message says so."""

@@ -81,6 +81,7 @@ def newest_promotion(loop: Loop) -> Entry:
     return loop.journal.history(name, kinds=[Kind.PROMOTION])[-1]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("write", [write_iris, write_bike])
 def test_many_classes_go_through_everything(
     write: Any,

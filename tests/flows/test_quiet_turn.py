@@ -47,6 +47,7 @@ def run_command(
     return printed, json.loads(loaded)
 
 
+@pytest.mark.nightly
 def test_a_quiet_turn_loads_nothing_that_only_other_turns_need(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

@@ -30,6 +30,7 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
         yield receiver
 
 
+@pytest.mark.nightly
 def test_a_turn_tells_and_a_look_repeats_nothing(
     make_place: Callable[..., Any],
     turn: Callable[..., list[tuple[str, str]]],

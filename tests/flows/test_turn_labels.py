@@ -99,6 +99,7 @@ def test_labels_that_are_not_due_are_not_looked_at(
     assert place.open().registry.load(1).facts.trained_windows == ("month_000", "month_001")
 
 
+@pytest.mark.nightly
 def test_a_window_without_labels_is_watched_and_not_trained_on(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_window_without_labels_is_watched_and_not_trained_on(
     assert "enough new labels" in entry.decision.reason
 
 
+@pytest.mark.nightly
 def test_auc_is_estimated_before_labels_and_held_against_them_after(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
@@ -162,6 +164,7 @@ def test_one_class_only_says_so(make_place: Callable[..., Any]) -> None:
         propose_candidate(History(place.open()))
 
 
+@pytest.mark.nightly
 def test_flipped_labels_do_not_reach_production(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:

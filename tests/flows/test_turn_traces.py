@@ -17,6 +17,7 @@ from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand, roll_back_by_hand
 from closedloop.views.timeline import find_links
 from closedloop.windows.prepare import prepare
+from tests.flows.conftest import Campaign, Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -24,44 +25,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared/data/streamflow"
 
 
-def test_the_journal_answers_what_was_live_when(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
-    """What was live when: every move of production is an entry with a time, a version and what it
-    replaced."""
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
-    roll_back_by_hand(loop, None)
-    promote_by_hand(loop, 2)
-    moves = [
-        entry
-        for entry in loop.journal.history("streamflow")
-        if entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
-    ]
-    assert [(entry.decision.version, entry.production, entry.outcome) for entry in moves] == [
-        (1, None, "done"),
-        (2, 1, "done"),
-        (1, 2, "done"),
-        (2, 1, "done"),
-    ]
-    assert [entry.at for entry in moves] == sorted(entry.at for entry in moves)
-
-
-def test_the_report_is_kept_where_the_journal_says(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
+def test_the_report_is_kept_where_the_journal_says(campaign: Campaign) -> None:
     """Evidently's page is an artifact of the run that the decision names, which has the window as
     its input, with the digest of all of its rows; the page links to it, and to Prefect's run."""
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
+    loop = campaign.place.open()
     entry = next(
         entry
         for entry in loop.journal.history("streamflow")
-        if entry.decision.window == "month_001"
+        if entry.decision.window == "month_002"
     )
     run = entry.turn.run
     assert run is not None
@@ -76,26 +47,24 @@ def test_the_report_is_kept_where_the_journal_says(
     assert links.report == f"{links.run}/drift_report.html"
     logged = loop.registry._client.get_run(run.run)
     [used] = logged.inputs.dataset_inputs
-    digest = History(loop, "month_001").read("month_001").facts.digest
-    assert (used.dataset.name, used.dataset.digest) == ("month_001", digest[:36])
+    digest = History(loop, "month_002").read("month_002").facts.digest
+    assert (used.dataset.name, used.dataset.digest) == ("month_002", digest[:36])
     assert [tag.value for tag in used.tags] == ["monitoring"]
-    assert logged.data.tags["closedloop.data_sha256"] == hash_data({"month_001": digest})
+    assert logged.data.tags["closedloop.data_sha256"] == hash_data({"month_002": digest})
 
 
-def test_serving_follows_the_registry(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
+def test_serving_follows_the_registry_and_the_journal_says_what_was_live(
+    campaign_copy: Place,
 ) -> None:
     """The alias moves in MLflow, nobody restarts anything, and the API answers with the version it
-    points at; the journal notes both."""
+    points at; the journal notes both. Every move of production is an entry with a time, a version
+    and what it replaced."""
     import urllib.request
 
     from closedloop.cli.service import serving
 
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    loop = place.open()
-    rows = prepare(loop.source.read("month_001"), loop.use_case)[list(loop.use_case.columns)].head(
+    loop = campaign_copy.open()
+    rows = prepare(loop.source.read("month_002"), loop.use_case)[list(loop.use_case.columns)].head(
         1
     )
     body = rows.replace({"(missing)": None}).to_json(orient="records")
@@ -122,8 +91,22 @@ def test_serving_follows_the_registry(
         if entry.decision.kind is Kind.SERVING
     ]
     assert served == [2, 1]
+    promote_by_hand(loop, 2)
+    moves = [
+        entry
+        for entry in loop.journal.history("streamflow")
+        if entry.decision.kind in (Kind.PROMOTION, Kind.ROLLBACK)
+    ]
+    assert [(entry.decision.version, entry.production, entry.outcome) for entry in moves] == [
+        (1, None, "done"),
+        (2, 1, "done"),
+        (1, 2, "done"),
+        (2, 1, "done"),
+    ]
+    assert [entry.at for entry in moves] == sorted(entry.at for entry in moves)
 
 
+@pytest.mark.nightly
 def test_the_disk_does_not_fill_with_reports(
     make_place: Callable[..., Any], turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,17 +146,8 @@ def test_the_disk_does_not_fill_with_reports(
     assert f"runs/{runs[1]}/artifacts/drift_report.html" in told[runs[1]]
 
 
-def test_the_decision_is_shown_in_prefect(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
-) -> None:
+def test_the_decision_is_shown_in_prefect(campaign: Campaign) -> None:
     """The Prefect UI gets the decision as a page and a link to the drift report."""
-    from prefect.client.orchestration import get_client
-
-    place = make_place(0, 2)
-    turn(place, "month_000")
-    turn(place, "month_001")
-    with get_client(sync_client=True) as client:
-        shown = {page.key: page.data for page in client.read_latest_artifacts()}
-    assert "month_001" in shown["turn-decision"]
-    assert "drift_report.html" in shown["turn-decision"]
-    assert "delta on month_001" in shown["promotion-decision"]
+    assert "month_002" in campaign.pages["turn-decision"]
+    assert "drift_report.html" in campaign.pages["turn-decision"]
+    assert "delta on month_002" in campaign.pages["promotion-decision"]

@@ -17,7 +17,7 @@ from closedloop.turn.history import History
 from closedloop.turn.move_by_hand import promote_by_hand
 from closedloop.turn.observe import observe_window
 from closedloop.turn.open import open_loop
-from tests.flows.conftest import decisions_of
+from tests.flows.conftest import Campaign, Place, decisions_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -26,16 +26,14 @@ REAL = REPOSITORY.parent / "shared/data/streamflow"
 
 
 def test_a_second_look_at_the_same_window_decides_nothing_new(
-    make_place: Callable[..., Any], turn: Callable[..., Any]
+    campaign: Campaign, campaign_copy: Place, turn: Callable[..., Any]
 ) -> None:
     """The same data and the same loop.toml: the same decisions, no new version, no second
     training."""
-    place = make_place(0, 2)
-    first = turn(place, "month_000")
-    assert turn(place, "month_000") == first
-    second = turn(place, "month_001")
-    assert turn(place, "month_001") == second
-    assert turn(place, "month_001", "train")[: len(second)] == second
+    place, second = campaign_copy, campaign.second
+    assert turn(place, "month_000") == campaign.first
+    assert turn(place, "month_002") == second
+    assert turn(place, "month_002", "train")[: len(second)] == second
     assert len(place.open().registry.versions()) == 2
 
 
@@ -95,6 +93,7 @@ def test_no_retrain_storm_when_every_window_drifts(
     assert all(later - earlier > 1 for earlier, later in pairwise(indexes))
 
 
+@pytest.mark.nightly
 def test_two_monitors_started_at_once_train_once(
     make_place: Callable[..., Any], processes: Any, run: Callable[..., Any]
 ) -> None:
@@ -120,15 +119,13 @@ def test_a_monitor_killed_before_its_retraining_is_finished_by_the_next(
     """The decision to retrain was written down, the process died: the next monitor carries it out,
     and decides nothing again."""
     place = make_place(0)
-    _, steps = run("monitor", place, "month_000")
-    first_training = steps.index("save_model")
-    other = make_place(0, name="other")
-    assert run("monitor", other, "month_000", kill_at=first_training)[0] == -9
-    assert decisions_of(other, "month_000") == [("retraining", "retrain")]
-    assert run("monitor", other, "month_000")[0] == 0
-    assert decisions_of(other, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
+    assert run("monitor", place, "month_000", kill_at="save_model")[0] == -9
+    assert decisions_of(place, "month_000") == [("retraining", "retrain")]
+    assert run("monitor", place, "month_000")[0] == 0
+    assert decisions_of(place, "month_000") == [("retraining", "retrain"), ("promotion", "promote")]
 
 
+@pytest.mark.nightly
 def test_a_champion_that_needs_a_lost_column_does_not_block_every_release(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
@@ -147,6 +144,7 @@ def test_a_champion_that_needs_a_lost_column_does_not_block_every_release(
     assert loop.registry.production() == 2
 
 
+@pytest.mark.nightly
 def test_empty_and_constant_columns_do_not_stop_a_turn(
     make_place: Callable[..., Any], turn: Callable[..., Any]
 ) -> None:
@@ -171,6 +169,7 @@ def test_empty_and_constant_columns_do_not_stop_a_turn(
     assert "skips_7d" in entry.turn.drift.drifted_columns, "nulls must not be invisible to drift"
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(
     not REAL.is_dir(),
     reason="the real snapshots are not beside this repository (../shared/data/streamflow)",

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tests.house.tree import Source, python_files
 
 MOST_LINES = 300
@@ -61,6 +63,14 @@ def _program() -> list[Source]:
 @cache
 def _tests() -> list[Source]:
     return [source for source in python_files() if source.of_tests]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_what_was_read() -> Iterator[None]:
+    """The trees of all files fill 170 MB, and nobody asks for them later."""
+    yield
+    _program.cache_clear()
+    _tests.cache_clear()
 
 
 def _words(name: str) -> set[str]:

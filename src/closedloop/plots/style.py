@@ -45,6 +45,7 @@ _STYLE = {
     "svg.hashsalt": "closedloop",
 }
 _DOTS_AN_INCH = 110
+_PADDING_INCHES = 0.12
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,13 @@ def drawing(width: float, height: float) -> Iterator[Sheet]:
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
-        sheet = Sheet(Figure(figsize=(width, height), layout="constrained"))
+        sheet = Sheet(Figure(figsize=(width, height), dpi=_DOTS_AN_INCH, layout="constrained"))
         yield sheet
+        # Laid out and measured once: for each file anew it would take twice the time.
+        sheet.figure.draw_without_rendering()
+        sheet.figure.set_layout_engine(None)
+        # Titles too: the layout leaves them room upwards, not sidewards.
+        edge = sheet.figure.get_tightbbox().padded(_PADDING_INCHES)
         found = []
         for form in ("png", "svg"):
             content = io.BytesIO()
@@ -83,9 +89,7 @@ def drawing(width: float, height: float) -> Iterator[Sheet]:
                 content,
                 format=form,
                 dpi=_DOTS_AN_INCH,
-                # Titles too: the layout leaves them room upwards, not sidewards.
-                bbox_inches="tight",
-                pad_inches=0.12,
+                bbox_inches=edge,
                 metadata={"Date": None} if form == "svg" else None,
             )
             found.append(content.getvalue())

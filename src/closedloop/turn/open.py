@@ -18,7 +18,6 @@ from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
 from closedloop.settings import Settings
 from closedloop.storage.engine import open_engine
-from closedloop.storage.home import choose_umask
 from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
 from closedloop.training.learners import check_recipes
@@ -102,9 +101,7 @@ def open_loop(
     leaves them out where they lack a column, instead of raising UseCaseError. Nothing is connected
     before it is used.
     """
-    if settings is None:  # a run that Prefect has started, with nothing of ours around it
-        settings = Settings()
-        os.umask(choose_umask(settings.home_folder))
+    settings = settings or Settings()
     read = load_use_case(use_case or settings.use_case)
     allow_own_code(read)
     check_recipes(read)

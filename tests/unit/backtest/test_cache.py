@@ -170,6 +170,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None
         CachedCompute(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_drift_is_known_by_its_rows_and_no_reference_is_kept(
     use_case: UseCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def refuse(frame: pd.DataFrame, fault: str, use_case: UseCase, seed: int) -> pd.
     raise UseCaseError(where="fault", wanted="another", got=fault, then="name one")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_always_ships_what_the_loop_keeps_out(tmp_path: Path) -> None:
     """Swapped classes teach whoever trains on all: the loop's quarantine and gates keep its

@@ -52,6 +52,7 @@ def promotions(folder: Path, wanted: int, windows: int) -> list[Watched]:
     raise AssertionError("no stream promotes")
 
 
+@pytest.mark.nightly
 def test_where_nothing_is_wrong_nothing_is_taken_back(tmp_path: Path) -> None:
     """A dozen promotions on shuffled rows, watched by every signal and two looks each."""
     found = promotions(tmp_path, 12, 20)

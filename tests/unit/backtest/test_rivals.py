@@ -47,6 +47,7 @@ def test_a_detector_retrains_when_the_labels_show_more_errors(tmp_path: Path, na
     assert f"{name} says that they rose" in rounds["w5"].reason
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["adwin", "ddm", "bootstrap-gate"])
 def test_nothing_is_promoted_while_nothing_changes(tmp_path: Path, name: str) -> None:
     """On windows of one kind no detector signals and no gate opens."""
@@ -54,6 +55,7 @@ def test_nothing_is_promoted_while_nothing_changes(tmp_path: Path, name: str) ->
     assert not [window for window, lived in rounds.items() if lived.promoted]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["adwin", "ddm"])
 def test_fewer_errors_start_nothing(tmp_path: Path, name: str) -> None:
     """Windows that become easier are a change, and no reason to train."""
@@ -99,6 +101,7 @@ def test_the_bootstrap_gate_wants_both_a_gain_and_its_certainty() -> None:
     assert bootstrap_delta(np.zeros(300, dtype=int), *answers, draw) == (None, None)
 
 
+@pytest.mark.nightly
 def test_cara_retrains_when_cumulated_staleness_passes_the_threshold(tmp_path: Path) -> None:
     """Calm windows add up to the threshold in some rounds; where the relation turned, one window is
     enough."""
@@ -150,6 +153,7 @@ def test_upf_retrains_where_the_forecast_says_that_it_pays(tmp_path: Path) -> No
         assert lived.promoted == (renewed < kept)
 
 
+@pytest.mark.nightly
 def test_rivals_are_repeatable_and_remember_nothing_of_another_replay(tmp_path: Path) -> None:
     """The same object replays the same past twice, and a second run fits nothing."""
     runs = []

@@ -65,7 +65,10 @@ def bundle(bundles: dict[str, Path]) -> Path:
     not Path("/proc/self/status").exists(),
     reason="this system does not say how much memory a process held",
 )
-@pytest.mark.parametrize(("kind", "keep"), [("parquet", ""), ("csv", "keep")])
+@pytest.mark.parametrize(
+    ("kind", "keep"),
+    [("parquet", ""), pytest.param("csv", "keep", marks=pytest.mark.nightly)],
+)
 def test_a_table_ten_times_as_long_takes_no_more_memory(
     bundle: Path, tmp_path: Path, kind: str, keep: str
 ) -> None:

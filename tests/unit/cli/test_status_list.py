@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from closedloop.cli.app import main
+from closedloop.settings import Settings
+from closedloop.turn.history import History
+from closedloop.turn.open import open_loop
+from closedloop.turn.register import propose_candidate
+from closedloop.turn.take_turn import retrain, write_request
 from tests.turned_loop import write_loop
 
 
@@ -30,14 +35,20 @@ def write_one(folder: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_each_has_a_line_and_none_hides_another(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    make_mlflow_tables: Callable[[Path], None],
 ) -> None:
     """Production, recipe, val_auc and the newest decision; a file that cannot be read and a second
     one of the same name have a line with the reason, and the exit code is that of the first."""
     live, idle = write_one(tmp_path / "live", "live"), write_one(tmp_path / "idle", "idle")
     again, none = write_one(tmp_path / "again", "live"), tmp_path / "none"
-    assert main(["train", "--use-case", str(live)], os.environ) == 0
+    make_mlflow_tables(tmp_path / "home")
+    history = History(open_loop(live, settings=Settings.read(os.environ))).look()
+    retrain(history, write_request(history), propose=propose_candidate)
     monkeypatch.setenv("CLOSEDLOOP_USE_CASES", f"{live},{none},{idle},{again}")
     capsys.readouterr()
     assert main(["status"], os.environ) == 2

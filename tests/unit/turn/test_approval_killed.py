@@ -84,7 +84,7 @@ def answer_again(place: TurnedLoop, wait: Entry) -> None:
     assert again(loop, wait.id, by="bob", reason="again", act=carry_out).by == "ann@shop"
 
 
-NEXT = [take_the_next_turn, answer_again]
+NEXT = [take_the_next_turn, pytest.param(answer_again, marks=pytest.mark.nightly)]
 
 
 @pytest.mark.parametrize("proceed", NEXT, ids=lambda proceed: proceed.__name__)

@@ -23,6 +23,8 @@ from closedloop.turn.missed_gain import measure_gain
 from closedloop.use_case.recipe import Recipe
 from tests.unit.streams import make_frame, make_past
 
+pytestmark = pytest.mark.slow
+
 # Windows whose relation turns round at w4; a training for age or drift would hide what is shown.
 TURNS = {f"w{number}": make_frame(number, 1.0 if number < 4 else -1.0) for number in range(10)}
 SAME = {f"w{number}": make_frame(number) for number in range(10)}
@@ -69,6 +71,7 @@ def test_a_changed_relation_pays_for_a_training_soon_and_nothing_changed_for_non
     assert sum(lived.candidate is not None for lived in _live(make_past(tmp_path, SAME))) <= 1
 
 
+@pytest.mark.nightly
 def test_a_higher_cost_trains_less(tmp_path: Path) -> None:
     """A training that costs more than could ever be missed is never made."""
     rounds = _live(make_past(tmp_path, TURNS), cost=100.0)

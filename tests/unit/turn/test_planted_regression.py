@@ -98,6 +98,7 @@ class Killed(BaseException):
     """As a process ends that is killed: nothing handles it."""
 
 
+@pytest.mark.nightly
 def test_killed_between_decision_and_move_the_next_turn_finishes_it(
     shop: TurnedLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

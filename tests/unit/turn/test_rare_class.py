@@ -93,6 +93,7 @@ def test_the_service_keeps_the_recall_that_was_promised(
     assert 0.3 < promised.low <= recall <= promised.high < 0.9, (promised, recall)
 
 
+@pytest.mark.nightly
 def test_a_table_of_few_positives_reaches_a_second_promotion(
     tmp_path: Path, make_mlflow_tables: Callable[[Path], None]
 ) -> None:

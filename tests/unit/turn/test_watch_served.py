@@ -99,6 +99,7 @@ def test_once_a_person_ended_the_probation_calls_take_nothing_back(watched: Plac
     assert watched.loop.registry.production() == 2
 
 
+@pytest.mark.slow
 def test_killed_between_decision_and_move_it_is_finished(make_place: Callable[[], Place]) -> None:
     """Wherever the registry goes away, the next look leaves version 1 live, one decision, done."""
     for after in range(60):
