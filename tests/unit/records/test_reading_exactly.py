@@ -28,6 +28,7 @@ from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 from tests.unit.records.plain_reader import keep_newest_plainly, read_plainly
 
+LARGEST = 120  # rows of a request: its features are fetched apart
 DAY = (NOON - timedelta(days=1)).replace(hour=0)
 WINDOW = "records_2026-11-19"
 NUMBERS = [0.5, -0.0, 1e16, 1.7976931348623157e308, 5e-324, 0.1 + 0.2, 3.0, None]
@@ -59,7 +60,7 @@ def draw_column(draw: random.Random, kind: str, rows: int) -> Any:
 
 def draw_request(draw: random.Random, number: int, odd: float) -> AnsweredRequest:
     """A request of one row, a few or many; `odd` is the share with something strange."""
-    rows = draw.choice([1, 1, 1, 2, 5, 15, 16, 40])
+    rows = draw.choice([1, 1, 1, 2, 5, 15, 16, LARGEST])
     features = {name: draw_column(draw, name, rows) for name in ("spend", "plan")}
     if draw.random() < odd:
         name = draw.choice(["spend", "plan"])
@@ -120,6 +121,7 @@ def test_every_value_comes_back_as_it_was_written(
     whole, chunks = source.read(WINDOW), list(source.chunks(WINDOW))
     same(whole, wanted)
     assert whole.attrs[NOTES][0].startswith(f"{wanted.attrs[NOTES][0]} answers were followed")
+    assert max(map(len, chunks)) <= max(page, LARGEST)
     assert chunks[0].attrs == whole.attrs
     assert not any(chunk.attrs for chunk in chunks[1:])
     # Each chunk has the types of its values; what they mean does not depend on that.
@@ -151,6 +153,20 @@ def test_what_the_service_writes_is_read_in_bulk(
     fill(Records(engine, now=lambda: NOON), 2, 0.05)
     records.read(use_case)
     assert min(careful) < 16
+
+
+def test_who_stops_after_a_chunk_leaves_no_transaction_open(
+    engine: Engine, use_case: UseCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the next page was on its way."""
+    records = Records(engine, now=lambda: NOON)
+    fill(records, 1, 0.0)
+    records.close()
+    monkeypatch.setattr(answer_pages, "PAGE_ROWS", 20)
+    chunks = iter(records.read_chunks(use_case))
+    assert len(next(chunks))
+    del chunks
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_a_window_without_answers_is_one_empty_chunk(records: Records, use_case: UseCase) -> None:
