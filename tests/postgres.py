@@ -32,6 +32,13 @@ def find_programs() -> Path | None:
     return next((folder for folder in reversed(folders) if (folder / "pg_ctl").exists()), None)
 
 
+def find_owner() -> str | None:
+    """The user whose the server shall be, None for this one: PostgreSQL refuses to run as root."""
+    if os.getuid():
+        return None
+    return "postgres" if "postgres" in {user.pw_name for user in pwd.getpwall()} else "nobody"
+
+
 @dataclass
 class Cluster:
     """A temporary PostgreSQL that listens only on a Unix socket in its folder."""
@@ -128,15 +135,11 @@ def postgres(request: pytest.FixtureRequest) -> Cluster:
 
 def _start(programs: Path, config: pytest.Config) -> Cluster:
     """A new cluster, stopped and removed at the end of the test run."""
-    owner = None
-    if os.getuid() == 0:
-        names = {user.pw_name for user in pwd.getpwall()}
-        owner = "postgres" if "postgres" in names else "nobody"
     # Not under tmp_path: other users cannot read pytest's folders, and the path of a socket has at
     # most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="closedloop-pg-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    cluster = Cluster(programs, folder, owner)
+    cluster = Cluster(programs, folder, find_owner())
     cluster.create()
     config.add_cleanup(cluster.stop)  # cleanups run in reverse order
     event.listen(Pool, "connect", cluster.remember)

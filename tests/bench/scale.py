@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,8 +19,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from closedloop.errors import ClosedLoopError
+from tests.bench.scale_records import measure_records
 from tests.bench.servers import ROOT
 from tests.bench.serving import describe_machine
+from tests.bench.used import Used, run
 
 ENDINGS = ("csv", "parquet")
 _SEED, _CHUNK = 7, 100_000
@@ -45,10 +44,6 @@ class Figure:
     seconds: float
     cpu_seconds: float
     peak_mb: float
-
-
-# Seconds, seconds of the processors, megabytes.
-Used = tuple[float, float, float]
 
 
 def make_rows(rows: int) -> Iterator[pa.Table]:
@@ -93,24 +88,6 @@ def write_table(path: Path, rows: int) -> None:
             writer.write_table(part)
 
 
-def run(command: Sequence[str], folder: Path) -> Used:
-    """What a command used. Raises ClosedLoopError when it fails."""
-    began = time.perf_counter()
-    with open(folder / "printed", "wb") as printed:
-        process = subprocess.Popen(command, cwd=folder, stdout=printed, stderr=printed)
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise ClosedLoopError(
-            where=shlex.join(command),
-            wanted="a command that succeeds",
-            got=(folder / "printed").read_text(encoding="utf-8")[-2_000:],
-            then="run it by hand",
-        )
-    seconds = time.perf_counter() - began
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
 def measure_init(table: Path, folder: Path) -> dict[str, Used]:
     """`closedloop init` with the windows in a column, and cut by the time of a row."""
     command = [sys.executable, "-m", "closedloop", "init", str(table), "--target", "returned"]
@@ -122,7 +99,10 @@ def measure_init(table: Path, folder: Path) -> dict[str, Used]:
 
 
 # A part runs commands on a table, in a folder: what each used, by its name.
-PARTS: Mapping[str, Callable[[Path, Path], dict[str, Used]]] = {"init": measure_init}
+PARTS: Mapping[str, Callable[[Path, Path], dict[str, Used]]] = {
+    "init": measure_init,
+    "records": measure_records,
+}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

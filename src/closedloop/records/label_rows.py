@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from closedloop.records.listed import Listed
+from closedloop.records.listed import Listed, list_texts
 from closedloop.records.tables import LABELS
 
 COLUMNS = ("prediction_id", "request", "label", "at")
@@ -44,5 +44,4 @@ def insert_labels(connection: Connection, rows: Select[Any], *, replace: bool = 
 
 def listed(connection: Connection, values: Iterable[str]) -> Select[tuple[str]]:
     """The values, for the IN of a query."""
-    rows = Listed([(value,) for value in values], connection.dialect.name)
-    return select(rows.text(0))
+    return select(list_texts(values, connection.dialect.name))

@@ -6,7 +6,7 @@ a statement of its own, took the same process three seconds from whoever waited 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -41,6 +41,16 @@ class Listed:
         written = self.text(field)
         moment = sa.DateTime(timezone=True)
         return sa.cast(written, moment) if self._on_server else sa.type_coerce(written, moment)
+
+
+def list_texts(values: Iterable[str], dialect: str) -> ColumnElement[str]:
+    """The column of a table that holds these texts: quicker than rows of a single one."""
+    on_server = dialect == "postgresql"
+    rows_of = sa.func.jsonb_array_elements_text if on_server else sa.func.json_each
+    text = sa.literal(to_json(list(values)).decode(), sa.Text())
+    given = sa.cast(text, JSONB) if on_server else text
+    column: ColumnElement[str] = rows_of(given).table_valued("value", name="listed").c.value
+    return column
 
 
 def _write(value: str | datetime | None) -> str | None:

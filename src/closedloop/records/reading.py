@@ -2,63 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from closedloop.records.request import from_json, name_prediction, read_column, read_forgotten
+from closedloop.records.answer_pages import read_pages
+from closedloop.records.request import from_json, read_forgotten
 from closedloop.records.tables import ANSWERS, LABELS
 from closedloop.use_case.contract import UseCase
+from closedloop.windows.tables.read_ahead import read_ahead
 
 if TYPE_CHECKING:
-    import pandas as pd  # imported where rows are read: the service only writes
+    # Imported where rows are read: the service only writes.
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from closedloop.records.stored_columns import Column
 
 
 def read_rows(
     connection: Connection, use_case: UseCase, since: datetime | None, until: datetime | None
 ) -> pd.DataFrame:
     """What `Records.read` promises."""
-    conditions = [ANSWERS.c.use_case == use_case.name]
-    if since is not None:
-        conditions.append(ANSWERS.c.at >= since)
-    if until is not None:
-        conditions.append(ANSWERS.c.at < until)
-    written = (ANSWERS.c.features, ANSWERS.c.row_keys, ANSWERS.c.forgotten)
-    answers = select(ANSWERS.c.request, ANSWERS.c.rows, *written).where(*conditions)
-    labels = (
-        select(LABELS.c.prediction_id, LABELS.c.label)
-        .join(ANSWERS, LABELS.c.request == ANSWERS.c.request)
-        .where(*conditions)
-    )
-    names = [
-        *([] if use_case.key is None else [use_case.key]),
-        *use_case.columns,
-        use_case.target.column,
-    ]
-    frame: dict[str, list[Any]] = {name: [] for name in names}
-    columns = [(name, frame[name].extend) for name in use_case.columns]
-    # A server would otherwise send the whole answer before the first row is read.
-    connection = connection.execution_options(stream_results=True)
-    known = {row.prediction_id: row.label for row in connection.execute(labels)}
-    for request, rows, features, row_keys, erased in connection.execute(
-        answers.order_by(ANSWERS.c.at, ANSWERS.c.request)
-    ):
-        gone = read_forgotten(erased)
-        ids = _left([name_prediction(request, row) for row in range(rows)], gone)
-        if use_case.key is not None:
-            keys = _left(read_column(from_json(row_keys or "null"), rows), gone)
-            frame[use_case.key] += [
-                id if key is None else key for id, key in zip(ids, keys, strict=True)
-            ]
-        sent = from_json(features)
-        for name, extend in columns:
-            extend(_left(read_column(sent.get(name), rows), gone))
-        frame[use_case.target.column] += [known.get(id) for id in ids]
-    import pandas as pd
+    from closedloop.records.stored_columns import join_columns, to_frame
 
-    return pd.DataFrame({name: _raw_column(values) for name, values in frame.items()})
+    parts = list(_read_columns(connection, use_case, since, until))
+    rows = sum(number for number, _ in parts)
+    frame = {}
+    for name in name_columns(use_case):
+        # One column at a time, each part given up: more than that need not fit into memory.
+        column = join_columns([(number, columns.pop(name)) for number, columns in parts])
+        frame[name] = column.values(rows)
+    return to_frame(frame)
+
+
+def read_chunks(
+    connection: Connection, use_case: UseCase, since: datetime | None, until: datetime | None
+) -> Iterator[pd.DataFrame]:
+    """What `Records.read_chunks` promises, every row of it."""
+    from closedloop.records.stored_columns import to_frame
+
+    found = False
+    for rows, columns in _read_columns(connection, use_case, since, until):
+        found = True
+        yield to_frame(
+            {
+                name: column.values(rows, null_is_number=name in use_case.numeric)
+                for name, column in columns.items()
+            }
+        )
+    if not found:
+        yield read_rows(connection, use_case, since, until)
+
+
+def read_keys(
+    connection: Connection, use_case: UseCase, since: datetime | None, until: datetime | None
+) -> Iterator[NDArray[Any]]:
+    """The keys of the same rows, some at a time."""
+    from closedloop.records.stored_columns import decode_keys, find_kept
+
+    for page in read_pages(connection, use_case.name, since, until, features=False):
+        yield decode_keys(page)[find_kept(page)]
+
+
+def name_columns(use_case: UseCase) -> list[str]:
+    """The columns of recorded rows, in order."""
+    key = [] if use_case.key is None else [use_case.key]
+    return [*key, *use_case.columns, use_case.target.column]
+
+
+def _read_columns(
+    connection: Connection, use_case: UseCase, since: datetime | None, until: datetime | None
+) -> Iterator[tuple[int, dict[str, Column]]]:
+    """The number of rows and the columns of each page, without what was erased."""
+    from closedloop.records import stored_columns as stored
+
+    pages = read_pages(connection, use_case.name, since, until)
+    # SQLite in memory belongs to the thread that opened it.
+    for page in read_ahead(pages) if connection.engine.url.database else pages:
+        columns = {}
+        if use_case.key is not None:
+            columns[use_case.key] = stored.Column(others=stored.decode_keys(page))
+        columns |= stored.decode_features(page, use_case)
+        columns[use_case.target.column] = stored.place_labels(page)
+        kept = stored.find_kept(page)
+        if not kept.all():
+            columns = {name: column.take(kept) for name, column in columns.items()}
+        yield int(kept.sum()), columns
 
 
 def read_newest_columns(
@@ -84,20 +116,3 @@ def count_rows_and_labels(connection: Connection, use_case: str) -> tuple[int, i
         int(connection.execute(answered).scalar_one()) - gone,
         int(connection.execute(labelled.where(of_use_case)).scalar_one()),
     )
-
-
-def _left(values: list[Any], gone: frozenset[int]) -> Sequence[Any]:
-    if not gone:
-        return values
-    return [value for row, value in enumerate(values) if row not in gone]
-
-
-def _raw_column(values: list[Any]) -> pd.Series[Any]:
-    """Numbers as float, anything else unchanged, with None for null."""
-    import pandas as pd
-
-    if any(value is not None for value in values) and all(
-        value is None or isinstance(value, float) for value in values
-    ):
-        return pd.Series(values, dtype=float)
-    return pd.Series(values, dtype=object)

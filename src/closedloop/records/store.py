@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from closedloop.records import reading
 from closedloop.records.call_counts import (
     ServedMinute,
     ServedTotal,
@@ -38,7 +39,7 @@ from closedloop.records.erasure import (
 )
 from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
-from closedloop.records.reading import count_rows_and_labels, read_newest_columns, read_rows
+from closedloop.records.repeated_keys import keep_newest_of_chunks
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
@@ -135,17 +136,30 @@ class Records:
         features as they were sent, and the target, None where no label is known.
         """
         with self._reading("read predictions") as connection:
-            return read_rows(connection, use_case, since, until)
+            return reading.read_rows(connection, use_case, since, until)
+
+    def read_chunks(
+        self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """The same rows in chunks of some ten thousand, the newest of every key; one at least.
+
+        A chunk's columns have the types of its own values; without any, a numeric one holds NaN.
+        """
+        when = (use_case, since, until)
+        with self._reading("read predictions") as connection:
+            keys = () if use_case.key is None else reading.read_keys(connection, *when)
+            chunks = reading.read_chunks(connection, *when)
+            yield from keep_newest_of_chunks(chunks, keys, use_case)
 
     def newest_columns(self, use_case: str) -> tuple[datetime, frozenset[str]] | None:
         """When the newest request was answered, and the features on record of it."""
         with self._reading("look at the newest answer") as connection:
-            return read_newest_columns(connection, use_case)
+            return reading.read_newest_columns(connection, use_case)
 
     def count(self, use_case: str) -> RecordCounts:
         """How many predictions and labels a use case has."""
         with self._reading("count predictions") as connection:
-            return RecordCounts(*count_rows_and_labels(connection, use_case))
+            return RecordCounts(*reading.count_rows_and_labels(connection, use_case))
 
     def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
         """As `records.traffic.count_days`."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.scale import main, make_rows
+from tests.bench.scale import main, make_rows, write_table
+from tests.bench.scale_records import measure_records
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +24,21 @@ def test_the_table_has_twenty_columns_and_is_always_the_same() -> None:
 def test_seconds_and_memory_are_written(tmp_path: Path) -> None:
     """Each part of each size and ending, with the machine and the command."""
     out = tmp_path / "scale.json"
-    assert main(["--rows", "2000", "--endings", "csv", "--out", str(out)]) == 0
+    small = ["--rows", "2000", "--endings", "csv", "--parts", "init"]
+    assert main([*small, "--out", str(out)]) == 0
     content = json.loads(out.read_text())
     assert [figure["part"] for figure in content["figures"]] == ["init", "init by time"]
     assert all(figure["seconds"] > 0 and figure["peak_mb"] > 50 for figure in content["figures"])
     assert content["command"].startswith("python -m tests.bench.scale --rows 2000")
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_records_are_read_on_every_database(tmp_path: Path) -> None:
+    """Rows that came one by one and in large requests, whole and in chunks."""
+    table, folder = tmp_path / "orders.parquet", tmp_path / "run"
+    folder.mkdir()
+    write_table(table, 2_500)
+    used = measure_records(table, folder)
+    assert {"read single rows, SQLite", "chunks requests of 1,000, SQLite"} <= set(used)
+    assert (folder / "printed").read_text() == "2500 rows\n"
+    assert not list(folder.glob("records.db*"))

@@ -18,7 +18,7 @@ from closedloop.decisions.checks import Action, Decision, Kind
 from closedloop.errors import LabelConflict
 from closedloop.operations.moving.journal_copy import JournalCopy
 from closedloop.operations.moving.records_copy import copy_records
-from closedloop.records import reading, store
+from closedloop.records import answer_pages, store
 from closedloop.records.labels import Label, Named, UnknownPrediction
 from closedloop.records.store import RecordCounts, Records
 from closedloop.records.tables import ANSWERS
@@ -51,6 +51,7 @@ def statements_of(engine: Engine) -> Iterator[list[str]]:
 
 READS: dict[str, Callable[[Engine, UseCase], object]] = {
     "a window": lambda engine, use_case: Records(engine).read(use_case),
+    "a window in chunks": lambda engine, use_case: list(Records(engine).read_chunks(use_case)),
     "counts": lambda engine, _: Records(engine).count("shop"),
     "what is old": lambda engine, _: Records(engine).count_before("shop", LATER),
     "the newest label": lambda engine, _: Records(engine).newest_labelled("shop"),
@@ -105,15 +106,16 @@ def test_a_window_is_read_as_it_was_at_one_moment(
     """What is recorded and labelled during the reading is not in it, and waits for nothing."""
     other = Records(engine, now=lambda: NOON)
     records.append([answered("a"), answered("b")])
-    read = reading.name_prediction
+    read = answer_pages.read_labels
 
-    def record_meanwhile(request: str, row: int) -> str:
-        if request == "a":
-            other.append([answered("c")])
-            other.label_many([Label("True", id="b-000000")])
-        return read(request, row)
+    def record_meanwhile(
+        connection: Connection, requests: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        other.append([answered("c")])
+        other.label_many([Label("True", id="b-000000")])
+        return read(connection, requests)
 
-    monkeypatch.setattr(reading, "name_prediction", record_meanwhile)
+    monkeypatch.setattr(answer_pages, "read_labels", record_meanwhile)
     assert records.read(use_case)["label"].tolist() == [None, None]
     monkeypatch.undo()
     assert records.read(use_case)["label"].tolist() == [None, "True", None]
