@@ -27,13 +27,9 @@ from closedloop.errors import ModelError
 from closedloop.metrics.auc import estimate_auc
 from closedloop.metrics.scores import check_golden
 from closedloop.metrics.single_column import measure_single_columns
-from closedloop.training.candidates import (
-    LabelledWindow,
-    Split,
-    Twins,
-    compare_twins,
-    split_windows,
-)
+from closedloop.training.candidates import LabelledWindow, Split, split_windows
+from closedloop.training.fits import Fit, Fits
+from closedloop.training.twins import Twins, compare_twins
 from closedloop.turn.history import History
 from closedloop.turn.judged_production import find_production, find_unchanged_recipe
 from closedloop.turn.left_out import find_left_out, require_windows
@@ -86,7 +82,8 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     use_case, windows = history.loop.use_case, trainable_windows(history)
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, choose_split(history, windows))
-    production_scorer, error = find_production(history, split)
+    fits = Fits(history.loop.compute.fit_all)
+    production_scorer, error = find_production(history, split, fits)
     production = (
         None
         if production_scorer is None
@@ -98,7 +95,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         production,
         recipe,
         use_case,
-        history.loop.compute.fit,
+        fits,
         history.bundle.facts.threshold if history.bundle else None,
     )
     chosen = choose_candidate(twins.comparisons, use_case.policy)
@@ -114,7 +111,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         name for name in history.due if name in suspect or name in history.quarantined()
     )
     refitted = tuple(window for window in windows if window.name not in quarantined)
-    scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
+    (scorer,) = fits.ask(Fit(chosen.recipe, refitted, use_case))
     return Candidate(
         split, twins, chosen, scorer, refitted, quarantined, error, repeated, production_scorer
     )
