@@ -71,7 +71,7 @@ lock: ## Rewrite the locks from pyproject.toml; UPGRADE=--upgrade takes newer ve
 	@.venv/lock/bin/python -m pip --disable-pip-version-check -qq install uv
 	$(COMPILE) --extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(COMPILE) $(UPGRADE) --output-file stack/build.lock --group pyproject.toml:build
-	$(COMPILE) --extra kubernetes --constraint requirements.lock --output-file stack/loop.lock pyproject.toml
+	$(COMPILE) --extra kubernetes --extra dask --constraint requirements.lock --output-file stack/loop.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file stack/api.lock --group pyproject.toml:api
 
 # The revision that an image is labelled with.

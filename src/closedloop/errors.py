@@ -10,6 +10,7 @@ ClosedLoopError            exit code 1
   ModelError         5     a model that cannot be loaded, packaged or fitted
   StoreError         6     records, journal or lock that cannot be read or written
     LabelConflict    7     a label that contradicts a recorded one
+  ClusterError       8     a Dask cluster that cannot be reached, or that lost the fits
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ class LabelConflict(StoreError):
     """A label contradicts a recorded one."""
 
     exit_code = 7
+
+
+class ClusterError(ClosedLoopError):
+    """A Dask cluster cannot be reached, or lost the fits."""
+
+    exit_code = 8
 
 
 def name_some(names: Sequence[str], most: int, between: str = ", ") -> str:

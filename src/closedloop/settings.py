@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     report_windows: Literal["drifted", "all"] = "drifted"
     keep_reports: int = 100
     train_separately: bool = False
+    dask: str | None = None
     answer_without_records: bool = False
     api_keys_file: Path | None = None
     api_key: SecretStr | None = Field(default=None, min_length=16)

@@ -154,7 +154,7 @@ def main(how: str, table: Path, url: str, rows: int = 1) -> None:
         return
     engine = open_engine(url)
     source = RecordsSource(Records(engine), describe(table))
-    parts = [source.read(WINDOW)] if how == "read" else source.chunks(WINDOW)
+    parts = [source.read(WINDOW)] if how == "read" else source.chunks(WINDOW, 50_000)
     print(f"{sum(map(len, parts))} rows")
     engine.dispose()
 

@@ -52,6 +52,8 @@ class CachedCompute(Compute):
     cannot be written.
     """
 
+    at_once = 1  # a backtest runs several policies at once
+
     def __init__(self, folder: Path | None = None) -> None:
         self.fits = 0
         self._on_disk = _open_cache(folder)

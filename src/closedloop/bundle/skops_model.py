@@ -57,7 +57,10 @@ BACKGROUND_ROWS = 100
 
 
 class PipelineScorer:
-    """Answers with a fitted pipeline."""
+    """Answers with a fitted pipeline.
+
+    `fitted_on` is the platform where it was fitted, if that was not here.
+    """
 
     served_by: Literal["pipeline"] = "pipeline"
     quick = False
@@ -67,6 +70,7 @@ class PipelineScorer:
         self, pipeline: Any, numeric: tuple[str, ...], categorical: tuple[str, ...]
     ) -> None:
         self._pipeline = pipeline
+        self.fitted_on: str | None = None
         self.numeric, self.categorical = numeric, categorical
 
     @property

@@ -12,7 +12,7 @@ from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Every
 from closedloop.windows.periods import NAMED_AS, end_of, name_of, period_named, start_of
-from closedloop.windows.sources import ChainedSource, WindowSource
+from closedloop.windows.sources import ChainedSource, WindowSource, regroup
 from closedloop.windows.time_column import zone_of
 
 if TYPE_CHECKING:
@@ -128,12 +128,9 @@ class RecordsSource:
         answered = self._records.read(self._use_case, *self._period(window))
         return keep_newest(answered, self._use_case)
 
-    def chunks(self, window: str) -> Iterator[pd.DataFrame]:
-        """The rows of `read` in the same order, some ten thousand at a time, for large windows.
-
-        As `Records.read_chunks`. Raises StoreError when the name is not one of this source.
-        """
-        return self._records.read_chunks(self._use_case, *self._period(window))
+    def chunks(self, window: str, rows: int) -> Iterator[pd.DataFrame]:
+        """As `InChunks.chunks`. Raises StoreError when the name is not one of this source."""
+        return regroup(self._records.read_chunks(self._use_case, *self._period(window)), rows)
 
     def _period(self, window: str) -> tuple[datetime, datetime]:
         name = window.removeprefix(PREFIX)

@@ -1,26 +1,20 @@
-"""Candidates: every recipe on every history, compared on rows newer than any training row.
+"""Which windows teach a candidate and which judge it, and one fit.
 
-The flows and the backtest use the same functions: frames in, comparisons and fitted pipelines out.
+The flows and the backtest use the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
-from closedloop.decisions.evidence import Comparison
 from closedloop.errors import ModelError, SourceError
-from closedloop.metrics.auc import measure_auc
 from closedloop.metrics.clustering import count_rarest
-from closedloop.metrics.comparison import compare
-from closedloop.metrics.threshold import choose_threshold
-from closedloop.training.recipes import fit, parse_recipe, recency_weights, recipe_name
+from closedloop.training.recipes import fit, parse_recipe, recency_weights
 from closedloop.use_case.contract import MISSING, UseCase
 from closedloop.use_case.recipe import Recipe, find_recipe
 from closedloop.windows.groups import number_groups
@@ -198,96 +192,3 @@ def _resolve(name: str, use_case: UseCase) -> Recipe | str:
             got=str(error),
             then="keep the recipe of the version that is live, until another is promoted",
         ) from None
-
-
-FitRecipe = Callable[[str, tuple[LabelledWindow, ...], UseCase], PipelineScorer]
-
-
-@dataclass(frozen=True)
-class Twins:
-    """All candidates' comparisons, their twins, and the twins' answers to the evaluation rows.
-
-    `scorers` are the twins of the newest window that judged.
-    """
-
-    comparisons: tuple[Comparison, ...]
-    predictions: dict[str, np.ndarray]
-    scorers: dict[str, PipelineScorer]
-
-
-def recipes_of(use_case: UseCase) -> tuple[str, ...]:
-    """Every recipe on every history, in the order of loop.toml."""
-    return tuple(
-        recipe_name(recipe, history)
-        for recipe in use_case.training.recipes
-        for history in use_case.training.all_histories
-    )
-
-
-def compare_twins(
-    split: Split,
-    production: np.ndarray | None,
-    production_recipe: str | None,
-    use_case: UseCase,
-    fit_twin: FitRecipe = fit_recipe,
-    production_threshold: float | None = None,
-) -> Twins:
-    """Score every candidate's twin, production and a trivial baseline on the evaluation rows.
-
-    A twin is fitted on the windows before those that it scores. `production` holds production's
-    probabilities on the same rows; None without production, or when it could not be scored.
-    """
-    judged = split.evaluation
-    groups = number_groups(use_case, judged.frame)
-    _, guesses = _ask_twins(recipe_name("baseline", "all"), split, use_case, fit_twin)
-    baseline_auc = measure_auc(judged.labels, guesses)
-    comparisons, predictions = [], dict[str, np.ndarray]()
-    scorers = dict[str, PipelineScorer]()
-    for recipe in recipes_of(use_case):
-        learner, history = parse_recipe(recipe)
-        if len(split.history) == len(split.judges) == 1 and any(
-            parse_recipe(known)[0] == learner for known in predictions
-        ):
-            # One window has one age: weighing it changes nothing.
-            continue
-        scorers[recipe], predictions[recipe] = _ask_twins(recipe, split, use_case, fit_twin)
-        comparisons.append(
-            compare(
-                recipe=recipe,
-                history=history,
-                window=judged.name,
-                judged_with=tuple(window.name for window in split.judges[:-1]),
-                frame=judged.frame,
-                labels=judged.labels,
-                classes=use_case.target.classes,
-                slices=use_case.slices,
-                candidate=predictions[recipe],
-                production=production,
-                baseline_auc=0.5 if baseline_auc is None else baseline_auc,
-                held_out=split.held_out,
-                same_recipe=production_recipe is not None
-                and learner == parse_recipe(production_recipe)[0],
-                confidence=use_case.policy.promotion.confidence,
-                rules=use_case.policy.promotion,
-                threshold=choose_threshold(
-                    judged.labels,
-                    predictions[recipe],
-                    use_case.decision,
-                    use_case.policy.promotion,
-                ),
-                production_threshold=production_threshold,
-                groups=groups,
-            )
-        )
-    return Twins(tuple(comparisons), predictions, scorers)
-
-
-def _ask_twins(
-    recipe: str, split: Split, use_case: UseCase, fit_twin: FitRecipe
-) -> tuple[PipelineScorer, np.ndarray]:
-    """The newest twin, and probabilities for each window that judges by one fitted before it."""
-    answers = []
-    for place, judge in enumerate(split.judges):
-        scorer = fit_twin(recipe, (*split.history, *split.judges[:place]), use_case)
-        answers.append(score_frame(scorer, judge.frame))
-    return scorer, np.concatenate(answers)

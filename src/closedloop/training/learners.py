@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +20,8 @@ from closedloop.use_case.contract import UseCase
 from closedloop.use_case.recipe import LEARNERS
 
 FEW_ROWS = 50_000
+# How many threads a fit may have here; -1: one for each processor. It changes no result.
+THREADS: ContextVar[int] = ContextVar("THREADS", default=-1)
 _CLASSES = {
     "logistic": "sklearn.linear_model:LogisticRegression",
     "baseline": "sklearn.tree:DecisionTreeClassifier",
@@ -116,7 +119,7 @@ def _find_class(learner: str) -> Any:
 def _settings(learner: str, rows: int) -> dict[str, Any]:
     """Ours: as many trees as pay, and leaves that a small table can fill."""
     # On few rows, threads mostly wait for one another.
-    threads = 1 if rows < FEW_ROWS else -1
+    threads = 1 if rows < FEW_ROWS else THREADS.get()
     in_a_leaf = min(40, max(5, rows // 20))
     if learner == "logistic":
         return {"max_iter": 1000}

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from closedloop.errors import ModelError
 from closedloop.training.frequent_categories import choose_categories
-from closedloop.training.learners import FEW_ROWS, make_learner
+from closedloop.training.learners import FEW_ROWS, THREADS, make_learner
 from closedloop.training.own_estimator import build_estimator, check_answers, fitting_arguments
 from closedloop.use_case.recipe import Recipe
 
@@ -102,7 +102,8 @@ def fit(
     rows = frame[[*numeric, *categorical]]
     try:
         # On few rows, threads mostly wait for one another, and not every learner can be told.
-        with threadpool_limits(1 if len(labels) < FEW_ROWS else None, user_api="openmp"):
+        threads = 1 if len(labels) < FEW_ROWS else THREADS.get()
+        with threadpool_limits(None if threads < 0 else threads, user_api="openmp"):
             fitted = pipeline.fit(rows, labels, **fitting)
         if recipe.estimator is not None:
             check_answers(recipe, fitted, rows, len(known))

@@ -27,14 +27,10 @@ from closedloop.errors import ModelError
 from closedloop.metrics.auc import estimate_auc
 from closedloop.metrics.scores import check_golden
 from closedloop.metrics.single_column import measure_single_columns
-from closedloop.training.candidates import (
-    LabelledWindow,
-    Split,
-    Twins,
-    compare_twins,
-    split_windows,
-)
+from closedloop.training.candidates import LabelledWindow, Split, split_windows
+from closedloop.training.fits import Fit, Fits
 from closedloop.training.samples import sample_windows
+from closedloop.training.twins import Twins, compare_twins
 from closedloop.turn.history import History
 from closedloop.turn.judged_production import find_production, find_unchanged_recipe
 from closedloop.turn.left_out import find_left_out, require_windows
@@ -89,7 +85,8 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     require_windows(history, windows)
     split, repeated = _leave_repeated_out(history, choose_split(history, windows))
     split = replace(split, history=_sample(split.history, use_case))
-    production_scorer, error = find_production(history, split)
+    fits = Fits(history.loop.compute.fit_all)
+    production_scorer, error = find_production(history, split, fits)
     production = (
         None
         if production_scorer is None
@@ -101,7 +98,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
         production,
         recipe,
         use_case,
-        history.loop.compute.fit,
+        fits,
         history.bundle.facts.threshold if history.bundle else None,
     )
     chosen = choose_candidate(twins.comparisons, use_case.policy)
@@ -118,7 +115,7 @@ def fit_candidate(history: History[Parts]) -> Candidate:
     )
     trusted = tuple(window for window in windows if window.name not in quarantined)
     refitted = _sample(trusted, use_case)
-    scorer = history.loop.compute.fit(chosen.recipe, refitted, use_case)
+    (scorer,) = fits.ask(Fit(chosen.recipe, refitted, use_case))
     return Candidate(
         split, twins, chosen, scorer, refitted, quarantined, error, repeated, production_scorer
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.decisions.drift_report import DriftReport
 from closedloop.decisions.evidence import Estimate, Violation, Window
 from closedloop.training.candidates import LabelledWindow, fit_recipe, labelled_rows, learnt_windows
+from closedloop.training.fits import Fit
+from closedloop.training.learners import THREADS
 from closedloop.training.samples import sample_windows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, judge_contract
@@ -45,7 +49,12 @@ class ReadWindow:
 
 
 class Compute:
-    """Reads, fits, predicts and measures; caches nothing."""
+    """Reads, fits, predicts and measures; caches nothing.
+
+    `at_once` is how many fits it does at the same time: each of them holds its rows as numbers.
+    """
+
+    at_once = 4
 
     def read_window(
         self,
@@ -94,6 +103,28 @@ class Compute:
         """As `fit_recipe`."""
         return fit_recipe(recipe, windows, use_case)
 
+    def fit_all(self, fits: Sequence[Fit]) -> list[PipelineScorer]:
+        """As `fit` for each, several at once, which share the processors and the memory.
+
+        Estimators of the user's own are fitted alone: they may change what other fits rely on.
+        """
+
+        def fit_one(fit: Fit, threads: int) -> PipelineScorer:
+            THREADS.set(threads)
+            return self.fit(fit.recipe, fit.windows, fit.use_case)
+
+        processors, known = cpu_count(), [fit for fit in fits if not fit.own_code]
+        room = min((_count_beside(fit) for fit in known), default=0)
+        beside = min(self.at_once, processors, len(known), room)
+        if beside < 2:
+            return [self.fit(fit.recipe, fit.windows, fit.use_case) for fit in fits]
+        with ThreadPoolExecutor(beside) as pool:
+            threads = [processors // beside] * len(known)
+            done = dict(zip(map(id, known), pool.map(fit_one, known, threads), strict=True))
+        return [
+            done.get(id(fit)) or self.fit(fit.recipe, fit.windows, fit.use_case) for fit in fits
+        ]
+
     def fit_small(
         self, recipe: str, windows: tuple[LabelledWindow, ...], rows: int, use_case: UseCase
     ) -> PipelineScorer:
@@ -127,6 +158,15 @@ class Compute:
             if calibration is None
             else estimate_auc_without_labels(unseen, calibration, confidence, seed)
         )
+
+
+def _count_beside(fit: Fit) -> int:
+    """How many such fits have room for their matrices where the largest one may be."""
+    frame, use_case = fit.windows[-1].frame, fit.use_case
+    categories = sum(frame[name].nunique() for name in use_case.categorical)
+    rows = sum(len(window.labels) for window in fit.windows)
+    values = max(1, rows * (len(use_case.numeric) + categories))
+    return max(1, use_case.compute.values // values)
 
 
 class _Nothing(WindowSource):

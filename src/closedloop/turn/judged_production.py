@@ -7,12 +7,15 @@ from dataclasses import replace
 from closedloop.bundle.own_code import refuse_own_code_of_others
 from closedloop.bundle.scorer import Scorer
 from closedloop.training.candidates import Split
+from closedloop.training.fits import Fit, Fits
 from closedloop.training.recipes import parse_recipe
 from closedloop.turn.history import History
 from closedloop.turn.ports import Parts
 
 
-def find_production(history: History[Parts], split: Split) -> tuple[Scorer | None, str | None]:
+def find_production(
+    history: History[Parts], split: Split, fits: Fits
+) -> tuple[Scorer | None, str | None]:
     """What answers for production on the evaluation rows, or why nothing does.
 
     If production was trained on those rows, its recipe is refitted without them: two recipes are
@@ -25,8 +28,9 @@ def find_production(history: History[Parts], split: Split) -> tuple[Scorer | Non
     if fitted_through is not None and split.evaluation.index <= fitted_through:
         theirs = history.bundle.use_case if history.bundle else use_case
         refuse_own_code_of_others(parse_recipe(live.recipe)[0], theirs, use_case)
-        as_fitted = replace(use_case, recipes=theirs.recipes)
-        return history.loop.compute.fit(live.recipe, split.history, as_fitted), None
+        same = find_unchanged_recipe(history) is not None
+        as_fitted = use_case if same else replace(use_case, recipes=theirs.recipes)
+        return fits.ask(Fit(live.recipe, split.history, as_fitted))[0], None
     if history.bundle is None:
         return None, history.production_error
     return history.bundle.scorer, None

@@ -22,6 +22,7 @@ from closedloop.storage.journal import Journal
 from closedloop.storage.lock import hold_lock
 from closedloop.training.learners import check_recipes
 from closedloop.turn.compute import Compute
+from closedloop.turn.dask_compute import DaskCompute
 from closedloop.turn.moved_aliases import Live, ask_moved
 from closedloop.turn.served_versions import compare_served
 from closedloop.use_case.contract import UseCase
@@ -116,7 +117,8 @@ def open_loop(
         downloads=settings.home_folder / "bundles",
         tried=settings.tried_folder,
     )
-    return Loop(read, settings, source, records, Journal(engine), registry, engine)
+    compute = DaskCompute(settings.dask) if settings.dask else Compute()
+    return Loop(read, settings, source, records, Journal(engine), registry, engine, compute)
 
 
 def choose_source(

@@ -14,8 +14,12 @@ from closedloop.use_case.contract import UseCase
 _MOST_WINDOWS = 1000
 
 
-def describe_origin(facts: Facts, use_case: UseCase, revision: str) -> dict[str, str]:
+def describe_origin(
+    facts: Facts, use_case: UseCase, revision: str, fitted_on: str | None = None
+) -> dict[str, str]:
     """Rows, code, contract, seed and platform of a training, as tags of its version.
+
+    `fitted_on` is the platform, None for this one.
 
     `data` maps the newest windows to the first 12 digits of the sha256 of their prepared rows,
     `own_code` is the sha256 of the modules of an estimator of the user's own, if it is one.
@@ -27,7 +31,7 @@ def describe_origin(facts: Facts, use_case: UseCase, revision: str) -> dict[str,
         "revision": revision,
         "contract": use_case.fingerprint,
         "seed": str(use_case.training.seed),
-        "platform": describe_platform(),
+        "platform": fitted_on or describe_platform(),
         "closedloop": version("closedloop"),
         **({"own_code": recipe.code} if recipe is not None and recipe.code else {}),
     }

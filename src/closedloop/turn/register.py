@@ -243,7 +243,7 @@ def _register(
         "ms_a_row": str(read_proof(folder).milliseconds),
         "val_auc": "" if facts.val_auc is None else repr(facts.val_auc),
         "val_auc_error": "" if facts.val_auc_error is None else repr(facts.val_auc_error),
-        **describe_origin(facts, use_case, revision),
+        **describe_origin(facts, use_case, revision, candidate.scorer.fitted_on),
         **({} if facts.measured is None else {"measured": json.dumps(asdict(facts.measured))}),
     }
     return registry.register(facts.key, run_id, tags)

@@ -85,18 +85,27 @@ def read_chunks(source: WindowSource, window: str, rows: int) -> Iterator[pd.Dat
 
 def regroup(parts: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
     """Parts of any size, at least one, as `InChunks.chunks` has them."""
-    import pandas as pd
-
-    waiting, number = list[pd.DataFrame](), 0
+    waiting: list[pd.DataFrame] = []
+    number = 0
     for part in parts:
         waiting.append(part)
         number += len(part)
         while number >= 2 * rows:
-            together = pd.concat(waiting, ignore_index=True)
+            together = _join(waiting)
             yield together.iloc[:rows].reset_index(drop=True)
             waiting, number = [together.iloc[rows:].reset_index(drop=True)], number - rows
-    filled = [part for part in waiting if len(part)]
-    yield pd.concat(filled, ignore_index=True) if len(filled) > 1 else [*waiting[:1], *filled][-1]
+            waiting[0].attrs.clear()
+    yield _join(waiting)
+
+
+def _join(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all parts, with the notes of the first."""
+    import pandas as pd
+
+    filled = [part for part in parts if len(part)] or parts[:1]
+    together = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+    together.attrs.update(parts[0].attrs)
+    return together
 
 
 @runtime_checkable

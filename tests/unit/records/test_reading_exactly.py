@@ -118,10 +118,11 @@ def test_every_value_comes_back_as_it_was_written(
     same(records.read(use_case), plain)
     source = RecordsSource(records, use_case)
     wanted = keep_newest_plainly(plain, use_case)
-    whole, chunks = source.read(WINDOW), list(source.chunks(WINDOW))
+    whole, chunks = source.read(WINDOW), list(source.chunks(WINDOW, page))
     same(whole, wanted)
     assert whole.attrs[NOTES][0].startswith(f"{wanted.attrs[NOTES][0]} answers were followed")
-    assert max(map(len, chunks)) <= max(page, LARGEST)
+    assert max(map(len, records.read_chunks(use_case))) <= max(page, LARGEST)
+    assert max(map(len, chunks)) < 2 * page
     assert chunks[0].attrs == whole.attrs
     assert not any(chunk.attrs for chunk in chunks[1:])
     # Each chunk has the types of its values; what they mean does not depend on that.
@@ -171,7 +172,7 @@ def test_who_stops_after_a_chunk_leaves_no_transaction_open(
 
 def test_a_window_without_answers_is_one_empty_chunk(records: Records, use_case: UseCase) -> None:
     """It has all columns, so that chunks can always be joined."""
-    (chunk,) = RecordsSource(records, use_case).chunks(WINDOW)
+    (chunk,) = RecordsSource(records, use_case).chunks(WINDOW, 1)
     same(chunk, records.read(use_case))
 
 
@@ -183,7 +184,7 @@ def test_a_database_in_memory_is_read_by_its_own_thread(use_case: UseCase) -> No
 def test_chunks_of_another_source_are_refused(records: Records, use_case: UseCase) -> None:
     """At once, not when the first chunk is asked for."""
     with pytest.raises(StoreError, match="wanted records_%Y-%m-%d, got month_004"):
-        RecordsSource(records, use_case).chunks("month_004")
+        RecordsSource(records, use_case).chunks("month_004", 1)
 
 
 def test_a_column_that_is_not_as_long_as_its_request_is_said(

@@ -14,14 +14,9 @@ import pytest
 from closedloop.bundle.frames import score_frame
 from closedloop.errors import ModelError, SourceError
 from closedloop.metrics.auc import measure_auc
-from closedloop.training.candidates import (
-    compare_twins,
-    fit_recipe,
-    labelled_rows,
-    recipes_of,
-    split_windows,
-)
+from closedloop.training.candidates import fit_recipe, labelled_rows, split_windows
 from closedloop.training.recipes import fit
+from closedloop.training.twins import compare_twins, recipes_of
 from closedloop.use_case.contract import UseCase
 from tests.unit.training.shop_windows import (
     make_shop,

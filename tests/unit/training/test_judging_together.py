@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from closedloop.bundle.frames import score_frame
-from closedloop.training.candidates import compare_twins, fit_recipe, split_windows
+from closedloop.training.candidates import fit_recipe, split_windows
+from closedloop.training.twins import compare_twins
 from closedloop.use_case.contract import UseCase
 from tests.unit.training.shop_windows import make_shop, make_windows, poisoned
 

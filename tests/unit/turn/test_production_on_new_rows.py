@@ -14,6 +14,7 @@ import pytest
 from closedloop.bundle.frames import score_frame
 from closedloop.bundle.skops_model import PipelineScorer
 from closedloop.training.candidates import Split, fit_recipe, split_windows
+from closedloop.training.fits import Fits
 from closedloop.turn.compute import Compute
 from closedloop.turn.judged_production import find_production
 from closedloop.use_case.contract import UseCase
@@ -66,7 +67,7 @@ def ask(
         bundle=None if model is None else SimpleNamespace(scorer=scorer, use_case=use_case),
         production_error="it cannot be loaded",
     )
-    found, error = find_production(history, split)
+    found, error = find_production(history, split, Fits(loop.compute.fit_all))
     return None if found is None else score_frame(found, split.evaluation.frame), error
 
 
