@@ -27,7 +27,8 @@ def make_reference(history: History[Parts], candidate: Candidate) -> pd.DataFram
         frame = watched_frame(window.frame, None, history)
         if window.name in honest:
             seen = watched_frame(*honest[window.name], history)
-            frame.loc[frame.index.isin(seen.index), PREDICTION] = seen[PREDICTION].to_numpy()
+            both = frame.index.intersection(seen.index)  # of a large window each may be a part
+            frame.loc[both, PREDICTION] = seen.loc[both, PREDICTION]
         parts.append(frame)
     whole = pd.concat(parts, ignore_index=True)
     if len(whole) > REFERENCE_ROWS:

@@ -24,17 +24,19 @@ def test_the_loop_turns_on_samples_and_counts_all_rows(
     turned = write_loop(tmp_path / "shop", 0)
     with turned.path.open("a", encoding="utf-8") as file:
         file.write('[compute]\nmemory = "512MiB"\n')
-    for month in (1, 2):
+    for month in (1, 2, 3, 4):
         make_month(month, ROWS).to_csv(turned.folder / f"2026-0{month}.csv", index=False)
     make_mlflow_tables(turned.settings.home_folder)
-    entry = turned.train("2026-01")
+    entry = turned.train("2026-03")
     assert entry.decision.action is Action.PROMOTE
     loop = turned.open()
     kept = loop.use_case.compute.rows(len(loop.use_case.columns))
     assert 2 * kept < ROWS
     (version,) = loop.registry.versions()
-    assert loop.registry.load(version.version).facts.rows == kept
-    seen = observe_window(History(loop, "2026-02"))
+    facts = loop.registry.load(version.version).facts
+    assert facts.rows == pytest.approx(loop.use_case.compute.training_rows(4), abs=2)
+    assert facts.trained_windows == ("2026-01", "2026-02", "2026-03")
+    seen = observe_window(History(loop, "2026-04"))
     assert seen.details.window.rows == seen.details.window.labelled_rows == ROWS
     assert any(note.startswith(f"{kept:,} of {ROWS:,} rows") for note in seen.details.window.notes)
     assert seen.evidence.realised_auc is not None
