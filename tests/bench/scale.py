@@ -20,6 +20,7 @@ import pyarrow.parquet
 
 from closedloop.errors import ClosedLoopError
 from tests.bench.scale_records import measure_records
+from tests.bench.scale_turn import measure_drift_alone, measure_turn
 from tests.bench.servers import ROOT
 from tests.bench.serving import describe_machine
 from tests.bench.used import Used, run
@@ -102,6 +103,8 @@ def measure_init(table: Path, folder: Path) -> dict[str, Used]:
 PARTS: Mapping[str, Callable[[Path, Path], dict[str, Used]]] = {
     "init": measure_init,
     "records": measure_records,
+    "turn": measure_turn,
+    "drift": measure_drift_alone,
 }
 
 
@@ -125,7 +128,9 @@ def measure(
             table = folder / f"orders.{ending}"
             write_table(table, rows)
             for part in options.parts:
-                for name, (seconds, busy, peak) in PARTS[part](table, folder).items():
+                with tempfile.TemporaryDirectory(dir=folder) as own:
+                    found = PARTS[part](table, Path(own))
+                for name, (seconds, busy, peak) in found.items():
                     figures.append(
                         Figure(name, rows, ending, round(seconds, 1), round(busy, 1), round(peak))
                     )
@@ -135,6 +140,31 @@ def measure(
                     )
             table.unlink()
     return figures
+
+
+def summarise(figures: Sequence[Figure]) -> dict[str, dict[int, float]]:
+    """By rows a window: what a turn takes, and our share of the processors' time of Evidently.
+
+    Both drift checks without reading the rows, from the last kind of file that was measured.
+    """
+    of = {(figure.part, figure.rows): figure for figure in figures}
+    turns = {rows: figure for (part, rows), figure in of.items() if part == "turn with retraining"}
+    busy = {
+        how: {
+            rows: figure.cpu_seconds - of["drift, read", rows].cpu_seconds
+            for (part, rows), figure in of.items()
+            if part == f"drift, {how}"
+        }
+        for how in ("ours", "evidently")
+    }
+    return {
+        "turn_seconds": {rows: figure.seconds for rows, figure in turns.items()},
+        "turn_peak_mb": {rows: figure.peak_mb for rows, figure in turns.items()},
+        "drift_ratio_vs_evidently": {
+            rows: round(busy["ours"][rows] / seconds, 3)
+            for rows, seconds in busy["evidently"].items()
+        },
+    }
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -150,6 +180,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     content: dict[str, Any] = {
         "figures": [asdict(figure) for figure in figures],
+        **summarise(figures),
         "date": f"{began:%Y-%m-%d}",
         "machine": machine,
         "command": shlex.join(["python", "-m", "tests.bench.scale", *arguments]),

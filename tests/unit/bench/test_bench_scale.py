@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.scale import main, make_rows, write_table
+from tests.bench.scale import Figure, main, make_rows, summarise, write_table
 from tests.bench.scale_records import measure_records
 
 pytestmark = pytest.mark.slow
@@ -42,3 +42,24 @@ def test_records_are_read_on_every_database(tmp_path: Path) -> None:
     assert {"read single rows, SQLite", "chunks requests of 1,000, SQLite"} <= set(used)
     assert (folder / "printed").read_text() == "2500 rows\n"
     assert not list(folder.glob("records.db*"))
+
+
+def test_turns_and_drift_are_put_beside_one_another() -> None:
+    """By rows: a turn's seconds and memory, and our share of Evidently's time without reading."""
+    parts = {"turn with retraining": 9, "drift, read": 2, "drift, ours": 3, "drift, evidently": 12}
+    figures = [Figure(part, 50, "csv", 7, busy, 300) for part, busy in parts.items()]
+    assert summarise(figures) == {
+        "turn_seconds": {50: 7},
+        "turn_peak_mb": {50: 300},
+        "drift_ratio_vs_evidently": {50: 0.1},
+    }
+
+
+@pytest.mark.nightly
+def test_a_turn_and_drift_are_measured(tmp_path: Path) -> None:
+    """With few rows: a first model and one compared with it, and three processes for drift."""
+    out = tmp_path / "scale.json"
+    small = ["--rows", "6000", "--endings", "parquet", "--parts", "turn", "drift"]
+    assert main([*small, "--out", str(out)]) == 0
+    content = json.loads(out.read_text())
+    assert set(content["turn_seconds"]) == set(content["drift_ratio_vs_evidently"]) == {"6000"}
