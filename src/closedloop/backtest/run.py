@@ -27,6 +27,7 @@ from closedloop.bundle.loaded import LoadedVersion
 from closedloop.decisions.deciding_measure import ROC_AUC
 from closedloop.errors import UseCaseError
 from closedloop.turn.open import Loop
+from closedloop.windows.large_window import SampledSource
 
 T = TypeVar("T")
 # Called with the number of rounds done and the number of all rounds.
@@ -81,7 +82,7 @@ def open_past(loop: Loop, *, delay: int | None = None, first: int = 3) -> Past:
     if delay is not None:
         use_case = replace(use_case, labels=replace(use_case.labels, delay_windows=delay))
     cache = CachedCompute(find_results(loop) / "cache")
-    return Past(Stream(loop.source), use_case, cache, first)
+    return Past(Stream(SampledSource(loop.source, use_case)), use_case, cache, first)
 
 
 def find_results(loop: Loop) -> Path:

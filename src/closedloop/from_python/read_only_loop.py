@@ -32,6 +32,7 @@ from closedloop.turn.try_recipe import TriedRecipe, try_recipe
 from closedloop.turn.window_drift import compare_watched, measure_window_drift, watched_frame
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import check_contract, refuse_incomplete
+from closedloop.windows.large_window import sample_window
 from closedloop.windows.prepare import prepare
 
 P = ParamSpec("P")
@@ -96,10 +97,12 @@ class ReadOnlyLoop:
         """The rows of a window, by default the newest, as every model sees them.
 
         The features, then key and target, if they are there. Numbers are floats, categories and
-        classes are texts; a label that is not there yet is None.
+        classes are texts; a label that is not there yet is None. Of a window that is larger than
+        `memory` in [compute], a sample.
         """
         source = self._loop.source
-        return prepare(source.read(source.windows()[-1] if name is None else name), self.use_case)
+        window = source.windows()[-1] if name is None else name
+        return prepare(sample_window(source, window, self.use_case), self.use_case)
 
     @_privately
     def violations(self, window: str | None = None) -> tuple[Violation, ...]:

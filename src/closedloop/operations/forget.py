@@ -32,8 +32,10 @@ from closedloop.storage.rows import Origin
 from closedloop.turn.card_facts import CARD_FACTS_FILE, read_training_facts
 from closedloop.turn.move_by_hand import NO_WINDOW
 from closedloop.turn.open import Loop
-from closedloop.windows.sources import NoWindows
+from closedloop.windows.sources import NoWindows, read_chunks
 from closedloop.windows.spelling import spell
+
+_CHUNK_ROWS = 50_000
 
 WHAT = "erase one person's rows from the records"
 
@@ -181,10 +183,13 @@ def _find_own_windows(loop: Loop, key: str) -> tuple[tuple[str, ...], tuple[str,
     wanted = spell(key)
     for name in names:
         try:
-            rows = loop.source.read(name)
-            if use_case.key not in rows.columns:
+            found = [
+                (rows[use_case.key].map(spell) == wanted).any() if use_case.key in rows else None
+                for rows in read_chunks(loop.source, name, _CHUNK_ROWS)
+            ]
+            if None in found:
                 unread.append(name)
-            elif (rows[use_case.key].map(spell) == wanted).any():
+            elif any(found):
                 held.append(name)
         except ClosedLoopError:
             unread.append(name)

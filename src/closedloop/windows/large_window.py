@@ -63,6 +63,38 @@ def look_through(source: WindowSource, window: str, use_case: UseCase) -> Looked
     )
 
 
+def sample_window(source: WindowSource, window: str, use_case: UseCase) -> pd.DataFrame:
+    """The raw rows of a window; of a large one those that `look_through` keeps.
+
+    Raises SourceError as the source does.
+    """
+    most = use_case.compute.rows(len(use_case.columns))
+    kept, notes = FrameSample(most), dict[str, None]()
+    for raw in read_chunks(source, window, most):
+        kept.add(raw)
+        notes |= dict.fromkeys(raw.attrs.get(NOTES, ()))
+    frame = kept.frame
+    if notes:
+        frame.attrs[NOTES] = tuple(notes)
+    return frame
+
+
+@dataclass(frozen=True)
+class SampledSource:
+    """A source whose large windows are samples of themselves: a replay keeps all of them."""
+
+    source: WindowSource
+    use_case: UseCase
+
+    def windows(self) -> tuple[str, ...]:
+        """As the source."""
+        return self.source.windows()
+
+    def read(self, window: str) -> pd.DataFrame:
+        """As `sample_window`."""
+        return sample_window(self.source, window, self.use_case)
+
+
 def count_labels(prepared: pd.DataFrame, use_case: UseCase) -> NDArray[np.int64]:
     """Rows of each class."""
     target = use_case.target

@@ -14,6 +14,7 @@ from closedloop.errors import ClosedLoopError
 from closedloop.turn.new_columns import is_left_out, read_left_out
 from closedloop.turn.open import Loop
 from closedloop.use_case.toml_text import quote
+from closedloop.windows.large_window import sample_window
 from closedloop.windows.order import columns_not_yet
 from closedloop.windows.prepare import select_column
 
@@ -27,7 +28,7 @@ def describe_columns(loop: Loop) -> str:
     model learns from them.
     """
     names, use_case = loop.source.windows(), loop.use_case
-    newest, known = loop.source.read(names[-1]), use_case.columns
+    newest, known = sample_window(loop.source, names[-1], loop.use_case), use_case.columns
     _refuse_lost_windows(loop, names, newest)
     named = {*known, use_case.key, use_case.group, use_case.target.column}
     left_out = read_left_out(use_case)
@@ -50,7 +51,8 @@ def describe_columns(loop: Loop) -> str:
 
 def _refuse_lost_windows(loop: Loop, names: Sequence[str], newest: pd.DataFrame) -> None:
     columns = loop.use_case.columns
-    oldest, excused = loop.source.read(names[0]), columns_not_yet(columns, names, names[0])
+    oldest = sample_window(loop.source, names[0], loop.use_case)
+    excused = columns_not_yet(columns, names, names[0])
     lost = [
         name
         for name in loop.use_case.required
@@ -70,7 +72,11 @@ def _refuse_lost_windows(loop: Loop, names: Sequence[str], newest: pd.DataFrame)
 
 def _first_with(loop: Loop, names: Sequence[str], column: str) -> int:
     """Where the column begins; once it is there, it stays."""
-    return bisect_left(names, True, key=lambda name: column in loop.source.read(name).columns)
+
+    def has(name: str) -> bool:
+        return column in sample_window(loop.source, name, loop.use_case).columns
+
+    return bisect_left(names, True, key=has)
 
 
 def _draft(loop: Loop, names: Sequence[str], newest: pd.DataFrame, name: str) -> str:

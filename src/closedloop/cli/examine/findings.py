@@ -35,9 +35,7 @@ from closedloop.operations.alerts.overview import describe_alerts
 from closedloop.settings import Settings
 from closedloop.storage.revisions import plan_upgrade
 from closedloop.turn.open import Loop, open_loop
-from closedloop.windows.contract_check import check_contract
 from closedloop.windows.order import columns_not_yet
-from closedloop.windows.prepare import prepare
 from closedloop.windows.time_names import find_time_order
 from flows.prefect_client.standstill import find_standstill
 
@@ -164,19 +162,19 @@ def _disk(settings: Settings) -> Finding:
 
 def _newest_window(loop: Loop) -> str:
     names = loop.source.windows()
-    raw = loop.source.read(names[-1])
-    not_yet = columns_not_yet(loop.use_case.columns, names, names[-1])
-    violations = check_contract(raw, prepare(raw, loop.use_case), loop.use_case, not_yet=not_yet)
-    if violations:
+    use_case, index = loop.use_case, len(names) - 1
+    not_yet = columns_not_yet(use_case.columns, names, names[-1])
+    read = loop.compute.read_window(loop.source, names[-1], index, use_case, None, not_yet)
+    if read.violations:
         raise ClosedLoopError(
             where=f"window {names[-1]}",
             wanted="rows that keep the contract",
-            got="; ".join(map(str, violations)),
+            got="; ".join(map(str, read.violations)),
             then="correct the data, or [columns] in loop.toml",
         )
     return (
-        f"{names[-1]}, {len(raw)} rows, keeps the contract ({len(names)} windows since {names[0]}, "
-        f"in the order of their {find_time_order(names).reading}){tell_left_out(loop)}"
+        f"{names[-1]}, {read.facts.rows} rows, keeps the contract ({len(names)} windows since "
+        f"{names[0]}, in the order of their {find_time_order(names).reading}){tell_left_out(loop)}"
     )
 
 

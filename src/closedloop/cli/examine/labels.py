@@ -5,6 +5,7 @@ from __future__ import annotations
 from closedloop.errors import SourceError
 from closedloop.turn.open import Loop
 from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS
+from closedloop.windows.large_window import sample_window
 from closedloop.windows.prepare import prepare
 from closedloop.windows.unknown_labels import (
     count_unknown_labels,
@@ -23,7 +24,7 @@ def describe_labels(loop: Loop) -> str:
     """
     target, told = loop.use_case.target, []
     for name in loop.source.windows()[-_WINDOWS:]:
-        raw = loop.source.read(name)
+        raw = sample_window(loop.source, name, loop.use_case)
         unknown = count_unknown_labels(raw, prepare(raw, loop.use_case), loop.use_case)
         if unknown.share > MAX_UNKNOWN_LABELS:
             raise SourceError(

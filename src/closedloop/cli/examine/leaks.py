@@ -7,6 +7,7 @@ from closedloop.errors import ClosedLoopError
 from closedloop.metrics.single_column import measure_single_columns
 from closedloop.training.candidates import labelled_rows
 from closedloop.turn.open import Loop
+from closedloop.windows.large_window import sample_window
 from closedloop.windows.order import mature
 from closedloop.windows.prepare import prepare
 
@@ -21,7 +22,8 @@ def describe_single_columns(loop: Loop) -> str:
     use_case, names = loop.use_case, loop.source.windows()
     due = mature(names, names[-1], use_case.labels.delay_windows)
     for name in reversed(due[-_LOOKED_AT:]):
-        rows = labelled_rows(name, 0, prepare(loop.source.read(name), use_case), "", use_case)
+        prepared = prepare(sample_window(loop.source, name, use_case), use_case)
+        rows = labelled_rows(name, 0, prepared, "", use_case)
         measured = measure_single_columns(rows.frame, rows.labels, use_case)
         if not measured:
             continue

@@ -18,11 +18,12 @@ from closedloop.windows.missing import find_missing
 from closedloop.windows.new_rows_source import NewRowsSource
 from closedloop.windows.prepare import prepare
 from closedloop.windows.repeated_rows import hash_rows
-from closedloop.windows.sources import UnreadableWindow
+from closedloop.windows.sources import UnreadableWindow, read_chunks
 
 # So many are read: a long history takes longer than people wait for the doctor.
 _WINDOWS = 24
 _SHOWN = 5
+_CHUNK_ROWS = 50_000
 _SMALL = 0.1  # of the usual size
 _SAME = 0.9  # of the rows of both windows
 _MOVE = "move one of each two out of the folder, or narrow `windows` in [source]"
@@ -52,7 +53,8 @@ class _Survey:
         found = {}
         for name in self._names[-_WINDOWS:]:
             try:
-                found[name] = self._hash(self._loop.source.read(name))
+                chunks = read_chunks(self._loop.source, name, _CHUNK_ROWS)
+                found[name] = np.sort(np.concatenate([self._hash(raw) for raw in chunks]))
             except UnreadableWindow:
                 continue
         return found
@@ -61,7 +63,7 @@ class _Survey:
         use_case = self._loop.use_case
         prepared = prepare(raw, use_case)
         wanted = (use_case.key, *use_case.columns)
-        return np.sort(hash_rows(prepared[[name for name in wanted if name in prepared]]))
+        return hash_rows(prepared[[name for name in wanted if name in prepared]])
 
     def find_copies(self) -> str:
         """That no window is a copy of another; raises SourceError for those that are."""
