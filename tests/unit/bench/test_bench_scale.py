@@ -33,6 +33,7 @@ def test_seconds_and_memory_are_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.nightly
 def test_records_are_read_on_every_database(tmp_path: Path) -> None:
     """Rows that came one by one and in large requests, whole and in chunks."""
     table, folder = tmp_path / "orders.parquet", tmp_path / "run"
