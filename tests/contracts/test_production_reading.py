@@ -55,6 +55,7 @@ def test_it_is_told_what_the_registry_says(backend: Backend, tmp_path: Path) -> 
         assert reader.find() == registry.production() == number
 
 
+@pytest.mark.nightly
 def test_a_user_who_may_only_look_is_told_that_nothing_is_there(
     starting_mlflow: Callable[[], TeamMlflow],
     monkeypatch: pytest.MonkeyPatch,

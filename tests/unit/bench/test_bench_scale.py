@@ -21,6 +21,7 @@ def test_the_table_has_twenty_columns_and_is_always_the_same() -> None:
     assert all(part.equals(other) for part, other in zip(first, second, strict=True))
 
 
+@pytest.mark.nightly
 def test_seconds_and_memory_are_written(tmp_path: Path) -> None:
     """Each part of each size and ending, with the machine and the command."""
     out = tmp_path / "scale.json"

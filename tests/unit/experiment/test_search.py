@@ -87,6 +87,7 @@ def test_a_killed_search_ends_as_one_that_was_not(
     assert again.info.run_id == cut_off.info.run_id
 
 
+@pytest.mark.nightly
 def test_every_trial_is_a_run_below_the_search(shop: TurnedLoop) -> None:
     """Parameters, scores by class and window, confusion matrix and plots are in MLflow, with what
     autolog adds; nothing is registered."""
