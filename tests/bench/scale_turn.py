@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.metrics.drift import measure_drift
+from tests.bench.servers import ROOT
 from tests.bench.used import Used, run
 
 MEMORY = "2GiB"
@@ -28,8 +29,10 @@ def measure_turn(table: Path, folder: Path) -> dict[str, Used]:
     third, with `memory` in [compute]."""
     place, windows = folder / "turn", folder / "turn" / "windows"
     windows.mkdir(parents=True)
+    alone = [sys.executable, "-m", "tests.bench.scale_turn"]
+    # By a process of its own: a child's peak of memory begins with that of its parent.
     for number in range(1, WINDOWS + 1):
-        _write_window(table, windows / f"month_{number}.parquet", number)
+        run([*alone, str(table), str(number), str(windows)], place, ROOT)
     command = [sys.executable, "-m", "closedloop"]
     run([*command, "init", str(windows), "--target", "returned", "--out", "loop.toml"], place)
     with (place / "loop.toml").open("a", encoding="utf-8") as file:
@@ -41,8 +44,9 @@ def measure_turn(table: Path, folder: Path) -> dict[str, Used]:
     }
 
 
-def _write_window(table: Path, window: Path, number: int) -> None:
-    """The rows of the table with keys and labels of their own, which are less sure every window."""
+def _write_window(table: Path, folder: Path, number: int) -> None:
+    """A file with the rows of the table, but keys and labels of their own, which are less sure every window."""
+    window = folder / f"month_{number}.parquet"
     draw, batches = np.random.default_rng(number), _read(table)
     first = next(batches)
     with pyarrow.parquet.ParquetWriter(str(window), first.schema) as writer:
@@ -68,7 +72,9 @@ def measure_drift_alone(table: Path, folder: Path) -> dict[str, Used]:
     """Two halves of the rows of the table twice: our limits and distances, and the default preset
     of Evidently, each in a process that reads the same frames; and reading them alone."""
     command = [sys.executable, "-m", "tests.bench.scale_turn", str(table)]
-    return {f"drift, {how}": run([*command, how], folder) for how in ("read", "ours", "evidently")}
+    return {
+        f"drift, {how}": run([*command, how], folder, ROOT) for how in ("read", "ours", "evidently")
+    }
 
 
 def _compare(table: Path, how: str) -> None:
@@ -107,4 +113,7 @@ def _ask_evidently(
 
 
 if __name__ == "__main__":
-    _compare(Path(sys.argv[1]), sys.argv[2])
+    if sys.argv[2].isdecimal():
+        _write_window(Path(sys.argv[1]), Path(sys.argv[3]), int(sys.argv[2]))
+    else:
+        _compare(Path(sys.argv[1]), sys.argv[2])

@@ -148,8 +148,9 @@ class FrameSample:
 class WindowDigest:
     """sha256 of all cells of a window.
 
-    `digest` of a small one; of a large one that of the digests of its rows, 50,000 at a time,
-    however they were read.
+    `digest` of a small one. Of a large one that of its numbers and of a 64-bit hash of each text,
+    50,000 rows at a time however they were read: faster, and a change of texts stays unseen once in
+    2^64 times.
     """
 
     def __init__(self, use_case: UseCase) -> None:
@@ -178,4 +179,12 @@ class WindowDigest:
         return self._whole.hexdigest()
 
     def _update(self, prepared: pd.DataFrame) -> None:
-        self._whole.update(digest(prepared, self._use_case).encode())
+        for name in prepared:
+            values = prepared[name].to_numpy()
+            if values.dtype == object:
+                numbers = pd.util.hash_array(values, categorize=name != self._use_case.key)
+            else:
+                # All NaNs and both zeros count as equal.
+                numbers = np.where(np.isnan(values), np.nan, values + 0.0)
+            self._whole.update(f"\n{name}\n{len(prepared)}\n".encode())
+            self._whole.update(numbers.tobytes())
