@@ -45,7 +45,7 @@ def measure_turn(table: Path, folder: Path) -> dict[str, Used]:
 
 
 def _write_window(table: Path, folder: Path, number: int) -> None:
-    """A file with the rows of the table, but keys and labels of their own, which are less sure every window."""
+    """The rows of the table with keys and labels of their own, which are less sure every window."""
     window = folder / f"month_{number}.parquet"
     draw, batches = np.random.default_rng(number), _read(table)
     first = next(batches)
