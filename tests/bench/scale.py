@@ -161,7 +161,7 @@ def summarise(figures: Sequence[Figure]) -> dict[str, dict[int, float]]:
         "turn_seconds": {rows: figure.seconds for rows, figure in turns.items()},
         "turn_peak_mb": {rows: figure.peak_mb for rows, figure in turns.items()},
         "drift_ratio_vs_evidently": {
-            rows: round(busy["ours"][rows] / seconds, 3)
+            rows: round(max(0.0, busy["ours"][rows]) / seconds, 3)
             for rows, seconds in busy["evidently"].items()
         },
     }

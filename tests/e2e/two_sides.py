@@ -51,15 +51,6 @@ def move_and_die(sides: Sides, before: str, let_through: int) -> None:
     steps = Steps(let_through)
     from mlflow import MlflowClient
 
-    def watch(owner: type, name: str) -> None:
-        original = getattr(owner, name)
-
-        def watched(*arguments: Any, **named: Any) -> Any:
-            steps.reach(name)
-            return original(*arguments, **named)
-
-        setattr(owner, name, watched)
-
     if before.startswith("INSERT"):
         event.listen(
             Engine,
@@ -68,7 +59,7 @@ def move_and_die(sides: Sides, before: str, let_through: int) -> None:
         )
     else:
         owners = {"append": Records, "_upload": RegistryCopy}
-        watch(owners.get(before, MlflowClient), before)
+        steps.watch(owners.get(before, MlflowClient), before)
     move(sides)
 
 

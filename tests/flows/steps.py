@@ -19,6 +19,16 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
         self.taken.append(step)
 
+    def watch(self, owner: type, name: str) -> None:
+        """Count every call of a method."""
+        original = getattr(owner, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            self.reach(name)
+            return original(*arguments, **named)
+
+        setattr(owner, name, watched)
+
 
 def watch_steps(steps: Steps) -> None:
     """Count in this process every call that changes something outside of it."""
@@ -27,18 +37,9 @@ def watch_steps(steps: Steps) -> None:
     from closedloop.registry.registry import Registry
     from closedloop.storage.journal import Journal
 
-    def watch(owner: type, name: str) -> None:
-        original = getattr(owner, name)
-
-        def watched(*arguments: Any, **named: Any) -> Any:
-            steps.reach(name)
-            return original(*arguments, **named)
-
-        setattr(owner, name, watched)
-
-    watch(Registry, "save_model")
-    watch(Registry, "_upload")
-    watch(Registry, "put_files")
+    steps.watch(Registry, "save_model")
+    steps.watch(Registry, "_upload")
+    steps.watch(Registry, "put_files")
     for name in (
         "create_run",
         "log_batch",
@@ -50,6 +51,6 @@ def watch_steps(steps: Steps) -> None:
         "delete_registered_model_alias",
         "set_model_version_tag",
     ):
-        watch(MlflowClient, name)
-    watch(Journal, "write")
-    watch(Journal, "carried_out")
+        steps.watch(MlflowClient, name)
+    steps.watch(Journal, "write")
+    steps.watch(Journal, "carried_out")

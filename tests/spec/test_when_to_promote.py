@@ -168,6 +168,7 @@ TABLE = [
     Row("the proved ONNX model will answer",       promotion(served_by="onnx"),                                  PROMOTE,  ("served as ONNX holds",)),
     Row("the pipeline will answer, and says why", promotion(served_by="pipeline", served_reason="a step"),      PROMOTE,  ("served as ONNX fails",)),
     Row("a window was kept out of training",      promotion(quarantined=("month_009",)),                        PROMOTE,  ("quarantined windows holds",)),
+    Row("memory has no room for all rows",        promotion(learnt_rows=(340_000, 900_000)),                      PROMOTE,  ("rows learned from holds",)),
     Row("a window has no rows to learn from",     promotion(left_out=(("month_009", "no labels"),)),           PROMOTE,  ("windows left out of training holds",)),
     # -- blanks never open a gate
     Row("the candidate was not scored",           promotion(comparison=None),                                   REJECT,   ("candidate was scored unknown",)),

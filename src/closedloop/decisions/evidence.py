@@ -230,7 +230,8 @@ class PromotionEvidence:
     `packaging_difference` is the largest difference between a probability of the packaged model and
     of the fitted one, in every form in which it may be served; None when the package was not tried.
     `left_out` are the windows with due labels that the candidate has not learned from, each with
-    the reason.
+    the reason; `learnt_rows` are the labelled rows that it learned from, and how many it might have
+    been, where memory had no room for all of them.
     `served_by` is the form that will answer, `onnx` or `pipeline`, empty when unknown;
     `served_reason` says why it is not ONNX. `new_windows` are those that the candidate learnt from
     and production does not know; None when unknown. `expected_auc` is the val_auc that production
@@ -260,3 +261,4 @@ class PromotionEvidence:
     expected: Measured | None = None
     taken_back: TakenBack | None = None
     shadow: ShadowReplay | None = None
+    learnt_rows: tuple[int, int] | None = None

@@ -7,6 +7,7 @@ from closedloop.decisions.evidence import Comparison, PromotionEvidence, Retrain
 
 NEW_COLUMNS = "columns that loop.toml does not name"
 LEFT_OUT = "windows left out of training"
+LEARNT_ROWS = "rows learned from"
 _SHOWN = 10
 
 
@@ -48,3 +49,12 @@ def note_left_out(evidence: PromotionEvidence) -> list[Check]:
     got = (f"{older} older, " if older > 0 else "") + ", ".join(named[-_SHOWN:])
     told = f"{LEFT_OUT}: {got}"
     return [make_check(LEFT_OUT, True, Role.NOTE, "kept out of training", got, summary=told)]
+
+
+def note_learnt_rows(evidence: PromotionEvidence) -> list[Check]:
+    """That memory had room for a part of the labelled rows only; empty where it had for all."""
+    if evidence.learnt_rows is None:
+        return []
+    learnt, labelled = evidence.learnt_rows
+    wanted = "all labelled rows, or as many as memory in [compute] has room for"
+    return [make_check(LEARNT_ROWS, True, Role.NOTE, wanted, f"{learnt:,} of {labelled:,}")]

@@ -27,7 +27,7 @@ from closedloop.decisions.evaluation_rows import (
 from closedloop.decisions.evidence import Comparison, Estimate, PromotionEvidence, SliceDelta
 from closedloop.decisions.floors import calibration_checks, measure_floors
 from closedloop.decisions.more_labels import tell_what_settles
-from closedloop.decisions.notes import note_left_out, note_threshold
+from closedloop.decisions.notes import note_learnt_rows, note_left_out, note_threshold
 from closedloop.decisions.policy import Policy
 from closedloop.decisions.rarest_class import enough_of_rarest, tell_rarest, tell_wanted
 from closedloop.decisions.reference import reference_checks
@@ -263,7 +263,7 @@ def _serving_checks(evidence: PromotionEvidence, policy: Policy) -> list[Check]:
                 evidence.served_by + reason,
             )
         )
-    checks += note_left_out(evidence)
+    checks += [*note_left_out(evidence), *note_learnt_rows(evidence)]
     if evidence.quarantined and not evidence.left_out:
         checks.append(
             make_check(

@@ -35,8 +35,6 @@ from closedloop.turn.open import Loop
 from closedloop.windows.sources import NoWindows, read_chunks
 from closedloop.windows.spelling import spell
 
-_CHUNK_ROWS = 50_000
-
 WHAT = "erase one person's rows from the records"
 
 
@@ -185,7 +183,7 @@ def _find_own_windows(loop: Loop, key: str) -> tuple[tuple[str, ...], tuple[str,
         try:
             found = [
                 (rows[use_case.key].map(spell) == wanted).any() if use_case.key in rows else None
-                for rows in read_chunks(loop.source, name, _CHUNK_ROWS)
+                for rows in read_chunks(loop.source, name)
             ]
             if None in found:
                 unread.append(name)

@@ -228,6 +228,7 @@ def make_evidence(
         golden=_check_golden(history, scorer),
         quarantined=candidate.quarantined,
         left_out=find_left_out(history, [window.name for window in candidate.refitted]),
+        learnt_rows=_count_learnt(history, candidate.refitted),
         production_error=candidate.production_error,
         served_by=served_by,
         served_reason=served_reason,
@@ -238,6 +239,15 @@ def make_evidence(
         repeated=candidate.repeated,
         single_columns=_measure_single_columns(history, candidate),
     )
+
+
+def _count_learnt(
+    history: History[Parts], refitted: tuple[LabelledWindow, ...]
+) -> tuple[int, int] | None:
+    """The rows learned from, and the labelled rows of these windows; None where they are equal."""
+    learnt = sum(len(window.labels) for window in refitted)
+    labelled = sum(history.read(window.name).facts.labelled_rows for window in refitted)
+    return (learnt, labelled) if learnt < labelled else None
 
 
 def _measure_single_columns(history: History[Parts], candidate: Candidate) -> tuple[ColumnAuc, ...]:

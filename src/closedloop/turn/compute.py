@@ -21,7 +21,7 @@ from closedloop.training.samples import sample_windows
 from closedloop.use_case.contract import UseCase
 from closedloop.windows.contract_check import MAX_UNKNOWN_LABELS, judge_contract
 from closedloop.windows.contract_counts import ContractCounts
-from closedloop.windows.large_window import look_through
+from closedloop.windows.large_window import count_and_sample
 from closedloop.windows.repeated_rows import RowMarks, mark_rows
 from closedloop.windows.sources import UnreadableWindow, WindowSource
 from closedloop.windows.unknown_labels import tell_left_out
@@ -72,9 +72,9 @@ class Compute:
         breaks the contract and has no rows.
         """
         try:
-            found, damage = look_through(source, name, use_case), None
+            found, damage = count_and_sample(source, name, use_case), None
         except UnreadableWindow as error:
-            found = look_through(_Nothing(), name, use_case)
+            found = count_and_sample(_Nothing(), name, use_case)
             damage = Violation("(window)", "file", error.wanted, error.got)
         violations = (
             judge_contract(found.counts, found.prepared, statistics, not_yet)

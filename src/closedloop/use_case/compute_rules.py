@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _UNITS = {"MiB": 2**20, "GiB": 2**30}
 _LEAST = 2**29
+_FEWEST = 10_000  # below that, what is measured is too uncertain to decide on
 # Measured (`make bench-scale`): what Python and its libraries take without any row, and what a
 # value takes in a turn with three large windows, with all its copies.
 _BASE_BYTES = 600 * 2**20
@@ -44,6 +45,3 @@ class ComputeRules:
     def training_rows(self, columns: int) -> int:
         """How many rows a model learns from at most, of all windows together."""
         return 2 * self.rows(columns)
-
-
-_FEWEST = 10_000  # below that, what is measured is too uncertain to decide on

@@ -75,13 +75,13 @@ class ContractCounts:
         self.use_case, self.rows = use_case, 0
         self.features = {name: ValueCounts() for name in use_case.columns}
         self.labels = UnknownLabels(0, {})
-        self.names: tuple[str, ...] = ()
+        self.names: dict[str, None] = {}  # the columns of any part, in order
         self._keys: list[NDArray[np.uint64]] = []
 
     def add(self, raw: pd.DataFrame, prepared: pd.DataFrame) -> None:
         """Count the rows of a part, raw and prepared."""
         self.rows += len(raw)
-        self.names = tuple(map(str, raw.columns))
+        self.names |= dict.fromkeys(map(str, raw.columns))
         for name, column in self.use_case.columns.items():
             counts, values = self.features[name], prepared[name]
             if column.type == "categorical":

@@ -24,7 +24,7 @@ _NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
-class LookedThrough:
+class CountedWindow:
     """A window whose rows were all counted. `prepared` are the rows that were kept.
 
     `labels` is the number of rows of each class, and `digest` that of all rows. `notes` are
@@ -39,7 +39,7 @@ class LookedThrough:
     names: tuple[str, ...]
 
 
-def look_through(source: WindowSource, window: str, use_case: UseCase) -> LookedThrough:
+def count_and_sample(source: WindowSource, window: str, use_case: UseCase) -> CountedWindow:
     """Read a window; of one with more rows than `[compute] memory` holds, keep a seeded sample.
 
     Raises SourceError as the source does.
@@ -58,13 +58,13 @@ def look_through(source: WindowSource, window: str, use_case: UseCase) -> Looked
         notes |= dict.fromkeys(raw.attrs.get(NOTES, ()))
         names |= dict.fromkeys(map(str, raw.columns))
     notes |= dict.fromkeys(tell_sample(len(kept.frame), counts.rows))
-    return LookedThrough(
+    return CountedWindow(
         kept.frame, counts, labels, content.hexdigest(), tuple(notes), tuple(names)
     )
 
 
 def sample_window(source: WindowSource, window: str, use_case: UseCase) -> pd.DataFrame:
-    """The raw rows of a window; of a large one those that `look_through` keeps.
+    """The raw rows of a window; of a large one those that `count_and_sample` keeps.
 
     Raises SourceError as the source does.
     """

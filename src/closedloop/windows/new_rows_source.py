@@ -13,12 +13,11 @@ from closedloop.windows.repeated_rows import hash_rows
 from closedloop.windows.sources import (
     UnreadableWindow,
     WindowSource,
+    choose_rows,
     read_chunks,
     regroup,
     tell_remarks,
 )
-
-_CHUNK_ROWS = 50_000
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +65,8 @@ class NewRowsSource:
             yield self._source.read(window)  # raises with its advice
             return
         new = self._are_new(read_chunks(self._source, window, rows), index)
-        yield from regroup(self._choose(window, rows, new), rows)
-
-    def _choose(self, window: str, rows: int, new: NDArray[np.bool_]) -> Iterator[pd.DataFrame]:
-        first = 0
-        for raw in read_chunks(self._source, window, rows):
-            yield raw[new[first : first + len(raw)]].reset_index(drop=True)
-            first += len(raw)
+        found = choose_rows(read_chunks(self._source, window, rows), new, f"window {window}")
+        yield from regroup(found, rows)
 
     def _place(self, window: str) -> int | None:
         """The place of a window, when those before it are learnt; None for an unknown one."""
@@ -94,7 +88,7 @@ class NewRowsSource:
             self._learnt, self._rows, self._first = (), self._rows[:0], self._first[:0]
         for name in names[len(self._learnt) :]:
             try:
-                rows = np.unique(self._number_rows(read_chunks(self._source, name, _CHUNK_ROWS)))
+                rows = np.unique(self._number_rows(read_chunks(self._source, name)))
             except UnreadableWindow:
                 rows = self._rows[:0]  # that is no fault of the window that was asked for
             rows = rows[self._find(rows) < 0]

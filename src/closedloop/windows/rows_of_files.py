@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.errors import SourceError
 from closedloop.use_case.source import Source
-from closedloop.windows.sources import regroup
+from closedloop.windows.sources import choose_rows, regroup
 from closedloop.windows.tables.chunks import FileRows, open_table, read_table
 from closedloop.windows.tables.table_file import holds_nothing
 from closedloop.windows.time_column import TimedRows, cut_by_time, read_times, utc_now
@@ -70,25 +70,26 @@ class RowsOfFiles:
             yield from regroup(self._choose(window), rows)
 
     def _choose(self, window: str) -> Iterator[pd.DataFrame]:
-        inside, first, column = (self.window == window).to_numpy(), 0, [self._column_name]
+        inside = (self.window == window).to_numpy()
+        for chosen in choose_rows(self._read_parts(), inside, self.place):
+            yield chosen.drop(columns=[self._column_name], errors="ignore")
+
+    def _read_parts(self) -> Iterator[pd.DataFrame]:
+        """The rows of all files, some at a time."""
         for path in self._filled:
-            reader = open_table(path, self.source)
-            for frame in FileRows((path,), self.source).chunks(reader.names, self.numeric):
-                chosen = frame[inside[first : first + len(frame)]]
-                first += len(frame)
-                if len(chosen):
-                    yield chosen.drop(columns=column, errors="ignore").reset_index(drop=True)
+            names = open_table(path, self.source).names
+            yield from FileRows((path,), self.source).chunks(names, self.numeric)
 
     @property
     def _column_name(self) -> str:
         """The column."""
         return self.source.time_column or self.source.window_column or ""
 
-    @property
+    @cached_property
     def _is_kept(self) -> bool:
         return sum(path.stat().st_size for path in self.files) <= KEPT_BYTES
 
-    @property
+    @cached_property
     def _filled(self) -> tuple[Path, ...]:
         """The files that hold anything."""
         return tuple(path for path in self.files if not holds_nothing(path))

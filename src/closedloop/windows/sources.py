@@ -7,17 +7,20 @@ missing columns.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from closedloop.errors import SourceError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 # Where a frame of raw rows keeps sentences for people about its reading: `frame.attrs[NOTES]`.
 NOTES = "notes"
+_CHUNK_ROWS = 50_000
 
 
 class NoWindows(SourceError):
@@ -75,7 +78,9 @@ class InChunks(Protocol):
         """
 
 
-def read_chunks(source: WindowSource, window: str, rows: int) -> Iterator[pd.DataFrame]:
+def read_chunks(
+    source: WindowSource, window: str, rows: int = _CHUNK_ROWS
+) -> Iterator[pd.DataFrame]:
     """As `InChunks.chunks`; all rows at once where the source knows no other way."""
     if isinstance(source, InChunks):
         yield from source.chunks(window, rows)
@@ -96,6 +101,29 @@ def regroup(parts: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
             waiting, number = [together.iloc[rows:].reset_index(drop=True)], number - rows
             waiting[0].attrs.clear()
     yield _join(waiting)
+
+
+def choose_rows(
+    parts: Iterable[pd.DataFrame], chosen: NDArray[np.bool_], where: str
+) -> Iterator[pd.DataFrame]:
+    """Those of the rows that were `chosen` when they were read before.
+
+    Raises SourceError when they are not as many any more.
+    """
+    first = 0
+    for part in parts:
+        here = chosen[first : first + len(part)]
+        first += len(part)
+        if first > len(chosen):
+            break
+        yield part[here].reset_index(drop=True)
+    if first != len(chosen):
+        raise SourceError(
+            where=where,
+            wanted="the rows of a moment ago",
+            got="more or fewer: somebody writes to them",
+            then="run the command again when they are complete",
+        )
 
 
 def _join(parts: list[pd.DataFrame]) -> pd.DataFrame:

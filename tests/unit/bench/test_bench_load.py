@@ -6,15 +6,15 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from closedloop.errors import ClosedLoopError
 from tests.bench.load import Load, find_wrk, put_load, read_load, write_script
+from tests.http_server import serving
 
 MEASURED = {
     "requests": 8000,
@@ -90,15 +90,8 @@ def answering(status: int, asked: list[tuple[str, Any]]) -> Iterator[str]:
 
         def log_message(self, format: str, *parts: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Answering) as address:
+        yield address
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from closedloop.decisions.checks import Action
+from closedloop.decisions.notes import LEARNT_ROWS
 from closedloop.turn.history import History
 from closedloop.turn.observe import observe_window
 from tests.turned_loop import make_month, write_loop
@@ -29,12 +30,14 @@ def test_the_loop_turns_on_samples_and_counts_all_rows(
     make_mlflow_tables(turned.settings.home_folder)
     entry = turned.train("2026-03")
     assert entry.decision.action is Action.PROMOTE
+    learnt = next(check for check in entry.decision.checks if check.claim == LEARNT_ROWS)
     loop = turned.open()
     kept = loop.use_case.compute.rows(len(loop.use_case.columns))
     assert 2 * kept < ROWS
     (version,) = loop.registry.versions()
     facts = loop.registry.load(version.version).facts
     assert facts.rows == pytest.approx(loop.use_case.compute.training_rows(4), abs=2)
+    assert learnt.got == f"{facts.rows:,} of {3 * ROWS:,}"
     assert facts.trained_windows == ("2026-01", "2026-02", "2026-03")
     seen = observe_window(History(loop, "2026-04"))
     assert seen.details.window.rows == seen.details.window.labelled_rows == ROWS

@@ -14,12 +14,18 @@ import pandas as pd
 import pytest
 
 from closedloop.decisions.evidence import Violation
+from closedloop.errors import SourceError
 from closedloop.turn.compute import Compute, ReadWindow
 from closedloop.use_case.compute_rules import ComputeRules
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.loop_toml import parse_use_case
 from closedloop.windows import rows_of_files
-from closedloop.windows.contract_check import check_contract, measure_statistics
+from closedloop.windows.contract_check import (
+    check_contract,
+    judge_contract,
+    measure_statistics,
+)
+from closedloop.windows.contract_counts import ContractCounts
 from closedloop.windows.open_source import open_source
 from closedloop.windows.prepare import digest, prepare
 from closedloop.windows.sources import WindowSource, read_chunks
@@ -223,6 +229,43 @@ def test_every_source_reads_in_chunks_what_it_reads_at_once(
         assert len(chunks) == parts
         assert pd.concat(chunks, ignore_index=True).equals(ready(at_once))
     assert ready(source.read("2026-01")).equals(ready(at_once))
+
+
+@pytest.mark.parametrize("kind", ["window column", "new rows"])
+def test_rows_that_are_written_meanwhile_are_an_error(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read twice has to be the same: a file that grows in between is named."""
+    folder = tmp_path / "data"
+    table = write_files(make_rows(6_000), folder)[kind]
+    use_case = parse_use_case({**CONTENT, "source": table}, folder / "loop.toml")
+    monkeypatch.setattr(rows_of_files, "KEPT_BYTES", 0)
+    source = open_source(use_case)
+    chunks = read_chunks(source, "2026-01", 1_000)
+    if kind == "window column":
+        source.windows()
+        with (folder / "months.tsv").open("a", encoding="utf-8") as file:
+            file.write("u9\t1\tOne year\t1\tno\t2026-01\n")
+    else:
+        # The first reading finds what is new, the second gives it.
+        read_once = source.whole.chunks
+
+        def grow(window: str, rows: int) -> Any:
+            yield from read_once(window, rows)
+            make_rows(6_001).to_parquet(folder / "2026-01.parquet")
+
+        monkeypatch.setattr(type(source.whole), "chunks", lambda _self, *asked: grow(*asked))
+    with pytest.raises(SourceError, match="more or fewer: somebody writes to them"):
+        list(chunks)
+
+
+def test_a_column_that_only_some_files_have_is_there(use_case: UseCase) -> None:
+    """Rows of several files are one window: a part without the column counts as null."""
+    counts = ContractCounts(use_case)
+    without = make_rows(910)[900:].drop(columns="fee")
+    for frame in (make_rows(900), without):
+        counts.add(frame, prepare(frame, use_case))
+    assert judge_contract(counts, prepare(make_rows(900), use_case)) == ()
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

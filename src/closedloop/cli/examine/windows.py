@@ -23,7 +23,6 @@ from closedloop.windows.sources import UnreadableWindow, read_chunks
 # So many are read: a long history takes longer than people wait for the doctor.
 _WINDOWS = 24
 _SHOWN = 5
-_CHUNK_ROWS = 50_000
 _SMALL = 0.1  # of the usual size
 _SAME = 0.9  # of the rows of both windows
 _MOVE = "move one of each two out of the folder, or narrow `windows` in [source]"
@@ -53,7 +52,7 @@ class _Survey:
         found = {}
         for name in self._names[-_WINDOWS:]:
             try:
-                chunks = read_chunks(self._loop.source, name, _CHUNK_ROWS)
+                chunks = read_chunks(self._loop.source, name)
                 found[name] = np.sort(np.concatenate([self._hash(raw) for raw in chunks]))
             except UnreadableWindow:
                 continue
