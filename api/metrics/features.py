@@ -140,6 +140,12 @@ class _ModelCounters:
         for (_, missing), count in zip(self._numbers, nulls, strict=False):
             if count:
                 missing.inc(count)
+        if rows.coded:
+            for (_, category), coded in zip(self._categories, rows.coded, strict=True):
+                for text, number in zip(coded.values, coded.count(), strict=True):
+                    if number and text not in category.usual:
+                        category.count(text, number)
+            return
         for (_, category), texts in zip(self._categories, rows.text_columns, strict=False):
             for text in set(texts):
                 if text not in category.usual:

@@ -172,12 +172,12 @@ class Answered:
     @property
     def _columns(self) -> dict[str, Any]:
         rows = self.rows
-        numbers: Sequence[Any] = rows.number_columns
-        if len(rows) >= MANY:  # writing a number as text takes ten times as long
-            numbers = [
-                column.tobytes()
-                for column in np.ascontiguousarray(self.packed.numbers.T, dtype="<f8")
-            ]
+        numbers: Sequence[Any] = (
+            rows.number_columns
+            if len(rows) < MANY
+            # Writing a number as text takes ten times as long.
+            else [*map(bytes, np.ascontiguousarray(self.packed.numbers.T, dtype="<f8"))]
+        )
         return dict(zip(self.model.format.features, (*numbers, *rows.text_columns), strict=True))
 
     @cached_property

@@ -22,7 +22,7 @@ def write_arrow(answered: Answered) -> bytes:
     shares = [arrow.array(column, arrow.float64()) for column in answered.shares]
     batch = arrow.RecordBatch.from_arrays(
         [
-            arrow.array(answered.ids, arrow.string()),
+            _list_ids(answered),
             arrow.DictionaryArray.from_arrays(
                 arrow.array(answered.best, arrow.int32()), arrow.array(classes, arrow.string())
             ),
@@ -35,6 +35,14 @@ def write_arrow(answered: Answered) -> bytes:
     with arrow.ipc.new_stream(sink, schema) as stream:
         stream.write_batch(batch)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _list_ids(answered: Answered) -> Any:
+    import pyarrow.compute
+
+    arrow, form = import_arrow(), answered.model.format
+    numbers = arrow.array(form.number_rows(len(answered.rows)), arrow.string())
+    return pyarrow.compute.binary_join_element_wise(answered.request, numbers, "")
 
 
 def _list_warnings(answered: Answered) -> Any:

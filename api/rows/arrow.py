@@ -6,7 +6,7 @@ pyarrow is imported with the first such request; a service that gets none is sma
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from api.refusal import MAX_FAULTS, Refusal, fault, show
 from api.requests import MAX_NUMBER
-from api.rows.decode import NotTaken, RowReader, take_columns
-from api.rows.rows import Rows
+from api.rows.decode import NotTaken, RowReader, as_text
+from api.rows.rows import Coded, Rows
 from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import UseCase
 
@@ -127,17 +127,16 @@ def _take(table: Any, use_case: UseCase) -> Rows:
     # Never for NaN.
     if (np.abs(numbers) > MAX_NUMBER).any():
         raise NotTaken
+    absent = Coded([None], np.zeros(table.num_rows, dtype=np.int64))
     texts = [
-        _take_texts(table.column(name)) if name in present else [None] * table.num_rows
+        _take_texts(table.column(name)) if name in present else absent
         for name in use_case.categorical
     ]
     keys: Sequence[str | None] = [None] * table.num_rows
     if use_case.key in present:
-        keys = _take_texts(table.column(use_case.key))
-        if not all(key is None or _is_key(key) for key in keys):
-            raise NotTaken
-    checked = take_columns((), texts, keys)
-    return Rows.of_array(numbers, checked.text_columns, checked.keys)
+        coded = _take_texts(table.column(use_case.key), _as_key)
+        keys = coded.take(coded.values).tolist()
+    return Rows.of_array(numbers, texts, keys)
 
 
 def _take_numbers(column: Any) -> NDArray[np.float64]:
@@ -149,39 +148,33 @@ def _take_numbers(column: Any) -> NDArray[np.float64]:
     return column.cast(arrow.float64(), safe=False).to_numpy()  # type: ignore[no-any-return]
 
 
-def _take_texts(column: Any) -> list[Any]:
-    """Texts, and truth values and whole numbers, which `take_columns` spells."""
-    types = import_arrow().types
-    kind = _kind_of_values(column.type)
+def _take_texts(column: Any, read: Callable[[Any], str | None] = as_text) -> Coded:
+    """Texts, and truth values and whole numbers, which `read` spells."""
+    arrow = import_arrow()
+    types, kind = arrow.types, _kind_of_values(column.type)
     known = (types.is_string, types.is_large_string, types.is_null, types.is_boolean)
     if not (types.is_integer(kind) or any(is_kind(kind) for is_kind in known)):
         raise NotTaken
-    texts: list[Any] = []
+    values: list[str | None] = [None]
+    places = [np.empty(0, dtype=np.int64)]
     for chunk in column.chunks:
-        texts += _list_texts(chunk)
-    return texts
+        coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        found = coded.indices.cast(arrow.int64())
+        if found.null_count:
+            found = found.fill_null(-len(values))  # the first of them is null
+        places.append(found.to_numpy() + len(values))
+        values += map(read, coded.dictionary.to_pylist())
+    return Coded(values, np.concatenate(places))
 
 
-def _is_key(key: Any) -> bool:
-    return isinstance(key, str) and 0 < len(key) <= MAX_KEY_LENGTH
+def _as_key(key: Any) -> str | None:
+    if key is None or (isinstance(key, str) and 0 < len(key) <= MAX_KEY_LENGTH and "\0" not in key):
+        return key
+    raise NotTaken
 
 
 def _kind_of_values(kind: Any) -> Any:
     return kind.value_type if import_arrow().types.is_dictionary(kind) else kind
-
-
-def _list_texts(chunk: Any) -> list[Any]:
-    arrow = import_arrow()
-    if arrow.types.is_string(chunk.type) or arrow.types.is_large_string(chunk.type):
-        return chunk.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
-    if not arrow.types.is_dictionary(chunk.type):
-        return chunk.to_pylist()  # type: ignore[no-any-return]
-    # The place behind the last is that of a null.
-    known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
-    places = chunk.indices
-    if chunk.null_count:
-        places = places.cast(arrow.int64()).fill_null(len(known) - 1)
-    return known[places.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
 
 
 def _as_json(table: Any) -> list[dict[str, Any]]:

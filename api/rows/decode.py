@@ -107,10 +107,11 @@ def _check_keys(keys: Sequence[str | None]) -> Sequence[str | None]:
 
 def _as_texts(values: Sequence[Any]) -> Sequence[str | None]:
     """The spelling that the careful reader gives."""
-    return values if _TEXTS.issuperset(map(type, values)) else [_as_text(value) for value in values]
+    return values if _TEXTS.issuperset(map(type, values)) else [as_text(value) for value in values]
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """The spelling of one value. Raises NotTaken for what only the careful reader can judge."""
     if value is None or type(value) is str:
         return value
     if type(value) is not float:

@@ -76,7 +76,13 @@ class Packer:
                 np.array(rows.numbers, dtype=np.float64).reshape(len(rows), len(self._numeric)),
                 texts,
             )
-        kinds = []
+        kinds: list[Collection[str]] = []
+        if rows.coded:
+            for place, (spell, coded) in enumerate(zip(self._spell, rows.coded, strict=True)):
+                spellings = [spell(value) for value in coded.values]
+                texts[:, place] = coded.take(spellings)
+                kinds.append(spellings)
+            return Packed(self._pack_numbers(rows), texts, kinds)
         for place, (spell, column) in enumerate(zip(self._spell, rows.text_columns, strict=True)):
             spelled = {value: spell(value) for value in set(column)}
             # Most columns are already spelled as in the contract.

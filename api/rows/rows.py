@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -12,14 +13,36 @@ from numpy.typing import NDArray
 _SIDES = ("numbers", "texts", "keys")
 
 
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of texts: some `values`, each of its texts among them, and the place of each row's.
+
+    `places` has shape (n,).
+    """
+
+    values: Sequence[str | None]
+    places: NDArray[np.int64]
+
+    def take(self, values: Sequence[Any]) -> NDArray[Any]:
+        """What `values` has in the place of each row's text, as an array of objects (n,)."""
+        known = np.empty(len(values), dtype=object)
+        known[:] = values
+        return known[self.places]
+
+    def count(self) -> list[int]:
+        """How many rows have each of the values."""
+        return list(map(int, np.bincount(self.places, minlength=len(self.values))))
+
+
 class Rows:
     """Numbers, texts and keys of the rows of a request, in the order of the use case.
 
     None stands for null. Rows are held as they came, by row or by column, and transposed on demand.
-    `array` holds their numbers, shape (n, f), NaN for null, when they came as one.
+    `array` holds their numbers, shape (n, f), NaN for null, when they came as one, and `coded`
+    their texts, by column, when they came so.
     """
 
-    __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "array", "keys")
+    __slots__ = ("_number_columns", "_numbers", "_text_columns", "_texts", "array", "coded", "keys")
 
     def __init__(
         self,
@@ -29,6 +52,7 @@ class Rows:
     ) -> None:
         self.keys = keys
         self.array: NDArray[np.float64] | None = None
+        self.coded: Sequence[Coded] = ()
         self._numbers: Sequence[Sequence[float | None]] | None = numbers
         self._texts: Sequence[Sequence[str | None]] | None = texts
         self._number_columns: Sequence[Sequence[float | None]] = ()
@@ -51,12 +75,12 @@ class Rows:
     def of_array(
         cls,
         array: NDArray[np.float64],
-        texts: Sequence[Sequence[str | None]],
+        coded: Sequence[Coded],
         keys: Sequence[str | None],
     ) -> Rows:
         """Rows from an array of numbers and columns of texts."""
-        made = cls.of_columns((), texts, keys)
-        made.array = array
+        made = cls.of_columns((), (), keys)
+        made.array, made.coded = array, coded
         return made
 
     @classmethod
@@ -79,7 +103,7 @@ class Rows:
     @property
     def texts(self) -> Sequence[Sequence[str | None]]:
         if self._texts is None:
-            self._texts = _transpose(self._text_columns, len(self.keys))
+            self._texts = _transpose(self.text_columns, len(self.keys))
         return self._texts
 
     @property
@@ -97,6 +121,8 @@ class Rows:
     @property
     def text_columns(self) -> Sequence[Sequence[str | None]]:
         """By column; empty when there is no such column."""
+        if self.coded and not self._text_columns:
+            self._text_columns = [column.take(column.values).tolist() for column in self.coded]
         if self._texts and not self._text_columns:
             self._text_columns = tuple(zip(*self._texts, strict=True))
         return self._text_columns
