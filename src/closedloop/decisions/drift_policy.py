@@ -26,7 +26,7 @@ class DriftPolicy:
     false_alarm_rate: float = 0.01
     """Share of windows without drift in which any column may seem to drift."""
     sample_rows: int = 5000
-    """Rows of each side that are measured."""
+    """Rows of each side that limits are drawn with; distances are measured on all rows."""
     resamples: int = 100
     """Random parts of the reference that are drawn to set the limits."""
     reference: str = field(default=TRAINING, metadata=ADDED_LATER)

@@ -2,9 +2,8 @@
 
 Distances, which are Evidently's: Wasserstein over the reference's standard deviation for numeric
 columns, Jensen-Shannon (base e) for categorical ones. `drift_limits` says where the limits come
-from, `drift_comparisons` what is compared when values are null, constant or missing. Rows beyond
-`sample_rows` a side are left out by a seeded draw, so time and memory are bounded and the verdict
-does not depend on how large a table is.
+from, `drift_comparisons` what is compared when values are null, constant or missing. Distances are
+those of all rows; limits are drawn with `sample_rows` a side, which is what takes time.
 """
 
 from __future__ import annotations
@@ -48,20 +47,16 @@ def measure_drift(
     Limits are drawn from the reference, or with `limits_from_both` from the rows of both sides: a
     reference of one window needs that. `ignore_nulls` names columns whose nulls mean nothing: such
     rows are left out of the column. A column that cannot be measured has score None and a note; no
-    column stops the others. The report's row counts are those of the frames given, not of the
-    sample. The second value draws Evidently's page about the values of the columns (about 5 MB, in
-    about as many seconds; None when there is nothing to draw); `max_drift_share` only sets the
-    limit in its headline.
+    column stops the others. The second value draws Evidently's page about the values of the columns
+    (about 5 MB, in about as many seconds; None when there is nothing to draw); `max_drift_share`
+    only sets the limit in its headline.
     """
-    sides = (
-        _sample(reference, policy.sample_rows, [seed, 0]),
-        _sample(current, policy.sample_rows, [seed, 1]),
-    )
+    sides = (reference, current)
     comparisons: list[ColumnComparison] = []
     for column in (*numeric, *categorical):
         # A generator for each column, so that a column's limit depends on no other column.
         rng = np.random.default_rng([seed, zlib.crc32(column.encode())])
-        draws = Draws(policy.resamples, rng, limits_from_both)
+        draws = Draws(policy.resamples, policy.sample_rows, rng, limits_from_both)
         comparisons += compare_column(
             column, sides, column in numeric, column not in ignore_nulls, draws
         )
@@ -73,15 +68,7 @@ def measure_drift(
         for column in (*numeric, *categorical)
     )
     report = DriftReport(reference_name, current_name, len(reference), len(current), columns)
-    return report, partial(draw_page, measured, max_drift_share)
-
-
-def _sample(frame: pd.DataFrame, rows: int, seed: list[int]) -> pd.DataFrame:
-    if len(frame) > rows:
-        frame = frame.iloc[
-            np.sort(np.random.default_rng(seed).choice(len(frame), rows, replace=False))
-        ]
-    return frame.reset_index(drop=True)
+    return report, partial(draw_page, measured, sides, max_drift_share)
 
 
 def _with_limit(

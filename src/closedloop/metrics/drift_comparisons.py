@@ -6,7 +6,9 @@ the nulls of a categorical column are a category.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ SAME_SHARE = "jensenshannon of the share of the constant"
 
 _SIDES = ("the reference", "the current window")
 _CONSTANT = 1e-9  # a spread this small relative to the values is rounding
+# With more categories, limits take longer than all else; noise would hide most of what moves.
+_MOST_CATEGORIES = 50_000
 
 
 @dataclass(frozen=True)
@@ -35,35 +39,39 @@ class ColumnComparison:
     """One distance of one column.
 
     `score` is the distance. `noise` holds distances without drift, shape (resamples,); it is empty
-    when nothing can be compared, and `note` says why. `reference` and `current` are the two sides
-    where Evidently's page can show them.
+    when nothing can be compared, and `note` says why. `show` makes the values that were compared of
+    those of the column, where Evidently's page can show them.
     """
 
     column: str
     method: str
     noise: Floats
     score: float | None = None
-    reference: pd.Series[Any] | None = None
-    current: pd.Series[Any] | None = None
+    show: Callable[[pd.Series[Any]], pd.Series[Any]] | None = None
     limit: float | None = None
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How distances without drift are drawn: how many, and from the rows of which side.
+    """How distances without drift are drawn: how many, with how many rows, and of which side.
 
-    From those of the reference, or with `both` from those of both sides together.
+    From the rows of the reference, or with `both` from those of both sides together.
     """
 
     resamples: int
+    rows: int
     rng: np.random.Generator
     both: bool = False
 
     def draw_numbers(self, before: Floats, now: Floats) -> Floats:
         """Distances of numbers, shape (resamples,)."""
         values = np.concatenate([before, now]) if self.both else before
-        return draw_wasserstein_noise(values, (len(before), len(now)), self.resamples, self.rng)
+        most = 2 * self.rows if self.both else self.rows
+        if len(values) > most:
+            values = self.rng.choice(values, most, replace=False)
+        sizes = len(before), len(now)
+        return draw_wasserstein_noise(values, sizes, self.rows, self.resamples, self.rng)
 
     def draw_categories(self, before: pd.Series[Any], now: pd.Series[Any]) -> Floats:
         """Distances of categories, from the rows of each; shape (resamples,)."""
@@ -87,17 +95,7 @@ def compare_column(
     if is_numeric:
         reference, current = (_numbers(side[column]) for side in sides)
         return _compare_numbers(column, reference, current, with_nulls, draws)
-    reference, current = (_categories(side[column], with_nulls) for side in sides)
-    empty = [
-        name for name, side in zip(_SIDES, (reference, current), strict=True) if not side.count()
-    ]
-    if empty:
-        return [_unmeasured(column, f"no values in {' and '.join(empty)}")]
-    counts = reference.value_counts(), current.value_counts()
-    before, now = (side.to_numpy() for side in counts[0].align(counts[1], fill_value=0))
-    score = float(measure_jensenshannon(before / before.sum(), now / now.sum()))
-    noise = draws.draw_categories(*counts)
-    return [ColumnComparison(column, JENSENSHANNON, noise, score, reference, current)]
+    return [_compare_categories(column, sides, with_nulls, draws)]
 
 
 def _unmeasured(column: str, note: str) -> ColumnComparison:
@@ -109,10 +107,41 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
 
 
-def _categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
+def _show_numbers(column: pd.Series[Any], unit: float = 1.0) -> pd.Series[Any]:
+    return _numbers(column) / unit
+
+
+def _show_categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
     """As text; a null is the category "(missing)", or stays null when nulls mean nothing."""
     text = column.astype(object).where(column.notna(), MISSING).map(str).astype(object)
     return text if with_nulls else text.where(text != MISSING, np.nan)
+
+
+def _count_categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
+    """Rows of each category, which are those of `_show_categories`; the most frequent first."""
+    counts = column.value_counts(dropna=False)
+    counts.index = _show_categories(counts.index.to_series(), with_nulls)
+    return counts.groupby(level=0, sort=False).sum()
+
+
+def _compare_categories(
+    column: str, sides: tuple[pd.DataFrame, pd.DataFrame], with_nulls: bool, draws: Draws
+) -> ColumnComparison:
+    columns, note = tuple(side[column] for side in sides), ""
+    counts = [_count_categories(side, with_nulls) for side in columns]
+    empty = [name for name, side in zip(_SIDES, counts, strict=True) if not side.sum()]
+    if empty:
+        return _unmeasured(column, f"no values in {' and '.join(empty)}")
+    most = max(map(len, counts))
+    if most > _MOST_CATEGORIES:
+        note = f"{most:,} categories: measured on {draws.rows:,} rows"
+        some = (side.sample(min(draws.rows, len(side)), random_state=draws.rng) for side in columns)
+        counts = [_count_categories(side, with_nulls) for side in some]
+    before, now = (side.to_numpy() for side in counts[0].align(counts[1], fill_value=0))
+    score = float(measure_jensenshannon(before / before.sum(), now / now.sum()))
+    noise = draws.draw_categories(*counts)
+    show = partial(_show_categories, with_nulls=with_nulls)
+    return ColumnComparison(column, JENSENSHANNON, noise, score, show, note=note)
 
 
 def _compare_numbers(
@@ -143,20 +172,16 @@ def _compare_numbers(
         spread = float(np.std(before))
     if not np.isfinite(spread):
         return [*found, _unmeasured(column, "values too large for a standard deviation")]
-    note = ""
+    show, note = _show_numbers, ""
     if spread < SMALLEST_SPREAD:
         # The distance does not depend on the unit, but Evidently's smallest divisor does.
         before, now = before / spread, now / spread
-        reference, current = reference / spread, current / spread
-        note = f"measured in units of {spread:g}"
+        show, note = partial(_show_numbers, unit=spread), f"measured in units of {spread:g}"
     score = compare_numbers(before, now)
     if not np.isfinite(score):
         return [*found, _unmeasured(column, "values too large for a distance")]
     noise = draws.draw_numbers(before, now)
-    return [
-        *found,
-        ColumnComparison(column, WASSERSTEIN, noise, score, reference, current, note=note),
-    ]
+    return [*found, ColumnComparison(column, WASSERSTEIN, noise, score, show, note=note)]
 
 
 def _compare_shares(

@@ -20,33 +20,54 @@ _ONLY_ITSELF = (
 )
 
 
+_MOST_ROWS = 50_000  # of a side; more would take minutes to draw, and look the same
+
+
 def load_evidently() -> None:
     """Import Evidently now (7 to 9 seconds) rather than in the middle of the first turn."""
     import evidently.presets  # noqa: F401
 
 
-def draw_page(comparisons: Sequence[ColumnComparison], max_drift_share: float) -> str | None:
+def draw_page(
+    comparisons: Sequence[ColumnComparison],
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    max_drift_share: float,
+) -> str | None:
     """The page about those comparisons that can be drawn; None when there are none.
 
-    They have two sides and a limit. Evidently measures them again: its distances are those of
-    `drift_limits`. `max_drift_share` is the limit in its headline.
+    `sides` are the rows of the reference and the window. Evidently measures them again, or 50,000
+    of them: its distances are those of `drift_limits`. `max_drift_share` is the limit in its
+    headline.
     """
     shown = [
         comparison
         for comparison in comparisons
-        if comparison.reference is not None and comparison.limit is not None
+        if comparison.show is not None and comparison.limit is not None
     ]
+    sides = _take(sides[0], shown), _take(sides[1], shown)
     # On the way to correlations that nobody reads, Evidently divides by the spread of constant
     # columns and warns each time.
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            return _draw(shown, max_drift_share) if shown else None
+            return _draw(shown, sides, max_drift_share) if shown else None
         except Exception:  # one bad column can break the whole page
-            return _draw_the_drawable(shown, max_drift_share)
+            return _draw_the_drawable(shown, sides, max_drift_share)
 
 
-def _draw(shown: Sequence[ColumnComparison], max_drift_share: float) -> str:
+def _take(side: pd.DataFrame, shown: Sequence[ColumnComparison]) -> pd.DataFrame:
+    """The columns that are shown, of rows drawn at random when there are too many."""
+    found = side[[comparison.column for comparison in shown]]
+    if len(found) > _MOST_ROWS:
+        found = found.sample(_MOST_ROWS, random_state=0)
+    return found.reset_index(drop=True)
+
+
+def _draw(
+    shown: Sequence[ColumnComparison],
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    max_drift_share: float,
+) -> str:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -59,11 +80,17 @@ def _draw(shown: Sequence[ColumnComparison], max_drift_share: float) -> str:
         numerical_columns=named(WASSERSTEIN), categorical_columns=named(JENSENSHANNON)
     )
     reference, current = (
-        Dataset.from_pandas(pd.DataFrame(columns), data_definition=definition)
-        for columns in (
-            {names[comparison.column]: _as_texts(comparison.reference) for comparison in shown},
-            {names[comparison.column]: _as_texts(comparison.current) for comparison in shown},
+        Dataset.from_pandas(
+            pd.DataFrame(
+                {
+                    names[comparison.column]: _as_texts(comparison.show(side[comparison.column]))
+                    for comparison in shown
+                    if comparison.show is not None
+                }
+            ),
+            data_definition=definition,
         )
+        for side in sides
     )
     preset = DataDriftPreset(
         columns=list(names.values()),
@@ -80,8 +107,8 @@ def _as_text(value: str) -> str:
     return escape(value, quote=False)
 
 
-def _as_texts(column: pd.Series[Any] | None) -> pd.Series[Any] | None:
-    if column is None or pd.api.types.is_numeric_dtype(column):
+def _as_texts(column: pd.Series[Any]) -> pd.Series[Any]:
+    if pd.api.types.is_numeric_dtype(column):
         return column
     texts = {
         value: _as_text(value)
@@ -91,16 +118,20 @@ def _as_texts(column: pd.Series[Any] | None) -> pd.Series[Any] | None:
     return column.astype(object).map(lambda value: texts.get(value, value)) if texts else column
 
 
-def _draw_the_drawable(shown: Sequence[ColumnComparison], max_drift_share: float) -> str | None:
+def _draw_the_drawable(
+    shown: Sequence[ColumnComparison],
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    max_drift_share: float,
+) -> str | None:
     """The page of the columns that Evidently can draw alone; None when that fails too."""
     drawable = []
     for comparison in shown:
         try:
-            _draw([comparison], max_drift_share)
+            _draw([comparison], sides, max_drift_share)
             drawable.append(comparison)
         except Exception:  # this is the search for the column that fails
             continue
     try:
-        return _draw(drawable, max_drift_share) if drawable else None
+        return _draw(drawable, sides, max_drift_share) if drawable else None
     except Exception:  # the page is for people to look at; the verdicts stand without it
         return None

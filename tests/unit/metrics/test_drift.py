@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
@@ -71,16 +72,55 @@ def test_limits_never_lie_below_the_floor() -> None:
     assert {column.limit for column in found.values()} == {0.3}
 
 
-def test_huge_frames_are_measured_on_a_bounded_sample() -> None:
-    """With 100 rows a side drawn from 5,000, limits are those of 100 rows, and the report still
-    counts the rows it was given."""
-    report, _ = measure(
-        twenty_columns(5_000, 0), twenty_columns(5_000, 1), policy=DriftPolicy(sample_rows=100)
+def test_distances_are_those_of_all_rows() -> None:
+    """However few rows limits are drawn with: a shift of which a sample could say nothing sure is
+    found, or found to be below the limit, as with all rows."""
+    reference = twenty_columns(60_000, 0)
+    for shift, drifted in ((0.11, ("normal0",)), (0.09, ())):
+        current = twenty_columns(40_000, 1, shift=shift)
+        every, few = (
+            measure(reference, current, policy=DriftPolicy(sample_rows=rows))[0]
+            for rows in (60_000, 1_000)
+        )
+        assert every.drifted_columns == few.drifted_columns == drifted
+        assert [column.score for column in few.columns] == [
+            column.score for column in every.columns
+        ]
+        assert (few.reference_rows, few.current_rows) == (60_000, 40_000)
+
+
+def test_limits_drawn_with_few_rows_are_those_of_many() -> None:
+    """Noise shrinks with the square root of the rows, so a tenth of them gives the same limits to a
+    few percent, from the reference or from both sides; without that they would be three times as
+    large."""
+    reference, current = twenty_columns(4_000, 0), twenty_columns(4_000, 1)
+    for both in (False, True):
+        every, few = (
+            measure_columns(
+                reference,
+                current,
+                limits_from_both=both,
+                policy=DriftPolicy(min_distance=0.001, sample_rows=rows),
+            )
+            for rows in (4_000, 400)
+        )
+        ratios = [(few[name].limit or 0) / (every[name].limit or 1) for name in every]
+        assert max(ratios) < 2.5
+        assert 0.9 < np.mean(ratios) < 1.1
+
+
+def test_very_many_categories_are_measured_on_a_sample() -> None:
+    """With more than 50,000 categories in a column its rows are drawn; the note says so, and a mix
+    that moved is still seen."""
+    towns = [f"town {place}" for place in range(60_000)]
+    before, now = (
+        pd.DataFrame({"town": ["capital"] * rows + towns}) for rows in (240_000, 239_000)
     )
-    assert (
-        min(column.limit or 0 for column in report.columns if column.method == "wasserstein") > 0.25
-    )
-    assert (report.reference_rows, report.current_rows) == (5_000, 5_000)
+    found = measure_columns(before, now)["town"]
+    assert found.note == "60,001 categories: measured on 5,000 rows"
+    assert found.drifted is False
+    now.loc[:120_000, "town"] = "town 1"
+    assert measure_columns(before, now)["town"].drifted is True
 
 
 def test_limits_from_a_hundred_draws_keep_the_rate_they_are_asked_for() -> None:
