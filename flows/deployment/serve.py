@@ -1,6 +1,6 @@
-"""`python -m flows.deployment.serve LOOP_TOML CRON`: one process that schedules and runs the flows.
+"""`python -m flows.deployment.serve [LOOP_TOML CRON]...`: a process that schedules and runs flows.
 
-It runs until it is stopped. The deployments are named after the use case, as on a team's server
+It runs until it is stopped. The deployments are named after their use case, as on a team's server
 (prefect.yaml, `flows.deployment.deploy`).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from prefect.client.orchestration import get_client
@@ -16,7 +17,7 @@ from prefect.runner import Runner
 
 from closedloop.errors import ClosedLoopError
 from closedloop.use_case.contract import UseCase
-from closedloop.use_case.loop_toml import load_use_case
+from closedloop.use_case.several import load_use_cases
 from flows.best_effort import best_effort
 from flows.deployment.dead_runs import crash_orphaned_runs
 from flows.deployment.scheduled_flows import plan_deployments
@@ -25,23 +26,25 @@ from flows.prefect_client.lookup import of_use_case
 from flows.prefect_client.window_choices import LIST_CHOICES, refresh_forms
 
 
-def serve_deployments(path: str, cron: str) -> None:
-    """Register the deployments of a use case and run what the server asks for; does not return.
+def serve_deployments(planned: Sequence[tuple[str, str]]) -> None:
+    """Register the deployments of use cases, each a path and a schedule; run what the server asks.
 
-    Only one process serves a use case: its runs that are under way at the start count as dead.
-    Raises ClosedLoopError when workers run this use case.
+    It does not return. Only one process serves a use case: its runs that are under way at the start
+    count as dead. Raises ClosedLoopError when workers run one of them.
     """
-    use_case = load_use_case(path)
-    refuse_if_workers_run_it(use_case)
-    crash_orphaned_runs(use_case.name)
+    use_cases = load_use_cases(path for path, _ in planned)
+    for use_case in use_cases:
+        refuse_if_workers_run_it(use_case)
     # A schedule that paused with its process would have to be resumed by hand.
     runner = Runner(pause_on_shutdown=False)
-    for deployment in plan_deployments(use_case, cron):
-        runner.add_deployment(deployment)
-    with get_client(sync_client=True) as client:
-        drop_unwanted_schedules(client, use_case)
-    with best_effort(LIST_CHOICES):
-        refresh_forms(use_case)
+    for use_case, (_, cron) in zip(use_cases, planned, strict=True):
+        crash_orphaned_runs(use_case.name)
+        for deployment in plan_deployments(use_case, cron):
+            runner.add_deployment(deployment)
+        with get_client(sync_client=True) as client:
+            drop_unwanted_schedules(client, use_case)
+        with best_effort(LIST_CHOICES):
+            refresh_forms(use_case)
     with suppress(KeyboardInterrupt, TerminationSignal):
         asyncio.run(runner.start())
 
@@ -63,6 +66,6 @@ def refuse_if_workers_run_it(use_case: UseCase) -> None:
 
 if __name__ == "__main__":
     try:
-        serve_deployments(sys.argv[1], sys.argv[2])
+        serve_deployments(list(zip(sys.argv[1::2], sys.argv[2::2], strict=True)))
     except ClosedLoopError as error:
         sys.exit(str(error))

@@ -94,6 +94,17 @@ class Stack:
         ]
 
 
+def stack_ports() -> dict[str, int]:
+    """Free ports for the parts of a stack; behind that of the PAGE, one for a second page."""
+    while True:
+        ports = free_ports("API", "MLFLOW", "PREFECT", "PAGE")
+        second = ports["PAGE"] + 1
+        if second in ports.values():
+            continue
+        with suppress(OSError), socket.create_server(("127.0.0.1", second)):
+            return ports
+
+
 def free_ports(*names: str) -> dict[str, int]:
     """A port for each name that nobody listens on."""
     with ExitStack() as stack:
@@ -104,7 +115,8 @@ def free_ports(*names: str) -> dict[str, int]:
 
 
 def start(folder: Path, ports: dict[str, int]) -> Stack:
-    """Start `closedloop up` in a folder, with nothing in the environment that points elsewhere."""
+    """Start `closedloop up` of both use cases in a folder, with nothing in the environment that
+    points elsewhere."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -112,6 +124,7 @@ def start(folder: Path, ports: dict[str, int]) -> Stack:
     }
     chosen = {
         "CLOSEDLOOP_HOME": "home",
+        "CLOSEDLOOP_USE_CASES": "loop.toml,visitors.toml",
         "CLOSEDLOOP_REPORT_WINDOWS": "all",
         "UP_OF": str(folder),
         "CLOSEDLOOP_PORT": str(ports["API"]),
@@ -121,7 +134,7 @@ def start(folder: Path, ports: dict[str, int]) -> Stack:
     }
     with open(folder / "up.err", "w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "closedloop", "up", "--use-case", "loop.toml"],
+            [sys.executable, "-m", "closedloop", "up"],
             cwd=folder,
             env={**clean, **chosen},
             stdout=subprocess.PIPE,
@@ -188,7 +201,7 @@ def end(stack: Stack, number: int) -> int:
 
 def write_customers(folder: Path) -> None:
     """Two months of customers, the second one older, and the loop.toml that `init` writes for
-    them."""
+    them; a second use case, visitors, looks at the same table."""
     random, months = np.random.default_rng(5), []
     for number, month in enumerate(MONTHS):
         age, visits = random.normal(40 + 8 * number, 10, ROWS).round(1), random.poisson(4, ROWS)
@@ -225,3 +238,6 @@ def write_customers(folder: Path) -> None:
         assert old in text, f"init no longer writes {old}"
         text = text.replace(old, new)
     (folder / "loop.toml").write_text(text)
+    named = 'name = "customers"'
+    assert named in text
+    (folder / "visitors.toml").write_text(text.replace(named, 'name = "visitors"'))

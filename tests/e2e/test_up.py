@@ -28,8 +28,8 @@ from tests.e2e.running_stack import (
     MONTHS,
     Stack,
     end,
-    free_ports,
     processes_of,
+    stack_ports,
     start,
     wait_until_up,
     write_customers,
@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack that the tests below share; whatever happens, its processes are gone afterwards."""
     folder = tmp_path_factory.mktemp("up")
     write_customers(folder)
-    started = start(folder, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
+    started = start(folder, stack_ports())
     try:
         wait_until_up(started)
         yield started
@@ -67,6 +67,23 @@ def test_every_part_answers_where_the_command_says(stack: Stack) -> None:
     assert refused.value.code == 503
     assert "closedloop monitor" in refused.value.read().decode()
     assert "no model yet" in stack.said
+
+
+def test_a_second_use_case_runs_beside_it(stack: Stack) -> None:
+    """`visitors`, named second in CLOSEDLOOP_USE_CASES, has deployments of its own, a prefix in the
+    same API, and a page on the next port; the first also answers without a prefix."""
+    for flow in ("monitor", "train-and-compare"):
+        assert f"{flow}/visitors" in stack.said
+        found = stack.ask("PREFECT", f"/api/deployments/name/{flow}/visitors")
+        assert found["parameters"]["use_case"] == str(stack.folder / "visitors.toml")
+    for path in ("/use-cases/visitors/health", "/use-cases/customers/health", "/health"):
+        assert status_of(f"{stack.address('API')}{path}") == 200
+    running = find_running(stack.folder / "home")
+    assert running["page-visitors"].address.endswith(f":{stack.ports['PAGE'] + 1}")
+    for page, name in (("page", "customers"), ("page-visitors", "visitors")):
+        assert running[page].link() in stack.said
+        assert status_of(f"{running[page].address}/alive") == 200
+        assert f"the page, {name}" in stack.said
 
 
 def test_prefect_holds_both_deployments(stack: Stack) -> None:
@@ -130,7 +147,7 @@ def test_only_who_has_the_login_is_let_in(stack: Stack) -> None:
     posted = f"{stack.address('API')}/labels"
     assert status_of(posted, {"Content-Type": "text/plain"}, b"{}") == 415
     running = find_running(stack.folder / "home")
-    assert set(running) == {"Prefect", "MLflow", "page"}
+    assert set(running) == {"Prefect", "MLflow", "page", "page-visitors"}
     assert (stack.folder / "home/servers.json").stat().st_mode & 0o77 == 0
     lines = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline")]
     logs = [log.read_bytes() for log in (stack.folder / "home/logs").glob("*.log")]
@@ -228,23 +245,27 @@ def test_a_browser_shows_the_pages(stack: Stack, tmp_path: Path) -> None:
     assert link is not None
     (tmp_path / "report.html").write_bytes(report_of(stack, entry))
     printed = [word for word in stack.said.split() if "token=" in word]
-    assert len(printed) == 4
+    assert len(printed) == 6
+    mlflow, prefect = (
+        next(link for link in printed if link.startswith(f"{stack.address(part)}/"))
+        for part in ("MLFLOW", "PREFECT")
+    )
     with Browser() as browser:
         assert "closedloop status shows" in browser.source(plain, until="wanted a login")
         assert f"monitor {MONTHS[1]}" in browser.source(link, until='src="blob:')
         browser.source((tmp_path / "report.html").as_uri(), until="visits")
-        under_another_name = printed[2].replace("127.0.0.1", "localhost")
+        under_another_name = prefect.replace("127.0.0.1", "localhost")
         browser.source(under_another_name, until="customers")
         browser.source(f"http://localhost:{stack.ports['PREFECT']}/runs", until="monitor")
         browser.source(f"{stack.address('PREFECT')}/runs", until="wanted a login")
-        browser.source(printed[2], until="customers")
-        browser.source(printed[0], until="customers")
+        browser.source(prefect, until="customers")
+        browser.source(mlflow, until="customers")
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack: Stack) -> None:
     """Two servers on one database would hurt each other: the second command says so and starts
     nothing."""
-    second = start(stack.folder, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
+    second = start(stack.folder, stack_ports())
     assert second.process.wait(timeout=60) == 1
     said = (stack.folder / "up.err").read_text()
     assert said.count("\n") == 1
@@ -262,7 +283,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
         wait_until_up(again)
         until(lambda: again.state_of(run) == "CRASHED", "the dead run's end")
         limits = again.ask("PREFECT", "/api/v2/concurrency_limits/filter", {})
-        assert [limit["active_slots"] for limit in limits] == [0] * 4
+        assert [limit["active_slots"] for limit in limits] == [0] * 8
         assert end(again, signal.SIGTERM) == 0
     finally:
         again.process.kill()
@@ -272,7 +293,7 @@ def test_after_a_power_cut_the_loop_turns_again(stack: Stack) -> None:
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C before everything is up ends what was started so far."""
     write_customers(tmp_path)
-    early = start(tmp_path, free_ports("API", "MLFLOW", "PREFECT", "PAGE"))
+    early = start(tmp_path, stack_ports())
     try:
         until(lambda: (tmp_path / "home/logs/mlflow.log").exists(), "the first part's start")
         assert end(early, signal.SIGINT) == 0

@@ -25,6 +25,7 @@ from closedloop.operations.access.ask import ask
 from closedloop.operations.access.server import listen, start_server
 from closedloop.operations.access.servers_file import announced
 from closedloop.operations.child_process import start_child, stop_child, tell_end
+from closedloop.settings import Settings
 from closedloop.turn.open import Loop
 from closedloop.use_case.schedule import check_cron
 from flows.prefect_client.names import MONITOR, TRAIN, name_deployment
@@ -34,27 +35,25 @@ LOOK_SECONDS = 60.0
 Running = dict[StackProcess, subprocess.Popen[bytes]]
 
 
-def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
+def run_stack(session: Session, loops: Sequence[Loop], cron: str | None = None) -> None:
     """Start everything, print the addresses, and wait for Ctrl-C, SIGTERM or the end of a process.
 
-    `cron` replaces the schedule of loop.toml. Raises UseCaseError when it is malformed,
+    `cron` replaces the schedule of each loop.toml. Raises UseCaseError when it is malformed,
     ClosedLoopError when a port is taken, when other machines could reach the API without a key, or
     when a process does not start or ends.
     """
-    cron = loop.use_case.schedule.cron if cron is None else _checked(cron)
-    processes, logs = (
-        list_processes(loop, cron, session.environment),
-        loop.settings.home_folder / "logs",
-    )
+    settings = session.settings
+    crons = [loop.use_case.schedule.cron if cron is None else _checked(cron) for loop in loops]
+    processes = list_processes(settings, loops, crons, session.environment)
+    home, logs = settings.home_folder, settings.home_folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    home = loop.settings.home_folder
     servers = {
         process.name: found
         for process in processes
         if (found := process.server or process.announced)
     }
     with ExitStack() as stack:
-        sockets = _take_ports(loop, processes, stack)
+        sockets = _take_ports(settings, processes, stack)
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
@@ -62,19 +61,20 @@ def run_stack(session: Session, loop: Loop, cron: str | None = None) -> None:
         running = stack.enter_context(_stopped_at_the_end(session))
         with session.working("preparing the registry ..."):
             # Also creates the database, before two processes try to at once.
-            live = loop.registry.production()
+            live = [loop.registry.production() for loop in loops]
         stack.enter_context(announced(home, servers))
         for first in (True, False):
             group = [process for process in processes if (process.server is not None) is first]
             with session.working(f"starting {' and '.join(process.name for process in group)} ..."):
                 _start(session, group, sockets, running, logs, stopping)
         if not stopping.is_set():
-            _show_addresses(session.console, loop, processes, logs, cron, live)
-        _watch(running, logs, stopping, _each_minute(lambda: _watch_calls(session, loop)))
+            _show_addresses(session.console, processes, logs)
+            _show_deployments(session.console, loops, crons, live)
+        _watch(running, logs, stopping, _each_minute(lambda: _watch_calls(session, loops)))
 
 
 def _take_ports(
-    loop: Loop, processes: Sequence[StackProcess], stack: ExitStack
+    settings: Settings, processes: Sequence[StackProcess], stack: ExitStack
 ) -> dict[StackProcess, socket.socket]:
     """The sockets of the servers, held until the end; the API must be able to make its own.
 
@@ -82,7 +82,7 @@ def _take_ports(
     """
     from api.guard.keys import open_keys
 
-    settings, sockets = loop.settings, {}
+    sockets = {}
     for process in processes:
         if process.port is None:
             continue
@@ -138,12 +138,14 @@ def _each_minute(look: Callable[[], None]) -> Callable[[], None]:
     return look_if_due
 
 
-def _watch_calls(session: Session, loop: Loop) -> None:
+def _watch_calls(session: Session, loops: Sequence[Loop]) -> None:
     """Take back a promotion whose calls fail; what is away now is looked at again in a minute."""
     from closedloop.turn.watch_served import watch_served
 
-    with suppress(ClosedLoopError):
-        entry = watch_served(loop)
+    for loop in loops:
+        entry = None
+        with suppress(ClosedLoopError):
+            entry = watch_served(loop)
         if entry is not None:
             said = f"decision {entry.id}: {entry.decision.action.value}: {entry.decision.reason}"
             session.print_line(plain(said))
@@ -242,26 +244,32 @@ def _wait_for(
             )
 
 
-def _show_addresses(
-    console: Console,
-    loop: Loop,
-    processes: Sequence[StackProcess],
-    logs: Path,
-    cron: str,
-    live: int | None,
+def _show_addresses(console: Console, processes: Sequence[StackProcess], logs: Path) -> None:
+    lines = [*(line for process in processes for line in process.pages.items())]
+    for name, text in (*lines, ("logs", str(logs))):
+        _show_line(console, name, text)
+
+
+def _show_deployments(
+    console: Console, loops: Sequence[Loop], crons: Sequence[str], live: Sequence[int | None]
 ) -> None:
-    use_case = loop.use_case
-    monitor, train = (name_deployment(flow, use_case.name) for flow in (MONITOR, TRAIN))
-    lines = {name: page for process in processes for name, page in process.pages.items()}
-    lines["deployments"] = f"{monitor} ({cron}, {use_case.schedule.timezone}), {train}"
-    lines["logs"] = str(logs)
-    for name, text in lines.items():
-        # Unbroken: addresses are clicked.
-        console.print(f"{name:14}{text}", soft_wrap=True, highlight=False, markup=False)
-    if live is None:
+    without = []
+    for loop, cron, version in zip(loops, crons, live, strict=True):
+        use_case = loop.use_case
+        monitor, train = (name_deployment(flow, use_case.name) for flow in (MONITOR, TRAIN))
+        said = f"{monitor} ({cron}, {use_case.schedule.timezone}), {train}"
+        _show_line(console, "deployments", said)
+        if version is None:
+            without.append(monitor)
+    for monitor in without:
         console.print(
             f"no model yet, so the API answers 503: closedloop monitor, or run {monitor} "
             "in Prefect",
             highlight=False,
         )
     console.print("Ctrl-C stops everything", highlight=False)
+
+
+def _show_line(console: Console, name: str, text: str) -> None:
+    # Unbroken: addresses are clicked.
+    console.print(f"{name:14}{text}", soft_wrap=True, highlight=False, markup=False)

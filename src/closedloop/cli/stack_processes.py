@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from closedloop.cli.page import LINK
 from closedloop.operations.access.server import make_login
 from closedloop.operations.access.servers_file import RunningServer
 from closedloop.registry.mlflow_server import server_environment
+from closedloop.settings import Settings
 from closedloop.turn.open import Loop
+from closedloop.use_case.contract import UseCase
 from flows.prefect_client.login import client_environment
 from flows.prefect_client.names import TRAIN, name_deployment
 
@@ -41,65 +43,58 @@ class StackProcess:
 
 
 def list_processes(
-    loop: Loop, cron: str, environment: Mapping[str, str]
+    settings: Settings, loops: Sequence[Loop], crons: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[StackProcess, ...]:
     """The processes to start, without an MLflow or Prefect that the environment names elsewhere.
 
-    Each server has a new login.
+    Each server has a new login. There is a page for each of the `loops`, on the ports from that of
+    the settings on.
     """
+    use_cases = [loop.use_case for loop in loops]
+    mlflow = () if settings.mlflow_url else (_mlflow(settings, use_cases),)
+    servers = (_api(settings, use_cases), *_pages(settings, use_cases))
     if elsewhere := environment.get("PREFECT_API_URL", ""):
-        return (
-            *_mlflow(loop),
-            _deployments(loop, cron, {"PREFECT_API_URL": elsewhere}),
-            _api(loop),
-            _page(loop),
-        )
-    prefect = RunningServer(loop.settings.prefect_address, make_login(), "/deployments")
+        runner = _deployments(settings, use_cases, crons, {"PREFECT_API_URL": elsewhere})
+        return (*mlflow, runner, *servers)
+    prefect = RunningServer(settings.prefect_address, make_login(), "/deployments")
     client = client_environment(f"{prefect.address}/api", prefect.login, environment)
-    return (
-        *_mlflow(loop),
-        _prefect(loop, prefect),
-        _deployments(loop, cron, client, prefect),
-        _api(loop),
-        _page(loop),
+    runner = _deployments(settings, use_cases, crons, client, prefect)
+    return (*mlflow, _prefect(settings, prefect), runner, *servers)
+
+
+def _mlflow(settings: Settings, use_cases: Sequence[UseCase]) -> StackProcess:
+    first = "/#/experiments?workflowType=machine_learning"
+    mlflow = RunningServer(settings.mlflow_address, make_login(), first)
+    models = {
+        _named("its models", use_case, use_cases): mlflow.link(f"/#/models/{use_case.name}")
+        for use_case in use_cases
+    }
+    return StackProcess(
+        "MLflow",
+        factory="closedloop.registry.mlflow_server:create_server",
+        server=mlflow,
+        probe=f"{mlflow.address}/health",
+        pages={"MLflow": mlflow.link(), **models},
+        host=settings.mlflow_host,
+        port=settings.mlflow_port,
+        variable="CLOSEDLOOP_MLFLOW_PORT",
+        environment=server_environment(settings.tracking_uri, settings.artifacts_folder.as_uri()),
     )
 
 
-def _mlflow(loop: Loop) -> list[StackProcess]:
-    settings = loop.settings
-    if settings.mlflow_url:
-        return []
-    first = "/#/experiments?workflowType=machine_learning"
-    mlflow = RunningServer(settings.mlflow_address, make_login(), first)
-    return [
-        StackProcess(
-            "MLflow",
-            factory="closedloop.registry.mlflow_server:create_server",
-            server=mlflow,
-            probe=f"{mlflow.address}/health",
-            pages={
-                "MLflow": mlflow.link(),
-                "its models": mlflow.link(f"/#/models/{loop.use_case.name}"),
-            },
-            host=settings.mlflow_host,
-            port=settings.mlflow_port,
-            variable="CLOSEDLOOP_MLFLOW_PORT",
-            environment=server_environment(
-                settings.tracking_uri, settings.artifacts_folder.as_uri()
-            ),
-        )
-    ]
+def _named(what: str, use_case: UseCase, use_cases: Sequence[UseCase]) -> str:
+    return what if len(use_cases) == 1 else f"{what}, {use_case.name}"
 
 
-def _prefect(loop: Loop, prefect: RunningServer) -> StackProcess:
+def _prefect(settings: Settings, prefect: RunningServer) -> StackProcess:
     return StackProcess(
         "Prefect",
         factory="flows.deployment.embedded_server:create_server",
         server=prefect,
         probe=f"{prefect.address}/api/health",
         pages={"Prefect": prefect.link()},
-        host=loop.settings.prefect_host,
-        port=loop.settings.prefect_port,
+        host=settings.prefect_host,
+        port=settings.prefect_port,
         variable="CLOSEDLOOP_PREFECT_PORT",
         environment={
             # Its pages ask the server that they came from, under whatever name.
@@ -113,13 +108,20 @@ def _prefect(loop: Loop, prefect: RunningServer) -> StackProcess:
 
 
 def _deployments(
-    loop: Loop, cron: str, client: dict[str, str], prefect: RunningServer | None = None
+    settings: Settings,
+    use_cases: Sequence[UseCase],
+    crons: Sequence[str],
+    client: dict[str, str],
+    prefect: RunningServer | None = None,
 ) -> StackProcess:
-    settings, path = loop.settings, str(loop.use_case.path)
-    name = name_deployment(TRAIN, loop.use_case.name)
+    planned = zip(use_cases, crons, strict=True)
+    name = name_deployment(TRAIN, use_cases[-1].name)  # the last that is registered
     return StackProcess(
         "deployments",
-        [sys.executable, "-m", "flows.deployment.serve", path, cron],
+        [
+            *(sys.executable, "-m", "flows.deployment.serve"),
+            *(word for use_case, cron in planned for word in (str(use_case.path), cron)),
+        ],
         probe=f"{prefect.address}/api/deployments/name/{name}" if prefect else "",
         login=prefect.login if prefect else "",
         environment={
@@ -132,7 +134,7 @@ def _deployments(
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             # Prefect chooses the folder of a run, so paths must not be relative.
             "CLOSEDLOOP_HOME": str(settings.home_folder),
-            "CLOSEDLOOP_USE_CASE": path,
+            **_name_paths(use_cases),
             "CLOSEDLOOP_API_URL": settings.api_url or settings.api_address,
             "CLOSEDLOOP_PAGE_URL": settings.page_link,
             **({"CLOSEDLOOP_DATA": str(settings.data.resolve())} if settings.data else {}),
@@ -140,13 +142,18 @@ def _deployments(
     )
 
 
-def _api(loop: Loop) -> StackProcess:
-    settings = loop.settings
+def _name_paths(use_cases: Sequence[UseCase]) -> dict[str, str]:
+    """The use cases, for a process that works on all of them; the first also by itself."""
+    paths = [str(use_case.path) for use_case in use_cases]
+    several = ",".join(paths) if len(paths) > 1 else ""  # a single path may have a comma
+    return {"CLOSEDLOOP_USE_CASE": paths[0], "CLOSEDLOOP_USE_CASES": several}
+
+
+def _api(settings: Settings, use_cases: Sequence[UseCase]) -> StackProcess:
     return StackProcess(
         "API",
         [
             *(sys.executable, "-m", "closedloop", "serve"),
-            *("--use-case", str(loop.use_case.path)),
             *("--host", settings.host),
             *("--port", str(settings.port)),
         ],
@@ -155,26 +162,36 @@ def _api(loop: Loop) -> StackProcess:
         host=settings.host,
         port=settings.port,
         variable="CLOSEDLOOP_PORT",
-        environment={"CLOSEDLOOP_PAGE_URL": settings.page_link},
+        environment={"CLOSEDLOOP_PAGE_URL": settings.page_link, **_name_paths(use_cases)},
     )
 
 
-def _page(loop: Loop) -> StackProcess:
-    settings = loop.settings
-    page = RunningServer(settings.page_link, make_login(), "/enter")
-    return StackProcess(
-        "page",
-        [
-            *(sys.executable, "-m", "closedloop", "page"),
-            *("--use-case", str(loop.use_case.path)),
-            *("--host", settings.page_host),
-            *("--port", str(settings.page_port)),
-        ],
-        probe=f"{settings.page_address}/alive",
-        pages={"the page": page.link()},
-        host=settings.page_host,
-        port=settings.page_port,
-        variable="CLOSEDLOOP_PAGE_PORT",
-        environment={LINK: page.login.partition(":")[2]},
-        announced=page,
-    )
+def _pages(settings: Settings, use_cases: Sequence[UseCase]) -> Iterator[StackProcess]:
+    """A page for each use case. Only the first is where people find it under another address."""
+    for place, use_case in enumerate(use_cases):
+        port = settings.page_port + place
+        its = (
+            settings
+            if not place
+            else settings.model_copy(update={"page_port": port, "page_url": None})
+        )
+        page = RunningServer(its.page_link, make_login(), "/enter")
+        yield StackProcess(
+            "page" if not place else f"page-{use_case.name}",
+            [
+                *(sys.executable, "-m", "closedloop", "page"),
+                *("--use-case", str(use_case.path)),
+                *("--host", its.page_host),
+                *("--port", str(port)),
+            ],
+            probe=f"{its.page_address}/alive",
+            pages={_named("the page", use_case, use_cases): page.link()},
+            host=its.page_host,
+            port=port,
+            variable="CLOSEDLOOP_PAGE_PORT",
+            environment={
+                LINK: page.login.partition(":")[2],
+                "CLOSEDLOOP_PAGE_URL": its.page_url or "",
+            },
+            announced=page,
+        )
