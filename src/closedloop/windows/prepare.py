@@ -86,7 +86,7 @@ def convert_values(series: pd.Series[Any], convert: Callable[[Any], Any]) -> NDA
             return _objects([convert(value) for value in values])
         codes, distinct = pd.factorize(values, use_na_sentinel=True)
     # The last one is that of code -1, which is null.
-    return _objects([*(convert(value) for value in distinct), convert(None)])[codes]
+    return _objects([*map(convert, distinct.tolist()), convert(None)])[codes]
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:

@@ -71,6 +71,8 @@ def read_category(allowed: tuple[str, ...] = ()) -> Callable[[Any], str]:
 
 def spell(value: Any) -> str:
     """One spelling per value: True is 'True', 1.0 is '1', text is stripped, null is MISSING."""
+    if type(value) is str:  # most are, and there may be millions
+        return value.strip()
     if is_null(value):
         return MISSING
     if isinstance(value, (bool, np.bool_)):
@@ -83,7 +85,7 @@ def spell(value: Any) -> str:
 
 def _plain(text: str) -> str:
     """The form that two spellings of a category share: lower case, and 1 for 1.0."""
-    return (text.partition(".")[0] if _WHOLE.fullmatch(text) else text).casefold()
+    return _shorten(text).casefold()
 
 
 def find_spellings(allowed: tuple[str, ...]) -> Mapping[str, str]:
@@ -116,7 +118,12 @@ def spell_category(value: Any) -> str:
     text = tidy(spell(value))
     if not text:
         return MISSING
-    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+    return _shorten(text)
+
+
+def _shorten(text: str) -> str:
+    """1 for 1.0."""
+    return text.partition(".")[0] if "." in text and _WHOLE.fullmatch(text) else text
 
 
 def read_label(value: Any, known: Mapping[str, str]) -> str | None:
