@@ -27,7 +27,7 @@ from flows.prefect_client.login import client_environment
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
-# Only what a single command needs: no UI, no scheduler, no event feed. Task states are written in
+# Only what a single command needs: no UI, no scheduler, no event feed, no list of blocks. Task states are written in
 # batches every five seconds and at the end: on SQLite concurrent writers make the server answer
 # 503, and its client then waits two seconds.
 _MINIMAL_SERVER = {
@@ -35,6 +35,7 @@ _MINIMAL_SERVER = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "5",

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from closedloop.errors import ClosedLoopError
 from tests.bench.scale_records import measure_records
-from tests.bench.scale_turn import measure_drift_alone, measure_turn
+from tests.bench.scale_turn import measure_contract, measure_drift_alone, measure_turn
 from tests.bench.servers import ROOT
 from tests.bench.serving import describe_machine
 from tests.bench.used import Used, run
@@ -103,6 +103,7 @@ def measure_init(table: Path, folder: Path) -> dict[str, Used]:
 PARTS: Mapping[str, Callable[[Path, Path], dict[str, Used]]] = {
     "init": measure_init,
     "records": measure_records,
+    "contract": measure_contract,
     "turn": measure_turn,
     "drift": measure_drift_alone,
 }

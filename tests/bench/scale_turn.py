@@ -1,5 +1,5 @@
-"""The parts `turn` and `drift` of `make bench-scale`: a training with large windows, and drift
-beside Evidently's own."""
+"""The parts `contract`, `turn` and `drift` of `make bench-scale`: a large window counted, a
+training with large windows, and drift beside Evidently's own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ import pyarrow.parquet
 
 from closedloop.decisions.drift_policy import DriftPolicy
 from closedloop.metrics.drift import measure_drift
+from closedloop.use_case.loop_toml import load_use_case
+from closedloop.windows.contract_check import judge_contract
+from closedloop.windows.large_window import count_and_sample
+from closedloop.windows.open_source import open_source
 from tests.bench.servers import ROOT
 from tests.bench.used import Used, run
 
@@ -68,6 +72,25 @@ def _read(table: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
+def measure_contract(table: Path, folder: Path) -> dict[str, Used]:
+    """A window as large as the table read, counted, digested and judged by the contract, with the
+    start of Python."""
+    windows = folder / "windows"
+    windows.mkdir()
+    alone = [sys.executable, "-m", "tests.bench.scale_turn"]
+    run([*alone, str(table), "1", str(windows)], folder, ROOT)
+    init = [sys.executable, "-m", "closedloop", "init", str(windows), "--target", "returned"]
+    run([*init, "--out", "loop.toml"], folder)
+    return {"contract": run([*alone, str(folder / "loop.toml"), "count"], folder, ROOT)}
+
+
+def _count(loop_toml: Path) -> None:
+    use_case = load_use_case(loop_toml)
+    source = open_source(use_case)
+    counted = count_and_sample(source, source.windows()[0], use_case)
+    judge_contract(counted.counts, counted.prepared)
+
+
 def measure_drift_alone(table: Path, folder: Path) -> dict[str, Used]:
     """Two halves of the rows of the table twice: our limits and distances, and the default preset
     of Evidently, each in a process that reads the same frames; and reading them alone."""
@@ -115,5 +138,7 @@ def _ask_evidently(
 if __name__ == "__main__":
     if sys.argv[2].isdecimal():
         _write_window(Path(sys.argv[1]), Path(sys.argv[3]), int(sys.argv[2]))
+    elif sys.argv[2] == "count":
+        _count(Path(sys.argv[1]))
     else:
         _compare(Path(sys.argv[1]), sys.argv[2])
