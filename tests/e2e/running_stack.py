@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.request
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -142,6 +143,18 @@ def start(folder: Path, ports: dict[str, int]) -> Stack:
             text=True,
         )
     return Stack(folder, ports, process)
+
+
+def status_of(
+    address: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> int:
+    """The status of an answer to a request of our own."""
+    try:
+        request = urllib.request.Request(address, body, headers or {})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def wait_until_up(stack: Stack) -> None:

@@ -31,6 +31,7 @@ from tests.e2e.running_stack import (
     processes_of,
     stack_ports,
     start,
+    status_of,
     wait_until_up,
     write_customers,
 )
@@ -155,18 +156,6 @@ def test_only_who_has_the_login_is_let_in(stack: Stack) -> None:
         secret = server.login.partition(":")[2]
         assert secret in stack.said
         assert not any(secret.encode() in text for text in (*lines, *logs))
-
-
-def status_of(
-    address: str, headers: dict[str, str] | None = None, body: bytes | None = None
-) -> int:
-    """The status of an answer to a request of our own."""
-    try:
-        request = urllib.request.Request(address, body, headers or {})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 def test_a_paused_schedule_is_told(
