@@ -97,12 +97,13 @@ def test_every_container_has_limits(folder: str) -> None:
     for pod, container in containers(folder):
         asked, most = container["resources"]["requests"], container["resources"]["limits"]
         for name in ("cpu", "memory"):
-            assert 0 < _amount(asked[name]) <= _amount(most[name]), (pod.name, container["name"])
+            assert 0 < amount(asked[name]) <= amount(most[name]), (pod.name, container["name"])
         for volume in pod.volumes.values():
-            assert "emptyDir" not in volume or _amount(volume["emptyDir"]["sizeLimit"]) > 0
+            assert "emptyDir" not in volume or amount(volume["emptyDir"]["sizeLimit"]) > 0
 
 
-def _amount(quantity: str) -> float:
+def amount(quantity: str) -> float:
+    """A quantity of Kubernetes as a number."""
     number, unit = re.fullmatch(r"([0-9.]+)(m|Mi|Gi|)", quantity).groups()  # type: ignore[union-attr]
     return float(number) * {"m": 0.001, "Mi": 2**20, "Gi": 2**30, "": 1.0}[unit]
 
