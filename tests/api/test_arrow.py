@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -109,6 +110,30 @@ def test_answers_and_records_are_those_of_json(service: Service, path: str) -> N
     assert list(second["customer"])[::2] == ["a", "ü"]
     label = {"labels": [{"id": found[1]["id"], "label": "True"}]}
     assert service.client.post("/labels", json=label).json() == {"recorded": 1}
+
+
+def test_missing_and_unseen_values_are_counted_as_in_json(service: Service) -> None:
+    """The metrics of features count each row of a stream once, however its texts are encoded."""
+    rows = [{**row, "customer": None} for row in ROWS * 10]
+    names = [
+        'closedloop_feature_missing_total{feature="plan"}',
+        'closedloop_feature_missing_total{feature="monthly spend"}',
+        'closedloop_feature_unseen_total{feature="plan"}',
+    ]
+
+    def count(send: Callable[[], Any]) -> list[float]:
+        before = [service.metric(name) or 0 for name in names]
+        send()
+        return [(service.metric(name) or 0) - was for name, was in zip(names, before, strict=True)]
+
+    table = pa.Table.from_pylist(rows)
+    encoded = table.set_column(
+        table.column_names.index("plan"), "plan", table.column("plan").dictionary_encode()
+    )
+    told = count(lambda: service.predict(*rows))
+    assert told[:2] == [10, 10]
+    for sent in (table, encoded):
+        assert count(lambda sent=sent: ask(service, write(sent))) == told
 
 
 def test_columns_of_other_types_are_read_where_their_meaning_is_plain(service: Service) -> None:
