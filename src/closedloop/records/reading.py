@@ -134,15 +134,7 @@ def _read_span(window: Window, span: Span, keys_only: bool) -> Iterator[Rows]:
     from closedloop.records.archive.day_file import read_day
 
     assert window.archive is not None
-    assert span.counts is not None
-    rows = read_day(
-        window.connection,
-        window.archive,
-        window.use_case,
-        span.day,
-        span.counts,
-        keys_only=keys_only,
-    )
+    rows = read_day(window.connection, window.archive, window.use_case, span, keys_only=keys_only)
     return _read_ahead(window, rows)
 
 

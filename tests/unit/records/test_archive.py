@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
@@ -19,8 +20,10 @@ from closedloop.errors import UseCaseError
 from closedloop.records import answer_pages
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.labels import Label
+from closedloop.records.request import AnsweredRequest, to_json
 from closedloop.records.store import Records
 from closedloop.use_case.contract import Column, UseCase
+from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON
 from tests.unit.records.archived_days import (  # noqa: F401
@@ -73,11 +76,56 @@ def test_what_a_file_gives_is_what_was_written(
         assert found.attrs == plainly.attrs
 
 
-def test_whole_days_come_from_files_and_the_rest_from_the_database(
+def packed(request: str, numbers: list[float]) -> AnsweredRequest:
+    """A request of many rows, whose numbers are written as bytes."""
+    rows = len(numbers)
+    features = {"spend": np.array(numbers, dtype="<f8").tobytes(), "plan": ["gold"] * rows}
+    shares = to_json({"False": [0.2] * rows, "True": [0.8] * rows})
+    return AnsweredRequest(request, "shop", 3, rows, to_json(features), shares, (), NOON)
+
+
+@pytest.mark.parametrize("page", [2, 50_000])
+@pytest.mark.parametrize(
+    ("spend", "plan"),
+    [
+        ([1.5, 7], ["gold", None]),
+        ([True, None], ["gold", None]),
+        (["1,5", 2.5], ["gold", None]),
+        ([1.5, None], [2.5, None]),
+        ([1.5, None], [None, False]),
+        ([None, None], [[1], {"a": 2.0}]),
+        ([10**30, -0.0], ["\u2028", ""]),
+    ],
+)
+def test_a_value_of_another_type_among_the_usual_ones(
+    engine: Engine,
+    records: Records,
+    use_case: UseCase,
+    asked: list[Any],
+    spend: Any,
+    plan: Any,
+    page: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also beside numbers that JSON does not have, and where a page has no other type."""
+    monkeypatch.setattr(answer_pages, "PAGE_ROWS", page)
+    odd = describe_answers(
+        "shop", 3, {"spend": spend, "plan": plan}, {"False": [0.5] * 2}, request="odd", at=NOON
+    )
+    many = packed("many", [float("inf"), float("-inf"), float("nan"), *map(float, range(20))])
+    records.append([answered("usual", at=NOON), many, odd])
+    records.archive_day(use_case, NOON.date())
+    start = NOON.replace(hour=0)
+    found = records.read(use_case, start, start + timedelta(days=1))
+    same(found, read_plainly(engine, use_case))
+    assert asked == []
+
+
+def test_days_come_from_files_and_the_rest_from_the_database(
     engine: Engine, records: Records, use_case: UseCase, asked: list[Any]
 ) -> None:
-    """In time order, however a window lies: a day that is cut, or has no file, is the
-    database's."""
+    """In time order, however a window lies: a day without a file, or of which the window has a few
+    hours only, is the database's."""
     fill_days(records)
     days = [DAY - timedelta(days=age) for age in (4, 3, 2, 1, 0)]
     for day in (days[1], days[2], days[4]):
@@ -91,6 +139,9 @@ def test_whole_days_come_from_files_and_the_rest_from_the_database(
         (days[1] + hour, days[4] + hour),
         (days[0] - hour, NEXT - hour),
         (days[1], days[3]),
+        (days[1], days[2] + 23.9 * hour),
+        (days[2] + 3 * hour, days[2] + 23.5 * hour),
+        (days[2] + 23.9 * hour, days[4] + 23 * hour),
         (days[2], days[2] + hour),
         (None, days[2]),
         (days[4], None),
@@ -99,7 +150,25 @@ def test_whole_days_come_from_files_and_the_rest_from_the_database(
         same(records.read(use_case, since, until), bare.read(use_case, since, until))
     asked.clear()
     records.read(use_case, days[1] + hour, days[4] + hour)
-    assert asked == [(days[1] + hour, days[2]), (days[3], days[4] + hour)]
+    assert asked == [(days[3], days[4] + hour)]
+
+
+def test_windows_by_another_clock_are_parts_of_files(
+    engine: Engine, records: Records, use_case: UseCase, asked: list[Any]
+) -> None:
+    """A day of Tokyo is 15 hours of a day of UTC, and nine of the next."""
+    fill_days(records)
+    for age in range(5):
+        records.archive_day(use_case, (DAY - timedelta(days=age)).date())
+    source = replace(use_case.source, timezone="Asia/Tokyo")
+    tokyo = replace(use_case, source=source)
+    windows, plain = RecordsSource(records, tokyo), RecordsSource(Records(engine), tokyo)
+    names = windows.windows()
+    assert len(names) == 5
+    for name in names[1:]:
+        same(windows.read(name), plain.read(name))
+        assert len(windows.read(name)) == 2
+    assert len(asked) == len(names[1:])  # those without an archive
 
 
 def test_people_can_read_a_file_with_other_programs(

@@ -6,6 +6,8 @@ On SQLite and on a real PostgreSQL.
 from __future__ import annotations
 
 import logging
+import random
+import struct
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -116,6 +118,23 @@ def test_a_damaged_file_is_told_and_the_database_is_read(
         asked.clear()
         assert len(records.read(use_case, DAY, NEXT)) == len(read_plainly(engine, use_case)) - 1
         assert (asked, warnings()) == ([], [])
+
+
+def test_a_number_that_rots_is_found(
+    engine: Engine, records: Records, use_case: UseCase, tmp_path: Path
+) -> None:
+    """A flipped bit in a number makes another number, which only a checksum tells apart."""
+    draw = random.Random(1)
+    spends = [draw.uniform(1, 2) * 10 ** draw.randrange(-300, 300) for _ in range(500)]
+    records.append(
+        [answered(f"r{place}", at=DAY, spend=spend) for place, spend in enumerate(spends)]
+    )
+    records.archive_day(use_case, DAY.date())
+    path = find_file(tmp_path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<d", spends[333]))
+    path.write_bytes(content[:place] + b"\x00" + content[place + 1 :])
+    same(records.read(use_case), read_plainly(engine, use_case))
 
 
 def test_a_file_that_changes_while_it_is_looked_at(

@@ -16,9 +16,11 @@ from closedloop.records.archive.day_table import (
     KEY,
     REQUEST,
     ROW,
+    TIME,
     DayFacts,
     Unfit,
     choose_kinds,
+    find_within,
     make_schema,
     make_table,
     read_facts,
@@ -28,6 +30,7 @@ from closedloop.records.archive.day_table import (
 )
 from closedloop.records.archive.error import ArchiveError
 from closedloop.records.archive.folder import Archive, asking
+from closedloop.records.archive.spans import Span
 from closedloop.records.page_rows import place_labels
 from closedloop.records.stored_columns import Column
 from closedloop.use_case.contract import UseCase
@@ -93,17 +96,20 @@ def read_day(
     connection: Connection,
     archive: Archive,
     use_case: UseCase,
-    day: date,
-    counts: DayCounts,
+    span: Span,
     *,
     keys_only: bool = False,
 ) -> Iterator[Rows]:
-    """The rows of a day that was found to have these numbers, with the labels of now.
+    """The rows of a part of a day, with the labels of now.
 
     Raises ArchiveError when its file is another one by now, or cannot be read.
     """
+    day, since, until = span.day, span.since, span.until
+    assert day is not None
+    assert since is not None
+    assert until is not None
     with _opened(archive, use_case, day) as found:
-        if found is None or found[1].counts != counts:
+        if found is None or found[1].counts != span.counts:
             raise ArchiveError(
                 where=f"archive, to read {day}",
                 wanted="the file that was there a moment ago",
@@ -115,7 +121,12 @@ def read_day(
         names = [REQUEST, ROW, KEY, *kinds]
         for group in range(file.num_row_groups):
             with asking(f"read {day}"):
+                within = find_within(file.read_row_group(group, columns=[TIME]), since, until)
+                if not within.true_count:
+                    continue
                 table = file.read_row_group(group, columns=names).select(names)
+                if within.true_count < table.num_rows:
+                    table = table.filter(within)
                 ids = read_ids(table)
             columns = {}
             if use_case.key is not None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from closedloop.errors import UseCaseError
 from closedloop.records.answer_pages import AnswerPage
@@ -130,6 +132,13 @@ def make_table(page: AnswerPage, use_case: UseCase, schema: Any, facts: DayFacts
             pa.nulls(len(numbers), pa.float64()) if array is None else array
         )
     return pa.table([arrays[name] for name in schema.names], schema=schema)
+
+
+def find_within(table: Any, since: datetime, until: datetime) -> Any:
+    """Which rows of a part of a file have since <= time < until."""
+    times = table.column(TIME).combine_chunks()
+    first, end = (pa.scalar(at, _OWN[TIME]) for at in (since, until))
+    return pc.and_(pc.greater_equal(times, first), pc.less(times, end))
 
 
 def read_ids(table: Any) -> Any:

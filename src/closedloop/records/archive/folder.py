@@ -79,7 +79,8 @@ class Archive:
             system, _ = self._opened
             path = self._path(use_case, day)
             part = f"{path.removesuffix(FILE)}{_PART}"
-            system.create_dir(path.rpartition("/")[0], recursive=True)
+            if isinstance(system, pyarrow.fs.LocalFileSystem):  # others have no folders
+                system.create_dir(path.rpartition("/")[0], recursive=True)
             try:
                 with system.open_output_stream(part) as stream:
                     yield stream
@@ -112,7 +113,11 @@ class Archive:
         """Arrow's file system and the folder in it."""
         if self._address is None:
             return pyarrow.fs.LocalFileSystem(), str(self._folder)
-        system, folder = pyarrow.fs.FileSystem.from_uri(self._address)
+        address = self._address
+        if address.startswith("s3:") and "allow_delayed_open=" not in address:
+            # Small files are then put by one request.
+            address += f"{'&' if '?' in address else '?'}allow_delayed_open=true"
+        system, folder = pyarrow.fs.FileSystem.from_uri(address)
         return system, folder.rstrip("/")
 
     def _give_up(self, path: str) -> None:

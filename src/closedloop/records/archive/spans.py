@@ -1,11 +1,11 @@
-"""Where the rows of a window come from: whole days from files, the others from the database."""
+"""Where the rows of a window come from: days from their files, the others from the database."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -29,6 +29,11 @@ def open_archive(address: str) -> Archive:
     from closedloop.records.archive.folder import Archive
 
     return Archive(address)
+
+
+# A shorter part of a day is read from the database: the numbers of the whole day, which say whether
+# its file stands for it, would take as long.
+_LEAST = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,17 @@ def _find_files(
     since: datetime | None,
     until: datetime | None,
 ) -> Iterator[Span]:
-    """The days within a window whose files stand for what the database has."""
+    """The days of a window whose files stand for what the database has, and the part of each."""
     from closedloop.records.archive.day_file import find_fault, period_of
 
     for day in archive.days(use_case.name):
         start, end = period_of(day)
-        if (since is None or since <= start) and (until is None or end <= until):
+        first = start if since is None else max(since, start)
+        last = end if until is None else min(until, end)
+        if last - first >= _LEAST:
             counts = count_period(connection, use_case.name, start, end)
             if counts.requests and not find_fault(archive, use_case, day, counts):
-                yield Span(start, end, day, counts)
+                yield Span(first, last, day, counts)
 
 
 def warn(error: ArchiveError) -> None:
