@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from closedloop.cli.app import main
+from closedloop.cli.examine.recorded import describe_archive
 from closedloop.errors import UseCaseError
 from closedloop.operations.archive import archive, tell_archiving
 from closedloop.operations.prune import KeepRules, prune, tell_pruning
@@ -61,6 +62,16 @@ def test_closed_days_are_written_once(loop: Loop, tmp_path: Path) -> None:
         f"wrote {found.day}, 1 rows: it had no file",
         f"wrote 1 days; 8 had their file; {TODAY} and later are not closed yet",
     ]
+
+
+def test_doctor_says_what_is_there(loop: Loop, tmp_path: Path) -> None:
+    """And fails when the archive does not answer."""
+    assert describe_archive(loop) == "no day yet: closedloop archive"
+    archive(loop)
+    assert describe_archive(loop) == "9 days, 2026-11-11 to 2026-11-19"
+    (tmp_path / "away").symlink_to(tmp_path / "away")
+    with pytest.raises(ArchiveError):
+        describe_archive(with_archive(loop, tmp_path / "away"))
 
 
 @pytest.mark.parametrize(("minutes", "newest"), [(59, 2), (60, 1)])
