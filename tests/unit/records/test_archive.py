@@ -140,6 +140,7 @@ def test_days_come_from_files_and_the_rest_from_the_database(
         (days[0] - hour, NEXT - hour),
         (days[1], days[3]),
         (days[1], days[2] + 23.9 * hour),
+        (days[1], days[2] + timedelta(hours=23, minutes=59)),
         (days[2] + 3 * hour, days[2] + 23.5 * hour),
         (days[2] + 23.9 * hour, days[4] + 23 * hour),
         (days[2], days[2] + hour),
