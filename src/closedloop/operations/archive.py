@@ -20,7 +20,7 @@ LATE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class ArchivedDay:
-    """A day whose file was written, or would be: its rows, and why."""
+    """A day whose file was written, or would be: its answered rows, and why."""
 
     day: date
     rows: int

@@ -289,3 +289,10 @@ def test_an_address_that_can_be_none_is_a_mistake(address: str) -> None:
 def test_addresses_and_folders(address: str) -> None:
     """They are not asked before they are used."""
     Archive(address)
+
+
+@pytest.mark.parametrize("address", ["s3:///bucket", "s3://bucket?nonsense=1"])
+def test_an_address_that_arrow_cannot_read_is_a_mistake(address: str) -> None:
+    """It is no archive that does not answer: reading says so, too."""
+    with pytest.raises(UseCaseError, match="CLOSEDLOOP_ARCHIVE: wanted a folder, or an address"):
+        Archive(address).days("shop")

@@ -40,22 +40,19 @@ def asking(doing: str) -> Iterator[None]:
 class Archive:
     """The files of all use cases: one for each day. Nothing is connected before it is used.
 
-    A file appears whole or not at all. Every error is an ArchiveError.
+    A file appears whole or not at all. Every error is an ArchiveError, or a UseCaseError for an
+    address that Arrow cannot read.
     """
 
     def __init__(self, address: str) -> None:
         """Raises UseCaseError for what can be neither a folder nor an address."""
         scheme, colon, rest = address.partition(":")
-        if "\0" in address or (
-            colon and "/" not in scheme and not (scheme in _SCHEMES and re.match("///?[^/]", rest))
-        ):
-            raise UseCaseError(
-                where=VARIABLE,
-                wanted="a folder, or an address such as s3://bucket/folder",
-                got=f"{scheme}:..." if colon else "a character that no path has",
-                then="correct it in the environment or in .env",
-            )
-        self._address = address if colon and "/" not in scheme else None
+        is_address = bool(colon) and "/" not in scheme
+        if "\0" in address:
+            raise _wrong("a character that no path has")
+        if is_address and not (scheme in _SCHEMES and re.match("//[^/]|///[^/]", rest)):
+            raise _wrong(f"{scheme}:...")
+        self._address = address if is_address else None
         self._folder = Path(address).expanduser().absolute()
 
     def days(self, use_case: str) -> tuple[date, ...]:
@@ -95,7 +92,8 @@ class Archive:
         with asking("delete days"):
             for paths in found.values():
                 for path in paths:
-                    self._opened[0].delete_file(path)
+                    with suppress(FileNotFoundError):
+                        self._opened[0].delete_file(path)
         return len(found)
 
     def days_before(self, use_case: str, moment: datetime) -> tuple[date, ...]:
@@ -117,7 +115,10 @@ class Archive:
         if address.startswith("s3:") and "allow_delayed_open=" not in address:
             # Small files are then put by one request.
             address += f"{'&' if '?' in address else '?'}allow_delayed_open=true"
-        system, folder = pyarrow.fs.FileSystem.from_uri(address)
+        try:
+            system, folder = pyarrow.fs.FileSystem.from_uri(address)
+        except pa.ArrowInvalid as error:
+            raise _wrong(str(error).splitlines()[0]) from error
         return system, folder.rstrip("/")
 
     def _give_up(self, path: str) -> None:
@@ -140,6 +141,15 @@ class Archive:
                 if day is not None:
                     found.setdefault(day, []).append(info.path)
         return found
+
+
+def _wrong(got: str) -> UseCaseError:
+    return UseCaseError(
+        where=VARIABLE,
+        wanted="a folder, or an address such as s3://bucket/folder",
+        got=got,
+        then="correct it in the environment or in .env",
+    )
 
 
 def _is_whole(path: str) -> bool:
