@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, case, select
 
-from closedloop.records.label_rows import listed
+from closedloop.records.label_rows import among, listed
 from closedloop.records.tables import ANSWERS, LABELS
 
 PAGE_ROWS = 50_000
@@ -158,7 +158,7 @@ def _add_large(
     if not large:
         return written
     query = select(ANSWERS.c.request, column)
-    parts = _fetch(connection, query.where(ANSWERS.c.request.in_(listed(connection, large))))
+    parts = _fetch(connection, query.where(among(connection, large)))
     known = {name: some for part in parts for name, some in part}
     return [
         known[name] if some is None else some for name, some in zip(requests, written, strict=True)

@@ -32,10 +32,13 @@ def insert_statements(
     for start in range(0, len(requests), _MAX_REQUESTS):
         batch = requests[start : start + _MAX_REQUESTS]
         values = chain.from_iterable(_values(request, at, dialect) for request in batch)
-        statements.append((_insert(len(batch), dialect), tuple(values)))
+        insert = _insert(len(batch), dialect)
         keyed = [request.request for request in batch if request.keys]
-        if keyed:
-            statements.append((_insert_keys(len(keyed), dialect), keyed))
+        if keyed and dialect != "sqlite":
+            insert = _insert_with_keys(len(batch))
+        statements.append((insert, tuple(values)))
+        if keyed and dialect == "sqlite":
+            statements.append((_insert_keys(len(keyed)), keyed))
     return statements
 
 
@@ -46,20 +49,26 @@ def _insert(requests: int, dialect: str) -> str:
     return f"INSERT INTO answers ({columns}) VALUES {', '.join([row] * requests)}"
 
 
-@lru_cache(maxsize=2 * _MAX_REQUESTS)
-def _insert_keys(requests: int, dialect: str) -> str:
-    """The keys of requests that were just inserted; the database itself splits their JSON."""
-    if dialect == "sqlite":
-        keys, row = "json_each(a.row_keys) AS k", "k.key"
-    else:
-        keys = (
-            "jsonb_array_elements_text(a.row_keys::jsonb) WITH ORDINALITY AS k(value, ordinality)"
-        )
-        row = "k.ordinality - 1"
+@lru_cache(maxsize=_MAX_REQUESTS)
+def _insert_keys(requests: int) -> str:
+    """The keys of requests that were just inserted; SQLite itself splits their JSON."""
     return (
         'INSERT INTO answer_keys (use_case, key, at, request, "row") '
-        f"SELECT a.use_case, k.value, a.at, a.request, {row} FROM answers AS a, {keys} "
-        f"WHERE a.request IN ({_placeholders(requests, dialect)}) AND k.value IS NOT NULL"
+        "SELECT a.use_case, k.value, a.at, a.request, k.key "
+        "FROM answers AS a, json_each(a.row_keys) AS k "
+        f"WHERE a.request IN ({_placeholders(requests, 'sqlite')}) AND k.value IS NOT NULL"
+    )
+
+
+@lru_cache(maxsize=_MAX_REQUESTS)
+def _insert_with_keys(requests: int) -> str:
+    """Requests and their keys, without looking for these requests in each partition."""
+    return (
+        f"WITH a AS ({_insert(requests, 'postgresql')} RETURNING use_case, at, request, row_keys) "
+        'INSERT INTO answer_keys (use_case, key, at, request, "row") '
+        "SELECT a.use_case, k.value, a.at, a.request, k.ordinality - 1 FROM a, "
+        "jsonb_array_elements_text(a.row_keys::jsonb) WITH ORDINALITY AS k(value, ordinality) "
+        "WHERE k.value IS NOT NULL"
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Text, any_, cast, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from closedloop.records.listed import Listed, list_texts
-from closedloop.records.tables import LABELS
+from closedloop.records.tables import ANSWERS, LABELS
 
 COLUMNS = ("prediction_id", "request", "label", "at")
 
@@ -45,3 +45,14 @@ def insert_labels(connection: Connection, rows: Select[Any], *, replace: bool = 
 def listed(connection: Connection, values: Iterable[str]) -> Select[tuple[str]]:
     """The values, for the IN of a query."""
     return select(list_texts(values, connection.dialect.name))
+
+
+def among(connection: Connection, requests: Iterable[str]) -> ColumnElement[bool]:
+    """Whether an answer is that of one of the requests.
+
+    PostgreSQL looks them up in the index of each partition. Joined with `listed`, it would read
+    whole partitions until it has statistics of them.
+    """
+    if connection.dialect.name == "sqlite":
+        return ANSWERS.c.request.in_(listed(connection, requests))
+    return ANSWERS.c.request == any_(cast(list(requests), postgresql.ARRAY(Text)))

@@ -13,6 +13,7 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.records.corrections import correct
 from closedloop.records.label_rows import (
     COLUMNS,
+    among,
     insert_labels,
     list_labels,
     listed,
@@ -156,9 +157,8 @@ def _find_predictions(
 def _find_ids(connection: Connection, ids: Iterable[str], use_case: str | None) -> set[str]:
     """The `ids` whose request was recorded and has that row."""
     split = {id: part for id in ids if (part := split_prediction_id(id)) is not None}
-    requests = listed(connection, {request for request, _ in split.values()})
     query = select(ANSWERS.c.request, ANSWERS.c.rows, ANSWERS.c.forgotten)
-    query = query.where(ANSWERS.c.request.in_(requests))
+    query = query.where(among(connection, {request for request, _ in split.values()}))
     if use_case is not None:
         query = query.where(ANSWERS.c.use_case == use_case)
     answers = {found.request: found for found in connection.execute(query)} if split else {}

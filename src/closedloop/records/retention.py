@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import accumulate, takewhile
 
@@ -13,6 +16,22 @@ from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOW
 
 # In one transaction; a single request may have more rows.
 _MAX_REQUESTS, _MAX_ROWS = 200, 1_000
+
+
+def delete_old(
+    begin: Callable[[], AbstractContextManager[Connection]], use_case: str, before: datetime
+) -> int:
+    """Delete all requests before `before`, in transactions of `begin`; returns how many rows."""
+    deleted, rows, held_seconds = 0, 1, 0.0
+    while rows:
+        # As long as the lock was held: SQLite's waiting connections only check now and then
+        # whether it is free.
+        time.sleep(held_seconds)
+        began = time.monotonic()
+        with begin() as connection:
+            rows = delete_some(connection, use_case, before)
+        deleted, held_seconds = deleted + rows, time.monotonic() - began
+    return deleted
 
 
 def delete_some(connection: Connection, use_case: str, before: datetime) -> int:
@@ -45,7 +64,9 @@ def delete_some(connection: Connection, use_case: str, before: datetime) -> int:
         connection.execute(delete(KEYS).where(KEYS.c.use_case == use_case, *place), keys)
     for table in (LABELS, CORRECTIONS, SHADOWS):
         connection.execute(delete(table).where(table.c.request.in_(requests)))
-    connection.execute(delete(ANSWERS).where(ANSWERS.c.request.in_(requests)))
+    # With the time, so that PostgreSQL looks into old partitions only.
+    old = ANSWERS.c.at < before
+    connection.execute(delete(ANSWERS).where(ANSWERS.c.request.in_(requests), old))
     return sum(answer.rows for answer in found)
 
 

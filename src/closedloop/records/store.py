@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
@@ -36,11 +37,12 @@ from closedloop.records.erasure import (
 )
 from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
+from closedloop.records.old_partitions import drop_old
 from closedloop.records.probe import write_probe
 from closedloop.records.reading import RecordCounts
 from closedloop.records.repeated_keys import keep_newest_of_chunks
 from closedloop.records.request import AnsweredRequest
-from closedloop.records.retention import count_rows, delete_some, find_newest_labelled
+from closedloop.records.retention import count_rows, delete_old, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
 from closedloop.records.tables import store_error
 from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
@@ -193,15 +195,9 @@ class Records:
         """
         if self.archive is not None:
             self.archive.delete_before(use_case, moment)
-        deleted, rows, held_seconds = 0, 1, 0.0
-        while rows:
-            # As long as the lock was held: SQLite's waiting connections only check now and then
-            # whether it is free.
-            time.sleep(held_seconds)
-            began = time.monotonic()
-            with self._transaction("delete old predictions") as connection:
-                rows = delete_some(connection, use_case, moment)
-            deleted, held_seconds = deleted + rows, time.monotonic() - began
+        begin = partial(self._transaction, "delete old predictions")
+        deleted = drop_old(begin, use_case, moment, self.now())
+        deleted += delete_old(begin, use_case, moment)
         with self._transaction("delete old counts of calls") as connection:
             delete_served(connection, use_case, moment)
         return deleted

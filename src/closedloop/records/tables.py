@@ -36,11 +36,12 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 _METADATA = sa.MetaData()
 # features: column -> the values of all rows; probabilities: class -> its probability in all rows;
 # row_keys: one per row, or null; forgotten: the numbers of rows that were erased, whose values are
-# null, so that the other rows keep their numbers.
+# null, so that the other rows keep their numbers. On PostgreSQL each partition has the primary key,
+# and the whole table none: it would need the time (`storage/partitions.py`).
 ANSWERS = sa.Table(
     "answers",
     _METADATA,
-    sa.Column("request", sa.String(60), primary_key=True),
+    sa.Column("request", sa.String(60), nullable=False),
     sa.Column("use_case", sa.String(100), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
@@ -49,7 +50,9 @@ ANSWERS = sa.Table(
     sa.Column("probabilities", sa.Text, nullable=False),
     sa.Column("row_keys", sa.Text),
     sa.Column("forgotten", sa.Text),
+    sa.PrimaryKeyConstraint("request").ddl_if(dialect="sqlite"),
     sa.Index("answers_by_time", "use_case", "at"),
+    postgresql_partition_by="RANGE (at)",
 )
 # The primary key is the index that finds the newest prediction of a key. `row` comes after
 # `request`, as in the id of a prediction.
@@ -62,6 +65,7 @@ KEYS = sa.Table(
     sa.Column("request", sa.String(60), primary_key=True),
     sa.Column("row", sa.Integer, primary_key=True),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (at)",
 )
 LABELS = sa.Table(
     "answer_labels",

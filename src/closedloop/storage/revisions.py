@@ -41,7 +41,8 @@ class Revisions:
 
 
 OURS = Revisions(
-    Path(__file__).with_name("migrations"), ("0001", "0002", "0003", "0004", "0005", "0006")
+    Path(__file__).with_name("migrations"),
+    ("0001", "0002", "0003", "0004", "0005", "0006", "0007"),
 )
 
 

@@ -16,10 +16,10 @@ from shutil import copymode
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from closedloop.errors import StoreError
-from closedloop.storage import revisions
+from closedloop.storage import partitions, revisions
 from closedloop.storage.engine import read_only
 from closedloop.storage.revisions import (
     VERSION_TABLE,
@@ -41,14 +41,18 @@ def prepare_tables(engine: Engine, target: Revisions | None = None) -> None:
     """What a store does on first use: create missing tables, and check or upgrade existing ones.
 
     Any number of processes may do so at once. SQLite is upgraded, after copying its file; a server,
-    which others use too, is not. Raises StoreError when the tables are newer than the program, or
-    older on a server; SQLAlchemyError when the database cannot be reached.
+    which others use too, is not, but its partitions are made ahead. Raises StoreError when the
+    tables are newer than the program, or older on a server; SQLAlchemyError when the database
+    cannot be reached.
     """
     target = target or revisions.OURS
     with read_only(engine).begin() as connection:
-        found = read_revision(connection)
+        found, is_due = read_revision(connection), partitions.is_due(connection)
     if needs_upgrade(found, engine, target, requested=False):
         _upgrade(engine, target, requested=False)
+        _make_partitions(engine)
+    elif is_due:
+        _make_partitions(engine)
 
 
 def upgrade_tables(engine: Engine, target: Revisions | None = None) -> Upgrade:
@@ -58,7 +62,9 @@ def upgrade_tables(engine: Engine, target: Revisions | None = None) -> Upgrade:
     fails: then nothing is changed.
     """
     with store_errors(engine):
-        return _upgrade(engine, target or revisions.OURS, requested=True)
+        done = _upgrade(engine, target or revisions.OURS, requested=True)
+        _make_partitions(engine)
+    return done
 
 
 def _upgrade(engine: Engine, target: Revisions, *, requested: bool) -> Upgrade:
@@ -82,6 +88,19 @@ def _upgrade(engine: Engine, target: Revisions, *, requested: bool) -> Upgrade:
             copy,
         )
     return Upgrade(found.revision, target.head, True, copy)
+
+
+def _make_partitions(engine: Engine) -> None:
+    """Make the next months' partitions; whoever prepares the tables next tries again if need be."""
+    if engine.dialect.name == "sqlite":
+        return
+    try:
+        with _lock_database(engine) as connection:
+            partitions.make_ahead(connection)
+    except DBAPIError as error:
+        if not partitions.gave_way(error):
+            raise
+        _LOG.warning("the next partitions of the records were not made: %s", error.orig)
 
 
 def _run_revisions(connection: Connection, target: Revisions, found: Found) -> None:

@@ -108,19 +108,28 @@ def fill(engine: Engine) -> None:
 
 def rows_of(engine: Engine) -> dict[str, list[dict[str, Any]]]:
     """All rows by table, without the table of the revision."""
-    tables = sa.MetaData()
-    tables.reflect(engine)
+    tables, parts = sa.MetaData(), partitions_of(engine)
+    tables.reflect(engine, only=lambda name, _: name not in parts)
     with engine.begin() as connection:
         return {
             table.name: [
                 dict(row)
                 for row in connection.execute(
-                    sa.select(table).order_by(*table.primary_key)
+                    sa.select(table).order_by(*(table.primary_key or table.c))
                 ).mappings()
             ]
             for table in tables.sorted_tables
             if table.name != VERSION_TABLE
         }
+
+
+def partitions_of(engine: Engine) -> set[str]:
+    """The partitions of all tables, which SQLAlchemy counts as tables."""
+    if engine.dialect.name == "sqlite":
+        return set()
+    with engine.begin() as connection:
+        found = connection.execute(text("SELECT relname FROM pg_class WHERE relispartition"))
+        return set(found.scalars())
 
 
 def found_in(engine: Engine) -> Found:
