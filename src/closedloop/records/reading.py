@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func, select
 
 from closedloop.records.answer_pages import read_pages
 from closedloop.records.archive.error import ArchiveError
-from closedloop.records.archive.spans import Span, split_window, warn
+from closedloop.records.archive.span import Span
+from closedloop.records.archive.spans import split_window, warn
 from closedloop.records.request import from_json, read_forgotten
 from closedloop.records.tables import ANSWERS, LABELS
 from closedloop.use_case.contract import UseCase

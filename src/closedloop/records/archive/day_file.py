@@ -30,7 +30,7 @@ from closedloop.records.archive.day_table import (
 )
 from closedloop.records.archive.error import ArchiveError
 from closedloop.records.archive.folder import Archive, asking
-from closedloop.records.archive.spans import Span
+from closedloop.records.archive.span import Span
 from closedloop.records.page_rows import place_labels
 from closedloop.records.stored_columns import Column
 from closedloop.use_case.contract import UseCase

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from closedloop.records.archive.day_counts import DayCounts, count_period
+from closedloop.records.archive.day_counts import count_period
 from closedloop.records.archive.error import ArchiveError
+from closedloop.records.archive.span import Span
 from closedloop.use_case.contract import UseCase
 
 if TYPE_CHECKING:
@@ -34,16 +34,6 @@ def open_archive(address: str) -> Archive:
 # A shorter part of a day is read from the database: the numbers of the whole day, which say whether
 # its file stands for it, would take as long.
 _LEAST = timedelta(hours=3)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of a window; with `day`, it is read from the file that stands for these `counts`."""
-
-    since: datetime | None
-    until: datetime | None
-    day: date | None = None
-    counts: DayCounts | None = None
 
 
 def split_window(
