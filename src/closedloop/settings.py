@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     use_cases: str = ""
     data: Path | None = None
     database_url: str | None = None
+    archive: str | None = None
     records_sync: Literal["normal", "full"] = "normal"
     mlflow_url: str | None = Field(
         default=None, validation_alias=AliasChoices("CLOSEDLOOP_MLFLOW_URL", "MLFLOW_TRACKING_URI")

@@ -1,10 +1,13 @@
 """Served rows read back as a window: those of a table, recorded one by one and in requests of many.
 
+From the database, and from the file of their day.
+
 `python -m tests.bench.scale_records HOW TABLE URL` is the process that is measured.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 
+from closedloop.records.archive.folder import Archive
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.labels import Label
 from closedloop.records.request import AnsweredRequest, to_json
@@ -45,6 +49,12 @@ def measure_records(table: Path, folder: Path) -> dict[str, Used]:
                 _run("fill", table, url, str(rows), folder=folder)
                 for how in ("read", "chunks"):
                     used[f"{how} {name}, {database}"] = _run(how, table, url, folder=folder)
+                archive = str(folder / "archive")
+                for how in ("archive", "read", "chunks"):
+                    used[f"{how} {name} as a file, {database}"] = _run(
+                        how, table, url, "1", archive, folder=folder
+                    )
+                shutil.rmtree(archive)
     return used
 
 
@@ -147,17 +157,23 @@ def _databases(folder: Path) -> Iterator[dict[str, str]]:
             path.unlink()
 
 
-def main(how: str, table: Path, url: str, rows: int = 1) -> None:
-    """Fill a database, or read the window, whole or in parts, and say how many rows it has."""
+def main(how: str, table: Path, url: str, rows: int = 1, archive: str = "") -> None:
+    """Fill a database, write its day's file into the archive, or read the window, whole or in
+    parts, and say how many rows it has."""
     if how == "fill":
         fill(url, table, rows)
         return
     engine = open_engine(url)
-    source = RecordsSource(Records(engine), describe(table))
+    records = Records(engine, archive=Archive(archive) if archive else None)
+    if how == "archive":
+        print(f"{records.archive_day(describe(table), DAY.date())[0]} rows")
+        engine.dispose()
+        return
+    source = RecordsSource(records, describe(table))
     parts = [source.read(WINDOW)] if how == "read" else source.chunks(WINDOW, 50_000)
     print(f"{sum(map(len, parts))} rows")
     engine.dispose()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:5]), *sys.argv[5:])

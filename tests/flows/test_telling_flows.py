@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from closedloop.records.archive.folder import Archive
 from closedloop.storage.alert_book import utc_now
+from tests.answers import describe_answers
 from tests.receivers import Webhook, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
@@ -64,3 +67,22 @@ def test_a_turn_tells_and_a_look_repeats_nothing(
     assert (kept["deleted"], kept["shown"]["found"]["versions"]) == (None, [])
     assert "would delete the model files of versions: none" in shown("housekeeping")
     assert len(webhook.bodies) == 2
+
+
+def test_housekeeping_archives_closed_days(
+    make_place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is an archive; its page says which days, and why."""
+    from flows.housekeeping_flow import housekeeping_flow
+    from tests.flows.test_by_hand_flows import shown
+
+    place = make_place(0)
+    loop = place.open()
+    at = datetime(2026, 11, 19, 12, tzinfo=UTC)
+    features = {name: [None] for name in loop.use_case.columns}
+    loop.records.append([describe_answers("streamflow", 1, features, {"False": [0.5]}, at=at)])
+    monkeypatch.setenv("CLOSEDLOOP_HOME", str(place.settings.home))
+    monkeypatch.setenv("CLOSEDLOOP_ARCHIVE", str(tmp_path / "archive"))
+    housekeeping_flow(use_case=str(place.path))
+    assert Archive(str(tmp_path / "archive")).days("streamflow") == (at.date(),)
+    assert "wrote 2026-11-19, 1 rows: it had no file" in shown("housekeeping")

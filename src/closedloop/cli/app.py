@@ -15,6 +15,7 @@ from closedloop.cli import (
     accept,
     alert,
     approve,
+    archive,
     backtest,
     card,
     demo,
@@ -61,7 +62,7 @@ COMMANDS = (
     *(monitor, train, try_recipe, experiment, status, history, why, live, shadow, card),
     *(approve, reject, quarantine, promote, probation, rollback, accept),
     *(predict, backtest, export, reproduce, stage),
-    *(serve, page, up, deploy, key, alert, upgrade, migrate, prune, forget, doctor),
+    *(serve, page, up, deploy, key, alert, upgrade, migrate, archive, prune, forget, doctor),
 )
 
 _MAY_BE_EMPTY = ("--thousands", "--quote", "--null-values")

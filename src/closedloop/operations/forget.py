@@ -43,7 +43,8 @@ class Erasure:
     """What an erasure would remove or has removed, and where else the key was found.
 
     `facts` are those of the journal; `entry` is the decision, None before it is written.
-    `unfinished`: it was begun earlier. `unread` windows of the source and `unknown` versions could
+    `unfinished`: it was begun earlier. `archived` are the days whose files in the archive go, too.
+    `unread` windows of the source and `unknown` versions could
     not be looked into; `copies` of the database still hold everything that they held.
     """
 
@@ -53,6 +54,7 @@ class Erasure:
     copies: tuple[str, ...]
     earlier: tuple[int, ...]
     unfinished: bool = False
+    archived: tuple[str, ...] = ()
     entry: Entry | None = None
 
     @property
@@ -73,6 +75,7 @@ class Erasure:
             "windows_of_records": list(facts.windows_of_records),
             "own_windows": list(facts.own_windows),
             "trained_versions": list(facts.trained_versions),
+            "archived_days": list(self.archived),
             "windows_not_read": list(self.unread),
             "versions_unknown": list(self.unknown),
             "copies_of_the_database": list(self.copies),
@@ -124,6 +127,7 @@ def plan_erasure(loop: Loop, key: str) -> Erasure:
         find_copies(loop),
         tuple(entry.id for entry in before),
         bool(open_ones),
+        _find_archived(loop, found),
     )
 
 
@@ -225,6 +229,15 @@ def _holds(loop: Loop, window: str, found: FoundRows) -> bool:
     return period is not None and any(period[0] <= at < period[1] for at in found.times)
 
 
+def _find_archived(loop: Loop, found: FoundRows) -> tuple[str, ...]:
+    """The days whose files in the archive hold the key."""
+    if loop.records.archive is None:
+        return ()
+    days = {at.date() for at in found.times}
+    written = loop.records.archive.days(loop.use_case.name)
+    return tuple(day.isoformat() for day in written if day in days)
+
+
 def find_copies(loop: Loop) -> tuple[str, ...]:
     """Copies of SQLite's file that upgrades have left beside it."""
     path = loop.engine.url.database
@@ -262,6 +275,7 @@ def _tell_windows(found: Erasure) -> list[str]:
     facts = found.facts
     told = (
         ("windows of records that held it", facts.windows_of_records),
+        ("days whose files in the archive go as a whole", found.archived),
         ("not touched, your own windows that hold it", facts.own_windows),
         ("windows that could not be looked into", found.unread),
         ("not touched, versions that were trained on such windows", facts.trained_versions),

@@ -49,7 +49,8 @@ class Pruning:
     """What to delete: the files of `versions`, and numbers of drift reports and rows of records.
 
     All these rows were answered before `records_before`. `kept_back` says why records that are old
-    enough to go are kept, and is empty when none are.
+    enough to go are kept, and is empty when none are. `archived` days have files in the archive
+    that go with them.
     """
 
     versions: tuple[int, ...]
@@ -57,6 +58,7 @@ class Pruning:
     records: int
     records_before: datetime | None
     kept_back: str
+    archived: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The output of `closedloop prune --json`."""
@@ -96,6 +98,7 @@ def tell_pruning(found: Pruning, *, dry_run: bool) -> list[str]:
         f"{verb} the model files of versions: {versions}",
         f"{verb} {found.reports} drift reports",
         f"{verb} {found.records} rows of records{before}, and their labels",
+        *([f"{verb} the files of {found.archived} days in the archive"] if found.archived else []),
         *([f"kept, although older: {found.kept_back}"] if found.kept_back else []),
     ]
 
@@ -116,8 +119,16 @@ def plan_pruning(loop: Loop, rules: KeepRules) -> Pruning:
     versions = choose_versions(loop.registry.versions(), rules.versions, awaited)
     reports = max(loop.registry.count_files(REPORT) - rules.reports, 0)
     before, kept_back = _choose_records(loop, rules.days_of_records, entries)
-    records = 0 if before is None else loop.records.count_before(loop.use_case.name, before)
-    return Pruning(versions, reports, records, before if records else None, kept_back)
+    records, archived = (0, 0) if before is None else _count_before(loop, before)
+    cut = before if records or archived else None
+    return Pruning(versions, reports, records, cut, kept_back, archived)
+
+
+def _count_before(loop: Loop, moment: datetime) -> tuple[int, int]:
+    """How many rows were answered before, and how many days in the archive began before."""
+    name, archive = loop.use_case.name, loop.records.archive
+    archived = 0 if archive is None else len(archive.days_before(name, moment))
+    return loop.records.count_before(name, moment), archived
 
 
 def choose_versions(

@@ -18,11 +18,12 @@ PAGE_ROWS = 50_000
 # What is fetched at once: so many requests, without the features of those with more rows than this.
 # However many rows requests have, no more than a page of features is then in memory.
 _FETCHED, _MOST_ROWS = 500, 100
+_FACTS = ("request", "rows", "row_keys", "forgotten")
 
 
 @dataclass(frozen=True)
 class AnswerPage:
-    """Requests with what is written of them; `features` and `labels` where somebody asked.
+    """Requests with what is written of them; the rest where somebody asked.
 
     `rows` has the number of each request's rows, shape (requests,); `labels` are the ids of
     predictions, and the label of each.
@@ -34,6 +35,9 @@ class AnswerPage:
     forgotten: Sequence[str | None]
     features: Sequence[str] = ()
     labels: tuple[Sequence[str], Sequence[str]] = ((), ())
+    times: Sequence[datetime] = ()
+    versions: Sequence[int] = ()
+    probabilities: Sequence[str] = ()
 
 
 def read_pages(
@@ -44,11 +48,40 @@ def read_pages(
     *,
     features: bool = True,
 ) -> Iterator[AnswerPage]:
-    """Pages of at most `PAGE_ROWS` rows, or of one larger request, oldest first."""
-    names = ("request", "rows", "row_keys", "forgotten")
-    columns: list[ColumnElement[Any]] = [ANSWERS.c[name] for name in names]
-    if features:
-        columns.append(case((ANSWERS.c.rows <= _MOST_ROWS, ANSWERS.c.features)))
+    """Pages of at most `PAGE_ROWS` rows, or of one larger request, oldest first.
+
+    With `features`, their labels come, too.
+    """
+    large = (ANSWERS.c.features,) if features else ()
+    for page, written in _read_pages(connection, use_case, since, until, (), large):
+        if features:
+            page = replace(page, features=written[0], labels=read_labels(connection, page.requests))
+        yield page
+
+
+def read_answers(
+    connection: Connection, use_case: str, since: datetime, until: datetime
+) -> Iterator[AnswerPage]:
+    """The same pages with all that was answered, and without labels."""
+    few, large = ("at", "version"), (ANSWERS.c.features, ANSWERS.c.probabilities)
+    for page, written in _read_pages(connection, use_case, since, until, few, large):
+        times, versions, features, probabilities = written
+        yield replace(
+            page, times=times, versions=versions, features=features, probabilities=probabilities
+        )
+
+
+def _read_pages(
+    connection: Connection,
+    use_case: str,
+    since: datetime | None,
+    until: datetime | None,
+    few: Sequence[str],
+    large: Sequence[ColumnElement[Any]],
+) -> Iterator[tuple[AnswerPage, list[list[Any]]]]:
+    """Pages, and what is written in these columns of their requests."""
+    columns: list[ColumnElement[Any]] = [ANSWERS.c[name] for name in (*_FACTS, *few)]
+    columns += [case((ANSWERS.c.rows <= _MOST_ROWS, column)) for column in large]
     query = select(*columns).where(ANSWERS.c.use_case == use_case)
     if since is not None:
         query = query.where(ANSWERS.c.at >= since)
@@ -56,11 +89,9 @@ def read_pages(
         query = query.where(ANSWERS.c.at < until)
     found = _fetch(connection, query.order_by(ANSWERS.c.at, ANSWERS.c.request))
     for requests, rows, row_keys, forgotten, *written in _cut(found):
-        page = AnswerPage(requests, np.array(rows), row_keys, forgotten)
-        if features:
-            sent = _add_large(connection, requests, written[0])
-            page = replace(page, features=sent, labels=read_labels(connection, requests))
-        yield page
+        for place, column in enumerate(large, start=len(few)):
+            written[place] = _add_large(connection, requests, written[place], column)
+        yield AnswerPage(requests, np.array(rows), row_keys, forgotten), written
 
 
 def read_labels(
@@ -117,15 +148,18 @@ def _cut(parts: Iterator[Sequence[Any]]) -> Iterator[list[list[Any]]]:
 
 
 def _add_large(
-    connection: Connection, requests: Sequence[str], features: Sequence[str | None]
-) -> Sequence[Any]:
-    """The features of all requests, with those of the large ones."""
-    large = [name for name, some in zip(requests, features, strict=True) if some is None]
+    connection: Connection,
+    requests: Sequence[str],
+    written: list[Any],
+    column: ColumnElement[Any],
+) -> list[Any]:
+    """What is written in the column of all requests, with that of the large ones."""
+    large = [name for name, some in zip(requests, written, strict=True) if some is None]
     if not large:
-        return features
-    query = select(ANSWERS.c.request, ANSWERS.c.features)
+        return written
+    query = select(ANSWERS.c.request, column)
     parts = _fetch(connection, query.where(among(connection, large)))
     known = {name: some for part in parts for name, some in part}
     return [
-        known[name] if some is None else some for name, some in zip(requests, features, strict=True)
+        known[name] if some is None else some for name, some in zip(requests, written, strict=True)
     ]

@@ -6,18 +6,15 @@ when somebody corrects it.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.records import reading
@@ -41,31 +38,25 @@ from closedloop.records.erasure import (
 from closedloop.records.found_answer import FoundAnswer, find_answer
 from closedloop.records.labels import Label, name_predictions, write_labels
 from closedloop.records.old_partitions import drop_old
+from closedloop.records.probe import write_probe
+from closedloop.records.reading import RecordCounts
 from closedloop.records.repeated_keys import keep_newest_of_chunks
 from closedloop.records.request import AnsweredRequest
 from closedloop.records.retention import count_rows, delete_old, find_newest_labelled
 from closedloop.records.sqlite_writer import SqliteWriter, Sync
-from closedloop.records.tables import ANSWERS, PROBES, store_error
+from closedloop.records.tables import store_error
 from closedloop.records.traffic import Day, LabelDelay, count_days, measure_label_delay
 from closedloop.records.writer import AnswerWriter
 from closedloop.storage.engine import read_only
 from closedloop.storage.upgrade import prepare_tables
 from closedloop.use_case.contract import UseCase
 from closedloop.use_case.source import Every
-from closedloop.windows.periods import end_of, start_of
 
 if TYPE_CHECKING:
-    import pandas as pd  # imported where rows are read: the service only writes
+    # Imported where rows are read: the service only writes.
+    import pandas as pd
 
-_PADDING = "." * 65_536  # what a probe writes: a disk with less space counts as full
-
-
-@dataclass(frozen=True)
-class RecordCounts:
-    """Answered rows of a use case, and how many of them have a label."""
-
-    predictions: int
-    labels: int
+    from closedloop.records.archive.folder import Archive
 
 
 def _utc_now() -> datetime:
@@ -76,13 +67,19 @@ class Records:
     """Answers and labels in one SQL database. Every error of the database is a StoreError.
 
     An appended request survives a crash of the process; on SQLite, it survives a power cut with
-    `sync` "full" only.
+    `sync` "full" only. Windows are read from an `archive` where it has their days; what is deleted
+    or erased here is deleted there first.
     """
 
     def __init__(
-        self, engine: Engine, now: Callable[[], datetime] = _utc_now, *, sync: Sync = "normal"
+        self,
+        engine: Engine,
+        now: Callable[[], datetime] = _utc_now,
+        *,
+        sync: Sync = "normal",
+        archive: Archive | None = None,
     ) -> None:
-        self._engine, self.now = engine, now
+        self._engine, self.now, self.archive = engine, now, archive
         is_sqlite = engine.dialect.name == "sqlite"
         self._writer = SqliteWriter(engine, sync) if is_sqlite else AnswerWriter(engine)
         self._tables_exist = False
@@ -98,11 +95,7 @@ class Records:
     def probe(self) -> None:
         """Write a meaningless row; raises StoreError when requests could not be recorded either."""
         with self._transaction("try the store") as connection:
-            connection.execute(sa.delete(PROBES))
-            # A random id, because another process may probe at the same time.
-            connection.execute(
-                sa.insert(PROBES), {"id": secrets.randbelow(2**31), "padding": _PADDING}
-            )
+            write_probe(connection)
         self._writer.open()
 
     def close(self) -> None:
@@ -138,7 +131,8 @@ class Records:
         features as they were sent, and the target, None where no label is known.
         """
         with self._reading("read predictions") as connection:
-            return reading.read_rows(connection, use_case, since, until)
+            window = reading.open_window(connection, use_case, since, until, self.archive)
+            return reading.read_rows(window)
 
     def read_chunks(
         self, use_case: UseCase, since: datetime | None = None, until: datetime | None = None
@@ -147,11 +141,21 @@ class Records:
 
         A chunk's columns have the types of its own values; without any, a numeric one holds NaN.
         """
-        when = (use_case, since, until)
         with self._reading("read predictions") as connection:
-            keys = () if use_case.key is None else reading.read_keys(connection, *when)
-            chunks = reading.read_chunks(connection, *when)
-            yield from keep_newest_of_chunks(chunks, keys, use_case)
+            window = reading.open_window(connection, use_case, since, until, self.archive)
+            keys = () if use_case.key is None else reading.read_keys(window)
+            yield from keep_newest_of_chunks(reading.read_chunks(window), keys, use_case)
+
+    def archive_day(
+        self, use_case: UseCase, day: date, *, dry_run: bool = False
+    ) -> tuple[int, str]:
+        """As `write_day` of the archive: how many rows a day has, and why its file is written."""
+        from closedloop.records.archive.day_file import write_day
+
+        assert self.archive is not None
+        with self._reading("read a day") as connection:
+            counts, why = write_day(connection, self.archive, use_case, day, dry_run=dry_run)
+        return counts.rows, why
 
     def newest_columns(self, use_case: str) -> tuple[datetime, frozenset[str]] | None:
         """When the newest request was answered, and the features on record of it."""
@@ -161,7 +165,7 @@ class Records:
     def count(self, use_case: str) -> RecordCounts:
         """How many predictions and labels a use case has."""
         with self._reading("count predictions") as connection:
-            return RecordCounts(*reading.count_rows_and_labels(connection, use_case))
+            return reading.count_rows_and_labels(connection, use_case)
 
     def count_days(self, use_case: str, since: datetime) -> tuple[Day, ...]:
         """As `records.traffic.count_days`."""
@@ -189,6 +193,8 @@ class Records:
         Returns how many predictions were deleted. It takes many transactions: the service can
         record between them, and after a crash the same call continues.
         """
+        if self.archive is not None:
+            self.archive.delete_before(use_case, moment)
         begin = partial(self._transaction, "delete old predictions")
         deleted = drop_old(begin, use_case, moment, self.now())
         deleted += delete_old(begin, use_case, moment)
@@ -208,6 +214,9 @@ class Records:
         of them are erased, too. On SQLite their bytes are overwritten, for which the file is
         rewritten; raises StoreError when that cannot be finished: the same call does it then.
         """
+        if self.archive is not None:
+            times = self.find_rows(use_case, key).times
+            self.archive.delete(use_case, {at.date() for at in times})
         erased: list[str] = []
         while True:
             began = time.monotonic()
@@ -260,19 +269,8 @@ class Records:
 
         A period is one by the clock of `zone`.
         """
-        starts: list[datetime] = []
-        # One index lookup per period, however many requests it holds.
-        earliest = select(func.min(ANSWERS.c.at)).where(
-            ANSWERS.c.use_case == use_case, ANSWERS.c.at < until
-        )
         with self._reading("read periods") as connection:
-            found = connection.execute(earliest).scalar_one()
-            while found is not None:
-                starts.append(start_of(found, every, zone))
-                found = connection.execute(
-                    earliest.where(ANSWERS.c.at >= end_of(starts[-1], every, zone))
-                ).scalar_one()
-        return tuple(starts)
+            return tuple(reading.read_periods(connection, use_case, every, until, zone))
 
     def _reading(self, doing: str) -> AbstractContextManager[Connection]:
         """A transaction that keeps nobody from recording, however long it takes."""

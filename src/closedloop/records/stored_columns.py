@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from closedloop.errors import StoreError
 from closedloop.records.answer_pages import AnswerPage
-from closedloop.records.request import from_json, read_column, read_forgotten
-from closedloop.use_case.contract import UseCase
+from closedloop.records.request import from_json, read_column
 
 Values = NDArray[Any]
+ColumnTypes = Mapping[str, str]  # name -> "numeric" or "categorical"
 _MOST_ROWS = 15  # of a request that Arrow reads: larger ones hold numbers as bytes
 # Lists of null, texts and numbers that show that they are none of Python's int.
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
@@ -48,8 +48,8 @@ class Column:
     numbers: NDArray[np.float64] | None = None
     others: Values | None = None
 
-    def take(self, kept: NDArray[Any]) -> Column:
-        """The rows of a mask or of places."""
+    def take(self, kept: NDArray[Any] | slice) -> Column:
+        """The rows of a mask, of places or of a slice."""
         parts = (self.numbers, self.others)
         return Column(*(None if part is None else part[kept] for part in parts))
 
@@ -98,24 +98,21 @@ def _or_nulls(numbers: NDArray[np.float64] | None, rows: int) -> NDArray[np.floa
     return np.full(rows, np.nan) if numbers is None else numbers
 
 
-def decode_features(page: AnswerPage, use_case: UseCase) -> dict[str, Column]:
+def decode_columns(page: AnswerPage, types: ColumnTypes) -> dict[str, Column]:
     """The columns of a page, with a value for each of its rows."""
     plain = page.rows <= _MOST_ROWS
     plain[plain] = _are_plain([page.features[place] for place in np.flatnonzero(plain).tolist()])
     total = int(page.rows.sum())
-    quick = _decode_quickly(page, np.flatnonzero(plain), use_case) if plain.any() else {}
+    quick = _decode_quickly(page, np.flatnonzero(plain), types) if plain.any() else {}
     if quick is None:
         plain[:], quick = False, {}
     if plain.all():
         return quick
-    careful = _decode_carefully(page, np.flatnonzero(~plain), use_case)
+    careful = _decode_carefully(page, np.flatnonzero(~plain), types)
     if not plain.any():
         return careful
     by_row = np.repeat(plain, page.rows)
-    return {
-        name: _merge(total, (by_row, quick[name]), (~by_row, careful[name]))
-        for name in use_case.columns
-    }
+    return {name: _merge(total, (by_row, quick[name]), (~by_row, careful[name])) for name in types}
 
 
 def _are_plain(written: Sequence[str]) -> Values:
@@ -137,22 +134,21 @@ def _merge(total: int, *parts: tuple[NDArray[np.bool_], Column]) -> Column:
 
 
 def _decode_quickly(
-    page: AnswerPage, places: NDArray[np.intp], use_case: UseCase
+    page: AnswerPage, places: NDArray[np.intp], types: ColumnTypes
 ) -> dict[str, Column] | None:
     """The columns of plain requests; None when one has a type that loop.toml does not have."""
     chosen = [page.features[place] for place in places.tolist()]
-    types = {
-        name: pa.float64() if column.type == "numeric" else pa.string()
-        for name, column in use_case.columns.items()
+    schema = {
+        name: pa.float64() if kind == "numeric" else pa.string() for name, kind in types.items()
     }
-    table, rows = _read_lines("\n".join(chosen), max(map(len, chosen)), types), page.rows[places]
+    table, rows = read_lines("\n".join(chosen), max(map(len, chosen)), schema), page.rows[places]
     if table is None:
         return None
-    columns = {name: _take_lists(table.column(name), rows) for name in use_case.columns}
+    columns = {name: take_lists(table.column(name), rows) for name in types}
     return None if None in columns.values() else columns  # type: ignore[return-value]
 
 
-def _read_lines(written: str, longest: int, types: Mapping[str, Any]) -> Any:
+def read_lines(written: str, longest: int, types: Mapping[str, Any]) -> Any:
     """A table of lists of these types from lines of JSON; None when there are others."""
     schema = pa.schema([(name, pa.list_(kind)) for name, kind in types.items()])
     try:
@@ -166,7 +162,7 @@ def _read_lines(written: str, longest: int, types: Mapping[str, Any]) -> Any:
         return None
 
 
-def _take_lists(column: Any, rows: NDArray[np.int64]) -> Column | None:
+def take_lists(column: Any, rows: NDArray[np.int64]) -> Column | None:
     """The values in lists; None when a list is not as long as its request has rows."""
     lists = column.combine_chunks()
     absent = lists.is_null().to_numpy(zero_copy_only=False)
@@ -193,9 +189,9 @@ def take_texts(texts: Any) -> Values:
 
 
 def _decode_carefully(
-    page: AnswerPage, places: NDArray[np.intp], use_case: UseCase
+    page: AnswerPage, places: NDArray[np.intp], types: ColumnTypes
 ) -> dict[str, Column]:
-    written: dict[str, list[Any]] = {name: [] for name in use_case.columns}
+    written: dict[str, list[Any]] = {name: [] for name in types}
     columns = [(name, part.append) for name, part in written.items()]
     for place in places.tolist():
         sent = from_json(page.features[place])
@@ -205,10 +201,11 @@ def _decode_carefully(
     try:
         return {name: _from_written(parts, counts) for name, parts in written.items()}
     except (ValueError, struct.error) as error:
-        raise _not_whole(page, str(error)) from error
+        raise not_whole(page, str(error)) from error
 
 
-def _not_whole(page: AnswerPage, got: str) -> StoreError:
+def not_whole(page: AnswerPage, got: str) -> StoreError:
+    """The error of requests whose columns are not as long as they have rows."""
     return StoreError(
         where=f"records, {len(page.rows)} requests from {page.requests[0]} on",
         wanted="a value in every column for each of their rows",
@@ -225,56 +222,14 @@ def _from_written(written: Sequence[list[Any] | str | None], counts: Sequence[in
     lists = list(map(read_column, written, counts))
     if list(map(len, lists)) != list(counts):
         raise ValueError(f"{sum(map(len, lists))} values for {total} rows")
-    values = list(chain.from_iterable(lists))
+    return make_column(list(chain.from_iterable(lists)))
+
+
+def make_column(values: Sequence[Any]) -> Column:
+    """A column of values as JSON has them, None for null."""
     kinds = {*map(type, values)} - {type(None)}
     if kinds <= {float}:
         return Column(numbers=np.array(values, dtype=float))
     if kinds == {str}:
         return Column(others=take_texts(pa.array(values, pa.string())))
-    return Column(others=np.fromiter(values, object, total))
-
-
-def find_kept(page: AnswerPage) -> NDArray[np.bool_]:
-    """Which rows of a page were not erased."""
-    kept, first = np.full(int(page.rows.sum()), True), np.cumsum(page.rows) - page.rows
-    for place, written in enumerate(page.forgotten):
-        if written is not None:
-            kept[first[place] + sorted(read_forgotten(written))] = False
-    return kept
-
-
-def name_rows(page: AnswerPage) -> Any:
-    """The ids of a page's predictions, as Arrow's texts; as `request.name_prediction` has them."""
-    of_request = np.repeat(np.arange(len(page.rows)), page.rows)
-    numbers = np.arange(len(of_request)) - (np.cumsum(page.rows) - page.rows)[of_request]
-    return pc.binary_join_element_wise(
-        pa.array(page.requests, pa.string()).take(pa.array(of_request)),
-        pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), 6, "0"),
-        "-",
-    )
-
-
-def decode_keys(page: AnswerPage) -> Values:
-    """The keys of a page's rows; the id of the prediction where none was sent."""
-    written = [keys or "null" for keys in page.row_keys]
-    lines = '{"k":' + '}\n{"k":'.join(written) + "}"
-    lists = _read_lines(lines, max(map(len, written)) + 6, {"k": pa.string()})
-    keys = None if lists is None else _take_lists(lists.column("k"), page.rows)
-    if keys is None or keys.others is None:
-        raise _not_whole(page, "keys that are none")
-    without = pd.isna(keys.others)
-    if without.any():
-        keys.others[without] = take_texts(name_rows(page).filter(pa.array(without)))
-    return keys.others
-
-
-def place_labels(page: AnswerPage) -> Column:
-    """The labels of a page's rows, by the ids of their predictions."""
-    ids, labels = page.labels
-    if not ids:
-        return Column()
-    places = pc.index_in(pa.array(ids, pa.string()), name_rows(page))
-    known = places.is_valid().to_numpy(zero_copy_only=False)
-    placed = np.full(int(page.rows.sum()), None, dtype=object)
-    placed[places.drop_null().to_numpy()] = take_texts(pa.array(labels, pa.string()))[known]
-    return Column(others=placed)
+    return Column(others=np.fromiter(values, object, len(values)))

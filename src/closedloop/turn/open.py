@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from closedloop.bundle.own_code import allow_own_code
 from closedloop.decisions.rollback_evidence import Served
+from closedloop.records.archive.spans import open_archive
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
@@ -107,7 +108,8 @@ def open_loop(
     allow_own_code(read)
     check_recipes(read)
     engine = open_engine(settings.store_url)
-    records = Records(engine, sync=settings.records_sync)
+    archive = open_archive(settings.archive) if settings.archive else None
+    records = Records(engine, sync=settings.records_sync, archive=archive)
     wanted = with_records and not (if_whole and read.unrecorded)
     source = choose_source(read, settings, records if wanted else None)
     registry = Registry(

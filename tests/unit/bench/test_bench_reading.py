@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from closedloop.records.labels import Label
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from tests.bench.reading import BEGIN, END, KEY, fill, table, write_block
 from tests.bench.servers import ROOT

@@ -47,6 +47,7 @@ PROMISED = {
     "deploy",
     "upgrade",
     "migrate",
+    "archive",
     "prune",
     "forget",
 }
@@ -75,6 +76,7 @@ FOR_PROGRAMS = {
     "alert",
     "upgrade",
     "migrate",
+    "archive",
     "prune",
     "forget",
 }

@@ -8,15 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from closedloop.cli.app import main
 from closedloop.decisions.checks import Action, Kind
 from closedloop.errors import StoreError, UseCaseError
-from closedloop.operations.forget import forget, plan_erasure
+from closedloop.operations.forget import forget, plan_erasure, tell_erasure
 from closedloop.records import store
+from closedloop.records.archive.error import ArchiveError
+from closedloop.records.archive.folder import Archive
 from closedloop.records.labels import Label
+from closedloop.records.store import Records
 from closedloop.storage.details import ErasureDetails
 from closedloop.storage.erasure_secret import FILE, name_person
 from closedloop.turn.open import Loop
@@ -26,7 +30,7 @@ from tests.turned_loop import TurnedLoop, make_month, write_loop
 pytestmark = pytest.mark.slow
 DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 # Customers of February, which the service has answered: one for each test.
-ANNA, BEN, CARA, DORA = "2-117", "2-118", "2-119", "2-120"
+ANNA, BEN, CARA, DORA, EVA = "2-117", "2-118", "2-119", "2-120", "2-121"
 JANUARY = "1-5"  # one of the first file
 
 
@@ -129,6 +133,31 @@ def test_a_crash_in_the_middle_is_finished_by_the_same_command(
     assert done.entry is not None
     assert (done.entry.id, done.entry.outcome) == (begun.id, "done")
     assert "decisions at" in describe_journal(loop)
+
+
+def test_files_of_the_archive_go_first(turned: TurnedLoop, tmp_path: Path) -> None:
+    """Those of the days with the person's rows are named before, and deleted. Where that is
+    impossible, no row is erased, and the same command does it later."""
+    away = tmp_path / "away"
+    away.symlink_to(away)
+    loop = turned.open()
+    broken = replace(loop, records=Records(loop.engine, archive=Archive(str(away))))
+    loop = replace(loop, records=Records(loop.engine, archive=Archive(str(tmp_path / "files"))))
+    assert loop.records.archive is not None
+    rows, _ = loop.records.archive_day(loop.use_case, DAY.date())
+    assert rows > 1
+    with pytest.raises(ArchiveError, match="archive, to list days"):
+        plan_erasure(broken, EVA)
+    planned = plan_erasure(loop, EVA)
+    assert planned.archived == ("2026-11-20",)
+    told = tell_erasure(planned, on_sqlite=True, done=False)
+    assert "days whose files in the archive go as a whole: 2026-11-20" in told
+    (file,) = (tmp_path / "files").rglob("*.parquet")
+    forget(loop, EVA, by="anna@desk")
+    assert loop.records.archive.days("shop") == ()
+    loop.records.archive_day(loop.use_case, DAY.date())
+    assert EVA not in pd.read_parquet(file)["_key"].tolist()
+    assert EVA not in loop.records.read(loop.use_case)["customer"].tolist()
 
 
 def test_a_person_who_comes_back_is_forgotten_by_another_decision(turned: TurnedLoop) -> None:

@@ -14,8 +14,9 @@ from closedloop.errors import LabelConflict, StoreError
 from closedloop.operations.moving import records_copy
 from closedloop.operations.moving.records_copy import copy_records
 from closedloop.records.labels import Label
+from closedloop.records.reading import RecordCounts
 from closedloop.records.request import AnsweredRequest
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS
 from closedloop.storage.engine import open_engine
 from tests.answers import describe_answers

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, select
 
 from closedloop.errors import LabelConflict
 from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.records.tables import CORRECTIONS, LABELS
 from closedloop.use_case.contract import UseCase
 from tests.postgres import postgres, postgres_url  # noqa: F401

@@ -16,8 +16,9 @@ from closedloop.errors import StoreError
 from closedloop.records import store
 from closedloop.records.erasure import MAX_ROWS
 from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.reading import RecordCounts
 from closedloop.records.request import AnsweredRequest
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase

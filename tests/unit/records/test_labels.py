@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 
 from closedloop.errors import LabelConflict
 from closedloop.records.labels import Label, UnknownPrediction, newest_of_keys
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.use_case.contract import UseCase
 from tests.postgres import postgres, postgres_url  # noqa: F401
 from tests.unit.conftest import NOON

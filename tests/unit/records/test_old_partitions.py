@@ -21,8 +21,9 @@ from sqlalchemy import Engine, event, text
 from closedloop.errors import StoreError
 from closedloop.records import old_partitions
 from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.reading import RecordCounts
 from closedloop.records.shadow import ShadowAnswer, ShadowRecords
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS, CORRECTIONS, KEYS, LABELS, SHADOWS
 from closedloop.storage.engine import open_engine
 from closedloop.storage.upgrade import prepare_tables

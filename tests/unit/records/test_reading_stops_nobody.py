@@ -20,7 +20,8 @@ from closedloop.operations.moving.journal_copy import JournalCopy
 from closedloop.operations.moving.records_copy import copy_records
 from closedloop.records import answer_pages, store
 from closedloop.records.labels import Label, Named, UnknownPrediction
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS
 from closedloop.storage.engine import open_engine, read_only
 from closedloop.storage.journal import Journal

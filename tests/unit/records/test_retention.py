@@ -14,8 +14,9 @@ from sqlalchemy import Engine, func, select
 
 from closedloop.records import retention
 from closedloop.records.labels import Label, UnknownPrediction
+from closedloop.records.reading import RecordCounts
 from closedloop.records.request import AnsweredRequest
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS, KEYS, LABELS
 from tests.answers import describe_answers
 from tests.postgres import postgres, postgres_url  # noqa: F401

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, MetaData, text
 from closedloop.errors import StoreError
 from closedloop.records.as_windows import RecordsSource
 from closedloop.records.labels import Label, UnknownPrediction
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from closedloop.use_case.contract import UseCase
 from tests.answers import describe_answers

@@ -20,7 +20,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from closedloop.errors import StoreError
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal
 from closedloop.storage.revisions import (

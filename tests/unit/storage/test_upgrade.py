@@ -19,7 +19,8 @@ from sqlalchemy import Engine, text
 
 from closedloop.errors import StoreError
 from closedloop.records.labels import Label
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.storage import revisions
 from closedloop.storage.engine import open_engine
 from closedloop.storage.journal import Journal

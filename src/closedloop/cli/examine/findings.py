@@ -25,7 +25,7 @@ from closedloop.cli.examine.gates import describe_gates
 from closedloop.cli.examine.home import describe_home
 from closedloop.cli.examine.labels import describe_labels
 from closedloop.cli.examine.leaks import describe_single_columns
-from closedloop.cli.examine.recorded import describe_recorded
+from closedloop.cli.examine.recorded import describe_archive, describe_recorded
 from closedloop.cli.examine.serving import describe_serving
 from closedloop.cli.examine.times import describe_past_windows, tell_left_out
 from closedloop.cli.examine.windows import window_checks
@@ -87,6 +87,7 @@ def examine(
             _try("minimums", lambda: describe_gates(loop)),
             _try("tables", lambda: _tables(loop)),
             _try("records", lambda: describe_recorded(loop)),
+            *([_try("archive", lambda: describe_archive(loop))] if settings.archive else []),
             _try("past windows", lambda: describe_past_windows(loop)),
             _try("journal", lambda: describe_journal(loop)),
             _try("alerts", lambda: describe_alerts(loop)),

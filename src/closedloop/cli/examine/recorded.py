@@ -1,4 +1,4 @@
-"""What `closedloop doctor` says about columns that are kept out of the records."""
+"""What `closedloop doctor` says about the records: columns that are kept out, and the archive."""
 
 from __future__ import annotations
 
@@ -26,4 +26,13 @@ def describe_recorded(loop: Loop) -> str:
         f"without {', '.join(hidden)} (record = false), so they are no windows to monitor or to "
         "train on, and candidates are not asked what was recorded; answers from before still have "
         "them until they are pruned"
+    )
+
+
+def describe_archive(loop: Loop) -> str:
+    """The days in the archive. Raises ArchiveError when it does not answer."""
+    archive = loop.records.archive
+    days = () if archive is None else archive.days(loop.use_case.name)
+    return (
+        f"{len(days)} days, {days[0]} to {days[-1]}" if days else "no day yet: closedloop archive"
     )

@@ -17,8 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from closedloop.errors import LabelConflict
+from closedloop.records.reading import RecordCounts
 from closedloop.records.request import AnsweredRequest
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.store import Records
 from closedloop.records.tables import ANSWERS, CORRECTIONS, LABELS, store_error
 from closedloop.storage.engine import read_only
 

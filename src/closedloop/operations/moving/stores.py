@@ -24,7 +24,8 @@ from closedloop.operations.moving.registry_contents import (
 )
 from closedloop.operations.moving.registry_copy import RegistryCopy
 from closedloop.operations.progress import OnProgress
-from closedloop.records.store import RecordCounts, Records
+from closedloop.records.reading import RecordCounts
+from closedloop.records.store import Records
 from closedloop.registry.registry import Registry
 from closedloop.registry.versions import VersionFacts
 from closedloop.storage.engine import open_engine
