@@ -38,11 +38,9 @@ def write_arrow(answered: Answered) -> bytes:
 
 
 def _list_ids(answered: Answered) -> Any:
-    import pyarrow.compute
-
     arrow, form = import_arrow(), answered.model.format
     numbers = arrow.array(form.number_rows(len(answered.rows)), arrow.string())
-    return pyarrow.compute.binary_join_element_wise(answered.request, numbers, "")
+    return arrow.compute.binary_join_element_wise(answered.request, numbers, "")
 
 
 def _list_warnings(answered: Answered) -> Any:

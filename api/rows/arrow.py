@@ -91,6 +91,7 @@ def import_arrow() -> Any:
     """pyarrow. Raises Refusal 415 where it is not installed."""
     try:
         import pyarrow as pa
+        import pyarrow.compute
         import pyarrow.ipc
     except ImportError:
         raise Refusal(

@@ -27,9 +27,9 @@ from flows.prefect_client.login import client_environment
 
 START_SECONDS = 180.0
 DELIVERY_SECONDS = 30.0
-# Only what a single command needs: no UI, no scheduler, no event feed, no list of blocks. Task states are written in
-# batches every five seconds and at the end: on SQLite concurrent writers make the server answer
-# 503, and its client then waits two seconds.
+# Only what a single command needs: no UI, no scheduler, no event feed, no list of blocks. Task
+# states are written in batches every five seconds and at the end: on SQLite concurrent writers make
+# the server answer 503, and its client then waits two seconds.
 _MINIMAL_SERVER = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
