@@ -160,11 +160,12 @@ def _take_texts(column: Any, read: Callable[[Any], str | None] = as_text) -> Cod
     places = [np.empty(0, dtype=np.int64)]
     for chunk in column.chunks:
         coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        found = coded.indices.cast(arrow.int64())
-        if found.null_count:
-            found = found.fill_null(-len(values))  # the first of them is null
-        places.append(found.to_numpy() + len(values))
-        values += map(read, coded.dictionary.to_pylist())
+        found = coded.indices.cast(arrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        # A dictionary is sent once for any number of batches, and may hold what no row has.
+        used, found = np.unique(found, return_inverse=True)
+        nulls = int(used.size > 0 and used[0] == -1)
+        places.append(np.where(found < nulls, 0, found - nulls + len(values)))
+        values += map(read, coded.dictionary.take(arrow.array(used[nulls:])).to_pylist())
     return Coded(values, np.concatenate(places))
 
 

@@ -13,6 +13,7 @@ def run() -> None:
     # them takes a fifth of the time to import them, and a second when the process ends.
     gc.set_threshold(50_000)
     code = main(sys.argv[1:], os.environ)
+    gc.collect()  # closes databases, of which SQLite's otherwise keep a log beside them
     if "_duckdb" not in sys.modules:  # it prints what it takes for leaks otherwise
         gc.freeze()
     sys.exit(code)

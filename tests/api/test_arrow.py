@@ -112,6 +112,21 @@ def test_answers_and_records_are_those_of_json(service: Service, path: str) -> N
     assert service.client.post("/labels", json=label).json() == {"recorded": 1}
 
 
+def test_a_dictionary_costs_its_memory_once() -> None:
+    """However many batches share it: what no row has is not kept, so a small stream stays small."""
+    words = pa.array([f"word {place}" for place in range(1_000)])
+    row = pa.record_batch(
+        {
+            "größe (m²)": pa.array([1.0]),
+            "visits": pa.array([1.0]),
+            "plan": pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), words),
+            "class": pa.array(["a"]),
+        }
+    )
+    found = read_arrow(write(pa.Table.from_batches([row] * 300)), USE_CASE, READER, 300)
+    assert max(len(column.values) for column in found.coded) <= 301
+
+
 def test_missing_and_unseen_values_are_counted_as_in_json(service: Service) -> None:
     """The metrics of features count each row of a stream once, however its texts are encoded."""
     rows = [{**row, "customer": None} for row in ROWS * 10]

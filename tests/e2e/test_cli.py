@@ -277,7 +277,8 @@ def test_pruning_says_what_would_go_and_what_went(story: Story) -> None:
     journal loses nothing."""
     before = closedloop("history", "--json").json
     planned = closedloop("prune", "--keep-reports", "0", "--dry-run", "--json").json
-    assert set(planned) == {"versions", "reports", "records", "records_before", "kept_back"}
+    asked = {"versions", "reports", "records", "records_before", "kept_back", "archived"}
+    assert set(planned) == asked
     assert planned["reports"] > 0
     said = closedloop("prune", "--keep-reports", "0")
     assert (said.code, said.err) == (0, "")

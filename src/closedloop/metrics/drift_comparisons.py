@@ -30,8 +30,8 @@ SAME_SHARE = "jensenshannon of the share of the constant"
 
 _SIDES = ("the reference", "the current window")
 _CONSTANT = 1e-9  # a spread this small relative to the values is rounding
-# With more categories, limits take longer than all else; noise would hide most of what moves.
-_MOST_CATEGORIES = 50_000
+# With more categories, limits would take longer than all else.
+_MOST_CATEGORIES, _REST = 50_000, "(rest)"
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,6 @@ class Draws:
     def draw_numbers(self, before: Floats, now: Floats) -> Floats:
         """Distances of numbers, shape (resamples,)."""
         values = np.concatenate([before, now]) if self.both else before
-        most = 2 * self.rows if self.both else self.rows
-        if len(values) > most:
-            values = self.rng.choice(values, most, replace=False)
         sizes = len(before), len(now)
         return draw_wasserstein_noise(values, sizes, self.rows, self.resamples, self.rng)
 
@@ -118,25 +115,33 @@ def _show_categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]
 
 
 def _count_categories(column: pd.Series[Any], with_nulls: bool) -> pd.Series[Any]:
-    """Rows of each category, which are those of `_show_categories`; the most frequent first."""
+    """Rows of each category, as `_show_categories` spells it; the most frequent first."""
     counts = column.value_counts(dropna=False)
     counts.index = _show_categories(counts.index.to_series(), with_nulls)
     return counts.groupby(level=0, sort=False).sum()
 
 
+def _fold(counts: pd.Series[Any], kept: pd.Index[Any]) -> pd.Series[Any]:
+    """The rows of the categories that are kept, and of all others together."""
+    is_kept = counts.index.isin(kept)
+    others = pd.Series([counts[~is_kept].sum()], index=[_REST])
+    folded: pd.Series[Any] = pd.concat([counts[is_kept], others[others > 0]])
+    return folded.groupby(level=0, sort=False).sum()  # a category may be called so
+
+
 def _compare_categories(
     column: str, sides: tuple[pd.DataFrame, pd.DataFrame], with_nulls: bool, draws: Draws
 ) -> ColumnComparison:
-    columns, note = tuple(side[column] for side in sides), ""
-    counts = [_count_categories(side, with_nulls) for side in columns]
+    counts = [_count_categories(side[column], with_nulls) for side in sides]
     empty = [name for name, side in zip(_SIDES, counts, strict=True) if not side.sum()]
     if empty:
         return _unmeasured(column, f"no values in {' and '.join(empty)}")
-    most = max(map(len, counts))
+    most, note = max(map(len, counts)), ""
     if most > _MOST_CATEGORIES:
-        note = f"{most:,} categories: measured on {draws.rows:,} rows"
-        some = (side.sample(min(draws.rows, len(side)), random_state=draws.rng) for side in columns)
-        counts = [_count_categories(side, with_nulls) for side in some]
+        note = f"{most:,} categories: the rarest count as one"
+        # Of both sides: what only one of them decides on is frequent there by chance.
+        kept = counts[0].add(counts[1], fill_value=0).nlargest(_MOST_CATEGORIES).index
+        counts = [_fold(side, kept) for side in counts]
     before, now = (side.to_numpy() for side in counts[0].align(counts[1], fill_value=0))
     score = float(measure_jensenshannon(before / before.sum(), now / now.sum()))
     noise = draws.draw_categories(*counts)

@@ -61,16 +61,22 @@ def measure_jensenshannon(reference: Floats, current: Floats) -> Floats:
 
 def compare_numbers(reference: Floats, current: Floats) -> float:
     """`measure_wasserstein` of two samples (n,) and (m,); not finite when a number is too large."""
-    # Sorting, and looking up sorted values, is many times faster than counting distinct ones.
-    reference, current = np.sort(reference), np.sort(current)
-    values = np.sort(np.concatenate([reference, current]))
     with np.errstate(all="ignore"):
-        heights = [
-            np.searchsorted(side, values[:-1], side="right") / len(side)
-            for side in (reference, current)
-        ]
-        area = float(np.abs(heights[0] - heights[1]) @ np.diff(values))
+        area = _measure_area(np.sort(reference), np.sort(current))
         return area / max(float(np.std(reference)), SMALLEST_SPREAD)
+
+
+def _measure_area(reference: Floats, current: Floats) -> float:
+    """The area between the distribution functions of two sorted samples.
+
+    Looking up sorted values is many times faster than counting distinct ones.
+    """
+    values = np.sort(np.concatenate([reference, current]))
+    heights = [
+        np.searchsorted(side, values[:-1], side="right") / len(side)
+        for side in (reference, current)
+    ]
+    return float(np.abs(heights[0] - heights[1]) @ np.diff(values))
 
 
 def draw_wasserstein_noise(
@@ -80,19 +86,39 @@ def draw_wasserstein_noise(
 
     No more than `most` are drawn a side; what is longer for that is shortened.
     """
+    drawn = tuple(min(size, most) for size in sizes)
+    if drawn != sizes:
+        return _draw_shorter(values, sizes, drawn, resamples, rng)
     # Counting is faster than sorting each draw.
     distinct, place = np.unique(values, return_inverse=True)
-    drawn = tuple(min(size, most) for size in sizes)
 
     def shares(size: int) -> Floats:
         return (
             np.bincount(place[rng.integers(0, len(values), size)], minlength=len(distinct)) / size
         )
 
-    shorter = math.sqrt(sum(1 / size for size in sizes) / sum(1 / size for size in drawn))
-    return shorter * np.array(
-        [measure_wasserstein(distinct, *(shares(size) for size in drawn)) for _ in range(resamples)]
+    return np.array(
+        [measure_wasserstein(distinct, *(shares(size) for size in sizes)) for _ in range(resamples)]
     )
+
+
+def _draw_shorter(
+    values: Floats,
+    sizes: tuple[int, int],
+    drawn: tuple[int, ...],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Each time from all values, over the spread of all: a few of them lack the rare ones."""
+    longer = sum(1 / size for size in drawn) / sum(1 / size for size in sizes)
+
+    def draw_area() -> float:
+        sides = (values[rng.integers(0, len(values), size)] for size in drawn)
+        return _measure_area(*map(np.sort, sides))
+
+    with np.errstate(all="ignore"):
+        unit = max(float(np.std(values)), SMALLEST_SPREAD) * math.sqrt(longer)
+        return np.array([draw_area() for _ in range(resamples)]) / unit
 
 
 def draw_jensenshannon_noise(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from html import escape
 from typing import Any
 
@@ -20,7 +21,14 @@ _ONLY_ITSELF = (
 )
 
 
-_MOST_ROWS = 50_000  # of a side; more would take minutes to draw, and look the same
+# More rows of a side would take minutes to draw, and look the same; so would more categories.
+_MOST_ROWS, _MOST_CATEGORIES, _OTHERS = 50_000, 1_000, "(others)"
+# The distances of the columns that are being drawn, and how Evidently names them.
+_SCORES: ContextVar[Mapping[str, float]] = ContextVar("_SCORES")
+_METHODS = {
+    WASSERSTEIN: "Wasserstein distance (normed)",
+    JENSENSHANNON: "Jensen-Shannon distance",
+}
 
 
 def load_evidently() -> None:
@@ -35,9 +43,9 @@ def draw_page(
 ) -> str | None:
     """The page about those comparisons that can be drawn; None when there are none.
 
-    `sides` are the rows of the reference and the window. Evidently measures them again, or 50,000
-    of them: its distances are those of `drift_limits`. `max_drift_share` is the limit in its
-    headline.
+    `sides` are the rows of the reference and the window. It tells the distances that were measured
+    on all of them, and draws 50,000 at most; of a column with very many categories the most
+    frequent. `max_drift_share` is the limit in its headline.
     """
     shown = [
         comparison
@@ -45,6 +53,9 @@ def draw_page(
         if comparison.show is not None and comparison.limit is not None
     ]
     sides = _take(sides[0], shown), _take(sides[1], shown)
+    names = [_as_text(comparison.column) for comparison in shown]
+    scores = [comparison.score or 0.0 for comparison in shown]
+    _SCORES.set(dict(zip(names, scores, strict=True)))
     # On the way to correlations that nobody reads, Evidently divides by the spread of constant
     # columns and warns each time.
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -79,27 +90,54 @@ def _draw(
     definition = DataDefinition(
         numerical_columns=named(WASSERSTEIN), categorical_columns=named(JENSENSHANNON)
     )
+    columns: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for comparison in shown:
+        assert comparison.show is not None
+        drawn = [comparison.show(side[comparison.column]) for side in sides]
+        if comparison.method == JENSENSHANNON:
+            drawn = _fold(drawn)
+        for side, column in zip(columns, drawn, strict=True):
+            side[names[comparison.column]] = _as_texts(column)
     reference, current = (
-        Dataset.from_pandas(
-            pd.DataFrame(
-                {
-                    names[comparison.column]: _as_texts(comparison.show(side[comparison.column]))
-                    for comparison in shown
-                    if comparison.show is not None
-                }
-            ),
-            data_definition=definition,
-        )
-        for side in sides
+        Dataset.from_pandas(pd.DataFrame(side), data_definition=definition) for side in columns
     )
     preset = DataDriftPreset(
         columns=list(names.values()),
         drift_share=max_drift_share,
-        per_column_method={names[comparison.column]: comparison.method for comparison in shown},
+        per_column_method={
+            names[comparison.column]: _register(comparison.method) for comparison in shown
+        },
         per_column_threshold={names[comparison.column]: comparison.limit for comparison in shown},
     )
     page: str = Report([preset]).run(current, reference).get_html_str(as_iframe=False)
     return page.replace("<head>", f"<head>{_ONLY_ITSELF}", 1)
+
+
+def _register(method: str) -> str:
+    """The name of a test of Evidently's that tells what was measured, instead of measuring."""
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    kinds = [ColumnType.Numerical, ColumnType.Categorical]
+    name = f"measured_{method}"
+    register_stattest(StatTest(name, _METHODS[method], kinds), _tell_measured)
+    return name
+
+
+def _tell_measured(
+    reference: pd.Series[Any], _current: Any, _kind: Any, limit: float
+) -> tuple[float, bool]:
+    score = _SCORES.get()[str(reference.name)]
+    return score, score >= limit
+
+
+def _fold(sides: Sequence[pd.Series[Any]]) -> list[pd.Series[Any]]:
+    """The most frequent categories of both sides; all others are one."""
+    counts = pd.concat(list(sides)).value_counts()
+    if len(counts) <= _MOST_CATEGORIES:
+        return list(sides)
+    kept = counts.index[:_MOST_CATEGORIES]
+    return [side.where(side.isin(kept) | side.isna(), _OTHERS) for side in sides]
 
 
 def _as_text(value: str) -> str:

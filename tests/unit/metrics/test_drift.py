@@ -109,18 +109,36 @@ def test_limits_drawn_with_few_rows_are_those_of_many() -> None:
         assert 0.9 < np.mean(ratios) < 1.1
 
 
-def test_very_many_categories_are_measured_on_a_sample() -> None:
-    """With more than 50,000 categories in a column its rows are drawn; the note says so, and a mix
-    that moved is still seen."""
-    towns = [f"town {place}" for place in range(60_000)]
-    before, now = (
-        pd.DataFrame({"town": ["capital"] * rows + towns}) for rows in (240_000, 239_000)
-    )
+def test_a_rare_value_is_no_drift_of_a_small_window() -> None:
+    """Noise is drawn from all rows of a large reference: one row in ten thousand of a flag, which
+    few rows would lack, is an ordinary row of a small window."""
+    draw = np.random.default_rng(3)
+
+    def flags(rows: int) -> pd.DataFrame:
+        columns = {f"flag{place}": draw.random(rows) < 1e-4 for place in range(20)}
+        return pd.DataFrame(columns).astype(float)
+
+    reference = flags(100_000)
+    alarms = [bool(measure(reference, flags(300))[0].drifted_columns) for _ in range(15)]
+    assert sum(alarms) <= 1
+
+
+def test_the_rarest_of_very_many_categories_count_as_one() -> None:
+    """With more than 50,000 categories; the note says so, and all rows are measured: a third that
+    moves to one category is still seen, and none is where nothing moved."""
+    draw = np.random.default_rng(0)
+    towns = np.array([f"town {place}" for place in range(60_000)], dtype=object)
+    before, now = (pd.DataFrame({"town": towns[draw.integers(0, 60_000, 600_000)]}) for _ in "ab")
+    before.loc[0, "town"] = "(rest)"
     found = measure_columns(before, now)["town"]
-    assert found.note == "60,001 categories: measured on 5,000 rows"
+    assert found.note.endswith("categories: the rarest count as one")
     assert found.drifted is False
-    now.loc[:120_000, "town"] = "town 1"
+    now.loc[:200_000, "town"] = "town 1"
     assert measure_columns(before, now)["town"].drifted is True
+    without = now.assign(town=None)
+    without.loc[0, "town"] = "town 1"
+    alone = measure_columns(before, without, ignore_nulls=frozenset({"town"}))["town"]
+    assert alone.score is None or np.isfinite(alone.score)
 
 
 def test_limits_from_a_hundred_draws_keep_the_rate_they_are_asked_for() -> None:

@@ -73,6 +73,21 @@ def test_the_page_shows_what_was_measured() -> None:
     assert all(f"{column.score:.6f}"[:-1] in html for column in report.columns)
 
 
+def test_the_page_of_a_large_window_tells_the_verdict_on_all_rows() -> None:
+    """It draws 50,000 rows and the most frequent categories; with so few, thousands of categories
+    would seem to have drifted by noise alone."""
+    draw = np.random.default_rng(0)
+    towns = np.array([f"town {place}" for place in range(5_000)], dtype=object)
+    sides = [pd.DataFrame({"town": towns[draw.integers(0, 5_000, 300_000)]}) for _ in range(2)]
+    report, html = measure(*sides, with_html=True)
+    (town,) = report.columns
+    assert town.drifted is False
+    assert html is not None
+    assert f"{town.score:.6f}"[:-1] in html
+    assert "Dataset Drift is NOT detected" in html
+    assert "(others)" in html
+
+
 def test_one_column_that_evidently_cannot_draw_costs_no_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
