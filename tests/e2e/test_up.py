@@ -81,8 +81,8 @@ def test_a_second_use_case_runs_beside_it(stack: Stack) -> None:
         assert status_of(f"{stack.address('API')}{path}") == 200
     running = find_running(stack.folder / "home")
     assert running["page-visitors"].address.endswith(f":{stack.ports['PAGE'] + 1}")
-    for page, name in (("page", "customers"), ("page-visitors", "visitors")):
-        assert running[page].link() in stack.said
+    for page, name in (("page-customers", "customers"), ("page-visitors", "visitors")):
+        assert running[page].link() in stack.said.split()
         assert status_of(f"{running[page].address}/alive") == 200
         assert f"the page, {name}" in stack.said
 
@@ -148,7 +148,7 @@ def test_only_who_has_the_login_is_let_in(stack: Stack) -> None:
     posted = f"{stack.address('API')}/labels"
     assert status_of(posted, {"Content-Type": "text/plain"}, b"{}") == 415
     running = find_running(stack.folder / "home")
-    assert set(running) == {"Prefect", "MLflow", "page", "page-visitors"}
+    assert set(running) == {"Prefect", "MLflow", "page-customers", "page-visitors"}
     assert (stack.folder / "home/servers.json").stat().st_mode & 0o77 == 0
     lines = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline")]
     logs = [log.read_bytes() for log in (stack.folder / "home/logs").glob("*.log")]

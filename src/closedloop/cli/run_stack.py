@@ -213,7 +213,8 @@ def _stopped_at_the_end(session: Session) -> Iterator[Running]:
 
 
 def _log_of(process: StackProcess, logs: Path) -> Path:
-    return logs / f"{process.name.lower()}.log"
+    # Names of use cases may differ by a capital only.
+    return logs / f"{process.name if process.announced else process.name.lower()}.log"
 
 
 def _wait_for(
@@ -272,4 +273,4 @@ def _show_deployments(
 
 def _show_line(console: Console, name: str, text: str) -> None:
     # Unbroken: addresses are clicked.
-    console.print(f"{name:14}{text}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{name:13} {text}", soft_wrap=True, highlight=False, markup=False)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from closedloop.cli.page import LINK
+from closedloop.errors import UseCaseError
 from closedloop.operations.access.server import make_login
-from closedloop.operations.access.servers_file import RunningServer
+from closedloop.operations.access.servers_file import RunningServer, name_page
 from closedloop.registry.mlflow_server import server_environment
 from closedloop.settings import Settings
 from closedloop.turn.open import Loop
 from closedloop.use_case.contract import UseCase
 from flows.prefect_client.login import client_environment
 from flows.prefect_client.names import TRAIN, name_deployment
+
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def list_processes(
     use_cases = [loop.use_case for loop in loops]
     mlflow = () if settings.mlflow_url else (_mlflow(settings, use_cases),)
     servers = (_api(settings, use_cases), *_pages(settings, use_cases))
+    _refuse_ports(servers)
     if elsewhere := environment.get("PREFECT_API_URL", ""):
         runner = _deployments(settings, use_cases, crons, {"PREFECT_API_URL": elsewhere})
         return (*mlflow, runner, *servers)
@@ -60,6 +64,21 @@ def list_processes(
     client = client_environment(f"{prefect.address}/api", prefect.login, environment)
     runner = _deployments(settings, use_cases, crons, client, prefect)
     return (*mlflow, _prefect(settings, prefect), runner, *servers)
+
+
+def _refuse_ports(servers: Iterable[StackProcess]) -> None:
+    """Refuse what no settings show: further pages have the ports after that of the first."""
+    taken: dict[tuple[str, int], str] = {}
+    for process in servers:
+        assert process.port is not None
+        holder = taken.setdefault((process.host, process.port), process.name)
+        if process.port > _LAST_PORT or holder != process.name:
+            raise UseCaseError(
+                where=f"port {process.port} of {process.name}",
+                wanted=f"a port of its own, {_LAST_PORT} at most",
+                got=f"that of {holder}" if holder != process.name else str(process.port),
+                then=f"set {process.variable} to another port",
+            )
 
 
 def _mlflow(settings: Settings, use_cases: Sequence[UseCase]) -> StackProcess:
@@ -136,7 +155,6 @@ def _deployments(
             "CLOSEDLOOP_HOME": str(settings.home_folder),
             **_name_paths(use_cases),
             "CLOSEDLOOP_API_URL": settings.api_url or settings.api_address,
-            "CLOSEDLOOP_PAGE_URL": settings.page_link,
             **({"CLOSEDLOOP_DATA": str(settings.data.resolve())} if settings.data else {}),
         },
     )
@@ -145,8 +163,17 @@ def _deployments(
 def _name_paths(use_cases: Sequence[UseCase]) -> dict[str, str]:
     """The use cases, for a process that works on all of them; the first also by itself."""
     paths = [str(use_case.path) for use_case in use_cases]
-    several = ",".join(paths) if len(paths) > 1 else ""  # a single path may have a comma
-    return {"CLOSEDLOOP_USE_CASE": paths[0], "CLOSEDLOOP_USE_CASES": several}
+    first = {"CLOSEDLOOP_USE_CASE": paths[0]}
+    if len(paths) == 1:
+        return first
+    if with_comma := [path for path in paths if "," in path]:
+        raise UseCaseError(
+            where="CLOSEDLOOP_USE_CASES",
+            wanted="paths without a comma, which separates them",
+            got=with_comma[0],
+            then="rename the folder",
+        )
+    return {**first, "CLOSEDLOOP_USE_CASES": ",".join(paths)}
 
 
 def _api(settings: Settings, use_cases: Sequence[UseCase]) -> StackProcess:
@@ -154,6 +181,7 @@ def _api(settings: Settings, use_cases: Sequence[UseCase]) -> StackProcess:
         "API",
         [
             *(sys.executable, "-m", "closedloop", "serve"),
+            *(("--use-case", str(use_cases[0].path)) if len(use_cases) == 1 else ()),
             *("--host", settings.host),
             *("--port", str(settings.port)),
         ],
@@ -177,7 +205,7 @@ def _pages(settings: Settings, use_cases: Sequence[UseCase]) -> Iterator[StackPr
         )
         page = RunningServer(its.page_link, make_login(), "/enter")
         yield StackProcess(
-            "page" if not place else f"page-{use_case.name}",
+            name_page(use_case.name),
             [
                 *(sys.executable, "-m", "closedloop", "page"),
                 *("--use-case", str(use_case.path)),
@@ -191,7 +219,7 @@ def _pages(settings: Settings, use_cases: Sequence[UseCase]) -> Iterator[StackPr
             variable="CLOSEDLOOP_PAGE_PORT",
             environment={
                 LINK: page.login.partition(":")[2],
-                "CLOSEDLOOP_PAGE_URL": its.page_url or "",
+                "CLOSEDLOOP_PAGE_URL": its.page_link,
             },
             announced=page,
         )

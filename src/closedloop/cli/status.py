@@ -34,6 +34,7 @@ def add(app: typer.Typer, session: Session) -> None:
 def _list_all(session: Session, as_json: bool) -> None:
     with session.working("reading the use cases ..."):
         from closedloop.cli.status_list import exit_code_of, read_statuses, tell_status
+        from closedloop.operations.access.servers_file import find_running
         from closedloop.turn.open import open_loop
 
         statuses = read_statuses(
@@ -44,6 +45,8 @@ def _list_all(session: Session, as_json: bool) -> None:
     def print_lines() -> None:
         for facts in statuses:
             session.print_line(tell_status(facts))
+        for name, server in find_running(session.settings.home_folder).items():
+            session.print_line(f"{name}: {server.link()}")
 
     session.show(as_json, statuses, print_lines)
     if code := exit_code_of(statuses):

@@ -56,6 +56,5 @@ def refuse_mixed_code(use_cases: Iterable[UseCase]) -> None:
                     where=f"{use_case.path}: recipes",
                     wanted="modules of different names where one process serves them",
                     got=f"{module} in {folders[module]} and in {folder}",
-                    then="rename one, or serve one of the two by itself: closedloop serve "
-                    "--use-case PATH",
+                    then="rename one, or run one of the two by itself, with --use-case PATH",
                 )

@@ -31,6 +31,11 @@ class RunningServer:
         return f"{self.address}{page}?token={self.login.partition(':')[2]}{mark}{fragment}"
 
 
+def name_page(use_case: str) -> str:
+    """The name of the page of a use case among the servers."""
+    return f"page-{use_case}"
+
+
 @contextmanager
 def announced(home: Path, servers: Mapping[str, RunningServer]) -> Iterator[None]:
     """Let other commands of this user find the servers, by name, for the duration of the block."""

@@ -23,6 +23,7 @@ from closedloop.operations.alerts.conditions import (
     records_not_written,
 )
 from closedloop.operations.alerts.decided import alerts_of, settled_up_to
+from closedloop.operations.alerts.page_link import find_page
 from closedloop.operations.alerts.safe_text import MOST_KEY, MOST_TITLE, one_line
 from closedloop.operations.alerts.sending import Sent, send_due
 from closedloop.storage.alert_book import Alert, AlertBook, utc_now
@@ -80,7 +81,7 @@ class _Desk:
             why="" if over else one_line(condition.why),
             then="" if over else condition.then,
             at=self.now,
-            link=(self.loop.settings.page_url or "").rstrip("/"),
+            link=find_page(self.loop),
         )
 
 
@@ -161,7 +162,7 @@ def _look(desk: _Desk) -> int:
         return 0
     entries = loop.journal.history(name, after=int(seen.text))
     moves = loop.journal.history(name, kinds=KINDS)
-    new = desk.write(alerts_of(entries, moves, loop.settings.page_url or "", desk.now))
+    new = desk.write(alerts_of(entries, moves, find_page(loop), desk.now))
     new += sum(_tell(desk, began.at))
     if (settled := settled_up_to(entries, desk.now)) > int(seen.text):
         desk.notes.write(SEEN, str(settled))

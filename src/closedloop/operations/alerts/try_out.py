@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from closedloop.operations.alerts.channels import choose_channels
 from closedloop.operations.alerts.not_sent import NotSent
+from closedloop.operations.alerts.page_link import find_page
 from closedloop.operations.alerts.sending import attempt
 from closedloop.storage.alert_book import Alert, utc_now
 from closedloop.turn.open import Loop
@@ -26,7 +27,7 @@ def try_channels(loop: Loop) -> dict[str, str]:
             why="Somebody ran closedloop alert --test.",
             then="Nothing.",
             at=now,
-            link=(loop.settings.page_url or "").rstrip("/"),
+            link=find_page(loop),
         )
         try:
             attempt(channel, test)
