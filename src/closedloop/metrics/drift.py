@@ -80,7 +80,8 @@ def _with_limit(
     limit = calibrate_limit(comparison.noise, false_alarm_rate, min_distance)
     if comparison.method != WASSERSTEIN and limit >= LARGEST_JENSENSHANNON:
         note = "too many categories for so few rows: noise alone can reach the largest distance"
-        return replace(comparison, noise=np.empty(0), score=None, note=note)
+        notes = "; ".join(filter(None, [comparison.note, note]))
+        return replace(comparison, noise=np.empty(0), score=None, note=notes)
     return replace(comparison, limit=limit)
 
 

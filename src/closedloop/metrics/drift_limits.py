@@ -76,7 +76,8 @@ def _measure_area(reference: Floats, current: Floats) -> float:
         np.searchsorted(side, values[:-1], side="right") / len(side)
         for side in (reference, current)
     ]
-    return float(np.abs(heights[0] - heights[1]) @ np.diff(values))
+    # A product of two vectors would start threads, which cost more than they win here.
+    return float((np.abs(heights[0] - heights[1]) * np.diff(values)).sum())
 
 
 def draw_wasserstein_noise(

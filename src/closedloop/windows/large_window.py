@@ -147,9 +147,9 @@ class FrameSample:
 class WindowDigest:
     """sha256 of all cells of a window.
 
-    `digest` of one that is added at once. Otherwise that of its numbers and of a 64-bit hash of each
-    text, column by column, in however many parts: faster, and a change of texts stays unseen once in
-    2^64 times.
+    `digest` of one that is added at once. Otherwise that of its numbers and of a 64-bit hash of
+    each text, column by column, in however many parts: faster, and a change of texts stays unseen
+    once in 2^64 times.
     """
 
     def __init__(self, use_case: UseCase) -> None:
