@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from api.refusal import MAX_FAULTS, Refusal, fault, show
 from api.requests import MAX_NUMBER
 from api.rows.decode import NotTaken, RowReader, as_text
+from api.rows.pack import MANY
 from api.rows.rows import Coded, Rows
 from closedloop.records.tables import MAX_KEY_LENGTH
 from closedloop.use_case.contract import UseCase
@@ -159,14 +160,26 @@ def _take_texts(column: Any, read: Callable[[Any], str | None] = as_text) -> Cod
     values: list[str | None] = [None]
     places = [np.empty(0, dtype=np.int64)]
     for chunk in column.chunks:
-        coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        found = coded.indices.cast(arrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        # A dictionary is sent once for any number of batches, and may hold what no row has.
-        used, found = np.unique(found, return_inverse=True)
-        nulls = int(used.size > 0 and used[0] == -1)
-        places.append(np.where(found < nulls, 0, found - nulls + len(values)))
-        values += map(read, coded.dictionary.take(arrow.array(used[nulls:])).to_pylist())
+        there, found = _code(chunk)
+        places.append(np.where(found < 0, 0, found + len(values)))
+        values += map(read, there)
     return Coded(values, np.concatenate(places))
+
+
+def _code(chunk: Any) -> tuple[list[Any], NDArray[np.int64]]:
+    """Values that the rows of a chunk have, and the place of each row's; -1 for null."""
+    if len(chunk) < MANY:
+        return chunk.to_pylist(), np.arange(len(chunk))
+    arrow = import_arrow()
+    is_sent = arrow.types.is_dictionary(chunk.type)
+    coded = chunk if is_sent else chunk.dictionary_encode()
+    places = coded.indices.cast(arrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    if not is_sent:
+        return coded.dictionary.to_pylist(), places
+    # A dictionary is sent once for any number of batches, and may hold what no row has.
+    used, places = np.unique(places, return_inverse=True)
+    nulls = int(used.size > 0 and used[0] == -1)
+    return coded.dictionary.take(arrow.array(used[nulls:])).to_pylist(), places - nulls
 
 
 def _as_key(key: Any) -> str | None:
